@@ -1,0 +1,125 @@
+"""One message shape for every bad argument: `<name> must be <rule>, got <value>. <remedy>`."""
+
+import difflib
+import numbers
+
+import numpy as np
+
+
+class EmptyPool(ValueError):
+    """There is nothing (or not enough) left to ask about."""
+
+
+def message(name, rule, value, remedy=""):
+    """Build the text of an error about an argument.
+
+    Examples
+    --------
+    >>> message("lam", "in [0, 1]", 3, "Divide by the batch size.")
+    'lam must be in [0, 1], got 3. Divide by the batch size.'
+    """
+    shown = repr(value)
+    if len(shown) > 200:
+        shown = shown[:197] + "..."
+    text = f"{name} must be {rule}, got {shown}."
+    return f"{text} {remedy}" if remedy else text
+
+
+def did_you_mean(value, options):
+    """A remedy that names the nearest option, or an empty string.
+
+    Examples
+    --------
+    >>> did_you_mean("entropi", ["entropy", "margin"])
+    "Did you mean 'entropy'?"
+    """
+    close = difflib.get_close_matches(str(value), [str(o) for o in options], n=1)
+    return f"Did you mean {close[0]!r}?" if close else ""
+
+
+def check_option(name, value, options):
+    """Return `value` if it is one of `options`, else raise with the nearest one named.
+
+    Raises
+    ------
+    ValueError
+        If `value` is not among `options`.
+    """
+    if isinstance(value, str) and value in options:
+        return value
+    raise ValueError(
+        message(name, f"one of {sorted(map(str, options))}", value, did_you_mean(value, options))
+    )
+
+
+def check_number(name, value, low=None, high=None, *, integer=False, open_low=False):
+    """Return `value` if it is a finite number in range, else raise.
+
+    Parameters
+    ----------
+    name : str
+    value : object
+    low, high : float or None
+        Bounds, inclusive (`low` exclusive with `open_low`). None is no bound.
+    integer : bool, default=False
+        Whether it must be an integer; booleans are not numbers here.
+
+    Raises
+    ------
+    TypeError
+        If it is not a number (an integer, with `integer`).
+    ValueError
+        If it is outside the bounds or not finite.
+    """
+    kind = numbers.Integral if integer else numbers.Real
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
+        raise TypeError(message(name, "an integer" if integer else "a number", value))
+    left = "" if low is None else f"{'>' if open_low else '>='} {low}"
+    right = "" if high is None else f"<= {high}"
+    rule = " and ".join(part for part in (left, right) if part) or "finite"
+    bad = (
+        not np.isfinite(value)
+        or (low is not None and (value <= low if open_low else value < low))
+        or (high is not None and value > high)
+    )
+    if bad:
+        raise ValueError(message(name, rule, value))
+    return value
+
+
+def check_n_instances(n_instances, n_pool):
+    """Return `n_instances` as an int if that many can be picked from a pool of `n_pool`.
+
+    Raises
+    ------
+    EmptyPool
+        If the pool is empty.
+    TypeError, ValueError
+        If `n_instances` is not an integer in [1, n_pool].
+    """
+    if n_pool == 0:
+        raise EmptyPool("The pool is empty: nothing is left to ask about.")
+    check_number("n_instances", n_instances, integer=True)
+    if not 1 <= n_instances <= n_pool:
+        raise ValueError(message("n_instances", f"in [1, {n_pool}] (the pool size)", n_instances))
+    return int(n_instances)
+
+
+def check_rng(random_state):
+    """A `numpy.random.Generator` from None, an int, a Generator or a legacy RandomState.
+
+    The global state is never touched: None draws fresh entropy from the system. A RandomState is
+    advanced by one draw, so a seeded one gives a repeatable sequence of generators.
+
+    Raises
+    ------
+    TypeError
+        If `random_state` is none of these.
+    """
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(2**31 - 1))
+    if random_state is None or isinstance(random_state, (numbers.Integral, np.random.Generator)):
+        return np.random.default_rng(random_state)
+    raise TypeError(
+        message("random_state", "None, an int, a Generator or a RandomState", random_state)
+    )

@@ -1,0 +1,32 @@
+"""Fixtures that the whole suite shares: small images, one torch thread, the real data if there."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def data_folder(name):
+    """The folder of a real data set, or a skip that says where it was looked for."""
+    roots = [os.environ.get("ALSEG_DATA"), Path(__file__).parents[2] / "shared" / "data"]
+    for root in filter(None, roots):
+        if (Path(root) / name).is_dir():
+            return Path(root) / name
+    pytest.skip(f"no real data: neither ALSEG_DATA nor ../shared/data has a folder {name!r}")
+
+
+@pytest.fixture
+def glas_folder():
+    return data_folder("glas")
