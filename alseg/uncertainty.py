@@ -1,0 +1,378 @@
+"""How unsure a prediction is: probabilities in, one number a position out (numpy or torch)."""
+
+import sys
+
+import numpy as np
+from scipy import special
+
+from alseg.validation import check_number, message
+
+__all__ = [
+    "DRAW_UNCERTAINTIES",
+    "UNCERTAINTIES",
+    "DrawSums",
+    "bald",
+    "entropy",
+    "least_confidence",
+    "margin",
+    "mean_entropy",
+    "variance",
+]
+
+
+def is_tensor(x):
+    """Whether `x` is a torch tensor, without importing torch for those who have none.
+
+    Examples
+    --------
+    >>> is_tensor(np.zeros(2))
+    False
+    """
+    torch = sys.modules.get("torch")  # a tensor cannot exist before torch was imported
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def namespace(x):
+    """The module that computes with `x`: torch for a tensor, else numpy.
+
+    Examples
+    --------
+    >>> namespace([0.2, 0.8]).__name__
+    'numpy'
+    """
+    return sys.modules["torch"] if is_tensor(x) else np
+
+
+def _floating(x, *, copy=False):
+    """`x` as an array or tensor with at least 32 bits: half precision cannot hold a variance."""
+    if is_tensor(x):
+        torch = namespace(x)
+        dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
+        return x.to(dtype, copy=copy)
+    x = np.asarray(x)
+    dtype = x.dtype if x.dtype in (np.float32, np.float64) else np.float64
+    if x.dtype == np.float16:
+        dtype = np.float32
+    return x.astype(dtype, copy=copy)
+
+
+def _sum_entr(proba, axis):
+    """Sum of -p log p, with 0 log 0 = 0 exactly: no epsilon, hence no bias."""
+    entr = namespace(proba).special.entr if is_tensor(proba) else special.entr
+    return entr(proba).sum(axis=axis)
+
+
+def least_confidence(proba, axis=-1):
+    """One minus the probability of the most likely class.
+
+    Parameters
+    ----------
+    proba : ndarray or torch.Tensor of any shape, float
+        Class probabilities, in [0, 1] and summing to 1 over `axis`: `(n, K)` for labels,
+        `(n, C, H, W)` with ``axis=1`` for pixels.
+    axis : int, default=-1
+        The class axis.
+
+    Returns
+    -------
+    score : ndarray or torch.Tensor, float, the shape of `proba` without `axis`
+        In [0, 1 - 1/K]; larger is more worth asking. A tensor stays on its device.
+
+    Examples
+    --------
+    >>> least_confidence(np.array([[0.5, 0.5], [1.0, 0.0]]))
+    array([0.5, 0. ])
+    """
+    proba = _floating(proba)
+    return 1 - namespace(proba).amax(proba, axis=axis)
+
+
+def margin(proba, axis=-1):
+    """One minus the gap between the two most likely classes, ``1 - (p_1 - p_2)``.
+
+    It ranks as the usual ``-(p_1 - p_2)`` does; the one is added so that certainty is 0, as for
+    the other measures. With two classes it is twice the least confidence.
+
+    Parameters
+    ----------
+    proba : ndarray or torch.Tensor of any shape, float
+        Class probabilities, in [0, 1] and summing to 1 over `axis`.
+    axis : int, default=-1
+        The class axis. A single class is certain: 0.
+
+    Returns
+    -------
+    score : ndarray or torch.Tensor, float, the shape of `proba` without `axis`
+        In [0, 1]; larger is more worth asking.
+
+    Examples
+    --------
+    >>> margin(np.array([[0.5, 0.5, 0.0], [0.75, 0.25, 0.0]]))
+    array([1. , 0.5])
+    """
+    proba = _floating(proba)
+    n_classes = proba.shape[axis]
+    if n_classes == 1:
+        return 1 - namespace(proba).amax(proba, axis=axis)
+    if is_tensor(proba):
+        first, second = proba.topk(2, dim=axis).values.unbind(dim=axis)
+    else:
+        top = np.partition(proba, n_classes - 2, axis=axis)
+        first, second = np.take(top, -1, axis=axis), np.take(top, -2, axis=axis)
+    return 1 - (first - second)
+
+
+def entropy(proba, axis=-1):
+    """Shannon entropy ``-sum p log p`` in nats, with ``0 log 0 = 0``.
+
+    Parameters
+    ----------
+    proba : ndarray or torch.Tensor of any shape, float
+        Class probabilities, in [0, 1] and summing to 1 over `axis`.
+    axis : int, default=-1
+        The class axis.
+
+    Returns
+    -------
+    score : ndarray or torch.Tensor, float, in nats, the shape of `proba` without `axis`
+        In [0, log K] up to rounding; larger is more worth asking.
+
+    Examples
+    --------
+    >>> entropy(np.array([[0.5, 0.5], [1.0, 0.0]])).round(4)
+    array([0.6931, 0.    ])
+    """
+    return _sum_entr(_floating(proba), axis)
+
+
+class DrawSums:
+    """Running sums over stochastic draws of class probabilities; the draws are not kept.
+
+    Memory is one array like a draw and two without its class axis, whatever the number of draws.
+    Means and squared deviations are updated draw by draw (Welford), so that float32 loses nothing
+    when the draws differ little.
+
+    Parameters
+    ----------
+    axis : int, default=-1
+        The class axis of a draw: 1 for `(n, C, H, W)`.
+
+    Attributes
+    ----------
+    n_draws : int
+        How many draws were added.
+
+    References
+    ----------
+    .. [1] Welford 1962, Note on a method for calculating corrected sums of squares and products.
+
+    Examples
+    --------
+    >>> sums = DrawSums()
+    >>> sums.add(np.array([[0.0, 1.0]])).add(np.array([[1.0, 0.0]])).n_draws
+    2
+    >>> sums.mean(), sums.variance(), sums.bald().round(4)
+    (array([[0.5, 0.5]]), array([0.5]), array([0.6931]))
+    """
+
+    def __init__(self, axis=-1):
+        self.axis = axis
+        self.n_draws = 0
+        self._mean = self._squares = self._entropy = None
+
+    def add(self, proba):
+        """Add one draw; return self.
+
+        Parameters
+        ----------
+        proba : ndarray or torch.Tensor, float
+            Class probabilities of one draw, of the same shape at each call. Not changed, not kept.
+
+        Raises
+        ------
+        ValueError
+            If its shape is not that of the draws before.
+        """
+        if is_tensor(proba):
+            proba = proba.detach()  # a graph through the sums would keep every draw alive
+        if self.n_draws == 0:
+            self._mean = _floating(proba, copy=True)
+            self._entropy = _sum_entr(self._mean, self.axis)
+            self._squares = namespace(self._mean).zeros_like(self._entropy)
+            self.n_draws = 1
+            return self
+        proba = _floating(proba)
+        if proba.shape != self._mean.shape:
+            rule = f"of the shape of the draws before, {tuple(self._mean.shape)}"
+            raise ValueError(message("proba", rule, tuple(proba.shape)))
+        self.n_draws += 1
+        deviation = proba - self._mean
+        self._mean += deviation / self.n_draws
+        deviation *= proba - self._mean
+        # Summed over the classes at once: the variance of each class is never needed on its own.
+        self._squares += deviation.sum(axis=self.axis)
+        self._entropy += (_sum_entr(proba, self.axis) - self._entropy) / self.n_draws
+        return self
+
+    def _check(self, least):
+        if self.n_draws < least:
+            rule = f"at least {least} for this measure"
+            raise ValueError(message("n_draws", rule, self.n_draws, "Add more draws."))
+
+    def mean(self):
+        """Mean probabilities over the draws, of the shape of a draw."""
+        self._check(1)
+        return self._mean * 1  # a copy: the sums go on
+
+    def variance(self, ddof=1):
+        """Variance over the draws, averaged over the classes; see `variance`."""
+        self._check(ddof + 1)
+        n_classes = self._mean.shape[self.axis]
+        return self._squares / ((self.n_draws - ddof) * n_classes)
+
+    def expected_entropy(self):
+        """Mean over the draws of the entropy of a draw, in nats."""
+        self._check(1)
+        return self._entropy * 1
+
+    def predictive_entropy(self):
+        """Entropy of the mean probabilities, in nats."""
+        self._check(1)
+        return _sum_entr(self._mean, self.axis)
+
+    def bald(self):
+        """Mutual information, in nats; see `bald`."""
+        self._check(2)
+        # It is never negative (Jensen); rounding may say so where all the draws agree.
+        return (self.predictive_entropy() - self._entropy).clip(min=0)
+
+
+def _check_draws(draws, axis, least):
+    """`draws` as float with at least `least` draws along axis 0, which is not the class axis."""
+    draws = _floating(draws)
+    if axis % draws.ndim == 0:
+        raise ValueError(message("axis", "another axis than 0, that of the draws", axis))
+    if draws.shape[0] < least:
+        raise ValueError(message("draws", f"at least {least} draws", draws.shape[0]))
+    return draws
+
+
+def variance(draws, axis=-1, ddof=1):
+    """Variance over stochastic draws, averaged over the classes.
+
+    With two classes ``p_0 = 1 - p_1``, so that both have the same variance and this is exactly
+    the variance of the foreground probability, the MC-dropout score of [1]_.
+
+    Parameters
+    ----------
+    draws : ndarray or torch.Tensor of shape (n_draws, ...), float
+        Class probabilities, summing to 1 over `axis`.
+    axis : int, default=-1
+        The class axis of `draws`; 2 for `(n_draws, n, C, H, W)`.
+    ddof : int, default=1
+        1 is the unbiased estimate (as [1]_), 0 the population variance (as CEAL [2]_).
+
+    Returns
+    -------
+    score : ndarray or torch.Tensor, float
+        In [0, 1/4] for ``ddof=0``; 0 when all draws agree. Larger is more worth asking.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than ``ddof + 1`` draws.
+
+    See Also
+    --------
+    DrawSums : the same without keeping the draws.
+
+    References
+    ----------
+    .. [1] Belharbi et al. 2021, arXiv:2010.04889.
+    .. [2] Gorriz et al. 2017, arXiv:1711.09168.
+
+    Examples
+    --------
+    >>> variance(np.array([[[0.25, 0.75]], [[0.75, 0.25]]]), ddof=0)
+    array([0.0625])
+    """
+    check_number("ddof", ddof, low=0, integer=True)
+    draws = _check_draws(draws, axis, ddof + 1)
+    deviation = draws - draws.mean(axis=0)
+    axis = axis % draws.ndim - 1
+    return (deviation**2).sum(axis=0).mean(axis=axis) / (draws.shape[0] - ddof)
+
+
+def mean_entropy(draws, axis=-1):
+    """Mean over stochastic draws of the entropy of each, in nats (expected entropy).
+
+    Parameters
+    ----------
+    draws : ndarray or torch.Tensor of shape (n_draws, ...), float
+        Class probabilities, summing to 1 over `axis`.
+    axis : int, default=-1
+        The class axis of `draws`.
+
+    Returns
+    -------
+    score : ndarray or torch.Tensor, float, in nats
+        In [0, log K]. It is what no further training would remove; BALD takes it off.
+
+    Raises
+    ------
+    ValueError
+        If there is no draw.
+
+    Examples
+    --------
+    >>> mean_entropy(np.array([[[0.5, 0.5]], [[1.0, 0.0]]])).round(4)
+    array([0.3466])
+    """
+    draws = _check_draws(draws, axis, 1)
+    return _sum_entr(draws, axis).mean(axis=0)
+
+
+def bald(draws, axis=-1):
+    """Mutual information between prediction and weights, ``H(mean p) - mean H(p)`` [1]_.
+
+    Parameters
+    ----------
+    draws : ndarray or torch.Tensor of shape (n_draws, ...), float
+        Class probabilities, summing to 1 over `axis`.
+    axis : int, default=-1
+        The class axis of `draws`; 2 for `(n_draws, n, C, H, W)`.
+
+    Returns
+    -------
+    score : ndarray or torch.Tensor, float, in nats
+        In [0, log K]; 0 when all draws agree. Larger is more worth asking.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 draws.
+
+    See Also
+    --------
+    DrawSums : the same without keeping the draws.
+
+    References
+    ----------
+    .. [1] Houlsby et al. 2011, arXiv:1112.5745.
+
+    Examples
+    --------
+    >>> bald(np.full((4, 1, 2), 0.5))  # every draw says the same: nothing to learn
+    array([0.])
+    """
+    draws = _check_draws(draws, axis, 2)
+    mean = draws.mean(axis=0)
+    difference = _sum_entr(mean, axis % draws.ndim - 1) - mean_entropy(draws, axis)
+    return difference.clip(min=0)
+
+
+UNCERTAINTIES = {"least_confidence": least_confidence, "margin": margin, "entropy": entropy}
+"""Measures of one prediction: name -> ``f(proba, axis)``."""
+
+DRAW_UNCERTAINTIES = {"mc_variance": DrawSums.variance, "bald": DrawSums.bald}
+"""Measures of stochastic draws: name -> ``f(sums)`` of a filled `DrawSums`."""

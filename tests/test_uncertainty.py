@@ -1,0 +1,228 @@
+"""alseg.uncertainty: formulas against scipy, hand-worked values, numpy against torch."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from alseg import uncertainty
+from alseg.uncertainty import (
+    DRAW_UNCERTAINTIES,
+    UNCERTAINTIES,
+    DrawSums,
+    bald,
+    entropy,
+    least_confidence,
+    margin,
+    mean_entropy,
+    variance,
+)
+
+
+def random_proba(rng, shape, axis=-1):
+    raw = rng.random(shape) ** 3
+    return raw / raw.sum(axis=axis, keepdims=True)
+
+
+@st.composite
+def probas(draw, n_draws=None):
+    n, k = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    shape = (n, k) if n_draws is None else (draw(n_draws), n, k)
+    raw = draw(hnp.arrays(np.float64, shape, elements=st.floats(0, 1)))
+    raw[..., 0] += 1e-3  # something to normalise by; the other classes may be exactly 0
+    return raw / raw.sum(axis=-1, keepdims=True)
+
+
+def test_names():
+    assert set(UNCERTAINTIES) == {"least_confidence", "margin", "entropy"}
+    assert set(DRAW_UNCERTAINTIES) == {"mc_variance", "bald"}
+    assert all(hasattr(uncertainty, name) for name in uncertainty.__all__)
+
+
+def test_values_worked_by_hand():
+    proba = np.array([[0.5, 0.5, 0.0], [0.7, 0.2, 0.1], [1.0, 0.0, 0.0]])
+    np.testing.assert_allclose(least_confidence(proba), [0.5, 0.3, 0.0])
+    np.testing.assert_allclose(margin(proba), [1.0, 0.5, 0.0])
+    expected = -0.7 * np.log(0.7) - 0.2 * np.log(0.2) - 0.1 * np.log(0.1)
+    np.testing.assert_allclose(entropy(proba), [np.log(2), expected, 0.0])
+    assert entropy(proba)[2] == 0.0  # exactly: no epsilon
+
+
+@settings(deadline=None, max_examples=40)
+@given(probas())
+def test_equals_scipy_and_sorting(proba):
+    np.testing.assert_allclose(entropy(proba), scipy.stats.entropy(proba, axis=-1), atol=1e-12)
+    ranked = np.sort(np.c_[proba, np.zeros(len(proba))], axis=1)[:, ::-1]
+    np.testing.assert_allclose(least_confidence(proba), 1 - ranked[:, 0])
+    np.testing.assert_allclose(margin(proba), 1 - ranked[:, 0] + ranked[:, 1], atol=1e-12)
+
+
+@settings(deadline=None, max_examples=40)
+@given(probas())
+def test_ranges_and_class_order(proba):
+    n_classes = proba.shape[1]
+    for name, top in {
+        "least_confidence": 1 - 1 / n_classes,
+        "margin": 1.0 if n_classes > 1 else 0.0,
+        "entropy": np.log(n_classes),
+    }.items():
+        score = UNCERTAINTIES[name](proba)
+        assert (score >= -1e-12).all() and (score <= top + 1e-12).all()
+        np.testing.assert_allclose(UNCERTAINTIES[name](proba[:, ::-1]), score, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_classes", [1, 2, 3, 6])
+@pytest.mark.parametrize("name", UNCERTAINTIES)
+def test_torch_equals_numpy_on_any_axis(rng, name, n_classes):
+    measure = UNCERTAINTIES[name]
+    proba = random_proba(rng, (3, n_classes, 4, 5), axis=1)
+    expected = measure(np.moveaxis(proba, 1, -1))
+    np.testing.assert_allclose(measure(proba, axis=1), expected, atol=1e-12)
+    tensor = torch.from_numpy(proba)
+    result = measure(tensor, axis=1)
+    assert isinstance(result, torch.Tensor) and result.dtype == torch.float64
+    np.testing.assert_allclose(result.numpy(), expected, atol=1e-12)
+    assert np.shares_memory(tensor.numpy(), proba) and (tensor.numpy() == proba).all()
+
+
+@pytest.mark.parametrize("name", UNCERTAINTIES)
+def test_dtypes(rng, name):
+    proba = random_proba(rng, (4, 3))
+    measure = UNCERTAINTIES[name]
+    assert measure(proba.astype(np.float32)).dtype == np.float32
+    assert measure(proba.astype(np.float16)).dtype == np.float32
+    assert measure(torch.from_numpy(proba).half()).dtype == torch.float32
+    assert measure(torch.from_numpy(proba).bfloat16()).dtype == torch.float32
+    assert measure([[1, 0], [0, 1]]).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("as_kind", [np.asarray, torch.as_tensor])
+@pytest.mark.parametrize("name", UNCERTAINTIES)
+def test_nan_is_never_hidden(name, as_kind):
+    score = UNCERTAINTIES[name](as_kind(np.array([[np.nan, 0.5], [0.5, 0.5]])))
+    assert np.isnan(float(score[0])) and not np.isnan(float(score[1]))
+
+
+def test_draws_worked_by_hand():
+    draws = np.array([[[1.0, 0.0]], [[0.0, 1.0]], [[0.5, 0.5]]])
+    np.testing.assert_allclose(variance(draws), [0.25])  # of (1, 0, 1/2), unbiased
+    np.testing.assert_allclose(variance(draws, ddof=0), [1 / 6])
+    np.testing.assert_allclose(mean_entropy(draws), [np.log(2) / 3])
+    np.testing.assert_allclose(bald(draws), [np.log(2) * 2 / 3])
+
+
+def test_variance_of_two_classes_is_the_variance_of_the_foreground(rng):
+    foreground = rng.random((7, 3, 4, 5))
+    draws = np.stack([1 - foreground, foreground], axis=2)
+    np.testing.assert_allclose(variance(draws, axis=2), foreground.var(axis=0, ddof=1))
+
+
+@settings(deadline=None, max_examples=40)
+@given(probas(n_draws=st.integers(2, 6)))
+def test_sums_equal_the_formulas_on_stacked_draws(draws):
+    mean = draws.mean(axis=0)
+    entropies = scipy.stats.entropy(draws, axis=-1)
+    expected = {
+        "mean": mean,
+        "variance": draws.var(axis=0, ddof=1).mean(axis=-1),
+        "expected_entropy": entropies.mean(axis=0),
+        "predictive_entropy": scipy.stats.entropy(mean, axis=-1),
+        "bald": np.maximum(scipy.stats.entropy(mean, axis=-1) - entropies.mean(axis=0), 0),
+    }
+    sums = DrawSums()
+    for one in draws:
+        sums.add(one)
+    for name, value in expected.items():
+        np.testing.assert_allclose(getattr(sums, name)(), value, atol=1e-12, err_msg=name)
+    np.testing.assert_allclose(sums.variance(ddof=0), variance(draws, ddof=0), atol=1e-12)
+    for f, name in ((variance, "variance"), (mean_entropy, "expected_entropy"), (bald, "bald")):
+        np.testing.assert_allclose(f(draws), expected[name], atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("spread", [1e-1, 1e-3])
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_sums_in_float32_keep_small_variances(rng, kind, spread):
+    """Squares minus square of the mean would lose all digits at a spread of 1e-4 (F23)."""
+    foreground = 0.9 + spread * (rng.random((50, 64)) - 0.5)
+    draws = np.stack([1 - foreground, foreground], axis=1).astype(np.float32)  # (T, 2, n)
+    sums = DrawSums(axis=0)
+    for one in draws:
+        sums.add(torch.from_numpy(one) if kind == "torch" else one)
+    exact = draws.astype(np.float64)
+    np.testing.assert_allclose(sums.variance(), variance(exact, axis=1), rtol=1e-3)
+    np.testing.assert_allclose(sums.mean(), exact.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(sums.bald(), bald(exact, axis=1), atol=5e-7)
+    assert sums.variance().dtype == (torch.float32 if kind == "torch" else np.float32)
+
+
+def test_sums_of_equal_draws_are_zero(rng):
+    one = random_proba(rng, (5, 3)).astype(np.float32)
+    sums = DrawSums()
+    for _ in range(30):
+        sums.add(one)
+    assert (sums.variance() == 0).all() and (sums.bald() <= 2e-7).all()
+    assert (sums.bald() >= 0).all()
+
+
+def test_sums_neither_change_nor_keep_what_they_are_given(rng):
+    draws = [random_proba(rng, (4, 3)) for _ in range(3)]
+    before = [d.copy() for d in draws]
+    sums = DrawSums()
+    for one in draws:
+        sums.add(one)
+    mean = sums.mean()
+    mean += 1  # a result is the caller's own
+    for one, old in zip(draws, before, strict=True):
+        np.testing.assert_array_equal(one, old)
+        one[:] = 0
+    np.testing.assert_allclose(sums.mean(), np.mean(before, axis=0))
+
+
+def test_sums_in_half_precision_and_with_gradients(rng):
+    tensor = torch.from_numpy(random_proba(rng, (4, 3))).half().requires_grad_()
+    sums = DrawSums().add(tensor).add(tensor)
+    assert sums.variance().dtype == torch.float32 and not sums.mean().requires_grad
+
+
+def test_memory_does_not_grow_with_the_draws(rng):
+    draw = random_proba(rng, (8, 2, 32, 32), axis=1).astype(np.float32)
+
+    def peak(n_draws):
+        tracemalloc.start()
+        sums = DrawSums(axis=1)
+        for _ in range(n_draws):
+            sums.add(draw)
+        top = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return top
+
+    assert peak(40) < 1.1 * peak(4)
+
+
+def test_too_few_draws():
+    sums = DrawSums()
+    with pytest.raises(ValueError, match="n_draws must be at least 1 .* got 0"):
+        sums.mean()
+    sums.add(np.array([[0.5, 0.5]]))
+    with pytest.raises(ValueError, match="n_draws must be at least 2 .* got 1"):
+        sums.variance()
+    with pytest.raises(ValueError, match="n_draws must be at least 2"):
+        sums.bald()
+    with pytest.raises(ValueError, match="draws must be at least 2 draws, got 1"):
+        variance(np.full((1, 1, 2), 0.5))
+    with pytest.raises(ValueError, match="draws must be at least 2 draws, got 1"):
+        bald(np.full((1, 1, 2), 0.5))
+
+
+def test_bad_shapes():
+    sums = DrawSums().add(np.full((2, 2), 0.5))
+    with pytest.raises(ValueError, match=r"proba must be of the shape .* \(2, 2\), got \(3, 2\)"):
+        sums.add(np.full((3, 2), 0.5))
+    assert sums.n_draws == 1
+    with pytest.raises(ValueError, match="axis must be another axis than 0"):
+        variance(np.full((4, 2), 0.5), axis=0)
