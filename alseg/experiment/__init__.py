@@ -1,1 +1,1 @@
-""""""
+"""Evidence: the experiment, its records on disk, and statistics over them."""

@@ -1,0 +1,281 @@
+"""Records on disk: one JSON line a round, appended so that a kill loses at most that round."""
+
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+
+from alseg.validation import message
+
+try:
+    import fcntl
+except ImportError:  # Windows has no fcntl: there two runs in one folder are not told apart
+    fcntl = None
+
+FILE_NAME = "records.jsonl"
+
+VOLATILE = ("seconds", "memory_mib", "environment")
+"""Fields of a record that differ between two runs of the same command."""
+
+
+class RecordsError(ValueError):
+    """A records file that cannot be read or continued as asked."""
+
+
+class FolderInUse(RecordsError):
+    """Another run is writing to the same folder."""
+
+
+def jsonable(value):
+    """Turn numpy values, paths and tuples into what JSON holds; not-finite floats into None.
+
+    Parameters
+    ----------
+    value : object
+        Nested dicts (keys become strings), lists, tuples, sets, arrays, numbers, strings, paths.
+
+    Returns
+    -------
+    object
+        Made of dict, list, str, int, float, bool and None alone.
+
+    Raises
+    ------
+    TypeError
+        If something else is in it.
+
+    Examples
+    --------
+    >>> jsonable({"ids": np.array([3, 1]), "dice": np.float32("nan")})
+    {'ids': [3, 1], 'dice': None}
+    """
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, np.generic):
+        return jsonable(value.item())
+    if isinstance(value, np.ndarray):
+        return jsonable(value.tolist())
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(jsonable(key)): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(jsonable(item) for item in value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(message("value", "made of numbers, strings, lists and dicts", value))
+
+
+def comparable(record):
+    """A record without what differs between two runs of the same command (`VOLATILE`)."""
+    return {key: value for key, value in record.items() if key not in VOLATILE}
+
+
+def _reject_constant(name):
+    raise ValueError(f"{name} is not JSON")
+
+
+def _parse(raw):
+    record = json.loads(raw.decode("utf-8"), parse_constant=_reject_constant)
+    if not isinstance(record, dict):
+        raise ValueError("not a JSON object")
+    return record
+
+
+def _split(data, path):
+    """Records in `data`, and the position where a cut last line starts (or the end)."""
+    records, position = [], 0
+    for number, raw in enumerate(data.split(b"\n"), 1):
+        end = min(position + len(raw) + 1, len(data))
+        if not raw.strip():
+            position = end
+            continue
+        try:
+            records.append(_parse(raw))
+        except ValueError as error:
+            if end < len(data):
+                raise RecordsError(
+                    f"{path}, line {number}: not a record ({error}). Only the last line of a "
+                    "records file can be cut by an interruption: repair or remove this line, or "
+                    "use another output folder."
+                ) from error
+            return records, position
+        position = end
+    return records, position
+
+
+def read_records(path):
+    """Read the records of a run, also of one that is still running.
+
+    Parameters
+    ----------
+    path : str or Path
+        A records file, or the folder that holds `records.jsonl`. Nothing on disk is changed; a last
+        line that was cut in the middle is left out.
+
+    Returns
+    -------
+    records : list of dict
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    RecordsError
+        If a line other than the last is not a JSON object; file and line are named.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / FILE_NAME
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no records at {path}. Name a folder that `alseg run --out` has written."
+        )
+    return _split(path.read_bytes(), path)[0]
+
+
+class Records:
+    """The records of one run, open for appending and locked against a second run.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made if it is not there.
+    config : dict
+        What decides the numbers of the run. It is written into every record; records of another
+        configuration in the folder are an error, and nothing is overwritten.
+    file_name : str, default="records.jsonl"
+
+    Attributes
+    ----------
+    path : Path
+    records : list of dict
+        What is on disk.
+
+    Raises
+    ------
+    OSError
+        If the folder or file cannot be written to.
+    FolderInUse
+        If another process has it open.
+    RecordsError
+        If it holds records of another configuration, or a corrupt line before the last.
+
+    Notes
+    -----
+    A last line that was cut in the middle (the process was killed while writing) is moved to
+    `records.jsonl.cut` beside the file. Each appended line is flushed to the disk before `append`
+    returns.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> with Records(folder, {"seed": 0}) as records:
+    ...     records.append({"round": 0, "dice": 0.5})
+    >>> with Records(folder, {"seed": 0}) as records:  # the next day
+    ...     len(records.records)
+    1
+    """
+
+    def __init__(self, folder, config, file_name=FILE_NAME):
+        self.config = jsonable(config)
+        self.path = Path(folder) / file_name
+        self._file = None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.path, "a+b")
+        except OSError as error:
+            raise type(error)(
+                message("out", "a folder that can be written to", str(folder))
+                + f" {error.strerror or error}: {error.filename or self.path}"
+            ) from error
+        try:
+            self._lock()
+            self.records = self._recover()
+            self._check_config()
+        except BaseException:
+            self.close()
+            raise
+
+    def _lock(self):
+        if fcntl is None:
+            return
+        try:
+            # The system drops the lock when the process ends, however it ends.
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise FolderInUse(
+                f"{self.path} is in use by another run. Wait for it, end it, or use another "
+                "output folder."
+            ) from error
+
+    def _recover(self):
+        self._file.seek(0)
+        data = self._file.read()
+        records, position = _split(data, self.path)
+        if position < len(data):
+            with open(self.path.with_name(self.path.name + ".cut"), "ab") as cut:
+                cut.write(data[position:].rstrip(b"\n") + b"\n")
+                cut.flush()
+                os.fsync(cut.fileno())
+            self._file.truncate(position)
+            os.fsync(self._file.fileno())
+        elif data and not data.endswith(b"\n"):  # a whole record that lacks its line end
+            self._write(b"\n")
+        return records
+
+    def _check_config(self):
+        for number, record in enumerate(self.records, 1):
+            there = record.get("config", {})
+            keys = [
+                key
+                for key in sorted(set(there) | set(self.config))
+                if there.get(key) != self.config.get(key)
+            ]
+            if keys:
+                shown = "; ".join(
+                    f"{key}: {there.get(key)!r} there, {self.config.get(key)!r} now"
+                    for key in keys[:3]
+                )
+                more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+                raise RecordsError(
+                    f"{self.path}, line {number}, is of another run ({shown}{more}). Use another "
+                    "output folder, or the options of that run to continue it."
+                )
+
+    def _write(self, data):
+        self._file.write(data)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def append(self, record):
+        """Write one record as a line of its own, on the disk when this returns.
+
+        Parameters
+        ----------
+        record : dict
+            See `jsonable` for what it may hold. `config` is added.
+        """
+        record = {**jsonable(record), "config": self.config}
+        line = json.dumps(record, allow_nan=False, ensure_ascii=False)
+        self._write(line.encode("utf-8") + b"\n")
+        self.records.append(record)
+
+    def close(self):
+        """Close the file, which unlocks it."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()

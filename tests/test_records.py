@@ -1,0 +1,133 @@
+"""Records survive a kill at any byte, and never take in what belongs to another run."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alseg.experiment.records import (
+    FolderInUse,
+    Records,
+    RecordsError,
+    comparable,
+    jsonable,
+    read_records,
+)
+
+
+def write(folder, n, config=None):
+    with Records(folder, config or {"seed": 0}) as records:
+        for number in range(len(records.records), n):
+            records.append({"round": number, "name": "é\u2028\r\n", "dice": [0.25, None]})
+    return folder / "records.jsonl"
+
+
+def test_a_line_a_record_and_back(tmp_path):
+    path = write(tmp_path / "a" / "b", 3)
+    lines = path.read_text("utf-8").split("\n")
+    assert len(lines) == 4 and lines[-1] == ""
+    assert [json.loads(line) for line in lines[:3]] == read_records(path)
+    assert read_records(path.parent)[2] == {
+        "round": 2, "name": "é\u2028\r\n", "dice": [0.25, None], "config": {"seed": 0}
+    }
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10_000))
+def test_cut_at_any_byte_loses_at_most_the_last_record(tmp_path_factory, cut):
+    folder = tmp_path_factory.mktemp("cut")
+    path = write(folder, 3)
+    whole = path.read_bytes()
+    cut %= len(whole) + 1
+    path.write_bytes(whole[:cut])
+    n_whole = whole[:cut].count(b"\n") + (whole[cut : cut + 1] == b"\n")
+    assert len(read_records(path)) == n_whole
+    assert path.read_bytes() == whole[:cut]  # reading changes nothing
+    write(folder, 3)
+    assert path.read_bytes() == whole
+    kept = whole[:cut].rpartition(b"\n")[2] if whole[cut : cut + 1] != b"\n" else b""
+    aside = folder / "records.jsonl.cut"
+    assert aside.exists() == bool(kept)
+    assert not kept or aside.read_bytes() == kept + b"\n"
+
+
+def test_cuts_are_kept_one_after_the_other(tmp_path):
+    path = write(tmp_path, 2)
+    for tail in (b'{"round": 2', b'{"rou\xc3', b"\x00\x00\n"):
+        with open(path, "ab") as file:
+            file.write(tail)
+        write(tmp_path, 2)
+    assert (tmp_path / "records.jsonl.cut").read_bytes() == b'{"round": 2\n{"rou\xc3\n\x00\x00\n'
+    assert len(read_records(path)) == 2
+
+
+@pytest.mark.parametrize("bad", [b"{", b"[1]", b'{"dice": NaN}', b"\xff\xfe"])
+def test_corrupt_line_in_the_middle_names_file_and_line(tmp_path, bad):
+    path = write(tmp_path, 3)
+    lines = path.read_bytes().split(b"\n")
+    lines[1] = bad
+    before = b"\n".join(lines)
+    path.write_bytes(before)
+    for attempt in (lambda: read_records(path), lambda: Records(tmp_path, {"seed": 0})):
+        with pytest.raises(RecordsError, match=r"records\.jsonl, line 2: not a record"):
+            attempt()
+    assert path.read_bytes() == before
+
+
+def test_records_of_another_run_are_left_alone(tmp_path):
+    path = write(tmp_path, 1, {"seed": 0, "strategy": "entropy"})
+    before = path.read_bytes()
+    with pytest.raises(RecordsError, match=r"another run \(seed: 0 there, 1 now\)"):
+        Records(tmp_path, {"seed": 1, "strategy": "entropy"})
+    assert path.read_bytes() == before
+
+
+def test_one_writer_at_a_time(tmp_path):
+    with Records(tmp_path, {}):
+        with pytest.raises(FolderInUse, match="in use by another run"):
+            Records(tmp_path, {})
+    Records(tmp_path, {}).close()
+
+
+def test_the_lock_goes_with_the_process(tmp_path):
+    code = """
+        import os, signal, sys
+        from alseg.experiment.records import Records
+        Records(sys.argv[1], {}).append({"round": 0})
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), str(tmp_path)])
+    assert done.returncode == -9
+    with Records(tmp_path, {}) as records:
+        assert records.records == [{"round": 0, "config": {}}]
+
+
+def test_folder_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="out must be a folder that can be written to, got '.*file/x'"):
+        Records(tmp_path / "file" / "x", {})
+    (tmp_path / "dir" / "records.jsonl").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError, match="out must be a folder"):
+        Records(tmp_path / "dir", {})
+
+
+def test_no_records(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no records at .*records.jsonl"):
+        read_records(tmp_path)
+
+
+def test_jsonable():
+    value = {1: np.array([[1, 2]]), "a": (np.float64("inf"), float("nan"), np.bool_(True)), "b": {3}}
+    assert jsonable(value) == {"1": [[1, 2]], "a": [None, None, True], "b": [3]}
+    assert type(jsonable(np.int64(3))) is int
+    with pytest.raises(TypeError, match="must be made of numbers"):
+        jsonable({"x": object()})
+
+
+def test_comparable_leaves_out_what_differs_between_runs():
+    assert comparable({"round": 1, "seconds": {}, "memory_mib": {}, "environment": {}}) == {"round": 1}
