@@ -1,0 +1,108 @@
+"""Paired augmentation of a batch: geometry moves image and mask together, colour the image alone."""
+
+import torch
+import torch.nn.functional as F
+
+from alseg.labels import MISSING
+from alseg.validation import check_option
+
+FLIPS = ("both", "horizontal", "none")
+
+
+def random_flip(images, masks, weights, generator, flips="both"):
+    """Flip each image, its mask and its weights, each direction with probability one half.
+
+    Parameters
+    ----------
+    images : tensor of shape (N, C, H, W)
+    masks : tensor of shape (N, H, W)
+    weights : tensor of shape (N, H, W) or (N, 1, 1)
+    generator : torch.Generator
+        On the CPU: the same draws whatever the device.
+    flips : {"both", "horizontal", "none"}, default="both"
+        ``"horizontal"`` for natural images, which have an up and a down.
+
+    Returns
+    -------
+    images, masks, weights : tensors of the same shapes
+    """
+    check_option("flips", flips, FLIPS)
+    axes = {"both": (-1, -2), "horizontal": (-1,), "none": ()}[flips]
+    for axis in axes:
+        chosen = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
+        images = torch.where(chosen[:, None, None, None], images.flip(axis), images)
+        masks = torch.where(chosen[:, None, None], masks.flip(axis), masks)
+        if weights.shape[axis] > 1:
+            weights = torch.where(chosen[:, None, None], weights.flip(axis), weights)
+    return images, masks, weights
+
+
+def random_affine(images, masks, weights, generator, scale=0.25, degrees=15.0):
+    """Rotate, scale and shift each image with its mask; pixels from outside are MISSING.
+
+    Parameters
+    ----------
+    images, masks, weights, generator
+        As in `random_flip`.
+    scale : float in [0, 1), default=0.25
+        The zoom is drawn log-uniformly from [1 - scale, 1 / (1 - scale)].
+    degrees : float, default=15.0
+        The rotation is drawn from [-degrees, degrees].
+
+    Returns
+    -------
+    images, masks, weights : tensors of the same shapes
+        Images are reflected at the border.
+    """
+    n, _, h, w = images.shape
+
+    def uniform():
+        return torch.rand(n, generator=generator) * 2 - 1
+
+    zoom = (1 - scale) ** uniform()
+    angle = uniform() * degrees * torch.pi / 180
+    # A zoom below 1 shows a part of the image, which may lie anywhere in it.
+    room = (1 - zoom).clamp(min=0)
+    shift_x, shift_y = uniform() * room, uniform() * room
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    theta = torch.stack(
+        [
+            torch.stack([cos, -sin * h / w, shift_x], 1),
+            torch.stack([sin * w / h, cos, shift_y], 1),
+        ],
+        1,
+    ).to(images.device)
+    grid = F.affine_grid(theta, (n, 1, h, w), align_corners=False)
+    images = F.grid_sample(
+        images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
+    # Zero padding of mask + 1 makes MISSING (-1) what lies outside.
+    moved = F.grid_sample(
+        (masks - MISSING).unsqueeze(1).float(), grid, mode="nearest", align_corners=False
+    )
+    masks = (moved.squeeze(1).round().long() + MISSING).to(masks.dtype)
+    if weights.shape[-1] > 1:
+        weights = F.grid_sample(
+            weights.unsqueeze(1), grid, mode="nearest", align_corners=False
+        ).squeeze(1)
+    return images, masks, weights
+
+
+def colour_jitter(images, generator, strength=0.15):
+    """Change gain and offset of each channel, and the contrast, of each image; clipped to [0, 1].
+
+    Parameters
+    ----------
+    images : tensor of shape (N, C, H, W), float in [0, 1]
+    generator : torch.Generator
+    strength : float in [0, 1), default=0.15
+        Gains are drawn from [1 - strength, 1 + strength], offsets from half of that around 0.
+
+    Returns
+    -------
+    tensor of shape (N, C, H, W)
+    """
+    n, c = images.shape[:2]
+    gain = 1 + strength * (torch.rand(n, c, 1, 1, generator=generator) * 2 - 1)
+    offset = strength / 2 * (torch.rand(n, c, 1, 1, generator=generator) * 2 - 1)
+    return (images * gain.to(images.device) + offset.to(images.device)).clamp(0, 1)

@@ -1,0 +1,234 @@
+"""Training batches: every image decoded once to one size, then drawn, moved and coloured as a batch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from alseg.augment import colour_jitter, random_affine, random_flip
+from alseg.images import check_pairs
+from alseg.labels import MISSING
+
+MAX_AREA = 192 * 288  # the default canvas: what two cores train on in minutes
+
+
+def choose_canvas(sizes, max_area=MAX_AREA):
+    """The (height, width) that images are brought to when the user names none.
+
+    The median height and width; both scaled down together where they exceed `max_area`, and rounded
+    to multiples of 8 then. Small images of one size keep it.
+
+    Examples
+    --------
+    >>> choose_canvas([(40, 60), (40, 60)]), choose_canvas([(522, 775)])
+    ((40, 60), (192, 288))
+    """
+    h, w = np.median(np.asarray(sizes, dtype=float), axis=0)
+    if h * w > max_area:
+        factor = np.sqrt(max_area / (h * w))
+        return tuple(max(8, int(round(s * factor / 8)) * 8) for s in (h, w))
+    return int(h), int(w)
+
+
+def image_tensor(image, canvas):
+    """An (H, W, C) array to a (3, h, w) tensor of the same dtype, resized with anti-aliasing."""
+    tensor = torch.from_numpy(np.array(image, copy=True)).movedim(-1, 0)
+    if tensor.shape[0] == 1:
+        tensor = tensor.expand(3, -1, -1)
+    tensor = tensor[:3]
+    if tuple(tensor.shape[1:]) != tuple(canvas):
+        if tensor.dtype != torch.uint8:
+            tensor = tensor.float()
+        tensor = F.interpolate(
+            tensor[None], size=tuple(canvas), mode="bilinear", antialias=True, align_corners=False
+        )[0]
+    return tensor if tensor.dtype == torch.uint8 else tensor.float()
+
+
+def mask_tensor(mask, canvas):
+    """An (H, W) int array to an (h, w) int16 tensor, nearest pixel."""
+    tensor = torch.from_numpy(np.array(mask, dtype=np.int16, copy=True))
+    return _nearest(tensor, canvas)
+
+
+def _nearest(tensor, canvas):
+    if tuple(tensor.shape) == tuple(canvas):
+        return tensor
+    resized = F.interpolate(tensor[None, None].float(), size=tuple(canvas), mode="nearest-exact")
+    return resized[0, 0].to(tensor.dtype)
+
+
+def to_unit(images):
+    """uint8 [0, 255] or float [0, 1] to float [0, 1], contiguous strides kept."""
+    return images.float().div_(255) if images.dtype == torch.uint8 else images
+
+
+@dataclass
+class TrainingData:
+    """What a fit trains on, at the size of the network.
+
+    images : tensor of shape (n, 3, h, w), uint8 or float
+    labels : tensor of shape (n,), int64
+    masks : tensor of shape (n, h, w), int16, MISSING where not annotated or of weight 0
+    weights : tensor of shape (n, 1, 1) or (n, h, w), float32
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    masks: torch.Tensor
+    weights: torch.Tensor
+
+    @classmethod
+    def build(cls, images, labels, masks, mask_weight, canvas, n_mask_classes):
+        """Decode every image once; `images` and `masks` as `as_images` and `as_masks` give them."""
+        check_pairs(images, masks, n_mask_classes)
+        n = len(images)
+        pixels = [image_tensor(images[i], canvas) for i in range(n)]
+        if any(p.dtype != pixels[0].dtype for p in pixels):
+            pixels = [to_unit(p) for p in pixels]
+        mask_pixels = torch.full((n, *canvas), MISSING, dtype=torch.int16)
+        for i in range(n):
+            mask = masks[i]
+            if mask is not None:
+                mask_pixels[i] = mask_tensor(mask, canvas)
+        weights = _weight_tensor(mask_weight, n, canvas)
+        # A weight of 0 is no annotation: the fit is then the one without that mask, bit for bit.
+        mask_pixels = torch.where(weights > 0, mask_pixels, MISSING)
+        return cls(
+            torch.stack(pixels), torch.as_tensor(labels, dtype=torch.int64), mask_pixels, weights
+        )
+
+    def __len__(self):
+        return len(self.images)
+
+    def annotated(self):
+        """(n,) bool tensor: whether the image has an annotated pixel."""
+        return (self.masks != MISSING).flatten(1).any(1)
+
+    def streams(self):
+        """Positions of fully trusted masks, and of all other images.
+
+        Images whose largest weight is the largest of all are the first stream, pseudo-labelled ones
+        and those without a mask the second: a batch holds a fixed share of each, so the number of
+        masks does not change how often each kind is seen.
+        """
+        annotated = self.annotated()
+        if not annotated.any():
+            return torch.arange(len(self)), torch.arange(0)
+        top = self.weights.flatten(1).amax(1)
+        first = annotated & (top >= top[annotated].max())
+        return first.nonzero().flatten(), (~first).nonzero().flatten()
+
+    def to(self, device):
+        return TrainingData(
+            *(t.to(device) for t in (self.images, self.labels, self.masks, self.weights))
+        )
+
+
+def _weight_tensor(mask_weight, n, canvas):
+    if mask_weight is None:
+        return torch.ones(n, 1, 1)
+    pixelwise = any(np.ndim(mask_weight[i]) for i in range(n))
+    if not pixelwise:
+        return torch.as_tensor(np.asarray(mask_weight, dtype=np.float32)).reshape(n, 1, 1)
+    return torch.stack(
+        [
+            _nearest(torch.from_numpy(np.array(w, dtype=np.float32)), canvas)
+            if np.ndim(w)
+            else torch.full(tuple(canvas), float(w))
+            for w in mask_weight
+        ]
+    )
+
+
+def cycle(positions, n_draws, rng):
+    """`n_draws` positions: whole permutations one after the other, so each comes equally often."""
+    n_rounds = -(-n_draws // len(positions))
+    order = np.concatenate([rng.permutation(len(positions)) for _ in range(n_rounds)])
+    return positions[order[:n_draws]]
+
+
+class TrainingBatches:
+    """Iterate over an epoch of augmented batches, as ``(x, target)`` pairs for skorch.
+
+    Parameters
+    ----------
+    data : TrainingData
+    positions : tensor of int
+        The images to train on.
+    n_steps : int
+        Batches an epoch, whatever the number of masks.
+    batch_size, weak_batch_size : int
+        Images of the first stream in each batch, and of the second (see `TrainingData.streams`).
+    augmentation : dict
+        ``flips``, ``affine`` (None or (scale, degrees)) and ``jitter``.
+    rng : numpy.random.Generator
+    decode : bool, default=True
+        False trains the class head alone: batches are drawn from all images, with no masks.
+    """
+
+    def __init__(
+        self,
+        data,
+        n_steps,
+        batch_size,
+        weak_batch_size,
+        augmentation,
+        rng,
+        decode=True,
+        device="cpu",
+        memory_format=torch.contiguous_format,
+    ):
+        self.data, self.n_steps = data, n_steps
+        self.batch_size, self.weak_batch_size = batch_size, weak_batch_size
+        self.augmentation, self.rng, self.decode = augmentation, rng, decode
+        self.device, self.memory_format = device, memory_format
+        self.has_masks = decode and bool(data.annotated().any())
+        if self.has_masks:
+            self.first, self.second = data.streams()
+        else:
+            self.first, self.second = torch.arange(len(data)), torch.arange(0)
+        self.second_annotated = self.has_masks and bool(data.annotated()[self.second].any())
+        self.generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
+
+    def __len__(self):
+        return self.n_steps
+
+    def __iter__(self):
+        n_second = self.weak_batch_size if len(self.second) else 0
+        first = cycle(self.first, self.n_steps * self.batch_size, self.rng)
+        first = first.reshape(self.n_steps, self.batch_size)
+        if n_second:
+            second = cycle(self.second, self.n_steps * n_second, self.rng)
+            second = second.reshape(self.n_steps, n_second)
+        for step in range(self.n_steps):
+            idx = torch.cat([first[step], second[step]]) if n_second else first[step]
+            # Without a pseudo-mask among them, the second stream needs the class head alone.
+            n_decode = 0
+            if self.has_masks:
+                n_decode = len(idx) if self.second_annotated else self.batch_size
+            yield self._batch(idx, n_decode)
+
+    def _batch(self, idx, n_decode):
+        idx = idx.to(self.data.images.device)
+        images = to_unit(self.data.images[idx].to(self.device))
+        masks = self.data.masks[idx].to(self.device)
+        weights = self.data.weights[idx].to(self.device)
+        options = self.augmentation
+        images, masks, weights = random_flip(
+            images, masks, weights, self.generator, options["flips"]
+        )
+        if options["affine"]:
+            images, masks, weights = random_affine(
+                images, masks, weights, self.generator, *options["affine"]
+            )
+        if options["jitter"]:
+            images = colour_jitter(images, self.generator, options["jitter"])
+        target = {
+            "labels": self.data.labels[idx].to(self.device),
+            "masks": masks[:n_decode].long(),
+            "mask_weight": weights[:n_decode],
+        }
+        x = {"x": images.contiguous(memory_format=self.memory_format), "n_decode": n_decode}
+        return x, target

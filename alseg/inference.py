@@ -1,0 +1,187 @@
+"""Streaming prediction over a pool: one pass a batch, draws as running sums, nothing kept but results."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+from alseg.batches import image_tensor, to_unit
+from alseg.network.joint import dropout_active, evaluating
+from alseg.uncertainty import UNCERTAINTIES, DrawSums
+
+TEST_FLIPS = {"both": ((), (-1,), (-2,), (-1, -2)), "horizontal": ((), (-1,)), "none": ((),)}
+
+
+def pool_batches(images, canvas, batch_size, device, memory_format, progress=False):
+    """Read a pool batch by batch: pairs of (positions, tensor of shape (b, 3, h, w) in [0, 1])."""
+    starts = range(0, len(images), batch_size)
+    for start in tqdm(starts, desc="predict", disable=not progress, leave=False):
+        positions = range(start, min(start + batch_size, len(images)))
+        pixels = [to_unit(image_tensor(images[i], canvas).to(device)) for i in positions]
+        yield positions, torch.stack(pixels).contiguous(memory_format=memory_format)
+
+
+def predict_batch(network, x, has_masks, test_flips="none", need=("proba", "mask_proba", "cam")):
+    """Probabilities and CAM of a batch, from one pass a flip.
+
+    Parameters
+    ----------
+    network : JointCAMNetwork
+    x : tensor of shape (N, 3, H, W)
+    has_masks : bool
+        Whether the mask branch was trained. If not, `mask_proba` is the scaled CAM of the predicted
+        class and its complement.
+    test_flips : {"none", "horizontal", "both"}
+        Flips whose class and mask probabilities are averaged; the CAM is that of the unflipped image.
+    need : collection of {"proba", "mask_proba", "cam", "embedding"}
+
+    Returns
+    -------
+    dict of tensors
+        ``proba`` (N, K), ``mask_proba`` (N, C, H, W), ``cam`` (N, K, h, w), ``embedding`` (N, d).
+    """
+    size = x.shape[2:]
+    out = {}
+    decode = "mask_proba" in need and has_masks
+    flips = TEST_FLIPS[test_flips]
+    with evaluating(network), torch.inference_mode():
+        for axes in flips:
+            features = network.encode(x.flip(axes) if axes else x)
+            if not axes:
+                if "embedding" in need:
+                    out["embedding"] = network.embed(features).mean((2, 3))
+            logits, cam = network.classify(features, size)
+            if not axes:
+                out["cam"] = cam
+            out["proba"] = out.get("proba", 0) + logits.float().softmax(1) / len(flips)
+            if decode:
+                proba = network.mask_head(network.decode(features), size).float().softmax(1)
+                proba = proba.flip(axes) if axes else proba
+                out["mask_proba"] = out.get("mask_proba", 0) + proba / len(flips)
+            if not {"proba", "mask_proba"} & set(need):
+                break
+    if "mask_proba" in need and not has_masks:
+        out["mask_proba"] = cam_proba(out["cam"], out["proba"].argmax(1), size)
+    return out
+
+
+def saliency(cam, size):
+    """Min-max-scaled maps: (N, h, w) raw to (N, H, W) in [0, 1]; a constant map gives 0.
+
+    Examples
+    --------
+    >>> saliency(torch.tensor([[[1.0, 3.0], [2.0, 1.0]]]), (2, 2))
+    tensor([[[0.0000, 1.0000],
+             [0.5000, 0.0000]]])
+    """
+    maps = F.interpolate(cam[:, None].float(), size=tuple(size), mode="bilinear", align_corners=False)
+    maps = maps[:, 0]
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return (maps - low) / (high - low).clamp(min=1e-12)
+
+
+def cam_proba(cam, classes, size):
+    """The CAM of one class an image as pixel probabilities (N, 2, H, W) of background and foreground."""
+    chosen = cam[torch.arange(len(cam), device=cam.device), classes]
+    foreground = saliency(chosen, size)
+    return torch.stack([1 - foreground, foreground], 1)
+
+
+def mask_draws(network, x, n_draws, has_masks=True):
+    """Stochastic mask probabilities of a batch, one draw at a time, on the decoder's grid.
+
+    What comes before the first dropout is computed once. Where that is all but the last
+    convolution (the default network), a draw is that convolution with channels of its weight
+    dropped: the same ones for all images, so that a score does not depend on the batch.
+
+    Parameters
+    ----------
+    network : JointCAMNetwork
+    x : tensor of shape (N, 3, H, W)
+    n_draws : int
+    has_masks : bool
+        False draws from the CAM of the predicted class, by the class head's dropout.
+
+    Yields
+    ------
+    tensor of shape (N, C, H / s, W / s)
+    """
+    size = x.shape[2:]
+    with torch.inference_mode():
+        if not has_masks:
+            with evaluating(network):
+                features = network.encode(x)
+            for _ in range(n_draws):
+                with dropout_active(network.class_head):
+                    logits, cam = network.classify(features, size)
+                yield cam_proba(cam, logits.argmax(1), cam.shape[2:])
+            return
+        where = network.first_dropout()
+        if where in ("head", None):
+            with evaluating(network):
+                decoded = network.decode(network.encode(x))
+            weight, bias = network.mask_conv.weight, network.mask_conv.bias
+            keep = torch.ones(n_draws, 1, weight.shape[1], 1, 1)
+            # Drawn at once from the CPU's generator: the same draws for each batch, see above.
+            keep = F.dropout(keep, network.mask_dropout.p, training=True).to(weight)
+            for t in range(n_draws):
+                logits = network._crop(F.conv2d(decoded, weight * keep[t], bias), size, network.min_stride)
+                yield logits.float().softmax(1)
+            return
+        with dropout_active(network):
+            if where == "decoder":
+                features = network.encode(x)
+        for _ in range(n_draws):
+            # Entered for each draw: the caller may do anything between two of them.
+            with dropout_active(network):
+                if where == "encoder":
+                    features = network.encode(x)
+                logits = network.mask_head(network.decode(features), size, grid=True)
+            yield logits.float().softmax(1)
+
+
+def label_draws(network, x, n_draws):
+    """Stochastic class probabilities of a batch: the encoder once, the class head `n_draws` times."""
+    with torch.inference_mode():
+        with evaluating(network):
+            features = network.encode(x)
+        for _ in range(n_draws):
+            with dropout_active(network):
+                logits, _ = network.classify(features, x.shape[2:])
+            yield logits.float().softmax(1)
+
+
+def uncertainty_batch(network, x, method, target, n_draws, has_masks, test_flips="none"):
+    """Uncertainty of a batch: (N, h, w) maps and mask probabilities, or (N,) for labels.
+
+    Returns
+    -------
+    uncertainty : tensor of shape (N, h, w), or (N,) for ``target="label"``
+    mask_proba : tensor of shape (N, C, h, w), or None for labels
+        Of the same grid.
+    """
+    axis = 1
+    if method in UNCERTAINTIES:
+        need = ("mask_proba",) if target == "mask" else ("proba",)
+        proba = predict_batch(network, x, has_masks, test_flips, need)[need[0]]
+        uncertainty = UNCERTAINTIES[method](proba, axis=axis)
+        return uncertainty, proba if target == "mask" else None
+    sums = DrawSums(axis=axis)
+    draws = (
+        mask_draws(network, x, n_draws, has_masks)
+        if target == "mask"
+        else label_draws(network, x, n_draws)
+    )
+    for proba in draws:
+        sums.add(proba)
+    uncertainty = sums.variance() if method == "mc_variance" else sums.bald()
+    return uncertainty, sums.mean() if target == "mask" else None
+
+
+def resize_maps(maps, size):
+    """Bring (C, h, w) maps to an image's own (H, W), bilinear; numpy float32."""
+    if tuple(maps.shape[1:]) != tuple(size):
+        maps = F.interpolate(
+            maps[None], size=tuple(size), mode="bilinear", align_corners=False, antialias=True
+        )[0]
+    return maps.cpu().numpy().astype(np.float32, copy=False)

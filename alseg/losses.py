@@ -1,0 +1,119 @@
+"""JointLoss: image classification plus a counted mask loss, where missing pixels do not count."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from alseg.labels import MISSING
+from alseg.validation import check_option
+
+
+class JointLoss(nn.Module):
+    """Class cross-entropy plus mask cross-entropy and Dice over annotated pixels (Belharbi 2021, Eq. 1).
+
+    For image i with annotated pixels A_i and pixel weights v (1 oracle, lambda pseudo)::
+
+        ce_i   = sum_{p in A_i} v_p CE_p / |A_i|
+        dice_i = v_i (1 - (2 sum v p t + eps) / (sum v (p + t) + eps)), mean over foreground classes
+        loss   = class_scale CE + mask_scale / n * sum_i (ce_i + dice_scale dice_i)
+
+    where v_i is the mean weight of the image's annotated pixels and n the number of images with any
+    (``normalize="annotated"``) or the whole batch, as published (``"batch"``). A batch without one
+    annotated pixel has the class loss alone, finite.
+
+    Parameters
+    ----------
+    class_scale, mask_scale : float, default=1.0
+    dice_scale : float, default=1.0
+        0 is cross-entropy alone, as published.
+    normalize : {"annotated", "batch"}, default="annotated"
+    class_weight : tensor of shape (K,) or None
+        Weight of each image class in the class loss.
+
+    References
+    ----------
+    .. [1] Belharbi et al. 2021, arXiv:2010.04889, Eq. 1.
+    """
+
+    def __init__(
+        self,
+        class_scale=1.0,
+        mask_scale=1.0,
+        dice_scale=1.0,
+        normalize="annotated",
+        class_weight=None,
+    ):
+        super().__init__()
+        self.class_scale, self.mask_scale, self.dice_scale = class_scale, mask_scale, dice_scale
+        self.normalize = check_option("normalize", normalize, ("annotated", "batch"))
+        self.register_buffer("class_weight", class_weight)
+
+    def forward(self, prediction, target):
+        """The loss of a batch.
+
+        Parameters
+        ----------
+        prediction : dict
+            ``logits`` (N, K) and ``mask_logits`` (M, C, H, W) of the first M images, or None.
+        target : dict
+            ``labels`` (N,) int; ``masks`` (M, H, W) int with MISSING; ``mask_weight`` (M, 1, 1) or
+            (M, H, W) float.
+
+        Returns
+        -------
+        scalar tensor
+        """
+        loss = prediction["logits"].new_zeros(())
+        if self.class_scale:
+            loss = loss + self.class_scale * F.cross_entropy(
+                prediction["logits"], target["labels"], weight=self.class_weight
+            )
+        if prediction["mask_logits"] is not None and self.mask_scale:
+            per_image, annotated = mask_loss(
+                prediction["mask_logits"],
+                target["masks"],
+                target["mask_weight"],
+                self.dice_scale,
+            )
+            if self.normalize == "batch":
+                n = len(prediction["logits"])
+            else:
+                n = annotated.sum().clamp(min=1)  # a count of 0 would give nan
+            loss = loss + self.mask_scale * per_image.sum() / n
+        return loss
+
+
+def mask_loss(mask_logits, masks, mask_weight, dice_scale=1.0, eps=1.0):
+    """Cross-entropy and soft Dice of each image over its annotated pixels.
+
+    Parameters
+    ----------
+    mask_logits : tensor of shape (M, C, H, W)
+    masks : tensor of shape (M, H, W), int, MISSING where not annotated
+    mask_weight : tensor broadcastable to (M, H, W), float
+    dice_scale : float, default=1.0
+    eps : float, default=1.0
+        Smoothing in pixels: an empty mask predicted empty has a Dice of 1.
+
+    Returns
+    -------
+    per_image : tensor of shape (M,)
+        0 for an image without an annotated pixel.
+    annotated : tensor of shape (M,), bool
+    """
+    known = masks != MISSING
+    n_known = known.flatten(1).sum(1)
+    weight = known * mask_weight  # (M, H, W)
+    ce = F.cross_entropy(mask_logits, masks, ignore_index=MISSING, reduction="none")
+    per_image = (ce * weight).flatten(1).sum(1) / n_known.clamp(min=1)
+    if dice_scale:
+        n_classes = mask_logits.shape[1]
+        proba = mask_logits.float().softmax(1)[:, 1:]  # foreground classes
+        truth = F.one_hot(masks.clamp(min=0), n_classes).movedim(-1, 1)[:, 1:]
+        w = weight.unsqueeze(1)
+        overlap = (proba * truth * w).flatten(2).sum(2)
+        total = ((proba + truth) * w).flatten(2).sum(2)
+        dice = 1 - ((2 * overlap + eps) / (total + eps)).mean(1)
+        mean_weight = weight.flatten(1).sum(1) / n_known.clamp(min=1)
+        per_image = per_image + dice_scale * dice * mean_weight
+    return per_image * (n_known > 0), n_known > 0

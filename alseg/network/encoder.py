@@ -1,0 +1,322 @@
+"""Encoders: a name (or a module of the user's) to feature maps at growing strides, and their weights."""
+
+import copy
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from alseg.validation import check_option, message
+
+# The classification layers that published checkpoints carry and that an encoder does not have.
+HEAD_PREFIXES = ("fc.", "classifier.", "head.", "_fc.")
+
+IMAGENET_URLS = {
+    "resnet18": "https://download.pytorch.org/models/resnet18-f37072fd.pth",
+    "resnet34": "https://download.pytorch.org/models/resnet34-b627a593.pth",
+    "resnet50": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+    "mobilenet_v2": "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth",
+}
+
+
+class TinyEncoder(nn.Module):
+    """Four small stages, strides 2 to 16: for training from scratch on little data, and for tests."""
+
+    def __init__(self, width=16):
+        super().__init__()
+        self.out_channels = [width, 2 * width, 4 * width, 6 * width]
+        self.strides = [2, 4, 8, 16]
+        stages, previous = [], 3
+        for channels in self.out_channels:
+            stages.append(
+                nn.Sequential(
+                    nn.Conv2d(previous, channels, 3, stride=2, padding=1, bias=False),
+                    nn.BatchNorm2d(channels),
+                    nn.ReLU(inplace=True),
+                    nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(channels),
+                    nn.ReLU(inplace=True),
+                )
+            )
+            previous = channels
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, x):  # (N, 3, H, W) -> [(N, out_channels[i], H / strides[i], W / strides[i])]
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return features
+
+
+def _conv_bn_relu6(c_in, c_out, kernel, stride=1, groups=1):
+    return nn.Sequential(
+        nn.Conv2d(c_in, c_out, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(c_out),
+        nn.ReLU6(inplace=True),
+    )
+
+
+class _InvertedResidual(nn.Module):
+    def __init__(self, c_in, c_out, stride, expand):
+        super().__init__()
+        hidden = c_in * expand
+        self.use_residual = stride == 1 and c_in == c_out
+        layers = [] if expand == 1 else [_conv_bn_relu6(c_in, hidden, 1)]
+        layers += [
+            _conv_bn_relu6(hidden, hidden, 3, stride, groups=hidden),
+            nn.Conv2d(hidden, c_out, 1, bias=False),
+            nn.BatchNorm2d(c_out),
+        ]
+        self.conv = nn.Sequential(*layers)
+
+    def forward(self, x):
+        return x + self.conv(x) if self.use_residual else self.conv(x)
+
+
+class MobileNetV2Encoder(nn.Module):
+    """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381, Table 2) under torchvision's parameter names."""
+
+    # expansion t, channels c, repeats n, first stride s
+    STAGES = (
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
+    TAPS = (1, 3, 6, 13, 18)  # the last block at each stride, and the 1280-channel layer
+
+    def __init__(self):
+        super().__init__()
+        self.out_channels = [16, 24, 32, 96, 1280]
+        self.strides = [2, 4, 8, 16, 32]
+        layers, channels = [_conv_bn_relu6(3, 32, 3, stride=2)], 32
+        for expand, width, repeats, first_stride in self.STAGES:
+            for i in range(repeats):
+                stride = first_stride if i == 0 else 1
+                layers.append(_InvertedResidual(channels, width, stride, expand))
+                channels = width
+        layers.append(_conv_bn_relu6(channels, 1280, 1))
+        self.features = nn.Sequential(*layers)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+
+    def forward(self, x):
+        maps = []
+        for i, layer in enumerate(self.features):
+            x = layer(x)
+            if i in self.TAPS:
+                maps.append(x)
+        return maps
+
+
+class ResNetEncoder(nn.Module):
+    """torchvision's ResNet (He et al. 2015, arXiv:1512.03385), its layers built by MONAI."""
+
+    LAYERS = {
+        "resnet18": ("basic", [2, 2, 2, 2], [64, 64, 128, 256, 512]),
+        "resnet34": ("basic", [3, 4, 6, 3], [64, 64, 128, 256, 512]),
+        "resnet50": ("bottleneck", [3, 4, 6, 3], [64, 256, 512, 1024, 2048]),
+    }
+
+    def __init__(self, name="resnet18"):
+        super().__init__()
+        from monai.networks.nets.resnet import ResNet  # takes seconds to import
+
+        block, layers, self.out_channels = self.LAYERS[name]
+        self.strides = [2, 4, 8, 16, 32]
+        net = ResNet(
+            block=block,
+            layers=layers,
+            block_inplanes=[64, 128, 256, 512],
+            spatial_dims=2,
+            n_input_channels=3,
+            conv1_t_stride=2,
+            shortcut_type="B",  # its own ResNetFeatures uses "A", which is not torchvision's network
+            bias_downsample=False,
+            feed_forward=False,
+        )
+        self.conv1, self.bn1, self.maxpool = net.conv1, net.bn1, net.maxpool
+        self.layer1, self.layer2 = net.layer1, net.layer2
+        self.layer3, self.layer4 = net.layer3, net.layer4
+
+    def forward(self, x):
+        x = torch.relu(self.bn1(self.conv1(x)))
+        maps = [x]
+        x = self.maxpool(x)
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = layer(x)
+            maps.append(x)
+        return maps
+
+
+class EfficientNetEncoder(nn.Module):
+    """EfficientNet-B0 (Tan and Le 2019, arXiv:1905.11946), MONAI's network and parameter names."""
+
+    def __init__(self, pretrained=False):
+        super().__init__()
+        from monai.networks.nets.efficientnet import EfficientNetBNFeatures
+
+        net = EfficientNetBNFeatures("efficientnet-b0", pretrained=pretrained)
+        self.out_channels = [16, 24, 40, 112, 320]
+        self.strides = [2, 4, 8, 16, 32]
+        self.taps = [stack - 1 for stack in net.extract_stacks]
+        # Named as in MONAI, so that its checkpoints load; the layers after the last tap are left out.
+        self._conv_stem_padding, self._conv_stem = net._conv_stem_padding, net._conv_stem
+        self._bn0, self._swish, self._blocks = net._bn0, net._swish, net._blocks
+
+    def forward(self, x):
+        x = self._swish(self._bn0(self._conv_stem(self._conv_stem_padding(x))))
+        maps = []
+        for i, block in enumerate(self._blocks):
+            x = block(x)
+            if i in self.taps:
+                maps.append(x)
+        return maps
+
+
+ENCODERS = ("tiny", "mobilenet_v2", "resnet18", "resnet34", "resnet50", "efficientnet-b0")
+
+
+def build_encoder(encoder="resnet18", weights=None):
+    """Make an encoder from a name, or copy a module, and load weights into it.
+
+    Parameters
+    ----------
+    encoder : str or nn.Module, default="resnet18"
+        One of ``"tiny"``, ``"mobilenet_v2"``, ``"resnet18"``, ``"resnet34"``, ``"resnet50"``,
+        ``"efficientnet-b0"``; or a module that maps (N, 3, H, W) to a list of feature maps, with
+        attributes ``out_channels`` and ``strides`` (lists of as many ints, strides growing). A module
+        is copied, so the user's own is never trained.
+    weights : None, "imagenet", str or Path, default=None
+        None starts from random weights (from its own, for a module). ``"imagenet"`` downloads the published ones once. Anything
+        else is a file or URL: safetensors, or a checkpoint as torchvision publishes them, which is
+        read with ``weights_only=True``.
+
+    Returns
+    -------
+    nn.Module
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, the module has no usable ``out_channels`` and ``strides``, or the
+        weights do not fit.
+    FileNotFoundError
+        If the file of weights does not exist.
+    """
+    if isinstance(encoder, nn.Module):
+        check_encoder(encoder)
+        net = copy.deepcopy(encoder)
+        name = type(encoder).__name__
+    else:
+        name = check_option("encoder", encoder, ENCODERS)
+        if name == "tiny":
+            net = TinyEncoder()
+        elif name == "mobilenet_v2":
+            net = MobileNetV2Encoder()
+        elif name == "efficientnet-b0":
+            net = EfficientNetEncoder(pretrained=weights == "imagenet")
+        else:
+            net = ResNetEncoder(name)
+    if weights is not None and not (name == "efficientnet-b0" and weights == "imagenet"):
+        load_weights(net, weights, name)
+    return net
+
+
+def check_encoder(encoder):
+    """Raise unless a user's module declares what its feature maps look like."""
+    channels, strides = getattr(encoder, "out_channels", None), getattr(encoder, "strides", None)
+    usable = (
+        isinstance(channels, (list, tuple))
+        and isinstance(strides, (list, tuple))
+        and len(channels) == len(strides) >= 1
+        and all(a < b for a, b in zip(strides, strides[1:]))
+    )
+    if not usable:
+        raise ValueError(
+            message(
+                "encoder",
+                "a module with `.out_channels` and `.strides`, lists of the same length with growing"
+                " strides",
+                f"out_channels={channels}, strides={strides}",
+            )
+        )
+
+
+def load_weights(net, weights, name):
+    """Load a checkpoint into an encoder; its classification layers are left out, all else must fit.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a checkpoint, or its names or shapes are not this network's.
+    """
+    state = read_weights(weights, name)
+    own = net.state_dict()
+    # Checkpoints of before BatchNorm counted its batches, and 8-bit exports, have no counter.
+    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
+    wrong = [k for k in own if k in state and state[k].shape != own[k].shape]
+    if missing or wrong:
+        what = f"no {missing[0]!r}" if missing else (
+            f"{wrong[0]!r} of shape {tuple(state[wrong[0]].shape)}, not {tuple(own[wrong[0]].shape)}"
+        )
+        raise ValueError(
+            f"encoder_weights must be a checkpoint of {name!r}, got {str(weights)!r}, which has {what}"
+            f" ({len(missing)} missing, {len(wrong)} of another shape, of {len(own)})."
+        )
+    extra = [k for k in state if k not in own and not k.startswith(HEAD_PREFIXES)]
+    if extra and not name.startswith("efficientnet"):
+        raise ValueError(
+            f"encoder_weights must be a checkpoint of {name!r}, got {str(weights)!r}, which also has"
+            f" {extra[0]!r} ({len(extra)} unknown names). Is it of a larger network?"
+        )
+    net.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
+
+
+def read_weights(weights, name):
+    """Read a state dict from "imagenet", a URL or a file, never executing what it holds."""
+    text = str(weights)
+    if text == "imagenet":
+        if name not in IMAGENET_URLS:
+            raise ValueError(
+                f"encoder_weights='imagenet' is known for {sorted(IMAGENET_URLS)} and"
+                f" 'efficientnet-b0', got encoder {name!r}. Give a file."
+            )
+        text = IMAGENET_URLS[name]
+    if text.startswith(("http://", "https://")):
+        if text.endswith(".safetensors"):
+            folder = Path(torch.hub.get_dir()) / "checkpoints"
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / text.rsplit("/", 1)[1]
+            if not path.exists():
+                torch.hub.download_url_to_file(text, str(path))
+        else:
+            return torch.hub.load_state_dict_from_url(text, map_location="cpu", weights_only=True)
+    else:
+        path = Path(os.path.expanduser(text))
+    if not path.is_file():
+        raise FileNotFoundError(
+            message("encoder_weights", "None, 'imagenet', a URL or an existing file", text)
+        )
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # each reader has errors of its own; the file is what the user can act on
+        raise ValueError(
+            f"encoder_weights must be safetensors or a torchvision-style checkpoint, got {text!r},"
+            f" which cannot be read: {type(error).__name__}: {str(error).splitlines()[0]}"
+        ) from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
+        raise ValueError(message("encoder_weights", "a checkpoint of named tensors", text))
+    return state

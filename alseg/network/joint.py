@@ -1,0 +1,190 @@
+"""JointCAMNetwork: one encoder, a class head whose maps are the CAM, and a mask decoder."""
+
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from alseg.network.cam import CAMHead
+from alseg.network.decoder import UNetDecoder
+from alseg.network.encoder import build_encoder
+from alseg.validation import check_option
+
+
+class JointCAMNetwork(nn.Module):
+    """Classify an image and segment it from one encoder.
+
+    Parameters
+    ----------
+    encoder : str or nn.Module, default="resnet18"
+        See `alseg.network.encoder.build_encoder`.
+    encoder_weights : None, "imagenet", str or Path, default=None
+    n_classes : int, default=2
+        K, image classes.
+    n_mask_classes : int, default=2
+        C, pixel classes, background included.
+    pooling : str, default="average"
+        See `alseg.network.cam.CAMHead`.
+    cam_stride : int or None, default=16
+        The class head sees all the encoder's maps of this stride and deeper, resized to it and
+        joined. None is the deepest map alone, as in the published networks: a coarser CAM.
+    decoder_channels : sequence of int, default=(128, 64, 48, 32)
+    dropout : float in [0, 1), default=0.3
+        Of channels, active in training and in stochastic draws. By default it sits after the decoder,
+        before the last convolution, so that a draw costs that convolution alone.
+    dropout_placement : {"last", "everywhere"}, default="last"
+        ``"everywhere"`` drops channels after each encoder map and each decoder level too: a draw then
+        costs the whole network.
+    class_dropout : float in [0, 1), default=0.1
+    head_options : dict or None
+        Further arguments of `CAMHead`.
+    mean, std : float or sequence of 3 floats, default=0.5
+        Input normalisation: ``(x - mean) / std`` for x in [0, 1].
+    """
+
+    def __init__(
+        self,
+        encoder="resnet18",
+        encoder_weights=None,
+        n_classes=2,
+        n_mask_classes=2,
+        pooling="average",
+        cam_stride=16,
+        decoder_channels=(128, 64, 48, 32),
+        dropout=0.3,
+        dropout_placement="last",
+        class_dropout=0.1,
+        head_options=None,
+        mean=0.5,
+        std=0.5,
+    ):
+        super().__init__()
+        check_option("dropout_placement", dropout_placement, ("last", "everywhere"))
+        everywhere = dropout if dropout_placement == "everywhere" else 0.0
+        self.encoder = build_encoder(encoder, encoder_weights)
+        channels, strides = list(self.encoder.out_channels), list(self.encoder.strides)
+        self.max_stride, self.min_stride = strides[-1], strides[0]
+        self.cam_level = next(
+            (i for i, s in enumerate(strides) if cam_stride is not None and s >= cam_stride),
+            len(strides) - 1,
+        )
+        self.encoder_dropouts = nn.ModuleList(nn.Dropout2d(everywhere) for _ in channels)
+        self.class_head = CAMHead(
+            sum(channels[self.cam_level :]),
+            n_classes,
+            pooling,
+            dropout=class_dropout,
+            **(head_options or {}),
+        )
+        self.decoder = UNetDecoder(channels, decoder_channels, dropout=everywhere)
+        self.mask_dropout = nn.Dropout2d(dropout)
+        self.mask_conv = nn.Conv2d(self.decoder.out_channels, n_mask_classes, 1)
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).reshape(-1, 1, 1))
+        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).reshape(-1, 1, 1))
+
+    def encode(self, x):
+        """Map images (N, 3, H, W) in [0, 1] to feature maps; any size, padded at the right and bottom."""
+        x = (x - self.mean) / self.std
+        h, w = x.shape[2:]
+        pad_h, pad_w = -h % self.max_stride, -w % self.max_stride
+        if pad_h or pad_w:
+            x = F.pad(x, (0, pad_w, 0, pad_h), mode="replicate")
+        features = self.encoder(x)
+        return [dropout(f) for dropout, f in zip(self.encoder_dropouts, features)]
+
+    def embed(self, features):
+        """The class head's input: maps from `cam_level` on, joined at its size."""
+        maps = features[self.cam_level :]
+        size = maps[0].shape[2:]
+        return torch.cat(
+            [maps[0]]
+            + [F.interpolate(m, size=size, mode="bilinear", align_corners=False) for m in maps[1:]],
+            1,
+        )
+
+    def classify(self, features, size):
+        """Feature maps to logits (N, K) and cam (N, K, h, w), padding cropped off the cam."""
+        logits, cam = self.class_head(self.embed(features))
+        return logits, self._crop(cam, size, self.encoder.strides[self.cam_level])
+
+    def decode(self, features):
+        """Feature maps to the decoder's map, before the last dropout."""
+        return self.decoder(features)
+
+    def mask_head(self, decoded, size, grid=False):
+        """The decoder's map to mask logits (N, C, H, W); with `grid`, at the decoder's own stride."""
+        mask_logits = self.mask_conv(self.mask_dropout(decoded))
+        if grid:
+            return self._crop(mask_logits, size, self.min_stride)
+        h, w = size
+        full = tuple(s * self.min_stride for s in mask_logits.shape[2:])
+        mask_logits = F.interpolate(mask_logits, size=full, mode="bilinear", align_corners=False)
+        return mask_logits[:, :, :h, :w]
+
+    def forward(self, x, n_decode=None):
+        """Everything from one pass; masks of the first `n_decode` images alone (all by default)."""
+        size = x.shape[2:]
+        features = self.encode(x)
+        logits, cam = self.classify(features, size)
+        n_decode = len(x) if n_decode is None else n_decode
+        mask_logits = None
+        if n_decode:
+            mask_logits = self.mask_head(self.decode([f[:n_decode] for f in features]), size)
+        return {"logits": logits, "cam": cam, "mask_logits": mask_logits}
+
+    @staticmethod
+    def _crop(maps, size, stride):
+        h, w = (-(-s // stride) for s in size)
+        return maps[:, :, :h, :w]
+
+    def first_dropout(self):
+        """Where the mask's first active dropout sits: "encoder", "decoder", "head" or None."""
+        parts = {
+            "encoder": [self.encoder, self.encoder_dropouts],
+            "decoder": [self.decoder],
+            "head": [self.mask_dropout],
+        }
+        for name, modules in parts.items():
+            if any(_is_dropout(m) and m.p > 0 for part in modules for m in part.modules()):
+                return name
+        return None
+
+
+def _is_dropout(module):
+    # By type, not by name: a test on `startswith("Dropout")` would miss AlphaDropout.
+    return isinstance(module, nn.modules.dropout._DropoutNd)
+
+
+@contextmanager
+def dropout_active(module):
+    """Put a module in evaluation mode with only its dropout sampling; give all modes back after.
+
+    BatchNorm keeps its running statistics. The modes are restored after an exception too.
+
+    Parameters
+    ----------
+    module : nn.Module
+    """
+    modes = [(m, m.training) for m in module.modules()]
+    try:
+        module.eval()
+        for m, _ in modes:
+            if _is_dropout(m):
+                m.training = True
+        yield module
+    finally:
+        for m, mode in modes:
+            m.training = mode
+
+
+@contextmanager
+def evaluating(module):
+    """Put a module in evaluation mode; give all modes back after."""
+    modes = [(m, m.training) for m in module.modules()]
+    try:
+        module.eval()
+        yield module
+    finally:
+        for m, mode in modes:
+            m.training = mode

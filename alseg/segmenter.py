@@ -1,0 +1,1053 @@
+"""JointCAMSegmenter: image labels for all, masks for some; classify and segment with one network."""
+
+import json
+import os
+import tempfile
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import ClassifierMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import Bunch
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import column_or_1d
+from skorch import NeuralNet
+from torch import nn
+from tqdm import tqdm
+
+from alseg import inference
+from alseg._version import __version__
+from alseg.aggregate import aggregate as aggregate_maps
+from alseg.augment import FLIPS
+from alseg.batches import TrainingBatches, TrainingData, choose_canvas
+from alseg.images import as_images, as_masks, stack
+from alseg.labels import is_annotated
+from alseg.losses import JointLoss
+from alseg.metrics import mean_dice
+from alseg.network.cam import POOLINGS
+from alseg.network.joint import JointCAMNetwork
+from alseg.threshold import best_threshold, mask_from_proba
+from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES
+from alseg.validation import check_number, check_option, check_rng, message
+
+NORMALIZATIONS = {
+    "half": (0.5, 0.5),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Images with labels and masks that choose the threshold and are never trained on.
+
+    Parameters
+    ----------
+    images, labels, masks
+        As `X`, `y` and `masks` of `JointCAMSegmenter.fit`.
+    """
+
+    images: Any
+    labels: Any
+    masks: Any
+
+
+class JointCAMSegmenter(ClassifierMixin, NeuralNet):
+    """Classify images and segment them, from class labels of all and pixel masks of some.
+
+    One network: an encoder, a class head whose maps are the class activation maps (CAM), and a
+    U-Net-like mask decoder [1]_. With no mask at all the masks are thresholded CAMs. It is a
+    scikit-learn classifier (`clone`, `cross_val_score`, `GridSearchCV`, `Pipeline`) and a skorch net
+    (`criterion__*`, `optimizer__*`, `callbacks`).
+
+    Parameters
+    ----------
+    encoder : str or nn.Module, default="resnet18"
+        ``"tiny"``, ``"mobilenet_v2"``, ``"resnet18"``, ``"resnet34"``, ``"resnet50"``,
+        ``"efficientnet-b0"``, or a module that gives a list of feature maps and has
+        ``out_channels`` and ``strides``. A module is copied at fit.
+    encoder_weights : None, "imagenet", str or Path, default=None
+        None starts from random weights. ``"imagenet"`` downloads the published ones. Else a file or
+        URL: safetensors or a torchvision-style checkpoint, read without executing it.
+    pooling : {"average", "max", "lse", "wildcat", "attention"}, default="average"
+        How class maps become image logits, see `alseg.network.cam.CAMHead`.
+    cam_stride : int or None, default=16
+        The class head sees the encoder's maps of this stride and deeper. None is the deepest alone.
+    n_mask_classes : int, default=2
+        Pixel classes, background (0) included.
+    image_size : None, int or (int, int), default=None
+        Height and width at which the network works. None is the median size of the training images,
+        scaled down to an area of at most 192 x 288.
+    dropout : float in [0, 1), default=0.3
+        Of channels of the decoder's output, in training and in stochastic draws.
+    dropout_placement : {"last", "everywhere"}, default="last"
+        ``"everywhere"`` drops channels after each level too; a draw then costs a whole pass.
+    class_dropout : float in [0, 1), default=0.1
+    normalize : {"auto", "half", "imagenet"} or (mean, std), default="auto"
+        Input normalisation. ``"half"`` maps [0, 1] to [-1, 1]; ``"auto"`` is ``"imagenet"`` with
+        ``encoder_weights="imagenet"`` and ``"half"`` otherwise.
+    schedule : {"joint", "two-phase"}, default="joint"
+        ``"two-phase"`` trains encoder and class head first, for `max_epochs`, then freezes both,
+        BatchNorm and dropout included, and trains the decoder for `max_epochs` (as published [1]_).
+    flips : {"both", "horizontal", "none"}, default="both"
+        Random flips in training; ``"horizontal"`` for natural images.
+    affine : None or (scale, degrees), default=(0.25, 15.0)
+        Random zoom and rotation in training.
+    jitter : float in [0, 1), default=0.15
+        Random gain and offset of the colour channels in training.
+    test_flips : {"none", "horizontal", "both"}, default="none"
+        Average predictions over flips: 2 or 4 passes.
+    threshold : float in [0, 1] or "validation", default=0.5
+        Of the foreground probability, for two mask classes. ``"validation"`` maximises the mean IoU
+        on the validation part.
+    validation : None, float or ValidationSet, default=None
+        The part that chooses the threshold: a fraction of the annotated images (class by class, at least one),
+        which is then not trained on, or a set of its own.
+    class_weight : None, "balanced" or dict, default=None
+        Weight of each class in the class loss.
+    lr : float, default=1e-3
+        Largest learning rate.
+    encoder_lr_scale : float, default=0.3
+        The encoder's learning rate is this times `lr`.
+    lr_schedule : {"one-cycle", "constant"}, default="one-cycle"
+        Over the steps of a fit [2]_.
+    max_epochs : int, default=30
+    steps_per_epoch : int or None, default=None
+        Gradient steps an epoch. None is ``ceil(n_samples / batch_size)``: it does not depend on the
+        number of masks.
+    batch_size : int, default=8
+        Annotated images in a batch (any, where no image is annotated).
+    weak_batch_size : int, default=4
+        Images without a mask, or with a pseudo-mask, added to each batch.
+    predict_batch_size : int, default=16
+    optimizer : torch optimizer class, default=torch.optim.AdamW
+    random_state : None, int, Generator or RandomState, default=None
+        An int makes a fit repeat bit for bit on a CPU at one number of threads. The global state is
+        neither used nor changed.
+    device : str, default="auto"
+        ``"auto"`` is a GPU if there is one, resolved at fit as ``device_``.
+    amp : bool, default=False
+        bfloat16 autocast in training.
+    channels_last : bool, default=True
+        Memory layout of the convolutions: faster, same results up to rounding.
+    verbose : int, default=0
+        1 shows progress and losses.
+    module, criterion, callbacks, train_split, warm_start, compile, iterator_train, iterator_valid, \
+dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
+        Of skorch's `NeuralNet`. Batches are made from decoded images, so that `iterator_*` and
+        `dataset` only serve nets that override `get_iterator`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (K,)
+        Image classes, sorted.
+    canvas_ : (int, int)
+        Height and width at which the network works.
+    has_masks_ : bool
+        Whether any pixel was annotated at fit; otherwise masks come from the CAM.
+    threshold_ : float
+    validation_ : ValidationSet or None
+    n_steps_ : int
+        Gradient steps taken so far.
+    device_ : str
+    module_, criterion_, optimizer_, history
+        As in skorch.
+
+    References
+    ----------
+    .. [1] Belharbi et al. 2021, arXiv:2010.04889.
+    .. [2] Smith and Topin 2017, arXiv:1708.07120.
+
+    Examples
+    --------
+    >>> from alseg.datasets import make_glands
+    >>> glands = make_glands(12, image_size=(32, 48), random_state=0)
+    >>> model = JointCAMSegmenter(encoder="tiny", max_epochs=2, random_state=0)
+    >>> model.fit(glands.images, glands.labels, masks=glands.masks).predict_masks(glands.images).shape
+    (12, 32, 48)
+    """
+
+    __metadata_request__fit = {"masks": True, "mask_weight": True}
+    __metadata_request__partial_fit = {"masks": True, "mask_weight": True}
+
+    def __init__(
+        self,
+        encoder="resnet18",
+        encoder_weights=None,
+        pooling="average",
+        cam_stride=16,
+        n_mask_classes=2,
+        image_size=None,
+        dropout=0.3,
+        dropout_placement="last",
+        class_dropout=0.1,
+        normalize="auto",
+        schedule="joint",
+        flips="both",
+        affine=(0.25, 15.0),
+        jitter=0.15,
+        test_flips="none",
+        threshold=0.5,
+        validation=None,
+        class_weight=None,
+        lr=1e-3,
+        encoder_lr_scale=0.3,
+        lr_schedule="one-cycle",
+        max_epochs=30,
+        steps_per_epoch=None,
+        batch_size=8,
+        weak_batch_size=4,
+        predict_batch_size=16,
+        optimizer=torch.optim.AdamW,
+        random_state=None,
+        device="auto",
+        amp=False,
+        channels_last=True,
+        verbose=0,
+        module=JointCAMNetwork,
+        criterion=JointLoss,
+        train_split=None,
+        callbacks=None,
+        warm_start=False,
+        **kwargs,
+    ):
+        super().__init__(
+            module=module,
+            criterion=criterion,
+            optimizer=optimizer,
+            lr=lr,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            train_split=train_split,
+            callbacks=callbacks,
+            warm_start=warm_start,
+            verbose=verbose,
+            device=device,
+            **kwargs,
+        )
+        self.encoder = encoder
+        self.encoder_weights = encoder_weights
+        self.pooling = pooling
+        self.cam_stride = cam_stride
+        self.n_mask_classes = n_mask_classes
+        self.image_size = image_size
+        self.dropout = dropout
+        self.dropout_placement = dropout_placement
+        self.class_dropout = class_dropout
+        self.normalize = normalize
+        self.schedule = schedule
+        self.flips = flips
+        self.affine = affine
+        self.jitter = jitter
+        self.test_flips = test_flips
+        self.threshold = threshold
+        self.validation = validation
+        self.class_weight = class_weight
+        self.encoder_lr_scale = encoder_lr_scale
+        self.lr_schedule = lr_schedule
+        self.steps_per_epoch = steps_per_epoch
+        self.weak_batch_size = weak_batch_size
+        self.predict_batch_size = predict_batch_size
+        self.random_state = random_state
+        self.amp = amp
+        self.channels_last = channels_last
+
+    def __setattr__(self, name, value):
+        # skorch takes any module set from outside for one of its own components and refuses it.
+        if name == "encoder":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    # -- fitting ---------------------------------------------------------------------------------
+
+    def fit(self, X, y, masks=None, mask_weight=None):
+        """Fit from scratch (or go on, with `warm_start`).
+
+        Parameters
+        ----------
+        X : images
+            ndarray of shape (n, H, W, C) uint8 or float in [0, 1]; or a list or 1-D object array of
+            arrays of differing sizes, or of file paths.
+        y : array-like of shape (n,)
+            Class label of each image.
+        masks : None, ndarray of shape (n, H, W) int, or sequence of n (H, W) arrays, paths and None
+            Pixel classes; -1 where not annotated. None is not annotated at all.
+        mask_weight : None, array-like of shape (n,), or n arrays of shape (H, W), default=None
+            What a mask counts in the loss: 1 for an expert's (the default), less for a pseudo-mask;
+            0 leaves the mask out.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If arguments disagree in length or size, a label or pixel class is not valid, an image
+            holds NaN, or a file cannot be read: before any training.
+        """
+        return self._fit(X, y, masks, mask_weight, fresh=not (self.warm_start and self.initialized_))
+
+    def partial_fit(self, X, y, classes=None, masks=None, mask_weight=None):
+        """Train on, for another `max_epochs`, from the present weights.
+
+        Parameters
+        ----------
+        X, y, masks, mask_weight
+            As in `fit`.
+        classes : array-like of shape (K,) or None
+            All image classes, at the first call; the sorted labels of `y` by default.
+
+        Returns
+        -------
+        self
+        """
+        fresh = not self.initialized_ or not hasattr(self, "classes_")
+        return self._fit(X, y, masks, mask_weight, fresh=fresh, classes=classes)
+
+    def _fit(self, X, y, masks, mask_weight, fresh, classes=None):
+        self._check_params()
+        images = as_images(X)
+        n = len(images)
+        y = _check_labels(y, n)
+        masks = as_masks(masks, n)
+        mask_weight = _check_weight(mask_weight, n)
+        rng = check_rng(self.random_state)
+        if fresh:
+            self.classes_ = np.unique(y) if classes is None else np.unique(classes)
+            self.canvas_ = self._canvas(images)
+            self.has_masks_ = False
+            self.threshold_ = 0.5
+            self.n_steps_ = 0
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(
+                message("y", f"of the classes {self.classes_.tolist()}", unknown.tolist())
+            )
+        codes = np.searchsorted(self.classes_, y)
+        train, self.validation_ = self._hold_out(images, y, masks, rng)
+        weight = None if mask_weight is None else [mask_weight[i] for i in train]
+        data = TrainingData.build(
+            images.take(train),
+            codes[train],
+            masks.take(train),
+            weight,
+            self.canvas_,
+            self.n_mask_classes,
+        )
+        self.has_masks_ = self.has_masks_ or bool(data.annotated().any())
+        self.device_ = resolve_device(self.device)
+        self._data, self._rng = data.to(self.device_), rng
+        with forked_torch_rng(int(rng.integers(2**63 - 1))):
+            try:
+                positions = np.arange(len(data))
+                if fresh:
+                    self.initialize()
+                self._interrupted = False
+                super().partial_fit(positions, codes[train])
+            finally:
+                del self._data, self._rng
+        if self.__dict__.pop("_interrupted"):
+            # skorch ends a fit quietly here; a loop of queries must not take half a fit for a whole.
+            raise KeyboardInterrupt
+        self.module_.eval()
+        if self.threshold == "validation" and self.has_masks_:
+            self.threshold_ = self._validation_threshold()
+        elif self.threshold != "validation":
+            self.threshold_ = float(self.threshold)
+        return self
+
+    def _check_params(self):
+        check_option("pooling", self.pooling, POOLINGS)
+        check_option("schedule", self.schedule, ("joint", "two-phase"))
+        check_option("flips", self.flips, FLIPS)
+        check_option("test_flips", self.test_flips, tuple(inference.TEST_FLIPS))
+        check_option("lr_schedule", self.lr_schedule, ("one-cycle", "constant"))
+        check_number("n_mask_classes", self.n_mask_classes, 2, integer=True)
+        check_number("max_epochs", self.max_epochs, 0, integer=True)
+        check_number("batch_size", self.batch_size, 1, integer=True)
+        check_number("weak_batch_size", self.weak_batch_size, 0, integer=True)
+        check_number("predict_batch_size", self.predict_batch_size, 1, integer=True)
+        if self.steps_per_epoch is not None:
+            check_number("steps_per_epoch", self.steps_per_epoch, 1, integer=True)
+        for name in ("dropout", "class_dropout"):
+            check_number(name, getattr(self, name), 0, 0.999)
+        check_number("lr", self.lr, 0, open_low=True)
+        check_number("encoder_lr_scale", self.encoder_lr_scale, 0)
+        check_number("jitter", self.jitter, 0, 1)
+        if self.threshold == "validation":
+            if self.validation is None:
+                raise ValueError(
+                    "threshold='validation' needs a validation part: set `validation` to a fraction"
+                    " or a ValidationSet, or `threshold` to a number."
+                )
+            if self.n_mask_classes > 2:
+                raise ValueError("threshold='validation' is for two mask classes alone.")
+        elif isinstance(self.threshold, str):
+            check_option("threshold", self.threshold, ("validation",))
+        else:
+            check_number("threshold", self.threshold, 0, 1)
+
+    def _canvas(self, images):
+        if self.image_size is None:
+            return choose_canvas([images.size(i) for i in range(len(images))])
+        size = (self.image_size,) * 2 if np.isscalar(self.image_size) else tuple(self.image_size)
+        if len(size) != 2:
+            raise ValueError(message("image_size", "None, an int or (height, width)", size))
+        return tuple(int(check_number("image_size", s, 1, integer=True)) for s in size)
+
+    def _hold_out(self, images, y, masks, rng):
+        """Positions to train on, and the validation part."""
+        n = len(images)
+        if self.validation is None:
+            return np.arange(n), None
+        if isinstance(self.validation, ValidationSet):
+            return np.arange(n), self.validation
+        check_number("validation", self.validation, 0, 1, open_low=True)
+        annotated = np.array([is_annotated(masks[i]) for i in range(n)])
+        held = []
+        for label in np.unique(y):
+            candidates = np.flatnonzero(annotated & (y == label))
+            n_held = min(max(1, round(self.validation * len(candidates))), len(candidates) - 1)
+            held.extend(rng.permutation(candidates)[: max(0, n_held)])
+        held = np.sort(np.array(held, dtype=int))
+        if not len(held):
+            if annotated.any():
+                raise ValueError(
+                    f"validation={self.validation} leaves no image to hold out: each class needs two"
+                    " annotated images. Annotate more or give a ValidationSet."
+                )
+            return np.arange(n), None
+        part = ValidationSet(images.take(held), y[held], masks.take(held))
+        return np.setdiff1d(np.arange(n), held), part
+
+    def _validation_threshold(self):
+        part = self.validation_
+        if part is None:
+            return 0.5
+        images = as_images(part.images)
+        masks = as_masks(part.masks, len(images))
+        return best_threshold(self._iter_mask_proba(images), (masks[i] for i in range(len(images))))
+
+    # -- what skorch builds ----------------------------------------------------------------------
+
+    @contextmanager
+    def _on_device(self):
+        """Show skorch the resolved device where it reads `self.device`; the parameter comes back."""
+        device = self.device
+        self.device = self.device_ = resolve_device(device)
+        try:
+            yield
+        finally:
+            self.device = device
+
+    def initialize(self):
+        """Build network, loss and optimizer; `fit` calls it."""
+        with self._on_device():
+            return super().initialize()
+
+    def _initialize_module(self, reason=None):
+        with self._on_device():
+            return super()._initialize_module(reason)
+
+    def _initialize_criterion(self, reason=None):
+        with self._on_device():
+            return super()._initialize_criterion(reason)
+
+    def initialize_module(self):
+        """Build the network from the parameters."""
+        n_classes = len(self.classes_) if hasattr(self, "classes_") else 2
+        options = {
+            "encoder": self.encoder,
+            "encoder_weights": self.encoder_weights,
+            "n_classes": n_classes,
+            "n_mask_classes": self.n_mask_classes,
+            "pooling": self.pooling,
+            "cam_stride": self.cam_stride,
+            "dropout": self.dropout,
+            "dropout_placement": self.dropout_placement,
+            "class_dropout": self.class_dropout,
+        }
+        options["mean"], options["std"] = self._normalization()
+        self.module_ = self.module(**{**options, **self.get_params_for("module")})
+        if self.channels_last:
+            self.module_ = self.module_.to(memory_format=torch.channels_last)
+        return self
+
+    def _normalization(self):
+        normalize = self.normalize
+        if isinstance(normalize, str):
+            check_option("normalize", normalize, ("auto", *NORMALIZATIONS))
+            if normalize == "auto":
+                normalize = "imagenet" if str(self.encoder_weights) == "imagenet" else "half"
+            return NORMALIZATIONS[normalize]
+        mean, std = normalize
+        return mean, std
+
+    def initialize_criterion(self):
+        """Build the loss, with the class weights of the labels at hand."""
+        options = self.get_params_for("criterion")
+        if self.class_weight is not None and hasattr(self, "_data"):
+            y = self.classes_[self._data.labels.cpu().numpy()]
+            weight = np.ones(len(self.classes_))
+            present = np.unique(y)
+            weight[np.searchsorted(self.classes_, present)] = compute_class_weight(
+                self.class_weight, classes=present, y=y
+            )
+            options["class_weight"] = torch.as_tensor(weight, dtype=torch.float32)
+        self.criterion_ = self.criterion(**options)
+        return self
+
+    def initialize_optimizer(self, triggered_directly=None):
+        """Build the optimizer over what is trainable, the encoder at its own learning rate."""
+        named = [(k, p) for k, p in self.module_.named_parameters() if p.requires_grad]
+        _, options = self.get_params_for_optimizer("optimizer", named)
+        if self.get_params_for("optimizer").get("param_groups"):
+            groups, _ = self.get_params_for_optimizer("optimizer", named)
+            self.optimizer_ = self.optimizer(*groups, **options)
+        else:
+            lr = options["lr"]
+            encoder = [p for k, p in named if k.startswith("encoder.")]
+            rest = [p for k, p in named if not k.startswith("encoder.")]
+            groups = [{"params": rest, "lr": lr}]
+            if encoder:
+                groups.append({"params": encoder, "lr": lr * self.encoder_lr_scale})
+            self.optimizer_ = self.optimizer(groups, **options)
+        return self
+
+    @property
+    def _default_callbacks(self):
+        callbacks = super()._default_callbacks
+        return callbacks if self.verbose else [c for c in callbacks if c[0] != "print_log"]
+
+    # -- skorch's loop, over our batches -----------------------------------------------------------
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        """Train over one or two phases; see skorch."""
+        epochs = self.max_epochs if epochs is None else epochs
+        phases = ("classifier", "mask") if self.schedule == "two-phase" else ("joint",)
+        if phases[-1] == "mask" and not bool(self._data.annotated().any()):
+            phases = ("classifier",)
+        if self.has_masks_ and self.n_steps_ and phases[-1] == "mask":
+            phases = ("mask",)  # the classifier is frozen since the first fit
+        try:
+            for self._phase in phases:
+                self._set_frozen(self._phase == "mask")
+                self._scheduler = self._make_scheduler(epochs * self._n_steps(len(X)))
+                super().fit_loop(X, y, epochs=epochs, **fit_params)
+        except KeyboardInterrupt:
+            self._interrupted = True
+            raise
+        finally:
+            self._set_frozen(False)
+            self.__dict__.pop("_phase", None)
+            self.__dict__.pop("_scheduler", None)
+        return self
+
+    def _frozen_parts(self):
+        return (self.module_.encoder, self.module_.encoder_dropouts, self.module_.class_head)
+
+    def _set_frozen(self, frozen):
+        for part in self._frozen_parts():
+            part.requires_grad_(not frozen)
+        if frozen:
+            with self._current_init_context("optimizer"):
+                self.initialize_optimizer()
+
+    def _n_steps(self, n):
+        return self.steps_per_epoch or -(-n // self.batch_size)
+
+    def _make_scheduler(self, n_steps):
+        for group in self.optimizer_.param_groups:
+            group["lr"] = group.setdefault("base_lr", group["lr"])
+        if self.lr_schedule == "constant" or not n_steps:
+            return None
+        rates = [group["base_lr"] for group in self.optimizer_.param_groups]
+        # Annealed to a ten-thousandth; betas stay, since not every optimizer has them.
+        return torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer_, max_lr=rates, total_steps=n_steps, pct_start=0.25, cycle_momentum=False
+        )
+
+    def get_iterator(self, dataset, training=False):
+        """Batches of the decoded images that `dataset` (of positions) names."""
+        positions = torch.as_tensor([int(dataset[i][0]) for i in range(len(dataset))])
+        data = self._data
+        if len(positions) < len(data):
+            data = TrainingData(*(getattr(data, f)[positions] for f in vars(data)))
+        augmentation = {"flips": "none", "affine": None, "jitter": 0.0}
+        if training:
+            augmentation = {"flips": self.flips, "affine": self.affine, "jitter": self.jitter}
+        return TrainingBatches(
+            data,
+            self._n_steps(len(positions)),
+            self.batch_size,
+            self.weak_batch_size,
+            augmentation,
+            self._rng,
+            decode=self._phase != "classifier",
+            device=self.device_,
+            memory_format=self._memory_format,
+        )
+
+    @property
+    def _memory_format(self):
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def infer(self, x, **fit_params):
+        """Run the network on a batch: a dict ``{"x": images, "n_decode": int}`` or a tensor."""
+        if torch.is_tensor(x):
+            x = {"x": x.to(self.device_)}
+        kind = torch.device(self.device_).type
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=bool(self.amp)):
+            return self.module_(**x, **fit_params)
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """The criterion of a batch; in the mask phase the class loss is off, its part being frozen."""
+        if getattr(self, "_phase", "joint") == "mask":
+            y_pred = {**y_pred, "logits": y_pred["logits"].detach()}
+        return self.criterion_(y_pred, y_true)
+
+    def _set_training(self, training=True):
+        super()._set_training(training)
+        if training and getattr(self, "_phase", None) == "mask":
+            for part in self._frozen_parts():
+                part.eval()  # frozen statistics and no dropout, as published
+
+    def on_batch_end(self, net, batch=None, training=False, **kwargs):
+        """Advance the learning rate."""
+        if training:
+            self.n_steps_ += 1
+            if self._scheduler is not None:
+                self._scheduler.step()
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """An epoch whose losses are read at its end: reading each would stall a GPU at each step."""
+        if iterator is None:
+            return
+        losses = []
+        show = training and self.verbose > 1
+        for batch in tqdm(iterator, desc=prefix, leave=False, disable=not show):
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            losses.append((step["loss"].detach(), len(batch[0]["x"])))
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        rows = self.history[-1]["batches"][-len(losses) :] if losses else []
+        values = torch.stack([loss for loss, _ in losses]).cpu().tolist() if losses else []
+        for row, value, (_, size) in zip(rows, values, losses):
+            row[prefix + "_loss"], row[prefix + "_batch_size"] = value, size
+        self.history.record(prefix + "_batch_count", len(losses))
+
+    # -- prediction --------------------------------------------------------------------------------
+
+    def _check_fitted(self):
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError(
+                f"This {type(self).__name__} is not fitted yet: call `fit` before predicting."
+            )
+
+    def __sklearn_is_fitted__(self):
+        return bool(self.initialized_) and hasattr(self, "classes_") and hasattr(self, "device_")
+
+    def _check_mask_branch(self):
+        if not self.has_masks_ and self.n_mask_classes > 2:
+            raise ValueError(
+                f"Without any mask, masks come from the CAM, which tells foreground from background"
+                f" alone, but n_mask_classes is {self.n_mask_classes}. Fit with some masks."
+            )
+
+    def _batches(self, images):
+        return inference.pool_batches(
+            images,
+            self.canvas_,
+            self.predict_batch_size,
+            self.device_,
+            self._memory_format,
+            progress=self.verbose > 0 and len(images) > 4 * self.predict_batch_size,
+        )
+
+    def _stream(self, X, need):
+        """Yield (images, positions, predictions) batch by batch."""
+        self._check_fitted()
+        images = as_images(X)
+        if "mask_proba" in need:
+            self._check_mask_branch()
+        for positions, x in self._batches(images):
+            yield images, positions, inference.predict_batch(
+                self.module_, x, self.has_masks_, self.test_flips, need
+            )
+
+    def _concat(self, X, key):
+        parts = [out[key].cpu().numpy() for _, _, out in self._stream(X, (key,))]
+        return np.concatenate(parts)
+
+    def predict_proba(self, X):
+        """Class probabilities: ndarray of shape (n, K), float, rows summing to 1."""
+        # In double precision, so that rows sum to 1 as closely as users and scikit-learn expect.
+        proba = self._concat(X, "proba").astype(np.float64)
+        return proba / proba.sum(1, keepdims=True)
+
+    def predict(self, X):
+        """Class label of each image: ndarray of shape (n,), of the kind of `classes_`."""
+        return self.classes_[self.predict_proba(X).argmax(1)]
+
+    def predict_cams(self, X):
+        """Raw class activation maps: ndarray of shape (n, K, h, w), float, at the class head's stride."""
+        return self._concat(X, "cam")
+
+    def transform(self, X):
+        """Embeddings: ndarray of shape (n, d), float, the mean over positions of what the class head sees."""
+        return self._concat(X, "embedding")
+
+    def _iter_mask_proba(self, X):
+        for images, positions, out in self._stream(X, ("mask_proba",)):
+            for i, proba in zip(positions, out["mask_proba"]):
+                yield inference.resize_maps(proba, images.size(i))
+
+    def predict_mask_proba(self, X):
+        """Class probabilities of pixels, each image at its own size.
+
+        With no mask seen at fit, the foreground is the CAM of the predicted class scaled to [0, 1].
+
+        Returns
+        -------
+        ndarray of shape (n, C, H, W), float32; of n (C, H, W) arrays where sizes differ
+        """
+        return stack(list(self._iter_mask_proba(X)))
+
+    def predict_masks(self, X):
+        """Class of each pixel, each image at its own size.
+
+        Returns
+        -------
+        ndarray of shape (n, H, W), int16; of n (H, W) arrays where sizes differ
+        """
+        return stack([mask_from_proba(p, self.threshold_) for p in self._iter_mask_proba(X)])
+
+    def predict_joint(self, X):
+        """Everything about each image from one pass.
+
+        Returns
+        -------
+        Bunch
+            ``labels`` (n,), ``proba`` (n, K), ``masks`` (n, H, W), ``mask_proba`` (n, C, H, W) and
+            ``cams`` (n, K, h, w), as the methods of these names give them.
+        """
+        proba, cams, mask_proba = [], [], []
+        for images, positions, out in self._stream(X, ("proba", "cam", "mask_proba")):
+            proba.append(out["proba"].cpu().numpy().astype(np.float64))
+            cams.append(out["cam"].cpu().numpy())
+            for i, pixels in zip(positions, out["mask_proba"]):
+                mask_proba.append(inference.resize_maps(pixels, images.size(i)))
+        proba = np.concatenate(proba)
+        proba /= proba.sum(1, keepdims=True)
+        return Bunch(
+            labels=self.classes_[proba.argmax(1)],
+            proba=proba,
+            masks=stack([mask_from_proba(p, self.threshold_) for p in mask_proba]),
+            mask_proba=stack(mask_proba),
+            cams=np.concatenate(cams),
+        )
+
+    def predict_uncertainty(
+        self,
+        X,
+        method="entropy",
+        aggregate="mean",
+        target="mask",
+        return_maps=False,
+        n_draws=20,
+        random_state=None,
+    ):
+        """How unsure the model is of each image: larger is more worth asking.
+
+        Parameters
+        ----------
+        X : images
+        method : {"least_confidence", "margin", "entropy", "mc_variance", "bald"}, default="entropy"
+            The last two need stochastic draws, see `alseg.uncertainty`. A draw costs what follows the
+            first dropout alone; their maps are at the decoder's stride.
+        aggregate : str or callable, default="mean"
+            How a map becomes a score, see `alseg.aggregate`. Maps are of the network's size, the same
+            for all images.
+        target : {"mask", "label"}, default="mask"
+            Uncertainty of pixels, or of the image's class.
+        return_maps : bool, default=False
+            Return the maps too, each at its image's own size (``target="mask"``).
+        n_draws : int, default=20
+        random_state : None, int, Generator or RandomState, default=None
+            Of the draws. None takes the estimator's.
+
+        Returns
+        -------
+        score : ndarray of shape (n,), float
+        maps : ndarray of shape (n, H, W), float32, or of n (H, W) arrays; with `return_maps`
+        """
+        self._check_fitted()
+        check_option("method", method, (*UNCERTAINTIES, *DRAW_UNCERTAINTIES))
+        check_option("target", target, ("mask", "label"))
+        if method in DRAW_UNCERTAINTIES:
+            check_number("n_draws", n_draws, 2, integer=True)
+        if target == "mask":
+            self._check_mask_branch()
+        elif return_maps:
+            raise ValueError("return_maps=True needs target='mask': a class label has no map.")
+        images = as_images(X)
+        rng = check_rng(self.random_state if random_state is None else random_state)
+        seed = int(rng.integers(2**63 - 1))
+        scores, maps = [], []
+        for positions, x in self._batches(images):
+            # The same seed for each batch: a score does not depend on where an image stands.
+            with forked_torch_rng(seed):
+                values, mask_proba = inference.uncertainty_batch(
+                    self.module_, x, method, target, n_draws, self.has_masks_, self.test_flips
+                )
+            if target == "mask":
+                scores.append(aggregate_maps(values, aggregate, mask_proba=mask_proba))
+            else:
+                scores.append(values)
+            if return_maps:
+                for i, map_ in zip(positions, values):
+                    maps.append(inference.resize_maps(map_[None], images.size(i))[0])
+        score = torch.cat(scores).cpu().numpy().astype(np.float64)
+        return (score, stack(maps)) if return_maps else score
+
+    def score_masks(self, X, masks):
+        """Mean Dice of the foreground over the images that have a mask, in [0, 1]; see `metrics.mean_dice`."""
+        return mean_dice(self.predict_masks(X), _list_masks(masks, len(as_images(X))))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.non_deterministic = self.random_state is None
+        return tags
+
+    # -- pickling, saving --------------------------------------------------------------------------
+
+    def __setstate__(self, state):
+        state = dict(state)
+        device = state["device"]
+        state["device"] = state.get("device_", "cpu")
+        super().__setstate__(state)
+        if "device_" in state:
+            self.device_ = self.__dict__["device"]  # the CPU, where the GPU of before is not there
+        self.__dict__["device"] = device
+
+    def save(self, path):
+        """Write the fitted model to a folder: weights as safetensors, parameters as JSON.
+
+        The folder is written beside and moved into place. Optimizer state is not saved.
+
+        Parameters
+        ----------
+        path : str or Path
+            A new folder, or one that `save` wrote before, which is replaced.
+
+        Raises
+        ------
+        NotFittedError
+            If it is not fitted.
+        ValueError
+            If `path` exists and is something else.
+        """
+        from safetensors.torch import save_file
+
+        self._check_fitted()
+        path = Path(path).expanduser()
+        if path.exists() and not (path / "model.json").is_file():
+            raise ValueError(message("path", "new, or a folder of an earlier save", str(path)))
+        params, left_out = {}, []
+        for name, value in self.get_params(deep=False).items():
+            try:
+                params[name] = _to_json(value)
+            except TypeError:
+                left_out.append(name)
+        record = {
+            "format": "alseg.JointCAMSegmenter/1",
+            "version": __version__,
+            "params": params,
+            "left_out": sorted(set(left_out) - {"module", "criterion"}),
+            "classes": self.classes_.tolist(),
+            "classes_dtype": self.classes_.dtype.str,
+            "canvas": list(self.canvas_),
+            "has_masks": self.has_masks_,
+            "threshold": self.threshold_,
+            "n_steps": self.n_steps_,
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+            state = {k: v.detach().cpu().contiguous() for k, v in self.module_.state_dict().items()}
+            save_file(state, os.path.join(folder, "model.safetensors"))
+            Path(folder, "model.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+            new, old = Path(folder), None
+            target = Path(tempfile.mkdtemp(dir=path.parent, prefix=".saved-"))
+            for name in ("model.safetensors", "model.json"):
+                os.replace(new / name, target / name)
+            if path.exists():
+                old = Path(tempfile.mkdtemp(dir=path.parent, prefix=".replaced-"))
+                os.replace(path, old / "old")
+            os.replace(target, path)
+            os.chmod(path, 0o755)
+            if old is not None:
+                import shutil
+
+                shutil.rmtree(old)
+
+    @classmethod
+    def load(cls, path, device="auto", **params):
+        """Read a model that `save` wrote; nothing in it is executed.
+
+        Parameters
+        ----------
+        path : str or Path
+        device : str, default="auto"
+        **params
+            Parameters that JSON could not hold, such as an encoder module; an error names those that
+            are needed.
+
+        Returns
+        -------
+        JointCAMSegmenter
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If the folder is not a saved model.
+        """
+        from safetensors.torch import load_file
+
+        path = Path(path).expanduser()
+        try:
+            record = json.loads((path / "model.json").read_text(encoding="utf-8"))
+            if record.get("format") != "alseg.JointCAMSegmenter/1":
+                raise ValueError("unknown format")
+        except FileNotFoundError:
+            raise FileNotFoundError(message("path", "a folder that `save` wrote", str(path))) from None
+        except (ValueError, AttributeError) as error:
+            raise ValueError(
+                message("path", "a folder that `save` wrote", str(path), f"model.json: {error}.")
+            ) from error
+        needed = [name for name in ("encoder", "optimizer") if name in record["left_out"]]
+        absent = [name for name in needed if name not in params]
+        if absent:
+            raise ValueError(
+                f"This model was saved with its own {absent[0]}, which is code and is not in the file:"
+                f" load(path, {absent[0]}=...) with the same one."
+            )
+        ignored = sorted(set(record["left_out"]) - set(params))
+        if ignored:
+            warnings.warn(f"Not in the saved model, so at their defaults: {ignored}.", stacklevel=2)
+        saved = {k: _from_json(v) for k, v in record["params"].items()}
+        model = cls(**{**saved, "device": device, **params})
+        model.classes_ = np.array(record["classes"], dtype=np.dtype(record["classes_dtype"]))
+        model.canvas_ = tuple(record["canvas"])
+        model.has_masks_ = record["has_masks"]
+        model.threshold_ = record["threshold"]
+        model.validation_ = None
+        n_steps = record["n_steps"]
+        weights = model.encoder_weights
+        model.encoder_weights = None  # all weights come from the saved ones
+        try:
+            normalization = model.normalize
+            if normalization == "auto":
+                model.normalize = "imagenet" if str(weights) == "imagenet" else "half"
+            with forked_torch_rng(0):
+                model.initialize()
+        finally:
+            model.encoder_weights, model.normalize = weights, normalization
+        model.module_.load_state_dict(load_file(path / "model.safetensors"))
+        model.module_.eval()
+        model.n_steps_ = n_steps
+        return model
+
+
+def _to_json(value):
+    """A parameter as plain JSON; TypeError for what is code or state."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (np.integer, np.floating)):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (tuple, list)):
+        return {"tuple" if isinstance(value, tuple) else "list": [_to_json(v) for v in value]}
+    if isinstance(value, dict) and all(isinstance(k, (str, int)) for k in value):
+        return {"dict": [[_to_json(k), _to_json(v)] for k, v in value.items()]}
+    if isinstance(value, type) and getattr(torch.optim, value.__name__, None) is value:
+        return {"torch.optim": value.__name__}
+    raise TypeError(type(value).__name__)
+
+
+def _from_json(value):
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "torch.optim":
+        optimizer = getattr(torch.optim, str(content), None)
+        if not (isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)):
+            raise ValueError(message("optimizer", "a class of torch.optim", content))
+        return optimizer
+    if kind == "dict":
+        return {k: _from_json(v) for k, v in content}
+    items = [_from_json(v) for v in content]
+    return tuple(items) if kind == "tuple" else items
+
+
+def resolve_device(device):
+    """What "auto" means here: the GPU if there is one, else the CPU.
+
+    Examples
+    --------
+    >>> resolve_device("cpu")
+    'cpu'
+    """
+    if device not in (None, "auto"):
+        return str(device)
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def forked_torch_rng(seed):
+    """Seed torch's global generators inside, and give their states back after."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def _check_labels(y, n):
+    if y is None:
+        raise ValueError("y must be one class label an image, got None: requires y to be passed.")
+    y = column_or_1d(np.asarray(y), warn=True)
+    if len(y) != n:
+        raise ValueError(message("y", f"of the length of X ({n})", len(y)))
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError(message("y", "finite", "Input y contains NaN or infinity"))
+    if y.dtype.kind == "f" and (y != np.round(y)).any():
+        raise ValueError("Unknown label type: continuous. y must be class labels, got fractions.")
+    if y.dtype == object:
+        try:
+            np.unique(y)
+        except TypeError:
+            raise TypeError(message("y", "labels of one sortable type", y[:3].tolist())) from None
+    return y
+
+
+def _check_weight(mask_weight, n):
+    if mask_weight is None:
+        return None
+    if len(mask_weight) != n:
+        raise ValueError(message("mask_weight", f"of the length of X ({n})", len(mask_weight)))
+    for i, weight in enumerate(mask_weight):
+        weight = np.asarray(weight, dtype=float)
+        if not np.isfinite(weight).all() or (weight < 0).any():
+            raise ValueError(message(f"mask_weight[{i}]", "finite and >= 0", weight.min()))
+    return mask_weight
+
+
+def _list_masks(masks, n):
+    masks = as_masks(masks, n)
+    return [masks[i] for i in range(n)]
