@@ -1,0 +1,164 @@
+"""Who answers: an oracle is a callable from sample ids to masks.
+
+Any function `oracle(sample_ids) -> masks` will do. These two stand in for a person: one knows all
+the masks and counts what it is asked, the other reads what somebody has drawn into a folder.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from alseg.images import as_masks, read_mask, stack
+from alseg.labels import is_annotated
+from alseg.validation import message
+
+
+class MaskOracle:
+    """Answers from known masks, and keeps count.
+
+    Parameters
+    ----------
+    masks : array of shape (n, H, W), list or 1-D object array of arrays or paths, or MaskFiles
+        The truth of every image. Files are read when asked for. None, or a mask without one
+        annotated pixel, is an image that cannot be asked about.
+
+    Attributes
+    ----------
+    log : list of lists of int
+        The ids of each answered call, in order. A refused call leaves no trace.
+
+    Examples
+    --------
+    >>> oracle = MaskOracle(np.arange(12).reshape(3, 2, 2) % 2)
+    >>> oracle([2, 0]).shape
+    (2, 2, 2)
+    >>> _ = oracle([2])
+    >>> oracle.n_asked, oracle.n_answers, oracle.log
+    (2, 3, [[2, 0], [2]])
+    """
+
+    def __init__(self, masks):
+        if masks is None or not hasattr(masks, "__len__"):
+            raise TypeError(message("masks", "a sequence of masks or of paths", masks))
+        self._masks = as_masks(masks, len(masks))
+        self.log = []
+
+    def __call__(self, sample_ids):
+        """The masks of these images.
+
+        Parameters
+        ----------
+        sample_ids : array-like of shape (n_instances,), int
+
+        Returns
+        -------
+        masks : ndarray of shape (n_instances, H, W), int16, or (n_instances,), object
+            In the order asked; an object array of 2-D arrays where the sizes differ.
+
+        Raises
+        ------
+        TypeError
+            If the ids are not integers.
+        ValueError
+            If an id is unknown, or an image has no ground truth.
+        """
+        sample_ids = _check_ids(sample_ids, len(self._masks))
+        masks = [self._masks[i] for i in sample_ids]
+        unknown = [i for i, mask in zip(sample_ids, masks, strict=True) if not is_annotated(mask)]
+        if unknown:
+            rule = "ids of images with ground truth"
+            raise ValueError(message("sample_ids", rule, unknown, "Leave them out of the pool."))
+        self.log.append(sample_ids)
+        # Copies: what a learner does to its masks must not change the truth.
+        return stack([np.array(mask) for mask in masks])
+
+    @property
+    def n_asked(self):
+        """Number of different images asked so far: what the annotation has cost."""
+        return len({i for call in self.log for i in call})
+
+    @property
+    def n_answers(self):
+        """Number of masks given out; an image that is asked twice counts twice."""
+        return sum(len(call) for call in self.log)
+
+
+class FolderOracle:
+    """Answers with the masks that somebody has drawn elsewhere, found by file name.
+
+    Parameters
+    ----------
+    folder : path
+        Where the masks are. Looked at again at each call, so masks may still be arriving.
+    names : sequence of str or path of shape (n,)
+        The file (or its stem) of each image; the mask of `slides/a_1.png` is `<folder>/a_1.*`.
+    suffix : str, default=""
+        What a mask's stem has in addition: with "_anno" it is `<folder>/a_1_anno.*`.
+    mapping : None, "nonzero" or "half", default=None
+        How stored values become classes, as in `alseg.images.read_mask`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.fromarray(np.array([[0, 255]], dtype=np.uint8)).save(f"{folder}/b.png")
+    ...     FolderOracle(folder, ["a.jpg", "b.jpg"], mapping="half")([1])
+    array([[[0, 1]]], dtype=int16)
+    """
+
+    def __init__(self, folder, names, suffix="", mapping=None):
+        self.folder = Path(folder)
+        self.suffix = suffix
+        self.mapping = mapping
+        self._stems = [_stem(name) for name in names]
+
+    def __call__(self, sample_ids):
+        """The masks of these images, as `MaskOracle` gives them.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder or a mask is not there; the message names all that are missing.
+        TypeError, ValueError
+            If an id is unknown, or two files could be the mask of one image.
+        """
+        sample_ids = _check_ids(sample_ids, len(self._stems))
+        if not self.folder.is_dir():
+            raise FileNotFoundError(message("folder", "an existing folder", str(self.folder)))
+        files = {}
+        for path in sorted(self.folder.iterdir()):
+            if path.is_file() and not path.name.startswith("."):
+                files.setdefault(path.stem, []).append(path)
+        wanted = [self._stems[i] + self.suffix for i in sample_ids]
+        missing = [stem for stem in wanted if stem not in files]
+        if missing:
+            raise FileNotFoundError(
+                f"{self.folder} must hold a mask for each image asked, got none for {missing}."
+            )
+        for stem in wanted:
+            if len(files[stem]) > 1:
+                both = [path.name for path in files[stem]]
+                raise ValueError(message(f"the mask of {stem!r}", "one file", both))
+        return stack([read_mask(files[stem][0], mapping=self.mapping) for stem in wanted])
+
+
+def _check_ids(sample_ids, n_samples):
+    ids = np.asarray(sample_ids)
+    if ids.ndim != 1:
+        raise ValueError(message("sample_ids", "one row of ids", sample_ids))
+    if not len(ids):
+        raise ValueError(message("sample_ids", "at least one id", sample_ids))
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise TypeError(message("sample_ids", "integers", sample_ids))
+    unknown = ids[(ids < 0) | (ids >= n_samples)]
+    if len(unknown):
+        raise ValueError(message("sample_ids", f"in [0, {n_samples - 1}]", unknown.tolist()))
+    return ids.tolist()
+
+
+def _stem(name):
+    # `a.b` may be a stem with a dot in it or a file name; only known endings are taken off.
+    path = Path(name)
+    endings = {".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".npy", ".webp"}
+    return path.stem if path.suffix.lower() in endings else path.name
