@@ -43,7 +43,7 @@ def namespace(x):
     return sys.modules["torch"] if is_tensor(x) else np
 
 
-def _floating(x, *, copy=False):
+def floating(x, *, copy=False):
     """`x` as an array or tensor with at least 32 bits: half precision cannot hold a variance."""
     if is_tensor(x):
         torch = namespace(x)
@@ -83,7 +83,7 @@ def least_confidence(proba, axis=-1):
     >>> least_confidence(np.array([[0.5, 0.5], [1.0, 0.0]]))
     array([0.5, 0. ])
     """
-    proba = _floating(proba)
+    proba = floating(proba)
     return 1 - namespace(proba).amax(proba, axis=axis)
 
 
@@ -110,7 +110,7 @@ def margin(proba, axis=-1):
     >>> margin(np.array([[0.5, 0.5, 0.0], [0.75, 0.25, 0.0]]))
     array([1. , 0.5])
     """
-    proba = _floating(proba)
+    proba = floating(proba)
     n_classes = proba.shape[axis]
     if n_classes == 1:
         return 1 - namespace(proba).amax(proba, axis=axis)
@@ -142,7 +142,7 @@ def entropy(proba, axis=-1):
     >>> entropy(np.array([[0.5, 0.5], [1.0, 0.0]])).round(4)
     array([0.6931, 0.    ])
     """
-    return _sum_entr(_floating(proba), axis)
+    return _sum_entr(floating(proba), axis)
 
 
 class DrawSums:
@@ -196,12 +196,12 @@ class DrawSums:
         if is_tensor(proba):
             proba = proba.detach()  # a graph through the sums would keep every draw alive
         if self.n_draws == 0:
-            self._mean = _floating(proba, copy=True)
+            self._mean = floating(proba, copy=True)
             self._entropy = _sum_entr(self._mean, self.axis)
             self._squares = namespace(self._mean).zeros_like(self._entropy)
             self.n_draws = 1
             return self
-        proba = _floating(proba)
+        proba = floating(proba)
         if proba.shape != self._mean.shape:
             rule = f"of the shape of the draws before, {tuple(self._mean.shape)}"
             raise ValueError(message("proba", rule, tuple(proba.shape)))
@@ -249,7 +249,7 @@ class DrawSums:
 
 def _check_draws(draws, axis, least):
     """`draws` as float with at least `least` draws along axis 0, which is not the class axis."""
-    draws = _floating(draws)
+    draws = floating(draws)
     if axis % draws.ndim == 0:
         raise ValueError(message("axis", "another axis than 0, that of the draws", axis))
     if draws.shape[0] < least:

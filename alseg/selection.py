@@ -1,0 +1,205 @@
+"""Ranking: from scores to positions in the pool. The only place that ranks."""
+
+import numpy as np
+
+from alseg.validation import check_n_instances, check_rng, message
+
+__all__ = ["class_balanced_top_n", "class_quotas", "top_n"]
+
+
+def _check_scores(scores):
+    """`scores` as a finite float vector; NaN is an error of the score, never repaired here."""
+    scores = scores.detach().cpu() if hasattr(scores, "detach") else scores
+    scores = np.asarray(scores)
+    if scores.ndim != 1:
+        raise ValueError(message("scores", "of shape (n_samples,)", scores.shape))
+    if scores.dtype.kind not in "fiub":
+        raise TypeError(message("scores", "numbers", str(scores.dtype)))
+    scores = scores.astype(float)
+    finite = np.isfinite(scores)
+    if not finite.all():
+        found = f"{(~finite).sum()} non-finite of {len(scores)}"
+        where = f"The first is at position {int(np.argmin(finite))}."
+        raise ValueError(f"scores must be finite, got {found}. {where}")
+    return scores
+
+
+def _ranked(scores, rng):
+    """Positions from the largest score to the smallest, ties in random order."""
+    return np.lexsort((rng.permutation(len(scores)), -scores))
+
+
+def top_n(scores, n_instances, random_state=None):
+    """Positions of the largest scores, best first.
+
+    Parameters
+    ----------
+    scores : array-like or torch.Tensor of shape (n_samples,), float
+        Finite; larger is more worth asking.
+    n_instances : int
+        How many, in [1, n_samples].
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Decides between equal scores; the global state is not touched.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
+
+    Raises
+    ------
+    EmptyPool
+        If there are no scores.
+    TypeError, ValueError
+        If `n_instances` is no integer in range, or `scores` are not finite.
+
+    Examples
+    --------
+    >>> top_n([0.1, 0.9, 0.5], 2)
+    array([1, 2])
+    """
+    scores = _check_scores(scores)
+    n_instances = check_n_instances(n_instances, len(scores))
+    return _ranked(scores, check_rng(random_state))[:n_instances]
+
+
+def _check_labels(y_pool, n_pool):
+    """Class positions (n_pool,) in 0..n_classes-1 and their number."""
+    if y_pool is None:
+        remedy = "Pass the class labels of the pool, one an image."
+        raise ValueError(message("y_pool", f"labels of shape ({n_pool},)", None, remedy))
+    y_pool = np.asarray(y_pool)
+    if y_pool.shape != (n_pool,):
+        raise ValueError(message("y_pool", f"labels of shape ({n_pool},)", y_pool.shape))
+    classes, codes = np.unique(y_pool, return_inverse=True)
+    return codes, len(classes)
+
+
+def class_quotas(y_pool, n_instances, random_state=None):
+    """How many images of each class to ask for, so that the classes share alike.
+
+    Each of the classes that still have images gets ``n_instances // n_classes`` [1]_; one with
+    too few gives all it has, and the others share the rest. What cannot be shared alike goes to
+    classes drawn at random, at most one more each, so that the sum is `n_instances` exactly
+    (as published it may differ).
+
+    Parameters
+    ----------
+    y_pool : array-like of shape (n_pool,)
+        Class label of each image of the pool.
+    n_instances : int
+        In [1, n_pool].
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Decides who gets the remainder.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+        The distinct labels, sorted.
+    counts : ndarray of shape (n_classes,), int
+        Summing to `n_instances`, none above the images of its class.
+
+    Raises
+    ------
+    EmptyPool
+        If the pool is empty.
+    TypeError, ValueError
+        If `n_instances` is no integer in range, or `y_pool` not a vector of labels.
+
+    References
+    ----------
+    .. [1] Belharbi et al. 2021, arXiv:2010.04889.
+
+    Examples
+    --------
+    >>> classes, counts = class_quotas(["a", "a", "a", "a", "b"], 4)
+    >>> classes.tolist(), counts.tolist()
+    (['a', 'b'], [3, 1])
+    """
+    n_instances = check_n_instances(n_instances, len(y_pool))
+    codes, n_classes = _check_labels(y_pool, len(y_pool))
+    rng = check_rng(random_state)
+    left = np.bincount(codes, minlength=n_classes)
+    counts = np.zeros(n_classes, dtype=np.intp)
+    while (open_ := np.flatnonzero(left > 0)).size and (rest := n_instances - counts.sum()) > 0:
+        share = np.full(len(open_), rest // len(open_))
+        if share[0] == 0:
+            open_ = rng.choice(open_, size=rest, replace=False)
+            share = np.ones(rest, dtype=int)
+        share = np.minimum(share, left[open_])
+        counts[open_] += share
+        left[open_] -= share
+    return np.unique(np.asarray(y_pool)), counts
+
+
+def class_balanced_top_n(scores, y_pool, n_instances, random_state=None):
+    """Positions of the largest scores of each class, the classes sharing alike.
+
+    The classes take turns: in each turn every class that has images left gives its best one, and
+    within a turn the better score comes first. Of ``n_instances`` each class therefore gives
+    ``n_instances // n_classes`` [1]_ or all it has, and a last turn that is not complete goes to
+    the classes with the best image left.
+
+    Parameters
+    ----------
+    scores : array-like or torch.Tensor of shape (n_pool,), float
+        Finite; larger is more worth asking.
+    y_pool : array-like of shape (n_pool,)
+        Class label of each image of the pool.
+    n_instances : int
+        In [1, n_pool].
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Decides between equal scores.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
+        Any beginning of it is as balanced as it can be.
+
+    Raises
+    ------
+    EmptyPool
+        If there are no scores.
+    TypeError, ValueError
+        If `n_instances` is no integer in range, `scores` are not finite, or `y_pool` does not
+        have a label for each.
+
+    References
+    ----------
+    .. [1] Belharbi et al. 2021, arXiv:2010.04889.
+
+    Examples
+    --------
+    >>> class_balanced_top_n([0.9, 0.8, 0.7, 0.1], ["a", "a", "a", "b"], 3)
+    array([0, 3, 1])
+    """
+    scores = _check_scores(scores)
+    n_instances = check_n_instances(n_instances, len(scores))
+    codes, _ = _check_labels(y_pool, len(scores))
+    order = _ranked(scores, check_rng(random_state))
+    return interleave(order, codes[order])[:n_instances]
+
+
+def interleave(order, codes):
+    """`order` with its classes taking turns; within a turn the order is kept.
+
+    Parameters
+    ----------
+    order : ndarray of shape (n,), int
+        Positions, best first.
+    codes : ndarray of shape (n,), int
+        Class of each, aligned with `order`.
+
+    Returns
+    -------
+    ndarray of shape (n,), int
+
+    Examples
+    --------
+    >>> interleave(np.array([5, 3, 4, 9]), np.array([0, 0, 0, 1]))
+    array([5, 9, 3, 4])
+    """
+    turn = np.empty(len(order), dtype=np.intp)
+    for c in np.unique(codes):
+        mine = np.flatnonzero(codes == c)
+        turn[mine] = np.arange(len(mine))
+    return order[np.argsort(turn, kind="stable")]
