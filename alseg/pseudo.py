@@ -1,0 +1,354 @@
+"""Self-labelled masks: which images get one, from which pixels, and what it counts."""
+
+import hashlib
+import numbers
+import os
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from alseg.images import as_images, as_masks, stack
+from alseg.labels import MISSING, fraction_annotated
+from alseg.neighbours import colour_histogram, paired_neighbours, within_class_distances
+from alseg.threshold import best_threshold, mask_from_proba
+from alseg.validation import check_number, check_option, message
+
+_CHUNK = 16  # images whose probabilities are held at once
+
+
+class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
+    """Gives images without a mask the one that the model predicts [1]_.
+
+    Pixels that the oracle has annotated are never overwritten, and nothing is kept: each
+    `transform` predicts again, and an image leaves as soon as the oracle has answered for it. An
+    image that the oracle has annotated in part gets predictions in its other pixels.
+
+    Parameters
+    ----------
+    selection : {"neighbours", "confidence", "all"}, default="neighbours"
+        Which images, of those not fully annotated, get predictions. "neighbours": those with an
+        annotated image among their `k` nearest by colour histogram (the published rule), and
+        those annotated in part. "confidence": those that the model is sure of, see `confidence`.
+        "all": every one.
+    k : int, default=10
+        Neighbours looked at by "neighbours". The paper has 40, which on its data, with fewer
+        images than that in a class, lets every image pass; 5 to 10 make it a choice.
+    same_class : bool, default=True
+        Whether only images of one class can be neighbours.
+    confidence : float in [0, 1], default=0.9
+        What "confidence" asks of an image: the probability of the likeliest class, on average
+        over its pixels without annotation, is at least this.
+    weight : float, at least 0, default=0.1
+        What a predicted pixel counts in the loss, lambda in the paper; one of the oracle counts
+        1. With 0 nothing is predicted and the masks come back as they are: the baseline.
+    threshold : None, float in [0, 1] or "validation", default=None
+        From which probability on a pixel is foreground. None: the threshold of the estimator
+        (`threshold_`, else its parameter, else 0.5). "validation": the one with the best mean
+        IoU on validation images (`alseg.threshold.best_threshold`), as published. Without
+        meaning for more than two mask classes, or with `sure`.
+    sure : None, float in [0, 1] or pair of floats in [0, 1], default=None
+        Use only pixels that the model is sure of and leave the others `MISSING`. A number: pixels
+        whose likeliest class has a larger probability. A pair (low, high), for two mask classes:
+        background where the probability of foreground is below `low`, foreground above `high`.
+    validation : object with `images` and `masks`, or None, default=None
+        What threshold="validation" is chosen on. None: the estimator's own `validation_`.
+    verbose : int, default=0
+        Whether to show progress while descriptors are computed.
+
+    Attributes
+    ----------
+    candidates_ : ndarray of int
+        Images that may get predictions, ascending.
+    pairs_ : ndarray of shape (n_pairs, 2), int
+        With "neighbours", each unannotated candidate and its nearest annotated image.
+    selected_ : ndarray of int
+        After `transform`: the images that did get at least one predicted pixel.
+    threshold_ : float or None
+        After `transform`: the threshold used, None if none was needed.
+
+    References
+    ----------
+    .. [1] Belharbi et al. 2021, WACV, doi:10.1109/WACV48630.2021.00338.
+
+    Examples
+    --------
+    >>> class Segmenter:  # anything with this method
+    ...     def predict_mask_proba(self, X):
+    ...         p = np.stack([X[i][..., 0] / 255 for i in range(len(X))])
+    ...         return np.stack([1 - p, p], axis=1)
+    >>> X = np.zeros((2, 1, 2, 3), dtype=np.uint8)
+    >>> X[:, :, 1] = 200
+    >>> masks = np.array([[[0, 1]], [[-1, -1]]])
+    >>> augmenter = PseudoLabelAugmenter(k=1, weight=0.1)
+    >>> masks, mask_weight = augmenter.fit_transform(X, ["a", "a"], masks=masks,
+    ...                                              estimator=Segmenter())
+    >>> masks.tolist(), mask_weight
+    ([[[0, 1]], [[0, 1]]], array([1. , 0.1]))
+    """
+
+    def __init__(
+        self,
+        selection="neighbours",
+        *,
+        k=10,
+        same_class=True,
+        confidence=0.9,
+        weight=0.1,
+        threshold=None,
+        sure=None,
+        validation=None,
+        verbose=0,
+    ):
+        self.selection = selection
+        self.k = k
+        self.same_class = same_class
+        self.confidence = confidence
+        self.weight = weight
+        self.threshold = threshold
+        self.sure = sure
+        self.validation = validation
+        self.verbose = verbose
+
+    def fit(self, X, y=None, masks=None, *, estimator):
+        """Look at what is annotated and decide which images may get predictions.
+
+        Parameters
+        ----------
+        X : images as everywhere: an array, a list of arrays of any sizes, or paths
+        y : array-like of shape (n_samples,) or None, default=None
+            Class labels of the images; "neighbours" within one class needs them.
+        masks : masks as everywhere, or None, default=None
+            What the oracle has annotated; `MISSING` pixels and None are not.
+        estimator : object with `predict_mask_proba`, or a learner with `estimator`
+            Fitted already. It is used in `transform` and not changed.
+
+        Returns
+        -------
+        self
+        """
+        self._check_parameters()
+        images = as_images(X)
+        n_samples = len(images)
+        self._estimator = _segmenter(estimator)
+        self._given_masks = masks
+        self._masks = as_masks(masks, n_samples)
+        self.pairs_ = np.empty((0, 2), dtype=int)
+        self.candidates_ = np.empty(0, dtype=int)
+        if self.weight == 0:
+            return self
+        annotated = np.array([fraction_annotated(self._masks[i]) for i in range(n_samples)])
+        if self.selection != "neighbours":
+            self.candidates_ = np.flatnonzero(annotated < 1)
+            return self
+        labels = self._check_labels(y, n_samples)
+        # Without an annotated image there is no neighbour: spare the descriptors.
+        if (annotated > 0).any() and (annotated == 0).any():
+            blocks = self._distances(images, labels)
+            self.pairs_ = np.stack(paired_neighbours(blocks, annotated > 0, self.k), axis=1)
+        # Nothing looks more like a partly annotated image than that image itself.
+        partly = np.flatnonzero((annotated > 0) & (annotated < 1))
+        self.candidates_ = np.union1d(self.pairs_[:, 0], partly)
+        return self
+
+    def transform(self, X):
+        """Predict the candidates and merge the predictions into the oracle's masks.
+
+        Parameters
+        ----------
+        X : the images that `fit` was given
+
+        Returns
+        -------
+        masks : ndarray of shape (n_samples, H, W), int16, or (n_samples,), object
+            An object array, with None where there is neither an annotation nor a prediction, if
+            there is a None or the sizes differ. With weight=0, the masks that `fit` was given.
+        mask_weight : ndarray of shape (n_samples,), float, or of pixels
+            1, and `weight` for a predicted mask. If an image holds both, a weight for each pixel:
+            shape (n_samples, H, W), or an object array of 2-D arrays where the sizes differ.
+        """
+        check_is_fitted(self)
+        images = as_images(X)
+        n_samples = len(self._masks)
+        if len(images) != n_samples:
+            rule = f"the {n_samples} images that fit was given"
+            raise ValueError(message("X", rule, len(images)))
+        self.selected_, self.threshold_ = np.empty(0, dtype=int), None
+        if self.weight == 0:
+            return self._given_masks, np.ones(n_samples)
+        masks = [self._masks[i] for i in range(n_samples)]
+        weight, mixed, selected = np.ones(n_samples), {}, []
+        for i, proba in self._predictions(images):
+            predicted = self._pseudo_mask(i, proba, masks[i])
+            filled = predicted != MISSING
+            if not filled.any():
+                continue
+            selected.append(i)
+            if fraction_annotated(masks[i]):
+                mixed[i] = np.where(filled, self.weight, 1.0).astype(np.float32)
+                masks[i] = np.where(filled, predicted, masks[i])
+            else:
+                weight[i] = self.weight
+                masks[i] = predicted
+        self.selected_ = np.array(selected, dtype=int)
+        return stack(masks), _weights(weight, mixed, images)
+
+    def precompute(self, X):
+        """Compute the descriptors of a pool ahead of its first `fit`.
+
+        They are kept with the augmenter, by the content of an image (or by path, size and time
+        of a file), so no later `fit` on these images, or on some of them, computes them again.
+
+        Parameters
+        ----------
+        X : images as everywhere
+
+        Returns
+        -------
+        self
+        """
+        self._histograms(as_images(X))
+        return self
+
+    def _check_parameters(self):
+        check_option("selection", self.selection, ["neighbours", "confidence", "all"])
+        check_number("k", self.k, 1, integer=True)
+        check_number("confidence", self.confidence, 0, 1)
+        check_number("weight", self.weight, 0)
+        if isinstance(self.threshold, str):
+            check_option("threshold", self.threshold, ["validation"])
+        elif self.threshold is not None:
+            check_number("threshold", self.threshold, 0, 1)
+        if isinstance(self.sure, numbers.Real):
+            check_number("sure", self.sure, 0, 1)
+        elif self.sure is not None:
+            rule = "None, a number or a pair 0 <= low <= high <= 1"
+            if isinstance(self.sure, str) or np.shape(self.sure) != (2,):
+                raise ValueError(message("sure", rule, self.sure))
+            if not 0 <= self.sure[0] <= self.sure[1] <= 1:
+                raise ValueError(message("sure", rule, self.sure))
+
+    def _check_labels(self, y, n_samples):
+        if not self.same_class:
+            return None
+        if y is None:
+            remedy = "Give the class labels, or same_class=False."
+            raise ValueError(message("y", "the class labels of the images", y, remedy))
+        labels = np.asarray(y)
+        if labels.shape != (n_samples,):
+            raise ValueError(message("y", f"of shape ({n_samples},)", labels.shape))
+        return labels
+
+    def _histograms(self, images):
+        """Descriptors of a pool, (n, 3, 256), each computed once in the life of the augmenter."""
+        from tqdm import tqdm
+
+        # Not in __init__, which keeps parameters only: a clone starts empty.
+        known = vars(self).setdefault("_known_histograms", {})
+        keys = _fingerprints(images)
+        unknown = [i for i, key in enumerate(keys) if key not in known]
+        for i in tqdm(unknown, desc="descriptors", disable=not (self.verbose and unknown)):
+            known[keys[i]] = colour_histogram(images[i])
+        return keys, np.stack([known[key] for key in keys])
+
+    def _distances(self, images, labels):
+        keys, histograms = self._histograms(images)
+        pool = (keys, None if labels is None else labels.tolist())
+        if pool != getattr(self, "_pool", None):
+            self._blocks = within_class_distances(histograms, labels)
+            self._pool = pool
+        return self._blocks
+
+    def _predictions(self, images):
+        """Pairs (sample id, class probabilities), a chunk of the candidates at a time."""
+        for start in range(0, len(self.candidates_), _CHUNK):
+            ids = self.candidates_[start : start + _CHUNK]
+            proba = self._estimator.predict_mask_proba(images.take(ids))
+            yield from zip(ids, proba, strict=True)
+
+    def _pseudo_mask(self, i, proba, mask):
+        """The predicted classes of one image, `MISSING` where they are not to be used."""
+        if mask is not None and mask.shape != proba.shape[1:]:
+            rule = f"of the size of the mask, {mask.shape}"
+            raise ValueError(message(f"the prediction for image {i}", rule, proba.shape[1:]))
+        open_pixels = np.ones(proba.shape[1:], bool) if mask is None else mask == MISSING
+        likeliest = proba.max(axis=0)
+        if self.selection == "confidence" and open_pixels.any():
+            if likeliest[open_pixels].mean(dtype=float) < self.confidence:
+                return np.full(proba.shape[1:], MISSING, dtype=np.int16)
+        if self.sure is None:
+            if len(proba) == 2 and self.threshold_ is None:
+                self.threshold_ = self._resolve_threshold()
+            predicted = mask_from_proba(proba, 0.5 if len(proba) > 2 else self.threshold_)
+        elif isinstance(self.sure, numbers.Real):
+            predicted = proba.argmax(axis=0).astype(np.int16)
+            predicted[likeliest <= self.sure] = MISSING
+        else:
+            if len(proba) > 2:
+                remedy = "Give the least probability of the likeliest class."
+                raise ValueError(message("sure", "a number with 3 or more mask classes",
+                                         self.sure, remedy))  # fmt: skip
+            low, high = self.sure
+            predicted = np.full(proba.shape[1:], MISSING, dtype=np.int16)
+            predicted[proba[1] < low] = 0
+            predicted[proba[1] > high] = 1
+        predicted[~open_pixels] = MISSING
+        return predicted
+
+    def _resolve_threshold(self):
+        if self.threshold == "validation":
+            held_out = self.validation
+            if held_out is None:
+                held_out = getattr(self._estimator, "validation_", None)
+            if held_out is None:
+                remedy = "Give validation= here or to the estimator, or a number."
+                raise ValueError(message("threshold", "a number without validation images",
+                                         self.threshold, remedy))  # fmt: skip
+            images = as_images(held_out.images)
+            masks = as_masks(held_out.masks, len(images))
+            return best_threshold(_streamed_proba(self._estimator, images),
+                                  (masks[i] for i in range(len(images))))  # fmt: skip
+        if self.threshold is not None:
+            return float(self.threshold)
+        for name in ("threshold_", "threshold"):
+            own = getattr(self._estimator, name, None)
+            if isinstance(own, numbers.Real):
+                return float(own)
+        return 0.5
+
+
+def _segmenter(estimator):
+    for candidate in (estimator, getattr(estimator, "estimator", None)):
+        if hasattr(candidate, "predict_mask_proba"):
+            return candidate
+    raise TypeError(message("estimator", "an object with predict_mask_proba", estimator))
+
+
+def _streamed_proba(estimator, images):
+    for start in range(0, len(images), _CHUNK):
+        ids = np.arange(start, min(start + _CHUNK, len(images)))
+        yield from estimator.predict_mask_proba(images.take(ids))
+
+
+def _fingerprints(images):
+    """What tells two images apart for sure: path, size and time of a file, else its content."""
+    paths = getattr(images, "paths", None)
+    if paths is not None:
+        found = [(os.path.abspath(path), os.stat(path)) for path in paths]
+        return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
+    keys = []
+    for i in range(len(images)):
+        image = np.ascontiguousarray(images[i])
+        keys.append((image.shape, image.dtype.str, hashlib.blake2b(image.data).hexdigest()))
+    return keys
+
+
+def _weights(weight, mixed, images):
+    """One number an image where that says it all, else one a pixel."""
+    if not mixed:
+        return weight
+    maps = []
+    for i, w in enumerate(weight):
+        flat = i not in mixed
+        maps.append(np.full(images.size(i), w, dtype=np.float32) if flat else mixed[i])
+    return stack(maps)
