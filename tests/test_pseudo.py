@@ -335,3 +335,47 @@ def test_bad_input():
     wrong_size = [np.array([[0, MISSING, 0]]), None, None]
     with pytest.raises(ValueError, match=r"the prediction for image 0 must be of the size"):
         fit(masks=wrong_size, selection="all").transform(X)
+
+
+def test_with_the_segmenter_and_weight_zero_is_bit_for_bit_the_baseline(rng):
+    from torch import nn
+
+    from alseg.segmenter import JointCAMSegmenter
+
+    class Tiny(nn.Module):
+        out_channels, strides = [4, 8], [2, 4]
+
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+            self.second = nn.Conv2d(4, 8, 3, stride=2, padding=1)
+
+        def forward(self, x):
+            x = self.first(x).relu()
+            return [x, self.second(x).relu()]
+
+    pool = [rng.integers(0, 256, (16 + 8 * (i % 2), 24, 3), dtype=np.uint8) for i in range(6)]
+    truth = [(image[..., 0] > 127).astype(int) for image in pool]
+    partly = truth[1].copy()
+    partly[8:] = MISSING
+    masks, labels = [truth[0], partly, None, None, truth[4], None], list("aabbab")
+
+    encoder = Tiny()  # copied at each fit
+
+    def fit(*more):
+        segmenter = JointCAMSegmenter(encoder=encoder, max_epochs=2, random_state=0, verbose=0)
+        return segmenter.fit(pool, labels, *more)
+
+    baseline = fit(masks)
+    again = fit(*augment(PseudoLabelAugmenter(weight=0), pool, masks, labels, baseline))
+    pairs = zip(baseline.predict_mask_proba(pool), again.predict_mask_proba(pool), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
+
+    augmenter = PseudoLabelAugmenter("all", weight=0.5)
+    merged, weight = augment(augmenter, pool, masks, labels, baseline)
+    assert augmenter.selected_.tolist() == [1, 2, 3, 5]
+    for i, mask in enumerate(baseline.predict_masks(pool)):
+        given_mask = np.full(mask.shape, MISSING) if masks[i] is None else masks[i]
+        np.testing.assert_array_equal(merged[i], np.where(given_mask == MISSING, mask, given_mask))
+    other = fit(merged, weight)
+    assert np.isfinite(other.history[-1, "train_loss"])
