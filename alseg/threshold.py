@@ -7,6 +7,7 @@ from alseg.validation import check_number, message
 
 THRESHOLD_GRID = np.arange(5, 100) / 100
 """The published candidates: 0.05, 0.06, ..., 0.99."""
+THRESHOLD_GRID.flags.writeable = False
 
 
 def mask_from_proba(proba, threshold=0.5):
