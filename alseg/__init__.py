@@ -1,5 +1,29 @@
 """Active learning for joint image classification and segmentation with few pixel annotations."""
 
+from importlib import import_module
+
 from alseg._version import __version__
 
-__all__ = ["__version__"]
+# Loaded when first used: the command line shows its help without waiting for torch.
+_PUBLIC = {
+    "ActiveLearner": "alseg.learner",
+    "Committee": "alseg.learner",
+    "EmptyPool": "alseg.validation",
+    "JointCAMSegmenter": "alseg.segmenter",
+    "MISSING": "alseg.labels",
+    "PseudoLabelAugmenter": "alseg.pseudo",
+    "ValidationSet": "alseg.segmenter",
+    "dice_scorer": "alseg.metrics",
+}
+
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name):
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'alseg' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_PUBLIC})

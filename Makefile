@@ -1,0 +1,36 @@
+# Two commands on a fresh machine: `make demo`, `make test`. Each sets up what it needs in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Two jobs of one thread: two threads of one job gain little and spin when a neighbour is busy.
+export OMP_NUM_THREADS ?= 1
+export OMP_WAIT_POLICY ?= PASSIVE
+export MPLBACKEND ?= Agg
+
+.PHONY: setup demo test test-slow docs clean
+
+setup: $(VENV)/.done
+
+$(VENV)/.done: setup.cfg constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'alseg needs Python 3.11 or newer: make PYTHON=python3.11')"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+demo: setup
+	$(BIN)/alseg run --data glands --strategy entropy --class-balanced --initial 4 --n-instances 4 \
+		--rounds 5 --seed 0 --encoder tiny --image-size 96 144 --max-epochs 16 --threads 2 \
+		--out runs/demo --report
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow --durations=10
+
+docs: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(BIN)/python -m sphinx -b html docs docs/_build
+
+clean:
+	rm -rf $(VENV) docs/_build runs
