@@ -1,1 +1,20 @@
-""""""
+"""Data sets: images, class labels, masks, groups and splits, read when needed or made up."""
+
+from alseg.datasets._cub import load_cub
+from alseg.datasets._dataset import Dataset, Parts
+from alseg.datasets._folder import load_folder
+from alseg.datasets._folds import class_folds
+from alseg.datasets._glands import make_glands
+from alseg.datasets._glas import load_glas
+from alseg.datasets._isic import load_isic
+
+__all__ = [
+    "Dataset",
+    "Parts",
+    "class_folds",
+    "load_cub",
+    "load_folder",
+    "load_glas",
+    "load_isic",
+    "make_glands",
+]

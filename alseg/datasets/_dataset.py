@@ -1,0 +1,174 @@
+"""What every loader returns: a data set, and the parts it is split into."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from alseg.images import ImageFiles, MaskFiles, stack
+from alseg.validation import did_you_mean, message
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images with what is known about them.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, H, W, 3), list of arrays, or ImageFiles
+    labels : ndarray of shape (n,)
+        Class label of each image.
+    masks : ndarray of shape (n, H, W), int, MaskFiles, object array of arrays and None, or None
+        Class of each pixel; None where (or if) there is none.
+    instances : as `masks`, or None
+        Instance id of each pixel, 0 is background.
+    groups : ndarray of shape (n,), or None
+        What must not be torn apart between parts (patients).
+    ids : ndarray of shape (n,), str, or None
+        Names of the images; None gives their positions.
+    name : str, default=""
+
+    Examples
+    --------
+    >>> data = Dataset(np.zeros((3, 8, 8, 3), np.uint8), np.array(["a", "b", "a"]), name="toy")
+    >>> data
+    Dataset('toy': 3 images, 2 classes, 0 masks)
+    >>> data.take([2]).ids
+    array(['2'], dtype='<U1')
+    """
+
+    images: Any
+    labels: np.ndarray
+    masks: Any = None
+    instances: Any = None
+    groups: np.ndarray | None = None
+    ids: np.ndarray | None = None
+    name: str = ""
+
+    def __post_init__(self):
+        n_samples = len(self.images)
+        set_ = object.__setattr__  # frozen for users
+        set_(self, "labels", np.asarray(self.labels))
+        ids = range(n_samples) if self.ids is None else self.ids
+        set_(self, "ids", np.asarray(list(map(str, ids)), dtype=str))
+        if self.groups is not None:
+            set_(self, "groups", np.asarray(self.groups))
+        for field in ("labels", "masks", "instances", "groups", "ids"):
+            value = getattr(self, field)
+            if value is not None and len(value) != n_samples:
+                raise ValueError(
+                    message(field, f"of the length of images ({n_samples})", len(value))
+                )
+
+    def __len__(self):
+        return len(self.images)
+
+    def take(self, idx):
+        """The images at some positions, with all that is known about them.
+
+        Parameters
+        ----------
+        idx : array-like of shape (k,), int or bool
+
+        Returns
+        -------
+        Dataset
+        """
+        idx = np.asarray(idx)
+        if idx.dtype != bool:
+            idx = idx.astype(np.intp)  # an empty list is a float array
+        parts = {
+            field.name: _take(getattr(self, field.name), idx)
+            for field in dataclasses.fields(self)
+            if field.name != "name"
+        }
+        return Dataset(**parts, name=self.name)
+
+    def __repr__(self):
+        n_masks = 0
+        if isinstance(self.masks, MaskFiles):
+            n_masks = sum(path is not None for path in self.masks.paths)
+        elif self.masks is not None:
+            n_masks = sum(mask is not None for mask in self.masks)
+        n_classes = len(np.unique(self.labels))
+        return (
+            f"Dataset({self.name!r}: {len(self)} images, {n_classes} "
+            f"class{'es' if n_classes != 1 else ''}, {n_masks} masks)"
+        )
+
+
+def _take(values, idx):
+    if values is None:
+        return None
+    if isinstance(values, (np.ndarray, ImageFiles, MaskFiles)):
+        return values[idx]
+    positions = np.flatnonzero(idx) if idx.dtype == bool else idx
+    return stack([values[i] for i in positions])
+
+
+class Parts(Mapping):
+    """The parts of a data set by name: ``data["testA"]``, or ``data.testA``.
+
+    Parameters
+    ----------
+    parts : mapping of str to Dataset
+
+    Examples
+    --------
+    >>> toy = Dataset(np.zeros((3, 8, 8, 3), np.uint8), ["a", "b", "a"])
+    >>> data = Parts({"train": toy.take([0, 1]), "all": toy})
+    >>> data.parts, len(data.train)
+    (('train', 'all'), 2)
+    """
+
+    def __init__(self, parts):
+        self._parts = dict(parts)
+
+    @property
+    def parts(self):
+        """Names of the parts."""
+        return tuple(self._parts)
+
+    def __getitem__(self, name):
+        if name in self._parts:
+            return self._parts[name]
+        raise KeyError(
+            message("part", f"one of {list(self._parts)}", name, did_you_mean(name, self._parts))
+        )
+
+    def __getattr__(self, name):
+        # "_parts" itself is asked for while unpickling, before it is set.
+        if not name.startswith("_") and name in self._parts:
+            return self._parts[name]
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise AttributeError(
+            message("part", f"one of {list(self._parts)}", name, did_you_mean(name, self._parts))
+        )
+
+    def __iter__(self):
+        return iter(self._parts)
+
+    def __len__(self):
+        return len(self._parts)
+
+    def __dir__(self):
+        return [*super().__dir__(), *self._parts]
+
+    def __repr__(self):
+        sizes = ", ".join(f"{name}: {len(part)}" for name, part in self._parts.items())
+        return f"Parts({sizes})"
+
+
+def make_parts(data, split, name):
+    """Parts of `data` by the names in `split`, (n,) str ("" is in none), and all of it as `all`."""
+    parts = {}
+    for part in dict.fromkeys(split):  # in the order in which they first stand
+        if part and part != "all":
+            chosen = data.take(np.flatnonzero(split == part))
+            parts[part] = dataclasses.replace(chosen, name=f"{name}.{part}")
+    order = [part for part in ("train", "valid", "test") if part in parts]
+    order += [part for part in parts if part not in order]
+    named = {part: parts[part] for part in order}
+    return Parts({**named, "all": dataclasses.replace(data, name=name)})
