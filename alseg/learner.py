@@ -1,0 +1,1207 @@
+"""The active-learning loop: `ActiveLearner` (modAL's surface, and a mask mode) and `Committee`."""
+
+import copy
+import hashlib
+import json
+import numbers
+import os
+import secrets
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import NotFittedError
+
+from alseg.images import ImageFiles, as_images, as_masks
+from alseg.interop import (
+    accepts,
+    accepts_any,
+    call_strategy,
+    check_query_idx,
+    check_training_data,
+    data_hstack,
+    data_vstack,
+    describe_callable,
+    describe_object,
+    is_json,
+    n_rows,
+    resolve_callable,
+    resolve_class,
+    resolve_object,
+    retrieve_rows,
+    transform_without_estimating,
+)
+from alseg.labels import MISSING, fraction_annotated, is_annotated
+from alseg.validation import EmptyPool, check_n_instances, check_rng, message
+
+_FORMAT, _VERSION = "alseg-learner", 1
+_STATE_FILE = "learner.json"
+_FIT, _QUERY, _AUGMENT = range(3)  # what a seed is for
+
+
+class _Querying:
+    """What `ActiveLearner` and `Committee` share: asking a strategy."""
+
+    def _query_pool(self, X_pool, args, kwargs):
+        extras = {}
+        # A seed that the user did not ask for would override the strategy's own default; and one
+        # that is not used is not drawn.
+        if self._seeds_queries() and accepts(self.query_strategy, "random_state"):
+            extras["random_state"] = self._query_seed()
+        result = call_strategy(self.query_strategy, self, X_pool, *args, extras=extras, **kwargs)
+        if isinstance(result, tuple):
+            return result
+        return result, retrieve_rows(X_pool, result)
+
+    def _seeds_queries(self):
+        return self.random_state is not None
+
+    def _query_seed(self):
+        return int(self._rng.integers(2**31 - 1))
+
+    def _resolved_strategy(self, strategy):
+        strategy = self._default_strategy() if strategy is None else strategy
+        if not callable(strategy):
+            raise TypeError(message("query_strategy", "callable", strategy))
+        return strategy
+
+
+class ActiveLearner(_Querying, BaseEstimator):
+    """An estimator that asks for the labels, or the masks, that help it most.
+
+    It has two modes. With `X_training`, `y_training` or nothing it is modAL's ``ActiveLearner``
+    [1]_, argument by argument, for any scikit-learn estimator: `query` a pool, `teach` the answers.
+    With `images` and `labels` it is in **mask mode**: every image has a class label, masks are
+    what is asked for: `query` without a pool, `annotate` the answers.
+
+    Parameters
+    ----------
+    estimator : estimator
+        In mask mode one with ``fit(X, y, masks=None, mask_weight=None)``, such as
+        `JointCAMSegmenter`; it is never fitted itself there, only clones of it. Elsewhere it is
+        fitted in place, as modAL does.
+    query_strategy : callable or None, default=None
+        ``f(learner, X_pool, n_instances=1, ...) -> query_idx``, alseg's or modAL's. None is
+        modAL's uncertainty sampling, in mask mode `alseg.strategies.entropy_sampling`.
+    X_training, y_training : array-like of shape (n_samples, ...) or None, default=None
+        Initial data; the estimator is fitted to them at once. In mask mode they are not given but
+        read: the annotated images (at least one pixel) and their labels, None while there are none.
+    bootstrap_init : bool, default=False
+        Whether that first fit is to a bootstrap sample of them.
+    on_transformed : bool, default=False
+        Read by strategies that measure distances: whether to do so on
+        `transform_without_estimating(X)`.
+    force_all_finite : bool, default=True
+        Whether new data with NaN or infinite values are refused.
+    images : array of shape (n, H, W, C), list, array of paths or ImageFiles, or None, default=None
+        All images. Giving them chooses the mask mode.
+    labels : array-like of shape (n,), str or int
+        Their class labels.
+    masks : array of shape (n, H, W), list or MaskFiles, or None, default=None
+        Masks known at the start: class of each pixel, `MISSING` (-1) where not annotated, None
+        for an image without. Copied. Without `images` it is an argument of the estimator's `fit`
+        like any other in `fit_kwargs`.
+    augmenter : object or None, default=None
+        ``fit(X, y, masks, *, estimator)`` and ``transform(X) -> (masks, mask_weight)``, such as
+        `PseudoLabelAugmenter`. Each refit is then two fits from the same start [2]_: to the
+        annotated masks alone, and, after the augmenter has used that model, to its masks.
+    warm_start : bool, default=False
+        Whether a refit continues from the present model with ``partial_fit`` instead of starting
+        from scratch.
+    random_state : None, int, Generator or RandomState, default=None
+        Decides bootstraps, the seeds given to strategies that name `random_state`, and, in mask
+        mode, the estimator's own `random_state` for each fit (None leaves that as it is). In mask
+        mode the seeds depend on it and on the number of `annotate` calls so far: the same question
+        in the same state has the same answer.
+    **fit_kwargs
+        Handed to the estimator's ``fit`` at construction; in mask mode at every fit.
+
+    Attributes
+    ----------
+    estimator : estimator
+    X_training, y_training : None or of the kind that was given
+    images, labels, masks
+        Mask mode: `masks` is an object array of shape (n,) of integer arrays (H, W) and None.
+    annotated_ids, pool_ids : ndarray of int
+        Mask mode: images with any annotated pixel, and images not fully annotated.
+
+    Notes
+    -----
+    In mask mode a model is fitted when it is first needed (a prediction, or a strategy that asks
+    for ``learner.estimator`` or predicts): to the image labels alone while there is no mask.
+    `annotate` and `fit` fit a copy and swap it in at the end, so an error or an interrupt leaves
+    the learner as it was.
+
+    References
+    ----------
+    .. [1] Danka, Horvath 2018, arXiv:1805.00979.
+    .. [2] Belharbi et al. 2021, arXiv:2010.04889, Algorithm 1.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> X, y = np.array([[0.0], [1.0], [9.0], [10.0]]), np.array([0, 0, 1, 1])
+    >>> learner = ActiveLearner(GaussianNB(), X_training=X, y_training=y)
+    >>> query_idx, instance = learner.query(np.array([[0.0], [5.0], [10.0]]))
+    >>> query_idx, instance
+    (array([1]), array([[5.]]))
+    >>> learner.teach(instance, [1])
+    >>> len(learner.y_training)
+    5
+    """
+
+    _asking = False  # whether a strategy is running, which may need a model
+
+    def __init__(
+        self,
+        estimator,
+        query_strategy=None,
+        X_training=None,
+        y_training=None,
+        bootstrap_init=False,
+        on_transformed=False,
+        force_all_finite=True,
+        *,
+        images=None,
+        labels=None,
+        masks=None,
+        augmenter=None,
+        warm_start=False,
+        random_state=None,
+        **fit_kwargs,
+    ):
+        if not isinstance(force_all_finite, (bool, np.bool_)):
+            raise TypeError(message("force_all_finite", "a bool", force_all_finite))
+        if images is None and masks is not None:
+            fit_kwargs["masks"] = masks
+        self.images = images
+        self.estimator = estimator
+        self.query_strategy = self._resolved_strategy(query_strategy)
+        self.bootstrap_init = bootstrap_init
+        self.on_transformed = on_transformed
+        self.force_all_finite = force_all_finite
+        self.augmenter = augmenter
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.fit_kwargs = fit_kwargs
+        if images is None:
+            self._start_with_training_data(X_training, y_training, labels)
+        else:
+            self._start_with_images(X_training, y_training, labels, masks)
+
+    def _start_with_training_data(self, X_training, y_training, labels):
+        for name, value in (("labels", labels), ("augmenter", self.augmenter)):
+            if value is not None:
+                raise TypeError(message("images", f"given with {name}", None))
+        self.labels = self.masks = None
+        self.X_training = X_training
+        self.y_training = y_training
+        if X_training is not None:
+            self._fit_to_known(bootstrap=self.bootstrap_init, **self.fit_kwargs)
+
+    def _start_with_images(self, X_training, y_training, labels, masks):
+        if X_training is not None or y_training is not None:
+            raise TypeError(
+                message(
+                    "X_training and y_training",
+                    "left out with images",
+                    (type(X_training).__name__, type(y_training).__name__),
+                    "Give what is annotated as masks=.",
+                )
+            )
+        faces = as_images(self.images)
+        n = len(faces)
+        if labels is None:
+            raise TypeError(message("labels", f"given with images, one for each of {n}", None))
+        labels = np.array(labels)
+        if labels.shape != (n,):
+            raise ValueError(message("labels", f"of shape ({n},), one an image", labels.shape))
+        self.labels = labels
+        nothing = np.full(n, None, dtype=object)
+        self._n_annotate = 0
+        self._set_masks(
+            _merged(nothing, range(n), as_masks(masks, n), faces, self._n_classes, skip=True)
+        )
+
+    def _default_strategy(self):
+        if self.images is not None:
+            from alseg.strategies import entropy_sampling
+
+            return entropy_sampling
+        from modAL.uncertainty import uncertainty_sampling
+
+        return uncertainty_sampling
+
+    # -- state ----------------------------------------------------------------------------------
+
+    @property
+    def estimator(self):
+        if self._asking:
+            self._ensure_fitted()
+        return self._estimator
+
+    @estimator.setter
+    def estimator(self, estimator):
+        self._estimator = estimator
+
+    @property
+    def random_state(self):
+        return self._random_state
+
+    @random_state.setter
+    def random_state(self, random_state):
+        root = int(check_rng(random_state).integers(2**63 - 1))
+        self._random_state, self._root, self._rng = random_state, root, np.random.default_rng(root)
+
+    @property
+    def X_training(self):
+        if self.images is None:
+            return self._X_training
+        ids = self.annotated_ids
+        return retrieve_rows(self.images, ids) if len(ids) else None
+
+    @X_training.setter
+    def X_training(self, X):
+        self._refuse_in_mask_mode("Setting X_training")
+        self._X_training = X
+
+    @property
+    def y_training(self):
+        if self.images is None:
+            return self._y_training
+        ids = self.annotated_ids
+        return self.labels[ids] if len(ids) else None
+
+    @y_training.setter
+    def y_training(self, y):
+        self._refuse_in_mask_mode("Setting y_training")
+        self._y_training = y
+
+    @property
+    def annotated_ids(self):
+        """Ids of the images with at least one annotated pixel, ascending."""
+        self._require_mask_mode("annotated_ids")
+        return np.flatnonzero(self._fractions > 0)
+
+    @property
+    def pool_ids(self):
+        """Ids of the images not fully annotated, ascending: what `query` asks about."""
+        self._require_mask_mode("pool_ids")
+        return np.flatnonzero(self._fractions < 1)
+
+    def _set_masks(self, masks, **others):
+        fractions = np.array([fraction_annotated(mask) for mask in masks])
+        # One assignment: an interrupt falls before it or after it.
+        self.__dict__.update(masks=masks, _fractions=fractions, **others)
+
+    @property
+    def _n_classes(self):
+        return getattr(self._estimator, "n_mask_classes", None)
+
+    def _refuse_in_mask_mode(self, what):
+        if self.__dict__.get("images") is not None:
+            raise TypeError(
+                f"{what} is not for a learner that was given images: its training data are the "
+                "annotated ones. Use annotate(sample_ids, masks)."
+            )
+
+    def _require_mask_mode(self, name):
+        if self.images is None:
+            raise TypeError(
+                f"{name} needs a learner that was given images= and labels=. "
+                "Without them, use query(X_pool) and teach(X, y)."
+            )
+
+    def __sklearn_clone__(self):
+        names = set(self.get_params(deep=False))
+        if self.images is None:
+            names -= {"masks"}  # then it is among fit_kwargs
+        else:
+            names -= {"X_training", "y_training"}
+        params = {name: clone(getattr(self, name), safe=False) for name in names}
+        return type(self)(**params, **copy.deepcopy(self.fit_kwargs))
+
+    def __repr__(self, N_CHAR_MAX=700):
+        strategy = getattr(self.query_strategy, "__name__", repr(self.query_strategy))
+        if self.images is None:
+            size = f"n_training={0 if self.X_training is None else n_rows(self.X_training)}"
+        else:
+            size = f"n_images={len(self.labels)}, n_annotated={len(self.annotated_ids)}"
+        name = type(self).__name__
+        return f"{name}(estimator={self._estimator!r}, query_strategy={strategy}, {size})"
+
+    # -- the estimator's own --------------------------------------------------------------------
+
+    def _model(self):
+        """The estimator; in mask mode, one that is fitted."""
+        if self.images is not None:
+            self._ensure_fitted()
+        return self._estimator
+
+    def predict(self, X, **kwargs):
+        """Predictions of the estimator, shape (n_samples,)."""
+        return self._model().predict(X, **kwargs)
+
+    def predict_proba(self, X, **kwargs):
+        """Class probabilities of the estimator, shape (n_samples, n_classes)."""
+        return self._model().predict_proba(X, **kwargs)
+
+    def score(self, X, y, **kwargs):
+        """The estimator's score: accuracy of a classifier, R² of a regressor."""
+        return self._model().score(X, y, **kwargs)
+
+    def predict_masks(self, X, **kwargs):
+        """Class of each pixel: (n, H, W) int, or an object array where sizes differ."""
+        return self._model().predict_masks(X, **kwargs)
+
+    def predict_mask_proba(self, X, **kwargs):
+        """Class probabilities of each pixel: (n, C, H, W), or an object array of (C, H, W)."""
+        return self._model().predict_mask_proba(X, **kwargs)
+
+    def predict_cams(self, X, **kwargs):
+        """Raw class activation maps of the estimator."""
+        return self._model().predict_cams(X, **kwargs)
+
+    def predict_joint(self, X, **kwargs):
+        """Labels, masks, their probabilities and CAMs of the estimator, from one pass."""
+        return self._model().predict_joint(X, **kwargs)
+
+    def predict_uncertainty(self, X, **kwargs):
+        """The estimator's uncertainty, shape (n_samples,), larger = more worth asking."""
+        return self._model().predict_uncertainty(X, **kwargs)
+
+    def score_masks(self, X, masks, **kwargs):
+        """Mean Dice of the estimator's masks over the images."""
+        return self._model().score_masks(X, masks, **kwargs)
+
+    def transform_without_estimating(self, X):
+        """`X` as the last step of the estimator's pipeline(s) sees it."""
+        return transform_without_estimating(self._estimator, X)
+
+    # -- fitting, modAL's way -------------------------------------------------------------------
+
+    def _add_training_data(self, X, y):
+        """Append to the training data without a fit."""
+        self._refuse_in_mask_mode("_add_training_data")
+        check_training_data(X, y, self.force_all_finite)
+        if self.X_training is None:
+            self.X_training, self.y_training = X, y
+            return
+        try:
+            grown = data_vstack((self.X_training, X)), data_vstack((self.y_training, y))
+        except ValueError as error:
+            raise ValueError(
+                "X and y must be of the shape of the training data so far "
+                f"({_shown(self.X_training)} and {_shown(self.y_training)}), "
+                f"got {_shown(X)} and {_shown(y)}."
+            ) from error
+        self.X_training, self.y_training = grown
+
+    def _fit_to_known(self, bootstrap=False, **fit_kwargs):
+        """Fit the estimator to the training data so far, or to a bootstrap sample of them."""
+        return self._fit_in_place(self.X_training, self.y_training, bootstrap, fit_kwargs)
+
+    def _fit_on_new(self, X, y, bootstrap=False, **fit_kwargs):
+        """Fit the estimator to these data alone, or to a bootstrap sample of them."""
+        check_training_data(X, y, self.force_all_finite)
+        return self._fit_in_place(X, y, bootstrap, fit_kwargs)
+
+    def _fit_in_place(self, X, y, bootstrap, fit_kwargs):
+        self._refuse_in_mask_mode("Fitting to X and y")
+        if bootstrap:
+            n = n_rows(X)
+            picked = self._rng.integers(n, size=n)
+            X, y = retrieve_rows(X, picked), retrieve_rows(y, picked)
+        self._estimator.fit(X, y, **fit_kwargs)
+        return self
+
+    def fit(self, X=None, y=None, bootstrap=False, **fit_kwargs):
+        """Fit to `X`, `y`, which replace the training data; in mask mode, refit (no `X`, `y`).
+
+        Parameters
+        ----------
+        X, y : array-like of shape (n_samples, ...)
+            New training data. In mask mode they are left out.
+        bootstrap : bool, default=False
+            Whether to fit to a bootstrap sample of them.
+        **fit_kwargs
+            For the estimator's ``fit``.
+
+        Returns
+        -------
+        self : ActiveLearner
+        """
+        if self.images is not None:
+            if X is not None or y is not None or bootstrap:
+                self._refuse_in_mask_mode("fit(X, y)")
+            estimator, augmenter = self._fitted(self.masks, self._n_annotate, fit_kwargs)
+            self.__dict__.update(_estimator=estimator, augmenter=augmenter)
+            return self
+        if X is None or y is None:
+            raise TypeError("fit must be given X and y, unless the learner was given images=.")
+        check_training_data(X, y, self.force_all_finite)
+        self.X_training, self.y_training = X, y
+        return self._fit_to_known(bootstrap=bootstrap, **fit_kwargs)
+
+    def teach(self, X, y, bootstrap=False, only_new=False, **fit_kwargs):
+        """Add labelled data and fit again.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+        y : array-like of shape (n_samples, ...)
+        bootstrap : bool, default=False
+            Whether to fit to a bootstrap sample.
+        only_new : bool, default=False
+            Whether to fit to `X`, `y` alone (for estimators whose ``fit`` continues). They are
+            added to the training data all the same.
+        **fit_kwargs
+            For the estimator's ``fit``.
+
+        Raises
+        ------
+        TypeError
+            In mask mode: masks go through `annotate`.
+        ValueError
+            If `X`, `y` do not fit each other or the training data, or are not finite. If this or
+            the fit fails, the training data are as before.
+        """
+        self._refuse_in_mask_mode("teach")
+        before = self.X_training, self.y_training
+        try:
+            self._add_training_data(X, y)
+            if only_new:
+                self._fit_on_new(X, y, bootstrap=bootstrap, **fit_kwargs)
+            else:
+                self._fit_to_known(bootstrap=bootstrap, **fit_kwargs)
+        except BaseException:  # an interrupt too
+            self.X_training, self.y_training = before
+            raise
+
+    # -- asking ---------------------------------------------------------------------------------
+
+    def query(self, X_pool=None, *args, **kwargs):
+        """Ask the query strategy what to label next.
+
+        Parameters
+        ----------
+        X_pool : array-like of shape (n_pool, ...) or None, default=None
+            What may be asked about. In mask mode it is left out: the images not fully annotated.
+        *args, **kwargs
+            For the strategy. In mask mode `n_instances`, default 1, is checked against the pool.
+
+        Returns
+        -------
+        query_idx : of the strategy
+            Positions in `X_pool`; a strategy's own tuple is handed on unchanged. In mask mode
+            without a pool: the sample ids, ndarray of shape (n_instances,), best first, unique.
+        instances : of the kind of the pool
+            ``X_pool[query_idx]``, or ``images[sample_ids]``.
+
+        Raises
+        ------
+        EmptyPool
+            If every image is fully annotated.
+        ValueError
+            If more is asked for than there is.
+        """
+        if isinstance(X_pool, numbers.Number):
+            raise TypeError(message("X_pool", "a pool", X_pool, "Write query(n_instances=...)."))
+        if self.images is None:
+            if X_pool is None:
+                raise TypeError("query must be given X_pool, unless the learner was given images=.")
+            return self._query_pool(X_pool, args, kwargs)
+        self._asking = True
+        try:
+            if X_pool is not None:
+                return self._query_pool(X_pool, args, kwargs)
+            return self._query_images(*args, **kwargs)
+        finally:
+            self._asking = False
+
+    def _query_images(self, n_instances=1, **kwargs):
+        pool_ids = self.pool_ids
+        if not len(pool_ids):
+            raise EmptyPool(
+                f"All {len(self.labels)} images are fully annotated: {n_instances} requested, "
+                "0 available."
+            )
+        n_instances = check_n_instances(n_instances, len(pool_ids))
+        extras = {"random_state": self._query_seed(), "y_pool": self.labels[pool_ids]}
+        if accepts_any(self.query_strategy):
+            kwargs["n_instances"] = n_instances
+        else:  # a strategy that picks one image has no parameter for it
+            extras["n_instances"] = n_instances
+        X_pool = retrieve_rows(self.images, pool_ids)
+        result = call_strategy(self.query_strategy, self, X_pool, extras=extras, **kwargs)
+        sample_ids = pool_ids[check_query_idx(result, len(pool_ids), n_instances)]
+        return sample_ids, retrieve_rows(self.images, sample_ids)
+
+    # -- mask mode ------------------------------------------------------------------------------
+
+    def annotate(self, sample_ids, masks, fit=True):
+        """Add masks and refit. Either all of it happens or nothing.
+
+        Parameters
+        ----------
+        sample_ids : sequence of shape (n,), int
+            Positions in `images`, each once.
+        masks : array of shape (n, H, W), list of arrays of shape (H, W), paths or MaskFiles
+            One for each id: class of each pixel, `MISSING` (-1) where not annotated. Pixels given
+            overwrite what was known; `MISSING` ones leave it.
+        fit : bool, default=True
+            Whether to refit at once. Without, `fit()` does it later.
+
+        Returns
+        -------
+        self : ActiveLearner
+
+        Raises
+        ------
+        TypeError
+            If the learner has no images (use `teach`), or the ids are not integers.
+        ValueError
+            If an id is unknown or given twice, the numbers of ids and masks differ, or a mask is
+            None or has no annotated pixel, another size than its image, or values that are no
+            class. The learner is as before then, and also if the fit fails or is interrupted.
+        """
+        self._require_mask_mode("annotate")
+        ids = _check_sample_ids(sample_ids, len(self.labels))
+        n_masks = len(masks) if hasattr(masks, "__len__") else None
+        if n_masks != len(ids):
+            shown = masks if n_masks is None else f"{n_masks} masks"
+            raise ValueError(message("masks", f"one for each of the {len(ids)} sample ids", shown))
+        faces = as_images(retrieve_rows(self.images, ids))
+        merged = _merged(self.masks, ids, as_masks(masks, len(ids)), faces, self._n_classes)
+        step = self._n_annotate + 1
+        swapped = {}
+        if fit:
+            estimator, augmenter = self._fitted(merged, step, {})
+            swapped = {"_estimator": estimator, "augmenter": augmenter}
+        self._set_masks(merged, _n_annotate=step, **swapped)
+        return self
+
+    def _seed(self, purpose, step=None):
+        # Not a stream: a failed call, or a query repeated, leaves no trace in what follows.
+        key = (self._n_annotate if step is None else step, purpose)
+        sequence = np.random.SeedSequence(self._root, spawn_key=key)
+        return int(sequence.generate_state(1)[0] >> 1)  # below 2**31, as RandomState wants
+
+    def _seeds_queries(self):
+        return self.images is not None or super()._seeds_queries()
+
+    def _query_seed(self):
+        return super()._query_seed() if self.images is None else self._seed(_QUERY)
+
+    def _ensure_fitted(self):
+        if hasattr(self._estimator, "classes_"):
+            return
+        self._asking, asking = False, self._asking
+        try:
+            estimator, augmenter = self._fitted(self.masks, self._n_annotate, {})
+            self.__dict__.update(_estimator=estimator, augmenter=augmenter)
+        finally:
+            self._asking = asking
+
+    def _fitted(self, masks, step, fit_kwargs):
+        """A fitted copy of the estimator, and the augmenter that went with it."""
+        fit_kwargs = {**self.fit_kwargs, **fit_kwargs}
+        seed = None if self.random_state is None else self._seed(_FIT, step)
+        has_masks = any(mask is not None for mask in masks)
+        if not has_masks:
+            return self._fit_copy(self._estimator, None, None, seed, fit_kwargs), self.augmenter
+        model = self._fit_copy(self._estimator, masks, None, seed, fit_kwargs)
+        if self.augmenter is None:
+            return model, None
+        # A shallow copy: a descriptor of the pool, computed once, goes along.
+        augmenter = copy.copy(self.augmenter)
+        if self.random_state is not None:
+            _set_random_state(augmenter, self._seed(_AUGMENT, step))
+        augmenter.fit(self.images, self.labels, masks.copy(), estimator=model)
+        more_masks, mask_weight = augmenter.transform(self.images)
+        start = model if self.warm_start else self._estimator
+        return self._fit_copy(start, more_masks, mask_weight, seed, fit_kwargs), augmenter
+
+    def _fit_copy(self, estimator, masks, mask_weight, seed, fit_kwargs):
+        given = {"masks": masks} if masks is not None else {}
+        if mask_weight is not None:
+            given["mask_weight"] = mask_weight
+        if self.warm_start and hasattr(estimator, "classes_"):
+            model = copy.deepcopy(estimator)
+            model.partial_fit(self.images, self.labels, **given, **fit_kwargs)
+            return model
+        model = clone(estimator)
+        if seed is not None:
+            _set_random_state(model, seed)
+        model.fit(self.images, self.labels, **given, **fit_kwargs)
+        return model
+
+    # -- files ----------------------------------------------------------------------------------
+
+    def save(self, path, include_images=True):
+        """Write the learner into a folder, so that `load` goes on where it is.
+
+        The folder holds JSON, arrays without pickle, and what the estimator's own ``save`` writes.
+        Images given as paths stay paths. The new state is written beside the old one and takes its
+        place in one step; an interrupted save leaves the old one.
+
+        Parameters
+        ----------
+        path : str or Path
+            Created if it is not there. Other files in it are left alone.
+        include_images : bool, default=True
+            Whether images that are arrays are written too. Without, give them to `load`.
+        """
+        self._require_mask_mode("save")
+        if not is_json(self.fit_kwargs):
+            raise TypeError(message("fit_kwargs", "plain JSON to be saved", self.fit_kwargs))
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        previous = _read_state(folder) if (folder / _STATE_FILE).exists() else {}
+        token = secrets.token_hex(4)
+        state = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "root": str(self._root),  # 63 bits are more than every JSON reader keeps
+            "n_annotate": self._n_annotate,
+            "seeded": self.random_state is not None,
+            "on_transformed": bool(self.on_transformed),
+            "warm_start": bool(self.warm_start),
+            "fit_kwargs": self.fit_kwargs,
+            "labels": {"dtype": self.labels.dtype.str, "values": self.labels.tolist()},
+            "query_strategy": _described(self.query_strategy, describe_callable),
+            "augmenter": _described(self.augmenter, describe_object),
+            "estimator": self._save_estimator(folder / f"estimator-{token}"),
+            "masks": f"masks-{token}.npz",
+            "images": _save_images(self.images, folder, token, include_images, previous),
+        }
+        known = {str(i): mask for i, mask in enumerate(self.masks) if mask is not None}
+        with open(folder / state["masks"], "wb") as file:
+            np.savez_compressed(file, **known)
+        _replace(folder / _STATE_FILE, json.dumps(state, indent=1))
+        _sweep(folder, state)
+        return self
+
+    def _save_estimator(self, folder):
+        estimator = self._estimator
+        name = f"{type(estimator).__module__}:{type(estimator).__qualname__}"
+        if not hasattr(estimator, "classes_"):  # not fitted: its parameters are all there is
+            return {"class": name, "file": None, "described": describe_object(estimator)}
+        if not hasattr(estimator, "save"):
+            raise TypeError(message("estimator", "one with save(path) and load(path)", estimator))
+        estimator.save(folder)
+        return {"class": name, "file": folder.name}
+
+    @classmethod
+    def load(cls, path, *, estimator=None, query_strategy=None, augmenter=None, images=None):
+        """The learner that `save` wrote; its next answers are those of the one saved.
+
+        Nothing that the folder holds is run: names in it are looked up among alseg's own alone,
+        and anything else is given here.
+
+        Parameters
+        ----------
+        path : str or Path
+        estimator : estimator, class or callable, or None, default=None
+            Needed if the estimator's class is not alseg's, or it was not fitted yet and has
+            parameters that are not plain JSON. Of a fitted one the class alone counts, through its
+            ``load``; a callable ``f(folder) -> estimator`` reads it in its own way.
+        query_strategy : callable or None, default=None
+            Needed if it is not one of alseg's functions (or a `functools.partial` of one).
+        augmenter : object or None, default=None
+            Needed if it is not one of alseg's with parameters in plain JSON.
+        images : as for `ActiveLearner`, or None, default=None
+            Needed if they were not written. Otherwise they replace what the folder names.
+
+        Returns
+        -------
+        learner : ActiveLearner
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder holds no learner.
+        ValueError
+            If its files are damaged, of a later version, or name something that is not alseg's.
+        """
+        folder = Path(path)
+        state = _read_state(folder)
+        labels = state["labels"]
+        if images is None:
+            images = _load_images(state["images"], folder)
+        if query_strategy is None:
+            query_strategy = _undescribed("query_strategy", state, resolve_callable)
+        if augmenter is None:
+            augmenter = _undescribed("augmenter", state, _resolve_augmenter)
+        learner = cls(
+            _load_estimator(state["estimator"], folder, estimator),
+            query_strategy,
+            on_transformed=state["on_transformed"],
+            images=images,
+            labels=np.array(labels["values"], dtype=np.dtype(labels["dtype"])),
+            masks=_load_masks(_inside(folder, state["masks"]), len(labels["values"])),
+            augmenter=augmenter,
+            warm_start=state["warm_start"],
+            random_state=int(state["root"]) if state["seeded"] else None,
+            **state["fit_kwargs"],
+        )
+        learner._root, learner._n_annotate = int(state["root"]), state["n_annotate"]
+        return learner
+
+
+class _CommitteeBase(_Querying, BaseEstimator):
+    """A list of learners that are taught together and asked as one."""
+
+    def __init__(self, learner_list, query_strategy=None, on_transformed=False, random_state=None):
+        if not isinstance(learner_list, list) or not learner_list:
+            raise TypeError(message("learner_list", "a list of at least one learner", learner_list))
+        self.learner_list = learner_list
+        self.query_strategy = self._resolved_strategy(query_strategy)
+        self.on_transformed = on_transformed
+        self.random_state = random_state
+        self.X_training = None  # each learner has its own, as in modAL
+        self._rng = check_rng(random_state)
+
+    def __iter__(self):
+        return iter(self.learner_list)
+
+    def __len__(self):
+        return len(self.learner_list)
+
+    def _add_training_data(self, X, y):
+        for learner in self.learner_list:
+            learner._add_training_data(X, y)
+
+    def _fit_to_known(self, bootstrap=False, **fit_kwargs):
+        for learner in self.learner_list:
+            learner._fit_to_known(bootstrap=bootstrap, **fit_kwargs)
+
+    def _fit_on_new(self, X, y, bootstrap=False, **fit_kwargs):
+        for learner in self.learner_list:
+            learner._fit_on_new(X, y, bootstrap=bootstrap, **fit_kwargs)
+
+    def fit(self, X, y, **fit_kwargs):
+        """Fit every learner to `X`, `y`, which replace its training data.
+
+        Parameters
+        ----------
+        X, y : array-like of shape (n_samples, ...)
+        **fit_kwargs
+            For the learners' ``fit``: `bootstrap=True` fits each to a bootstrap sample of its own.
+
+        Returns
+        -------
+        self : Committee
+        """
+        for learner in self.learner_list:
+            learner.fit(X, y, **fit_kwargs)
+        return self
+
+    def rebag(self, **fit_kwargs):
+        """Refit every learner to a bootstrap sample of its own training data."""
+        self._fit_to_known(bootstrap=True, **fit_kwargs)
+
+    def teach(self, X, y, bootstrap=False, only_new=False, **fit_kwargs):
+        """Add labelled data to every learner and fit all again, as `ActiveLearner.teach`."""
+        self._add_training_data(X, y)
+        if only_new:
+            self._fit_on_new(X, y, bootstrap=bootstrap, **fit_kwargs)
+        else:
+            self._fit_to_known(bootstrap=bootstrap, **fit_kwargs)
+
+    def query(self, X_pool, *args, **kwargs):
+        """Ask the query strategy which of `X_pool` to label next, as `ActiveLearner.query`."""
+        return self._query_pool(X_pool, args, kwargs)
+
+    def transform_without_estimating(self, X):
+        """The learners' transformations of `X`, side by side."""
+        return data_hstack([le.transform_without_estimating(X) for le in self.learner_list])
+
+    def vote(self, X, **predict_kwargs):
+        """What each learner predicts.
+
+        Returns
+        -------
+        votes : ndarray of shape (n_samples, n_learners)
+            Of the type of the labels.
+        """
+        votes = [np.asarray(learner.predict(X, **predict_kwargs)) for learner in self.learner_list]
+        return np.column_stack([vote.reshape(len(vote)) for vote in votes])
+
+
+class Committee(_CommitteeBase):
+    """Classifiers that vote, with modAL's ``Committee`` surface [1]_.
+
+    Parameters
+    ----------
+    learner_list : list of ActiveLearner
+        Ours or modAL's. Give each its own `random_state`: equal ones bootstrap alike.
+    query_strategy : callable or None, default=None
+        ``f(committee, X_pool, ...) -> query_idx``. None is modAL's vote entropy sampling.
+    on_transformed : bool, default=False
+        Read by strategies that measure distances.
+    given_classes : array-like of shape (n_classes,) or None, default=None
+        All class labels there can be. None: those that any learner has seen.
+    random_state : None, int, Generator or RandomState, default=None
+        Decides the seeds given to strategies that name `random_state`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,) or None
+        Classes known to any of the learners, sorted; None while one is not fitted.
+    n_classes_ : int
+        Their number; 0 while one learner is not fitted.
+
+    References
+    ----------
+    .. [1] Danka, Horvath 2018, arXiv:1805.00979.
+
+    Examples
+    --------
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> X, y = np.array([[0.0], [1.0], [2.0]]), np.array(["a", "b", "c"])
+    >>> members = [ActiveLearner(KNeighborsClassifier(1), X_training=X[i], y_training=y[i])
+    ...            for i in ([0, 1], [1, 2])]
+    >>> committee = Committee(members)
+    >>> committee.vote(X)
+    array([['a', 'b'],
+           ['b', 'b'],
+           ['b', 'c']], dtype='<U1')
+    >>> committee.predict_proba(X)  # a class that a learner does not know has probability 0
+    array([[0.5, 0.5, 0. ],
+           [0. , 1. , 0. ],
+           [0. , 0.5, 0.5]])
+    """
+
+    def __init__(
+        self,
+        learner_list,
+        query_strategy=None,
+        on_transformed=False,
+        given_classes=None,
+        random_state=None,
+    ):
+        super().__init__(learner_list, query_strategy, on_transformed, random_state)
+        self.given_classes = given_classes
+
+    @staticmethod
+    def _default_strategy():
+        from modAL.disagreement import vote_entropy_sampling
+
+        return vote_entropy_sampling
+
+    @property
+    def classes_(self):
+        known = [getattr(learner.estimator, "classes_", None) for learner in self.learner_list]
+        if any(classes is None for classes in known):
+            return None
+        if self.given_classes is not None:
+            return np.unique(np.asarray(self.given_classes))
+        return np.unique(np.concatenate(known))
+
+    @property
+    def n_classes_(self):
+        classes = self.classes_
+        return 0 if classes is None else len(classes)
+
+    def vote_proba(self, X, **predict_proba_kwargs):
+        """Class probabilities from each learner.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_learners, n_classes), float
+            In the order of `classes_`; 0 for classes that a learner has not seen.
+
+        Raises
+        ------
+        NotFittedError
+            If a learner is not fitted.
+        ValueError
+            If a learner knows a class that is not among `given_classes`.
+        """
+        classes = self.classes_
+        if classes is None:
+            raise NotFittedError("Every learner of the committee must be fitted. Call fit(X, y).")
+        columns = []
+        for learner in self.learner_list:
+            own = np.asarray(learner.estimator.classes_)
+            if not np.isin(own, classes).all():
+                raise ValueError(
+                    message("given_classes", f"all classes of the learners, {own}", classes)
+                )
+            proba = np.asarray(learner.predict_proba(X, **predict_proba_kwargs))
+            full = np.zeros((len(proba), len(classes)))
+            full[:, np.searchsorted(classes, own)] = proba
+            columns.append(full)
+        return np.stack(columns, axis=1)
+
+    def predict_proba(self, X, **predict_proba_kwargs):
+        """Mean of the learners' class probabilities, shape (n_samples, n_classes)."""
+        return self.vote_proba(X, **predict_proba_kwargs).mean(axis=1)
+
+    def predict(self, X, **predict_proba_kwargs):
+        """Class of the largest mean probability, shape (n_samples,)."""
+        proba = self.predict_proba(X, **predict_proba_kwargs)
+        return self.classes_[np.argmax(proba, axis=1)]
+
+    def score(self, X, y, sample_weight=None):
+        """Accuracy of `predict`."""
+        from sklearn.metrics import accuracy_score
+
+        return accuracy_score(y, self.predict(X), sample_weight=sample_weight)
+
+
+class CommitteeRegressor(_CommitteeBase):
+    """Regressors whose mean is the prediction, with modAL's ``CommitteeRegressor`` surface.
+
+    Parameters
+    ----------
+    learner_list : list of ActiveLearner
+        Ours or modAL's.
+    query_strategy : callable or None, default=None
+        None is modAL's largest standard deviation between the learners.
+    on_transformed : bool, default=False
+        Read by strategies that measure distances.
+    random_state : None, int, Generator or RandomState, default=None
+        Decides the seeds given to strategies that name `random_state`.
+
+    Examples
+    --------
+    >>> from sklearn.dummy import DummyRegressor
+    >>> members = [ActiveLearner(DummyRegressor(), X_training=[[0.0]], y_training=[value])
+    ...            for value in (1.0, 3.0)]
+    >>> CommitteeRegressor(members).predict([[0.0]], return_std=True)
+    (array([2.]), array([1.]))
+    """
+
+    @staticmethod
+    def _default_strategy():
+        from modAL.disagreement import max_std_sampling
+
+        return max_std_sampling
+
+    def predict(self, X, return_std=False, **predict_kwargs):
+        """Mean (and standard deviation, ddof 0) of the learners, shape (n_samples,)."""
+        votes = self.vote(X, **predict_kwargs)
+        mean = votes.mean(axis=1)
+        return (mean, votes.std(axis=1)) if return_std else mean
+
+
+# -- small parts --------------------------------------------------------------------------------
+
+
+def _set_random_state(estimator, seed):
+    """Seed an estimator and the steps in it, as scikit-learn's ensembles do."""
+    if not hasattr(estimator, "get_params"):
+        return
+    names = estimator.get_params(deep=True)
+    seeded = {n: seed for n in names if n == "random_state" or n.endswith("__random_state")}
+    if seeded:
+        estimator.set_params(**seeded)
+
+
+def _shown(X):
+    return getattr(X, "shape", None) or f"a {type(X).__name__} of {len(X)}"
+
+
+def _check_sample_ids(sample_ids, n):
+    ids = np.asarray(sample_ids)
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise TypeError(message("sample_ids", "a 1-D sequence of integers", sample_ids))
+    unknown = ids[(ids < 0) | (ids >= n)]
+    if len(unknown):
+        raise ValueError(message("sample_ids", f"in [0, {n - 1}]", unknown.tolist()))
+    values, counts = np.unique(ids, return_counts=True)
+    if len(values) < len(ids):
+        raise ValueError(
+            message("sample_ids", "unique in one call, given once each", values[counts > 1].tolist())
+        )
+    return ids.astype(np.intp)
+
+
+def _merged(masks, ids, given, images, n_classes, skip=False):
+    """`masks` with the given ones written over them, as a new object array; all checked first.
+
+    `given` and `images` are aligned with `ids`. With `skip`, a mask without an annotated pixel is
+    passed over.
+    """
+    merged = masks.copy()
+    for position, i in enumerate(ids):
+        new = given[position]
+        if not is_annotated(new):
+            if skip:
+                continue
+            raise ValueError(
+                message(
+                    f"masks[{position}] (sample id {i})",
+                    "annotated in at least one pixel",
+                    None if new is None else f"only {MISSING}",
+                )
+            )
+        name, size = f"masks[{position}] (sample id {i})", tuple(images.size(position))
+        if new.shape != size:
+            raise ValueError(message(name, f"of its image's size {size}", new.shape))
+        high = np.iinfo(new.dtype).max if n_classes is None else n_classes - 1
+        bad = np.unique(new[(new < MISSING) | (new > high)])
+        if len(bad):
+            remedy = "Map 0/255 masks and instance ids to classes." if n_classes == 2 else ""
+            rule = f"of classes in [0, {high}], or {MISSING} where not annotated"
+            raise ValueError(message(name, rule, bad.tolist(), remedy))
+        old = masks[i]
+        # (H, W); a copy: what callers do to their array later does not change what was said
+        new = new.copy() if old is None else np.where(new == MISSING, old, new)
+        merged[i] = new.astype(np.int8 if new.max() <= 127 else np.int16)
+    return merged
+
+
+# -- files --------------------------------------------------------------------------------------
+
+
+def _replace(path, text):
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with open(beside, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def _sweep(folder, state):
+    """Remove what earlier or interrupted saves left behind."""
+    keep = {state["masks"], state["estimator"]["file"], state["images"].get("file")}
+    for pattern in ("masks-*.npz", "images-*.npz", "estimator-*", f".{_STATE_FILE}.*"):
+        for path in folder.glob(pattern):
+            if path.name not in keep:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _read_state(folder):
+    path = folder / _STATE_FILE
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} must be a saved learner, but is no JSON: {error}.") from error
+    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        raise ValueError(f"{path} must be a saved learner, but is something else.")
+    if state.get("version") != _VERSION:
+        raise ValueError(
+            message(f"version in {path}", f"{_VERSION}", state.get("version"), "Update alseg.")
+        )
+    return state
+
+
+def _described(value, describe):
+    if value is None:
+        return None
+    return {"described": describe(value), "shown": repr(value)[:200]}
+
+
+def _undescribed(argument, state, resolve):
+    saved = state[argument]
+    if saved is None:
+        return None
+    if saved["described"] is None:
+        raise ValueError(
+            message(argument, "given: the saved one has no name in alseg", saved["shown"])
+        )
+    return resolve(argument, saved["described"])
+
+
+def _resolve_augmenter(argument, described):
+    return resolve_object(argument, described, needs=("fit", "transform"))
+
+
+def _load_estimator(saved, folder, given):
+    if saved["file"] is None:
+        if given is not None:
+            return given
+        if saved["described"] is None:
+            raise ValueError(
+                message("estimator", "given: the saved one was not fitted yet", saved["class"])
+            )
+        return resolve_object("estimator", saved["described"], needs=("fit", "load"))
+    path = _inside(folder, saved["file"])
+    if given is None:
+        given = resolve_class("estimator", saved["class"], needs=("fit", "load"))
+    return given.load(path) if hasattr(given, "load") else given(path)
+
+
+def _inside(folder, name):
+    if Path(name).name != name:
+        raise ValueError(message(f"a file named in {folder / _STATE_FILE}", "in that folder", name))
+    return folder / name
+
+
+def _load_arrays(path):
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged: {error}. Take an earlier copy.") from error
+
+
+def _load_masks(path, n):
+    masks = np.full(n, None, dtype=object)
+    for name, mask in _load_arrays(path).items():
+        masks[int(name)] = mask
+    return masks
+
+
+def _paths_of(images):
+    """The paths behind `images`, or None where they are arrays."""
+    paths = getattr(images, "paths", images)
+    if isinstance(paths, np.ndarray) and paths.ndim != 1:
+        return None
+    if all(isinstance(path, (str, os.PathLike)) for path in paths):
+        return [os.fspath(path) for path in paths]
+    return None
+
+
+def _save_images(images, folder, token, include, previous):
+    kind = "files" if hasattr(images, "paths") else "array"
+    kind = "list" if isinstance(images, (list, tuple)) else kind
+    paths = _paths_of(images)
+    if paths is not None:
+        return {"kind": kind, "paths": paths}
+    if not include:
+        return {"kind": "given"}
+    if any(isinstance(image, (str, os.PathLike)) for image in images):
+        raise TypeError("images must be all arrays or all paths to be saved, got some of each.")
+    one_array = isinstance(images, np.ndarray) and images.dtype != object
+    arrays = {"all": images} if one_array else {str(i): a for i, a in enumerate(images)}
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    digest = hashlib.sha256()
+    for array in arrays.values():
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(array)
+    state = {"kind": kind, "file": f"images-{token}.npz", "sha256": digest.hexdigest()}
+    before = previous.get("images", {})
+    if before.get("sha256") == state["sha256"] and _inside(folder, before["file"]).exists():
+        return {**state, "file": before["file"]}  # images do not change from round to round
+    with open(folder / state["file"], "wb") as file:
+        np.savez(file, **arrays)
+    return state
+
+
+def _load_images(saved, folder):
+    if saved["kind"] == "given":
+        raise ValueError("images must be given: they were not saved (include_images=False).")
+    if "paths" in saved:
+        if saved["kind"] == "list":
+            return list(saved["paths"])
+        paths = np.array(saved["paths"], dtype=object)
+        if saved["kind"] == "array":
+            return paths
+        return ImageFiles(paths)
+    arrays = _load_arrays(_inside(folder, saved["file"]))
+    if "all" in arrays:
+        return arrays["all"]
+    images = [arrays[str(i)] for i in range(len(arrays))]
+    if saved["kind"] == "list":
+        return images
+    held = np.empty(len(images), dtype=object)
+    for i, image in enumerate(images):
+        held[i] = image
+    return held
