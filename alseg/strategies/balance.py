@@ -1,0 +1,141 @@
+"""Sharing the questions alike among the classes: image labels are known for the whole pool."""
+
+import functools
+
+import numpy as np
+
+from alseg.selection import class_balanced_top_n, class_quotas, interleave
+from alseg.strategies.calls import accepts, call, check_pool, check_shape, n_rows, name_of, rows
+from alseg.strategies.controls import random_score
+from alseg.validation import check_rng, message
+
+
+def class_balanced_sampling(
+    learner, X_pool, n_instances=1, random_state=None, *, y_pool=None, score=random_score
+):
+    """Ask about the best images of each class, the classes sharing alike [1]_.
+
+    Parameters
+    ----------
+    learner : estimator or learner
+        What `score` needs.
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+    n_instances : int, default=1
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Decides what is random in `score`, between equal scores, and, around a strategy, which
+        classes get what cannot be shared alike.
+    y_pool : array-like of shape (n_pool,)
+        Class label of each image of the pool. `ActiveLearner` passes it in mask mode.
+    score : callable, default=random_score
+        A score ``f(learner, X_pool) -> (n_pool,)``, computed once for the whole pool; or a
+        strategy ``f(learner, X_pool, n_instances=...)``, applied to each class's part of it.
+        Which one is told by its parameter `n_instances`.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
+        The classes take turns, so that any beginning of it is balanced.
+
+    Raises
+    ------
+    EmptyPool
+        If the pool is empty.
+    TypeError, ValueError
+        If `n_instances` is no integer in [1, n_pool], `y_pool` does not give a label for each
+        image, `score` is not callable, or a strategy does not give as many as asked.
+
+    References
+    ----------
+    .. [1] Belharbi et al. 2021, arXiv:2010.04889.
+
+    Examples
+    --------
+    >>> y_pool = np.array(["a", "a", "a", "b"])
+    >>> idx = class_balanced_sampling(None, list(range(4)), 2, random_state=0, y_pool=y_pool)
+    >>> sorted(y_pool[idx].tolist())
+    ['a', 'b']
+    """
+    n_instances = check_pool(X_pool, n_instances)
+    n_pool = n_rows(X_pool)
+    if not callable(score):
+        raise TypeError(message("score", "a score or a strategy (callable)", score))
+    rng = check_rng(random_state)
+    classes, counts = class_quotas(_labels(y_pool, n_pool), n_instances, rng)
+    if not accepts(score, "n_instances"):
+        # None stays None: draws are then the estimator's own.
+        seed = None if random_state is None else _seed(rng)
+        scores = call(score, learner, X_pool, random_state=seed, y_pool=y_pool)
+        return class_balanced_top_n(check_shape(scores, n_pool), y_pool, n_instances, rng)
+    picked, codes = [], []
+    for c in rng.permutation(len(classes)):  # no class is always the first of a turn
+        if counts[c] == 0:
+            continue
+        mine = np.flatnonzero(np.asarray(y_pool) == classes[c])
+        result = call(
+            score,
+            learner,
+            rows(X_pool, mine),
+            n_instances=int(counts[c]),
+            random_state=None if random_state is None else _seed(rng),
+            y_pool=np.asarray(y_pool)[mine],
+        )
+        picked.append(mine[_positions(result, counts[c], len(mine), score)])
+        codes.append(np.full(counts[c], c))
+    return interleave(np.concatenate(picked), np.concatenate(codes))
+
+
+def _labels(y_pool, n_pool):
+    if y_pool is None or np.shape(y_pool) != (n_pool,):
+        got = None if y_pool is None else np.shape(y_pool)
+        remedy = "ActiveLearner passes it in mask mode; else pass it to query."
+        raise ValueError(message("y_pool", f"class labels of shape ({n_pool},)", got, remedy))
+    return y_pool
+
+
+def _seed(rng):
+    return int(rng.integers(2**31 - 1))
+
+
+def _positions(result, n, n_pool, strategy):
+    """What a strategy gave for a class, if it is what was asked for (modAL may give a tuple)."""
+    idx = np.atleast_1d(np.asarray(result[0] if isinstance(result, tuple) else result))
+    good = idx.shape == (n,) and idx.dtype.kind in "iu" and len(np.unique(idx)) == n
+    if not good or idx.min() < 0 or idx.max() >= n_pool:
+        rule = f"{n} different positions in [0, {n_pool - 1}]"
+        raise ValueError(message(f"the result of {name_of(strategy)}", rule, idx))
+    return idx
+
+
+def class_balanced(score=random_score):
+    """A strategy that shares the questions alike among the classes, around any other.
+
+    Parameters
+    ----------
+    score : callable, default=random_score
+        A public score, such as `entropy_score` or ``functools.partial(entropy_score,
+        aggregate="max")``, or a strategy, such as modAL's or one of your own. A score is
+        cheaper: the pool is predicted once.
+
+    Returns
+    -------
+    strategy : functools.partial
+        Of `class_balanced_sampling`, with a `__name__` to show; it can be pickled if `score`
+        can.
+
+    Raises
+    ------
+    TypeError
+        If `score` is not callable.
+
+    Examples
+    --------
+    >>> from alseg.strategies import entropy_score
+    >>> strategy = class_balanced(entropy_score)
+    >>> strategy.__name__
+    'class_balanced(entropy_score)'
+    """
+    if not callable(score):
+        raise TypeError(message("score", "a score or a strategy (callable)", score))
+    strategy = functools.partial(class_balanced_sampling, score=score)
+    strategy.__name__ = f"class_balanced({name_of(score)})"
+    return strategy

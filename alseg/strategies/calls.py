@@ -1,0 +1,167 @@
+"""What the strategies share: the pool as rows, the estimator behind a learner, its scores."""
+
+import functools
+import inspect
+
+import numpy as np
+
+from alseg import uncertainty
+from alseg.aggregate import needs_mask_proba
+from alseg.validation import (
+    check_n_instances,
+    check_number,
+    check_option,
+    check_rng,
+    message,
+)
+
+TARGETS = ("mask", "label")
+
+
+def n_rows(X):
+    """Number of images of a pool of any kind.
+
+    Examples
+    --------
+    >>> n_rows(["a.png", "b.png"]), n_rows(np.zeros((3, 4, 4)))
+    (2, 3)
+    """
+    shape = getattr(X, "shape", None)
+    return int(shape[0]) if shape is not None else len(X)
+
+
+def rows(X, idx):
+    """Rows of a pool of any kind: array, list, lazy sequence, data frame, sparse matrix.
+
+    Examples
+    --------
+    >>> rows(["a.png", "b.png", "c.png"], np.array([2, 0]))
+    ['c.png', 'a.png']
+    """
+    if hasattr(X, "iloc"):
+        return X.iloc[idx]
+    if isinstance(X, (list, tuple)):
+        return [X[i] for i in idx]
+    if getattr(X, "format", None) in ("coo", "dia", "bsr"):  # sparse, but without rows
+        X = X.tocsr()
+    return X[idx]
+
+
+def check_pool(X_pool, n_instances):
+    """`n_instances` as an int, checked against the pool before anything costly is done."""
+    return check_n_instances(n_instances, n_rows(X_pool))
+
+
+def accepts(function, name):
+    """Whether a function has a parameter of this name (``**kwargs`` does not count).
+
+    Examples
+    --------
+    >>> accepts(check_pool, "n_instances"), accepts(check_pool, "y_pool")
+    (True, False)
+    """
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some built-ins have no signature
+        return False
+
+
+def call(function, learner, X_pool, **offered):
+    """Call a score or a strategy with those of the offered keywords that it names."""
+    bound = function.keywords if isinstance(function, functools.partial) else {}
+    named = {k: v for k, v in offered.items() if accepts(function, k) and k not in bound}
+    return function(learner, X_pool, **named)
+
+
+def name_of(function):
+    """A name to show, also of a `functools.partial`.
+
+    Examples
+    --------
+    >>> name_of(functools.partial(n_rows))
+    'n_rows'
+    """
+    while isinstance(function, functools.partial) and not hasattr(function, "__name__"):
+        function = function.func
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def estimator_of(learner):
+    """The fitted estimator behind learners and searches."""
+    while True:
+        inner = getattr(learner, "best_estimator_", None)  # a search: not its unfitted template
+        inner = getattr(learner, "estimator", None) if inner is None else inner
+        if inner is None:
+            return learner
+        learner = inner
+
+
+def check_estimator(learner, X_pool, remedy):
+    """The estimator with `predict_uncertainty` behind `learner`, and the pool as it sees it.
+
+    Of a `Pipeline` that is the last step and the transformed pool.
+
+    Raises
+    ------
+    TypeError
+        If there is none; `remedy` says what to do.
+    """
+    estimator = estimator_of(learner)
+    last = estimator[-1] if hasattr(estimator, "steps") else estimator
+    if not hasattr(last, "predict_uncertainty"):
+        raise TypeError(message("learner", "with `predict_uncertainty`", last, remedy))
+    if last is not estimator and len(estimator.steps) > 1:
+        X_pool = estimator[:-1].transform(X_pool)
+    return last, X_pool
+
+
+def check_shape(scores, n_pool):
+    """Scores as a float vector, one for each image of the pool."""
+    scores = np.asarray(scores, dtype=float)
+    if scores.shape != (n_pool,):
+        raise ValueError(message("scores", f"of shape ({n_pool},), one an image", scores.shape))
+    return scores
+
+
+def plain_score(learner, X_pool, method, aggregate, target):
+    """Scores of one deterministic prediction; `method` is a name in `UNCERTAINTIES`."""
+    check_option("target", target, TARGETS)
+    needs_mask_proba(aggregate)  # an unknown name is an error before the pool is predicted
+    n_pool = n_rows(X_pool)
+    if target == "mask":
+        remedy = "It can do target='label': functools.partial(strategy, target='label')."
+        estimator, X_pool = check_estimator(learner, X_pool, remedy)
+        scores = estimator.predict_uncertainty(
+            X_pool, method=method, aggregate=aggregate, target=target
+        )
+        return check_shape(scores, n_pool)
+    # The learner's own if it has it: a search, a committee or a bagging predicts as a whole.
+    model = learner if hasattr(learner, "predict_proba") else estimator_of(learner)
+    if not hasattr(model, "predict_proba"):
+        raise TypeError(message("learner", "with `predict_proba`", model))
+    proba = np.asarray(model.predict_proba(X_pool))
+    if proba.ndim != 2:
+        rule = "of shape (n_samples, n_classes)"
+        raise ValueError(message("predict_proba(X_pool)", rule, proba.shape))
+    return check_shape(uncertainty.UNCERTAINTIES[method](proba, axis=1), n_pool)
+
+
+def draws_score(learner, X_pool, method, aggregate, target, n_draws, random_state):
+    """Scores of stochastic draws; `method` is a name in `DRAW_UNCERTAINTIES`."""
+    check_option("target", target, TARGETS)
+    needs_mask_proba(aggregate)
+    check_number("n_draws", n_draws, low=2, integer=True)
+    n_pool = n_rows(X_pool)
+    remedy = "A plain classifier has no draws: use entropy_sampling with target='label'."
+    estimator, X_pool = check_estimator(learner, X_pool, remedy)
+    # None leaves the seed to the estimator, whose random_state decides a run.
+    seed = None if random_state is None else int(check_rng(random_state).integers(2**31 - 1))
+    scores = estimator.predict_uncertainty(
+        X_pool,
+        method=method,
+        aggregate=aggregate,
+        target=target,
+        n_draws=n_draws,
+        random_state=seed,
+    )
+    return check_shape(scores, n_pool)

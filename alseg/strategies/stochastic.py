@@ -1,0 +1,208 @@
+"""Uncertainty of stochastic draws: variance under dropout, and BALD."""
+
+from alseg.selection import top_n
+from alseg.strategies.calls import check_pool, draws_score
+from alseg.validation import check_rng
+
+
+def mc_variance_score(
+    learner, X_pool, random_state=None, *, aggregate="mean", target="mask", n_draws=20
+):
+    """Variance of the class probabilities over draws with dropout on.
+
+    With masks and ``aggregate="mean"`` it is the MC-dropout score of [1]_ in its intended form;
+    with ``aggregate="distance_weighted"`` it comes near that of CEAL [2]_.
+
+    Parameters
+    ----------
+    learner : estimator, or learner with `.estimator`
+        With `predict_uncertainty` and a dropout, such as `JointCAMSegmenter`.
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+        Of one size or of differing sizes.
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Decides the draws; None leaves them to the estimator's own `random_state`.
+    aggregate : str or callable, default="mean"
+        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
+    target : {"mask", "label"}, default="mask"
+        Whose uncertainty: the pixels' classes, or the image's class.
+    n_draws : int, default=20
+        Stochastic predictions of each image; their memory does not grow with it.
+
+    Returns
+    -------
+    score : ndarray of shape (n_pool,), float
+        Larger is more worth asking; 0 where all draws agree.
+
+    Raises
+    ------
+    TypeError
+        If the estimator cannot draw.
+
+    References
+    ----------
+    .. [1] Belharbi et al. 2021, arXiv:2010.04889.
+    .. [2] Gorriz et al. 2017, arXiv:1711.09168.
+
+    Examples
+    --------
+    >>> from alseg.testing import ToySegmenter, toy_images
+    >>> X_pool = toy_images(5)
+    >>> mc_variance_score(ToySegmenter(), X_pool, random_state=0).shape
+    (5,)
+    """
+    return draws_score(learner, X_pool, "mc_variance", aggregate, target, n_draws, random_state)
+
+
+def mc_variance_sampling(
+    learner,
+    X_pool,
+    n_instances=1,
+    random_state=None,
+    *,
+    aggregate="mean",
+    target="mask",
+    n_draws=20,
+):
+    """Ask about the images of the largest `mc_variance_score`.
+
+    Parameters
+    ----------
+    learner : estimator, or learner with `.estimator`
+        With `predict_uncertainty` and a dropout, such as `JointCAMSegmenter`.
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+        Of one size or of differing sizes.
+    n_instances : int, default=1
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Decides the draws, and between equal scores. None leaves the draws to the estimator.
+    aggregate : str or callable, default="mean"
+        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
+    target : {"mask", "label"}, default="mask"
+        Whose uncertainty: the pixels' classes, or the image's class.
+    n_draws : int, default=20
+        Stochastic predictions of each image; their memory does not grow with it.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
+        Positions in the pool, best first.
+
+    Raises
+    ------
+    EmptyPool
+        If the pool is empty.
+    TypeError, ValueError
+        If `n_instances` is no integer in [1, n_pool], or as `mc_variance_score`.
+
+    Examples
+    --------
+    >>> from alseg.testing import ToySegmenter, toy_images
+    >>> X_pool = toy_images(5)
+    >>> mc_variance_sampling(ToySegmenter(), X_pool, n_instances=3, random_state=0).shape
+    (3,)
+    """
+    n_instances = check_pool(X_pool, n_instances)
+    rng = None if random_state is None else check_rng(random_state)
+    scores = mc_variance_score(
+        learner, X_pool, rng, aggregate=aggregate, target=target, n_draws=n_draws
+    )
+    return top_n(scores, n_instances, rng)
+
+
+def bald_score(learner, X_pool, random_state=None, *, aggregate="mean", target="mask", n_draws=20):
+    """Mutual information between the prediction and the weights, by draws with dropout on.
+
+    High where the draws are sure and contradict each other, low where they agree that the case is
+    ambiguous [1]_.
+
+    Parameters
+    ----------
+    learner : estimator, or learner with `.estimator`
+        With `predict_uncertainty` and a dropout, such as `JointCAMSegmenter`.
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+        Of one size or of differing sizes.
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Decides the draws; None leaves them to the estimator's own `random_state`.
+    aggregate : str or callable, default="mean"
+        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
+    target : {"mask", "label"}, default="mask"
+        Whose uncertainty: the pixels' classes, or the image's class.
+    n_draws : int, default=20
+        Stochastic predictions of each image; their memory does not grow with it.
+
+    Returns
+    -------
+    score : ndarray of shape (n_pool,), float
+        In nats; larger is more worth asking; 0 where all draws agree.
+
+    Raises
+    ------
+    TypeError
+        If the estimator cannot draw.
+
+    References
+    ----------
+    .. [1] Houlsby et al. 2011, arXiv:1112.5745.
+
+    Examples
+    --------
+    >>> from alseg.testing import ToySegmenter, toy_images
+    >>> X_pool = toy_images(5)
+    >>> bald_score(ToySegmenter(), X_pool, random_state=0).shape
+    (5,)
+    """
+    return draws_score(learner, X_pool, "bald", aggregate, target, n_draws, random_state)
+
+
+def bald_sampling(
+    learner,
+    X_pool,
+    n_instances=1,
+    random_state=None,
+    *,
+    aggregate="mean",
+    target="mask",
+    n_draws=20,
+):
+    """Ask about the images of the largest `bald_score`.
+
+    Parameters
+    ----------
+    learner : estimator, or learner with `.estimator`
+        With `predict_uncertainty` and a dropout, such as `JointCAMSegmenter`.
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+        Of one size or of differing sizes.
+    n_instances : int, default=1
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Decides the draws, and between equal scores. None leaves the draws to the estimator.
+    aggregate : str or callable, default="mean"
+        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
+    target : {"mask", "label"}, default="mask"
+        Whose uncertainty: the pixels' classes, or the image's class.
+    n_draws : int, default=20
+        Stochastic predictions of each image; their memory does not grow with it.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
+        Positions in the pool, best first.
+
+    Raises
+    ------
+    EmptyPool
+        If the pool is empty.
+    TypeError, ValueError
+        If `n_instances` is no integer in [1, n_pool], or as `bald_score`.
+
+    Examples
+    --------
+    >>> from alseg.testing import ToySegmenter, toy_images
+    >>> X_pool = toy_images(5)
+    >>> bald_sampling(ToySegmenter(), X_pool, n_instances=3, random_state=0).shape
+    (3,)
+    """
+    n_instances = check_pool(X_pool, n_instances)
+    rng = None if random_state is None else check_rng(random_state)
+    scores = bald_score(
+        learner, X_pool, rng, aggregate=aggregate, target=target, n_draws=n_draws
+    )
+    return top_n(scores, n_instances, rng)

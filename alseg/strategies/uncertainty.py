@@ -1,0 +1,251 @@
+"""Uncertainty of one prediction: least confidence, margin, entropy."""
+
+from alseg.selection import top_n
+from alseg.strategies.calls import check_pool, plain_score
+
+
+def least_confidence_score(learner, X_pool, *, aggregate="mean", target="mask"):
+    """One minus the probability of the most likely class, of pixels or of the image.
+
+    The formula is `alseg.uncertainty.least_confidence`.
+
+    Parameters
+    ----------
+    learner : estimator, or learner with `.estimator`
+        With `predict_uncertainty`; for ``target="label"`` any classifier with
+        `predict_proba`.
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+        Of one size or of differing sizes.
+    aggregate : str or callable, default="mean"
+        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
+    target : {"mask", "label"}, default="mask"
+        Whose uncertainty: the pixels' classes, or the image's class.
+
+    Returns
+    -------
+    score : ndarray of shape (n_pool,), float
+        Larger is more worth asking; for labels in [0, 1 - 1/K].
+
+    Raises
+    ------
+    TypeError
+        If the estimator has no `predict_uncertainty` and `target` is "mask".
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> model = GaussianNB().fit([[0.0], [1.0], [4.0], [5.0]], [0, 0, 1, 1])
+    >>> least_confidence_score(model, [[2.5], [0.0]], target="label").round(2)
+    array([0.5, 0. ])
+    """
+    return plain_score(learner, X_pool, "least_confidence", aggregate, target)
+
+
+def least_confidence_sampling(
+    learner, X_pool, n_instances=1, random_state=None, *, aggregate="mean", target="mask"
+):
+    """Ask about the images of the largest `least_confidence_score`.
+
+    Parameters
+    ----------
+    learner : estimator, or learner with `.estimator`
+        With `predict_uncertainty`; for ``target="label"`` any classifier with
+        `predict_proba`.
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+        Of one size or of differing sizes.
+    n_instances : int, default=1
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Decides between equal scores.
+    aggregate : str or callable, default="mean"
+        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
+    target : {"mask", "label"}, default="mask"
+        Whose uncertainty: the pixels' classes, or the image's class.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
+        Positions in the pool, best first.
+
+    Raises
+    ------
+    EmptyPool
+        If the pool is empty.
+    TypeError, ValueError
+        If `n_instances` is no integer in [1, n_pool], or as `least_confidence_score`.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> model = GaussianNB().fit([[0.0], [1.0], [4.0], [5.0]], [0, 0, 1, 1])
+    >>> least_confidence_sampling(model, [[0.0], [2.4], [5.0]], target="label")
+    array([1])
+    """
+    n_instances = check_pool(X_pool, n_instances)
+    scores = least_confidence_score(learner, X_pool, aggregate=aggregate, target=target)
+    return top_n(scores, n_instances, random_state)
+
+
+def margin_score(learner, X_pool, *, aggregate="mean", target="mask"):
+    """One minus the gap between the two most likely classes, of pixels or of the image.
+
+    The formula is `alseg.uncertainty.margin`.
+
+    Parameters
+    ----------
+    learner : estimator, or learner with `.estimator`
+        With `predict_uncertainty`; for ``target="label"`` any classifier with
+        `predict_proba`.
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+        Of one size or of differing sizes.
+    aggregate : str or callable, default="mean"
+        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
+    target : {"mask", "label"}, default="mask"
+        Whose uncertainty: the pixels' classes, or the image's class.
+
+    Returns
+    -------
+    score : ndarray of shape (n_pool,), float
+        Larger is more worth asking; for labels in [0, 1].
+
+    Raises
+    ------
+    TypeError
+        If the estimator has no `predict_uncertainty` and `target` is "mask".
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> model = GaussianNB().fit([[0.0], [1.0], [4.0], [5.0]], [0, 0, 1, 1])
+    >>> margin_score(model, [[2.5], [0.0]], target="label").round(2)
+    array([1., 0.])
+    """
+    return plain_score(learner, X_pool, "margin", aggregate, target)
+
+
+def margin_sampling(
+    learner, X_pool, n_instances=1, random_state=None, *, aggregate="mean", target="mask"
+):
+    """Ask about the images of the largest `margin_score`.
+
+    Parameters
+    ----------
+    learner : estimator, or learner with `.estimator`
+        With `predict_uncertainty`; for ``target="label"`` any classifier with
+        `predict_proba`.
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+        Of one size or of differing sizes.
+    n_instances : int, default=1
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Decides between equal scores.
+    aggregate : str or callable, default="mean"
+        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
+    target : {"mask", "label"}, default="mask"
+        Whose uncertainty: the pixels' classes, or the image's class.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
+        Positions in the pool, best first.
+
+    Raises
+    ------
+    EmptyPool
+        If the pool is empty.
+    TypeError, ValueError
+        If `n_instances` is no integer in [1, n_pool], or as `margin_score`.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> model = GaussianNB().fit([[0.0], [1.0], [4.0], [5.0]], [0, 0, 1, 1])
+    >>> margin_sampling(model, [[0.0], [2.4], [5.0]], target="label")
+    array([1])
+    """
+    n_instances = check_pool(X_pool, n_instances)
+    scores = margin_score(learner, X_pool, aggregate=aggregate, target=target)
+    return top_n(scores, n_instances, random_state)
+
+
+def entropy_score(learner, X_pool, *, aggregate="mean", target="mask"):
+    """Entropy of the predicted class probabilities, of pixels or of the image.
+
+    With masks and ``aggregate="mean"`` it is the entropy score of [1]_ in its intended form.
+
+    Parameters
+    ----------
+    learner : estimator, or learner with `.estimator`
+        With `predict_uncertainty`; for ``target="label"`` any classifier with
+        `predict_proba`.
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+        Of one size or of differing sizes.
+    aggregate : str or callable, default="mean"
+        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
+    target : {"mask", "label"}, default="mask"
+        Whose uncertainty: the pixels' classes, or the image's class.
+
+    Returns
+    -------
+    score : ndarray of shape (n_pool,), float
+        In nats; larger is more worth asking. For labels in [0, log K].
+
+    Raises
+    ------
+    TypeError
+        If the estimator has no `predict_uncertainty` and `target` is "mask".
+
+    References
+    ----------
+    .. [1] Belharbi et al. 2021, arXiv:2010.04889.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> model = GaussianNB().fit([[0.0], [1.0], [4.0], [5.0]], [0, 0, 1, 1])
+    >>> entropy_score(model, [[2.5], [0.0]], target="label").round(2)
+    array([0.69, 0.  ])
+    """
+    return plain_score(learner, X_pool, "entropy", aggregate, target)
+
+
+def entropy_sampling(
+    learner, X_pool, n_instances=1, random_state=None, *, aggregate="mean", target="mask"
+):
+    """Ask about the images of the largest `entropy_score`.
+
+    Parameters
+    ----------
+    learner : estimator, or learner with `.estimator`
+        With `predict_uncertainty`; for ``target="label"`` any classifier with
+        `predict_proba`.
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+        Of one size or of differing sizes.
+    n_instances : int, default=1
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Decides between equal scores.
+    aggregate : str or callable, default="mean"
+        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
+    target : {"mask", "label"}, default="mask"
+        Whose uncertainty: the pixels' classes, or the image's class.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
+        Positions in the pool, best first.
+
+    Raises
+    ------
+    EmptyPool
+        If the pool is empty.
+    TypeError, ValueError
+        If `n_instances` is no integer in [1, n_pool], or as `entropy_score`.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> model = GaussianNB().fit([[0.0], [1.0], [4.0], [5.0]], [0, 0, 1, 1])
+    >>> entropy_sampling(model, [[0.0], [2.4], [5.0]], target="label")
+    array([1])
+    """
+    n_instances = check_pool(X_pool, n_instances)
+    scores = entropy_score(learner, X_pool, aggregate=aggregate, target=target)
+    return top_n(scores, n_instances, random_state)

@@ -1,0 +1,457 @@
+"""The contract of a strategy and of a score as checks, for third parties and for our own tests.
+
+One line checks a strategy of your own::
+
+    alseg.testing.check_strategy(my_sampling)
+
+The checks ask a small deterministic estimator (`ToySegmenter`) about small random images.
+"""
+
+import functools
+import random
+import sys
+import zlib
+
+import numpy as np
+
+from alseg import strategies
+from alseg.aggregate import aggregate as aggregate_maps
+from alseg.images import as_images, stack
+from alseg.strategies.calls import accepts, call, name_of
+from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES, DrawSums
+from alseg.validation import EmptyPool, check_option, check_rng
+
+__all__ = [
+    "ContractError",
+    "ToyLearner",
+    "ToySegmenter",
+    "all_scores",
+    "all_strategies",
+    "check_score",
+    "check_strategy",
+    "toy_images",
+]
+
+
+class ContractError(AssertionError):
+    """A strategy or a score does not do what every caller relies on."""
+
+
+# -- something to ask --
+
+
+def toy_images(n, ragged=False, random_state=0):
+    """Small random images, no two alike.
+
+    Parameters
+    ----------
+    n : int
+    ragged : bool, default=False
+        Whether their sizes differ.
+    random_state : None, int, numpy Generator or RandomState, default=0
+
+    Returns
+    -------
+    images : ndarray of shape (n, 16, 16, 3), uint8; or, if ragged, list of n arrays (H, W, 3)
+
+    Examples
+    --------
+    >>> toy_images(2).shape, [image.shape for image in toy_images(2, ragged=True)]
+    ((2, 16, 16, 3), [(16, 16, 3), (19, 14, 3)])
+    """
+    rng = check_rng(random_state)
+    images = []
+    for i in range(n):
+        shape = (16 + 3 * (i % 4), 16 - 2 * (i % 3), 3) if ragged else (16, 16, 3)
+        low, high = np.sort(rng.random(2)) * 255
+        noise = rng.random(shape)
+        images.append((low + (high - low) * noise).astype(np.uint8))
+    return images if ragged else np.array(images).reshape(n, 16, 16, 3)
+
+
+def _softmax(logits):
+    weights = np.exp(logits - logits.max(axis=0))
+    return weights / weights.sum(axis=0)
+
+
+class ToySegmenter:
+    """An estimator's surface without a network: each prediction is a formula of the pixels.
+
+    What it predicts for an image depends on the image alone, not on the others or on the order;
+    its draws depend on `random_state` besides.
+
+    Parameters
+    ----------
+    broken : bool, default=False
+        Whether all it predicts is NaN.
+    n_classes, n_mask_classes : int, default=3
+
+    Attributes
+    ----------
+    n_calls : int
+        How often a prediction was asked for.
+
+    Examples
+    --------
+    >>> toy = ToySegmenter()
+    >>> X = toy_images(4)
+    >>> toy.predict_proba(X).shape, toy.predict_mask_proba(X).shape, toy.transform(X).shape
+    ((4, 3), (4, 3, 16, 16), (4, 8))
+    """
+
+    def __init__(self, broken=False, n_classes=3, n_mask_classes=3):
+        self.broken = broken
+        self.n_classes, self.n_mask_classes = n_classes, n_mask_classes
+        self.classes_ = np.array([f"class {k}" for k in range(n_classes)])
+        self.n_calls = 0
+
+    def _grey(self, X):
+        """Images as (H, W) floats in [0, 1], NaN if broken."""
+        self.n_calls += 1
+        images = as_images(X)
+        for i in range(len(images)):
+            image = images[i]
+            grey = image.mean(axis=-1) / (255 if image.dtype == np.uint8 else 1)
+            yield grey * np.nan if self.broken else grey
+
+    def _label_proba(self, grey):
+        return _softmax(4 * np.cos((1 + np.arange(self.n_classes)) * 5 * grey.mean()))
+
+    def _mask_proba(self, grey):
+        steps = np.arange(self.n_mask_classes)[:, None, None]
+        return _softmax(3 * np.cos(steps + (2 + steps) * 2 * grey))  # (C, H, W)
+
+    def predict_proba(self, X):
+        """Class probabilities, (n, K)."""
+        return np.array([self._label_proba(grey) for grey in self._grey(X)])
+
+    def predict(self, X):
+        """Class labels, (n,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_mask_proba(self, X):
+        """Pixel class probabilities, (n, C, H, W), or an object array of (C, H, W)."""
+        return stack([self._mask_proba(grey) for grey in self._grey(X)])
+
+    def predict_masks(self, X):
+        """Pixel classes, (n, H, W), or an object array of (H, W)."""
+        return stack([self._mask_proba(grey).argmax(axis=0) for grey in self._grey(X)])
+
+    def transform(self, X):
+        """Embeddings, (n, 8)."""
+        quantiles = np.linspace(0, 1, 8)
+        return np.array([np.quantile(grey, quantiles) for grey in self._grey(X)])
+
+    def predict_uncertainty(
+        self,
+        X,
+        method="entropy",
+        aggregate="mean",
+        target="mask",
+        return_maps=False,
+        n_draws=20,
+        random_state=None,
+    ):
+        """Scores as `JointCAMSegmenter` gives them, (n,)."""
+        check_option("method", method, (*UNCERTAINTIES, *DRAW_UNCERTAINTIES))
+        check_option("target", target, ("mask", "label"))
+        predict = self._mask_proba if target == "mask" else self._label_proba
+        seed = 0 if random_state is None else int(check_rng(random_state).integers(2**31 - 1))
+        maps, scores = [], []
+        for grey in self._grey(X):
+            proba = predict(grey)
+            if method in UNCERTAINTIES:
+                values = UNCERTAINTIES[method](proba, axis=0)
+            else:
+                content = zlib.crc32(np.ascontiguousarray(grey).tobytes())
+                rng = np.random.default_rng([seed, content])
+                sums = DrawSums(axis=0)
+                for _ in range(n_draws):
+                    sums.add(predict(np.clip(grey + 0.1 * rng.standard_normal(), 0, 1)))
+                values = DRAW_UNCERTAINTIES[method](sums)
+            maps.append(values)
+            if target == "mask":
+                values = aggregate_maps(values[None], aggregate, mask_proba=proba[None])[0]
+            scores.append(float(values))
+        return (np.array(scores), stack(maps)) if return_maps else np.array(scores)
+
+
+class ToyLearner:
+    """What a strategy may ask a learner for, as modAL's and ours have it.
+
+    Examples
+    --------
+    >>> learner = ToyLearner(ToySegmenter(), toy_images(2, random_state=1), ["class 0", "class 1"])
+    >>> learner.predict_proba(toy_images(3)).shape
+    (3, 3)
+    """
+
+    on_transformed = False
+
+    def __init__(self, estimator, X_training, y_training):
+        self.estimator = estimator
+        self.X_training, self.y_training = X_training, np.asarray(y_training)
+
+    def predict_proba(self, X):
+        """Class probabilities, (n, K)."""
+        return self.estimator.predict_proba(X)
+
+    def predict(self, X):
+        """Class labels, (n,)."""
+        return self.estimator.predict(X)
+
+
+# -- our own --
+
+
+def all_strategies():
+    """Every strategy of `alseg.strategies`, with the options that it needs.
+
+    Returns
+    -------
+    dict
+        name -> strategy. Each exported ``*_sampling`` is among them, on masks and on labels
+        where it can do both, and each wrapper at least once around a score and a strategy.
+
+    Examples
+    --------
+    >>> "entropy_sampling" in all_strategies()
+    True
+    """
+    found = {n: getattr(strategies, n) for n in strategies.__all__ if n.endswith("_sampling")}
+    for name, strategy in list(found.items()):
+        if accepts(strategy, "target"):
+            found[f"{name}(label)"] = functools.partial(strategy, target="label")
+    for score in (strategies.entropy_score, strategies.mc_variance_score):
+        found[f"class_balanced({score.__name__})"] = strategies.class_balanced(score)
+    for strategy in (strategies.entropy_sampling, strategies.random_sampling):
+        found[f"class_balanced({strategy.__name__})"] = strategies.class_balanced(strategy)
+    return found
+
+
+def all_scores():
+    """Every score of `alseg.strategies`, on masks and on labels where it can do both.
+
+    Returns
+    -------
+    dict
+        name -> score.
+
+    Examples
+    --------
+    >>> "entropy_score" in all_scores()
+    True
+    """
+    found = {n: getattr(strategies, n) for n in strategies.__all__ if n.endswith("_score")}
+    for name, score in list(found.items()):
+        if accepts(score, "target"):
+            found[f"{name}(label)"] = functools.partial(score, target="label")
+    return found
+
+
+# -- the contract --
+
+
+def _fail(name, what):
+    raise ContractError(f"{name} {what}.")
+
+
+def _global_state():
+    """The global random states that nobody may move: Python's, numpy's, torch's."""
+    state = [random.getstate(), np.random.get_state()[1].tobytes(), np.random.get_state()[2]]
+    torch = sys.modules.get("torch")
+    return [*state, torch.random.get_rng_state().numpy().tobytes() if torch else None]
+
+
+def _toy_learner(broken=False):
+    return ToyLearner(
+        ToySegmenter(broken=broken),
+        toy_images(3, random_state=1),
+        ["class 0", "class 1", "class 2"],
+    )
+
+
+def _labels(n):
+    return np.array([f"class {i % 3}" for i in range(n)])
+
+
+def _check_positions(name, query_idx, n_instances, n_pool):
+    idx = np.asarray(query_idx[0] if isinstance(query_idx, tuple) else query_idx)
+    if idx.shape != (n_instances,):
+        _fail(name, f"must give {n_instances} positions, got shape {idx.shape}")
+    if idx.dtype.kind not in "iu":
+        _fail(name, f"must give integers, got dtype {idx.dtype}")
+    if len(np.unique(idx)) != n_instances:
+        _fail(name, f"must give different positions, got {idx.tolist()}")
+    if idx.min() < 0 or idx.max() >= n_pool:
+        _fail(name, f"must give positions in [0, {n_pool - 1}], got {idx.tolist()}")
+    return idx
+
+
+def check_strategy(strategy, n_pool=11):
+    """Check a query strategy against the contract; return None if it holds.
+
+    Parameters
+    ----------
+    strategy : callable
+        ``f(learner, X_pool, n_instances=1, random_state=None) -> query_idx``; bind the options
+        it needs with `functools.partial`. If it names `y_pool` it is given class labels.
+    n_pool : int, default=11
+        Images in the toy pool.
+
+    Raises
+    ------
+    ContractError
+        Naming the first thing that does not hold:
+
+        - the result is `n_instances` different integer positions in the pool, for one, for some,
+          for all of it, and for a pool of one image;
+        - the same `random_state` gives the same picks; None and a Generator are taken;
+        - the pool, its labels and what the learner was trained on are left as they were, and so
+          are the global random states of Python, numpy and torch;
+        - images of differing sizes are taken, as a list and as an object array;
+        - a pool in another order gives the same images in the same order, if the picks do not
+          depend on `random_state`;
+        - `n_instances` of 0, below 0, above the pool, or no integer, and an empty pool, are a
+          ValueError or a TypeError;
+        - if the estimator was asked and said NaN, that is a ValueError.
+
+    Examples
+    --------
+    >>> from alseg.strategies import entropy_sampling
+    >>> check_strategy(entropy_sampling)
+    >>> def first(learner, X_pool, n_instances=1, random_state=None):
+    ...     return np.zeros(n_instances, dtype=int)
+    >>> check_strategy(first)
+    Traceback (most recent call last):
+        ...
+    alseg.testing.ContractError: first must give different positions, got [0, 0, 0].
+    """
+    name = name_of(strategy)
+    learner, X_pool, y_pool = _toy_learner(), toy_images(n_pool), _labels(n_pool)
+
+    def ask(X, n_instances, random_state=0, y=None, learner=learner):
+        y = _labels(len(X)) if y is None else y
+        return call(
+            strategy, learner, X, n_instances=n_instances, random_state=random_state, y_pool=y
+        )
+
+    before = X_pool.copy(), learner.X_training.copy(), learner.y_training.copy(), _global_state()
+    for n_instances in (1, 3, n_pool):
+        first = _check_positions(name, ask(X_pool, n_instances), n_instances, n_pool)
+        again = _check_positions(name, ask(X_pool, n_instances), n_instances, n_pool)
+        if not np.array_equal(first, again):
+            _fail(name, f"must repeat with the same random_state, got {first} and {again}")
+    for random_state in (None, np.random.default_rng(0)):
+        _check_positions(name, ask(X_pool, 3, random_state), 3, n_pool)
+    if not (np.array_equal(X_pool, before[0]) and np.array_equal(y_pool, _labels(n_pool))):
+        _fail(name, "must not change the pool")
+    trained = learner.X_training, learner.y_training
+    if not all(np.array_equal(a, b) for a, b in zip(trained, before[1:3], strict=True)):
+        _fail(name, "must not change what the learner was trained on")
+    if _global_state() != before[3]:
+        _fail(name, "must not use the global random state of Python, numpy or torch")
+
+    _check_positions(name, ask(X_pool[:1], 1), 1, 1)
+    ragged = toy_images(n_pool, ragged=True)
+    listed = _check_positions(name, ask(ragged, 3), 3, n_pool)
+    objects = _check_positions(name, ask(stack(ragged), 3), 3, n_pool)
+    if not np.array_equal(listed, objects):
+        _fail(name, f"must ask the same of a list and an object array, got {listed}, {objects}")
+
+    if _is_deterministic(ask, X_pool, n_pool):
+        order = np.random.default_rng(5).permutation(n_pool)
+        picked = np.asarray(_plain(ask(X_pool, 3)))
+        moved = np.asarray(_plain(ask(X_pool[order], 3, y=y_pool[order])))
+        if not np.array_equal(order[moved], picked):
+            _fail(name, f"must not depend on the order of the pool, got {picked}, {order[moved]}")
+
+    _check_refusals(name, ask, X_pool)
+    broken = _toy_learner(broken=True)
+    try:
+        ask(X_pool, 2, learner=broken)
+    except ValueError:
+        pass
+    else:
+        if broken.estimator.n_calls:
+            _fail(name, "must raise ValueError when the estimator's predictions are NaN")
+
+
+def _plain(result):
+    return result[0] if isinstance(result, tuple) else result
+
+
+def _is_deterministic(ask, X_pool, n_pool):
+    """Whether the order of the whole pool is the same for several seeds."""
+    picks = [np.asarray(_plain(ask(X_pool, n_pool, seed))) for seed in range(6)]
+    fewer = [np.asarray(_plain(ask(X_pool, 2, seed))) for seed in range(6)]
+    return all(
+        np.array_equal(group[0], other) for group in (picks, fewer) for other in group[1:]
+    )
+
+
+def _check_refusals(name, ask, X_pool):
+    n_pool = len(X_pool)
+    for n_instances in (0, -1, n_pool + 1, 1.5, "2"):
+        try:
+            ask(X_pool, n_instances)
+        except (ValueError, TypeError):
+            continue
+        _fail(name, f"must refuse n_instances={n_instances!r} of a pool of {n_pool}")
+    try:
+        ask(X_pool[:0], 1)
+    except EmptyPool:
+        return
+    except (ValueError, TypeError) as error:
+        raise ContractError(f"{name} must raise EmptyPool for an empty pool.") from error
+    _fail(name, "must raise EmptyPool for an empty pool")
+
+
+def check_score(score, n_pool=11):
+    """Check a score against the contract; return None if it holds.
+
+    Parameters
+    ----------
+    score : callable
+        ``f(learner, X_pool) -> (n_pool,)``; bind the options it needs with `functools.partial`.
+        If it names `random_state` or `y_pool` it is given them.
+    n_pool : int, default=11
+
+    Raises
+    ------
+    ContractError
+        Naming the first thing that does not hold: a float vector, one finite number an image,
+        also for images of differing sizes and a pool of one; the same for the same
+        `random_state`; the same for an image wherever it stands (if it does not depend on
+        `random_state`); the pool and the global random states left as they were.
+
+    Examples
+    --------
+    >>> from alseg.strategies import entropy_score
+    >>> check_score(entropy_score)
+    """
+    name = name_of(score)
+    learner, X_pool, y_pool = _toy_learner(), toy_images(n_pool), _labels(n_pool)
+
+    def ask(X, y, random_state=0):
+        scores = np.asarray(call(score, learner, X, random_state=random_state, y_pool=y))
+        if scores.shape != (len(y),) or scores.dtype.kind != "f":
+            _fail(name, f"must give ({len(y)},) floats, got {scores.dtype} {scores.shape}")
+        if not np.isfinite(scores).all():
+            _fail(name, "must give finite numbers")
+        return scores
+
+    before, state = X_pool.copy(), _global_state()
+    first = ask(X_pool, y_pool)
+    if not np.array_equal(first, ask(X_pool, y_pool)):
+        _fail(name, "must repeat with the same random_state")
+    ask(X_pool[:1], y_pool[:1])
+    ask(toy_images(n_pool, ragged=True), y_pool)
+    if not np.array_equal(X_pool, before):
+        _fail(name, "must not change the pool")
+    if _global_state() != state:
+        _fail(name, "must not use the global random state of Python, numpy or torch")
+    if all(np.array_equal(first, ask(X_pool, y_pool, seed)) for seed in (1, 2)):
+        order = np.random.default_rng(5).permutation(n_pool)
+        if not np.allclose(ask(X_pool[order], y_pool[order]), first[order]):
+            _fail(name, "must give an image the same score wherever it stands")
