@@ -116,7 +116,7 @@ class TrainingData:
         annotated = self.annotated()
         if not annotated.any():
             return torch.arange(len(self)), torch.arange(0)
-        top = self.weights.flatten(1).amax(1)
+        top = ((self.masks != MISSING) * self.weights).flatten(1).amax(1)
         first = annotated & (top >= top[annotated].max())
         return first.nonzero().flatten(), (~first).nonzero().flatten()
 

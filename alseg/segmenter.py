@@ -1,5 +1,7 @@
 """JointCAMSegmenter: image labels for all, masks for some; classify and segment with one network."""
 
+import functools
+import inspect
 import json
 import os
 import tempfile
@@ -17,6 +19,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import column_or_1d
 from skorch import NeuralNet
+from skorch.callbacks import Callback
 from torch import nn
 from tqdm import tqdm
 
@@ -33,12 +36,19 @@ from alseg.network.cam import POOLINGS
 from alseg.network.joint import JointCAMNetwork
 from alseg.threshold import best_threshold, mask_from_proba
 from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES
-from alseg.validation import check_number, check_option, check_rng, message
+from alseg.validation import check_number, check_option, check_rng, did_you_mean, message
 
 NORMALIZATIONS = {
     "half": (0.5, 0.5),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
+
+
+FORMAT = "alseg.JointCAMSegmenter/1"
+# What a saved model never decides: where weights are read from, and how trustingly.
+UNSAFE = ("torch_load_kwargs", "module__encoder_weights", "module__encoder", "device", "compile")
+# What a saved model may name of ours.
+PARTS = {"JointCAMNetwork": JointCAMNetwork, "JointLoss": JointLoss}
 
 
 @dataclass(frozen=True)
@@ -316,30 +326,32 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         n = len(images)
         y = _check_labels(y, n)
         masks = as_masks(masks, n)
-        mask_weight = _check_weight(mask_weight, n)
+        mask_weight = _check_weight(mask_weight, images)
         rng = check_rng(self.random_state)
         if fresh:
-            self.classes_ = np.unique(y) if classes is None else np.unique(classes)
-            self.canvas_ = self._canvas(images)
-            self.has_masks_ = False
-            self.threshold_ = 0.5
-            self.n_steps_ = 0
-        unknown = np.setdiff1d(y, self.classes_)
+            classes = np.unique(y) if classes is None else np.unique(classes)
+            canvas = self._canvas(images)
+        else:
+            classes, canvas = self.classes_, self.canvas_
+        unknown = np.setdiff1d(y, classes)
         if len(unknown):
-            raise ValueError(
-                message("y", f"of the classes {self.classes_.tolist()}", unknown.tolist())
-            )
-        codes = np.searchsorted(self.classes_, y)
-        train, self.validation_ = self._hold_out(images, y, masks, rng)
+            raise ValueError(message("y", f"of the classes {classes.tolist()}", unknown.tolist()))
+        codes = np.searchsorted(classes, y)
+        train, validation = self._hold_out(images, y, masks, mask_weight, rng)
         weight = None if mask_weight is None else [mask_weight[i] for i in train]
         data = TrainingData.build(
             images.take(train),
             codes[train],
             masks.take(train),
             weight,
-            self.canvas_,
+            canvas,
             self.n_mask_classes,
         )
+        if fresh:
+            # Only now: a fit that is refused leaves the model as it was.
+            self.classes_, self.canvas_ = classes, canvas
+            self.has_masks_, self.threshold_, self.n_steps_ = False, 0.5, 0
+        self.validation_ = validation
         self.has_masks_ = self.has_masks_ or bool(data.annotated().any())
         self.device_ = resolve_device(self.device)
         self._data, self._rng = data.to(self.device_), rng
@@ -348,11 +360,11 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 positions = np.arange(len(data))
                 if fresh:
                     self.initialize()
-                self._interrupted = False
                 super().partial_fit(positions, codes[train])
             finally:
                 del self._data, self._rng
-        if self.__dict__.pop("_interrupted"):
+                interrupted = self.__dict__.pop("_interrupted", False)
+        if interrupted:
             # skorch ends a fit quietly here; a loop of queries must not take half a fit for a whole.
             raise KeyboardInterrupt
         self.module_.eval()
@@ -363,6 +375,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         return self
 
     def _check_params(self):
+        self._check_param_names()
         check_option("pooling", self.pooling, POOLINGS)
         check_option("schedule", self.schedule, ("joint", "two-phase"))
         check_option("flips", self.flips, FLIPS)
@@ -393,6 +406,27 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         else:
             check_number("threshold", self.threshold, 0, 1)
 
+    def _check_param_names(self):
+        """Refuse unknown arguments, which skorch would only see after all files were read."""
+        parts = {"module": self.module, "criterion": self.criterion, "optimizer": self.optimizer}
+        for name in sorted(self._params_to_validate):
+            head, dunder, option = name.partition("__")
+            if dunder and head in parts:
+                options = _keywords(parts[head])
+                if options is None or option in options or option.startswith("param_groups"):
+                    continue
+                remedy = did_you_mean(option, options).replace("mean '", f"mean '{head}__")
+            elif name.endswith("_") or any(name.startswith(p) for p in self.prefixes_):
+                continue  # skorch's own checks suffice
+            elif dunder and hasattr(self, head):
+                continue  # a part that a subclass adds
+            else:
+                own = inspect.signature(type(self)).parameters
+                remedy = did_you_mean(head, [*parts, *self.prefixes_] if dunder else own)
+            raise TypeError(
+                f"{type(self).__name__} got an unexpected argument {name!r}. {remedy}".rstrip()
+            )
+
     def _canvas(self, images):
         if self.image_size is None:
             return choose_canvas([images.size(i) for i in range(len(images))])
@@ -401,7 +435,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             raise ValueError(message("image_size", "None, an int or (height, width)", size))
         return tuple(int(check_number("image_size", s, 1, integer=True)) for s in size)
 
-    def _hold_out(self, images, y, masks, rng):
+    def _hold_out(self, images, y, masks, mask_weight, rng):
         """Positions to train on, and the validation part."""
         n = len(images)
         if self.validation is None:
@@ -410,6 +444,10 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             return np.arange(n), self.validation
         check_number("validation", self.validation, 0, 1, open_low=True)
         annotated = np.array([is_annotated(masks[i]) for i in range(n)])
+        if mask_weight is not None and annotated.any():
+            # A threshold is chosen on what an expert drew, not on pseudo-masks.
+            top = np.array([np.max(weight) for weight in mask_weight])
+            annotated &= (top > 0) & (top >= top[annotated].max())
         held = []
         for label in np.unique(y):
             candidates = np.flatnonzero(annotated & (y == label))
@@ -512,11 +550,14 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             self.optimizer_ = self.optimizer(*groups, **options)
         else:
             lr = options["lr"]
-            encoder = [p for k, p in named if k.startswith("encoder.")]
-            rest = [p for k, p in named if not k.startswith("encoder.")]
-            groups = [{"params": rest, "lr": lr}]
+            # A compiled module puts a prefix of its own before every name.
+            in_encoder = [k.removeprefix("_orig_mod.").startswith("encoder.") for k, _ in named]
+            encoder = [p for (_, p), inside in zip(named, in_encoder) if inside]
+            rest = [p for (_, p), inside in zip(named, in_encoder) if not inside]
+            groups = [{"params": rest, "lr": lr, "lr_scale": 1.0}]
             if encoder:
-                groups.append({"params": encoder, "lr": lr * self.encoder_lr_scale})
+                scale = self.encoder_lr_scale
+                groups.append({"params": encoder, "lr": lr * scale, "lr_scale": scale})
             self.optimizer_ = self.optimizer(groups, **options)
         return self
 
@@ -536,10 +577,17 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         if self.has_masks_ and self.n_steps_ and phases[-1] == "mask":
             phases = ("mask",)  # the classifier is frozen since the first fit
         try:
-            for self._phase in phases:
+            for i, self._phase in enumerate(phases):
+                if i:  # for callbacks each phase is a training of its own
+                    self.notify("on_train_end", X=X, y=y)
+                    self.notify("on_train_begin", X=X, y=y)
                 self._set_frozen(self._phase == "mask")
                 self._scheduler = self._make_scheduler(epochs * self._n_steps(len(X)))
-                super().fit_loop(X, y, epochs=epochs, **fit_params)
+                try:
+                    super().fit_loop(X, y, epochs=epochs, **fit_params)
+                except KeyboardInterrupt as interrupt:
+                    if not _is_from_callback(interrupt):
+                        raise
         except KeyboardInterrupt:
             self._interrupted = True
             raise
@@ -563,14 +611,20 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         return self.steps_per_epoch or -(-n // self.batch_size)
 
     def _make_scheduler(self, n_steps):
+        lr = self.get_params_for("optimizer").get("lr", self.lr)
         for group in self.optimizer_.param_groups:
-            group["lr"] = group.setdefault("base_lr", group["lr"])
+            # From the present `lr`, which may have been set since the optimizer was built.
+            group["initial_lr"] = (
+                lr * group["lr_scale"]
+                if "lr_scale" in group
+                else group.get("initial_lr", group["lr"])
+            )
+            group["lr"] = group["initial_lr"]
         if self.lr_schedule == "constant" or not n_steps:
             return None
-        rates = [group["base_lr"] for group in self.optimizer_.param_groups]
-        # Annealed to a ten-thousandth; betas stay, since not every optimizer has them.
-        return torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer_, max_lr=rates, total_steps=n_steps, pct_start=0.25, cycle_momentum=False
+        # Betas stay as they are, since not every optimizer has them.
+        return torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer_, functools.partial(one_cycle, n_steps=n_steps)
         )
 
     def get_iterator(self, dataset, training=False):
@@ -861,16 +915,20 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         if path.exists() and not (path / "model.json").is_file():
             raise ValueError(message("path", "new, or a folder of an earlier save", str(path)))
         params, left_out = {}, []
+        defaults = type(self)().get_params(deep=False)
         for name, value in self.get_params(deep=False).items():
+            if name.startswith("_"):  # skorch counts a set of its own among the parameters
+                continue
             try:
                 params[name] = _to_json(value)
             except TypeError:
-                left_out.append(name)
+                if value is not defaults.get(name):  # such as skorch's DataLoader
+                    left_out.append(name)
         record = {
-            "format": "alseg.JointCAMSegmenter/1",
+            "format": FORMAT,
             "version": __version__,
             "params": params,
-            "left_out": sorted(set(left_out) - {"module", "criterion"}),
+            "left_out": sorted(left_out),
             "classes": self.classes_.tolist(),
             "classes_dtype": self.classes_.dtype.str,
             "canvas": list(self.canvas_),
@@ -880,7 +938,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-            state = {k: v.detach().cpu().contiguous() for k, v in self.module_.state_dict().items()}
+            module = getattr(self.module_, "_orig_mod", self.module_)  # of a compiled one
+            state = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
             save_file(state, os.path.join(folder, "model.safetensors"))
             Path(folder, "model.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
             new, old = Path(folder), None
@@ -923,43 +982,59 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         path = Path(path).expanduser()
         try:
             record = json.loads((path / "model.json").read_text(encoding="utf-8"))
-            if record.get("format") != "alseg.JointCAMSegmenter/1":
-                raise ValueError("unknown format")
-        except FileNotFoundError:
-            raise FileNotFoundError(message("path", "a folder that `save` wrote", str(path))) from None
-        except (ValueError, AttributeError) as error:
+            if record["format"] != FORMAT:
+                raise ValueError(f"unknown format {record['format']!r}")
+            saved = {k: _from_json(v) for k, v in record["params"].items() if k not in UNSAFE}
+            state = load_file(path / "model.safetensors")
+            left_out = set(record["left_out"])
+            fitted = {
+                "classes_": np.array(record["classes"], dtype=np.dtype(record["classes_dtype"])),
+                "canvas_": tuple(int(s) for s in record["canvas"]),
+                "has_masks_": bool(record["has_masks"]),
+                "threshold_": float(record["threshold"]),
+                "validation_": None,
+            }
+            n_steps = int(record["n_steps"])
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(
+                message("path", "a folder that `save` wrote", str(path), f"{error}")
+            ) from None
+        except Exception as error:  # whatever a damaged or made-up file does, the file is at fault
             raise ValueError(
-                message("path", "a folder that `save` wrote", str(path), f"model.json: {error}.")
+                message("path", "a folder that `save` wrote", str(path), f"It is damaged: {error}")
             ) from error
-        needed = [name for name in ("encoder", "optimizer") if name in record["left_out"]]
-        absent = [name for name in needed if name not in params]
-        if absent:
-            raise ValueError(
-                f"This model was saved with its own {absent[0]}, which is code and is not in the file:"
-                f" load(path, {absent[0]}=...) with the same one."
-            )
-        ignored = sorted(set(record["left_out"]) - set(params))
+        for name in ("encoder", "module", "optimizer"):
+            if name in left_out - set(params):
+                raise ValueError(
+                    f"This model was saved with its own {name}, which is code and is not in the"
+                    f" file: load(path, {name}=...) with the same one."
+                )
+        ignored = sorted(left_out - set(params))
         if ignored:
             warnings.warn(f"Not in the saved model, so at their defaults: {ignored}.", stacklevel=2)
-        saved = {k: _from_json(v) for k, v in record["params"].items()}
         model = cls(**{**saved, "device": device, **params})
-        model.classes_ = np.array(record["classes"], dtype=np.dtype(record["classes_dtype"]))
-        model.canvas_ = tuple(record["canvas"])
-        model.has_masks_ = record["has_masks"]
-        model.threshold_ = record["threshold"]
-        model.validation_ = None
-        n_steps = record["n_steps"]
-        weights = model.encoder_weights
+        model._check_param_names()
+        for name in ("module", "criterion", "optimizer"):
+            if not callable(getattr(model, name)):
+                raise ValueError(message(name, "a class", getattr(model, name)))
+        for name, value in fitted.items():
+            setattr(model, name, value)
+        weights, normalization = model.encoder_weights, model.normalize
+        if normalization == "auto":
+            model.normalize = "imagenet" if str(weights) == "imagenet" else "half"
         model.encoder_weights = None  # all weights come from the saved ones
         try:
-            normalization = model.normalize
-            if normalization == "auto":
-                model.normalize = "imagenet" if str(weights) == "imagenet" else "half"
             with forked_torch_rng(0):
                 model.initialize()
         finally:
             model.encoder_weights, model.normalize = weights, normalization
-        model.module_.load_state_dict(load_file(path / "model.safetensors"))
+        try:
+            model.module_.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(
+                message("path", "a saved model with the weights of its network", str(path),
+                        str(error).splitlines()[-1].strip())
+            ) from error  # fmt: skip
         model.module_.eval()
         model.n_steps_ = n_steps
         return model
@@ -967,6 +1042,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
 def _to_json(value):
     """A parameter as plain JSON; TypeError for what is code or state."""
+    if isinstance(value, type) and value in PARTS.values():
+        return {"alseg": value.__name__}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (np.integer, np.floating)):
@@ -991,10 +1068,52 @@ def _from_json(value):
         if not (isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)):
             raise ValueError(message("optimizer", "a class of torch.optim", content))
         return optimizer
+    if kind == "alseg":
+        return PARTS[check_option("part", content, tuple(PARTS))]
     if kind == "dict":
         return {k: _from_json(v) for k, v in content}
+    check_option("kind", kind, ("tuple", "list"))
     items = [_from_json(v) for v in content]
     return tuple(items) if kind == "tuple" else items
+
+
+def one_cycle(step, n_steps, warm_up=0.25, start=1 / 25, end=1e-4 / 25):
+    """The share of the largest learning rate at a step: a cosine up, then a cosine down [1]_.
+
+    As `torch.optim.lr_scheduler.OneCycleLR`, which divides by zero for 4 steps and takes a single
+    step at its lowest rate; here so short a run starts at the peak.
+
+    Parameters
+    ----------
+    step : int
+        In [0, n_steps - 1].
+    n_steps : int
+    warm_up : float, default=0.25
+        Share of the steps before the peak.
+    start, end : float
+        Shares at the first and at the last step.
+
+    Returns
+    -------
+    float
+
+    References
+    ----------
+    .. [1] Smith and Topin 2017, arXiv:1708.07120.
+
+    Examples
+    --------
+    >>> [round(one_cycle(step, 9), 2) for step in range(9)]
+    [0.04, 0.87, 0.99, 0.88, 0.68, 0.44, 0.22, 0.06, 0.0]
+    >>> one_cycle(0, 1)
+    1.0
+    """
+    peak = max(warm_up * n_steps - 1, 0.0)
+    if step < peak:
+        low, progress = start, step / peak  # from low up to 1
+    else:
+        low, progress = end, 1 - (step - peak) / max(n_steps - 1 - peak, 1.0)
+    return low + (1 - low) * (1 - np.cos(np.pi * progress)) / 2
 
 
 def resolve_device(device):
@@ -1018,6 +1137,25 @@ def forked_torch_rng(seed):
         yield
 
 
+def _keywords(part):
+    """The argument names that a class takes, or None if it takes any."""
+    try:
+        parameters = inspect.signature(part).parameters
+    except (TypeError, ValueError):
+        return None
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return None
+    return list(parameters)
+
+
+def _is_from_callback(error):
+    """Whether a callback raised it, as `EarlyStopping` does to say that training is done."""
+    frame = error.__traceback__
+    while frame.tb_next is not None:
+        frame = frame.tb_next
+    return isinstance(frame.tb_frame.f_locals.get("self"), Callback)
+
+
 def _check_labels(y, n):
     if y is None:
         raise ValueError("y must be one class label an image, got None: requires y to be passed.")
@@ -1036,16 +1174,30 @@ def _check_labels(y, n):
     return y
 
 
-def _check_weight(mask_weight, n):
+def _check_weight(mask_weight, images):
+    """The weights as a list of floats and (H, W) arrays, or None."""
     if mask_weight is None:
         return None
+    n = len(images)
+    if not hasattr(mask_weight, "__len__") or not hasattr(mask_weight, "__iter__"):
+        remedy = "For one weight for all pass np.full(len(X), weight)."
+        raise TypeError(message("mask_weight", "one weight an image", mask_weight, remedy))
     if len(mask_weight) != n:
         raise ValueError(message("mask_weight", f"of the length of X ({n})", len(mask_weight)))
-    for i, weight in enumerate(mask_weight):
-        weight = np.asarray(weight, dtype=float)
+    weights = []
+    for i, weight in enumerate(mask_weight):  # iterated, since a Series is not indexed by position
+        try:
+            weight = np.asarray(weight, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise TypeError(message(f"mask_weight[{i}]", "a number or an array", weight)) from None
+        if weight.ndim and weight.shape != images.size(i):
+            raise ValueError(
+                message(f"mask_weight[{i}]", f"a number or of shape {images.size(i)}", weight.shape)
+            )
         if not np.isfinite(weight).all() or (weight < 0).any():
-            raise ValueError(message(f"mask_weight[{i}]", "finite and >= 0", weight.min()))
-    return mask_weight
+            raise ValueError(message(f"mask_weight[{i}]", "finite and >= 0", float(weight.min())))
+        weights.append(weight if weight.ndim else float(weight))
+    return weights
 
 
 def _list_masks(masks, n):

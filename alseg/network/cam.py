@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from alseg.validation import check_option
+from alseg.validation import check_number, check_option
 
 POOLINGS = ("average", "max", "lse", "wildcat", "attention")
 
@@ -65,7 +65,7 @@ class CAMHead(nn.Module):
         self.n_classes = n_classes
         self.modalities = modalities if pooling == "wildcat" else 1
         self.kmax, self.kmin, self.alpha, self.min_branch = kmax, kmin, alpha, min_branch
-        self.lse_r = lse_r
+        self.lse_r = check_number("lse_r", lse_r, 0, open_low=True)
         self.maps = nn.Conv2d(in_channels, n_classes * self.modalities, 1)
         self.dropout = nn.Dropout(dropout) if pooling == "wildcat" else nn.Dropout2d(dropout)
         if pooling == "attention":

@@ -191,8 +191,8 @@ def build_encoder(encoder="resnet18", weights=None):
     encoder : str or nn.Module, default="resnet18"
         One of ``"tiny"``, ``"mobilenet_v2"``, ``"resnet18"``, ``"resnet34"``, ``"resnet50"``,
         ``"efficientnet-b0"``; or a module that maps (N, 3, H, W) to a list of feature maps, with
-        attributes ``out_channels`` and ``strides`` (lists of as many ints, strides growing). A module
-        is copied, so the user's own is never trained.
+        attributes ``out_channels`` and ``strides`` (lists of as many ints, each stride a multiple of
+        the one before). A module is copied, so the user's own is never trained.
     weights : None, "imagenet", str or Path, default=None
         None starts from random weights (from its own, for a module). ``"imagenet"`` downloads the published ones once. Anything
         else is a file or URL: safetensors, or a checkpoint as torchvision publishes them, which is
@@ -213,6 +213,7 @@ def build_encoder(encoder="resnet18", weights=None):
     if isinstance(encoder, nn.Module):
         check_encoder(encoder)
         net = copy.deepcopy(encoder)
+        check_maps(net)
         name = type(encoder).__name__
     else:
         name = check_option("encoder", encoder, ENCODERS)
@@ -236,15 +237,45 @@ def check_encoder(encoder):
         isinstance(channels, (list, tuple))
         and isinstance(strides, (list, tuple))
         and len(channels) == len(strides) >= 1
-        and all(a < b for a, b in zip(strides, strides[1:]))
+        and all(isinstance(v, int) and v > 0 for v in (*channels, *strides))
+        and all(a < b and b % a == 0 for a, b in zip(strides, strides[1:]))
     )
     if not usable:
         raise ValueError(
             message(
                 "encoder",
-                "a module with `.out_channels` and `.strides`, lists of the same length with growing"
-                " strides",
+                "a module with `.out_channels` and `.strides`, lists of the same length, each"
+                " stride a multiple of the one before",
                 f"out_channels={channels}, strides={strides}",
+            )
+        )
+
+
+def check_maps(encoder):
+    """Raise unless an encoder's maps have the channels and strides that it declares."""
+    side = 2 * max(encoder.strides)
+    x = torch.zeros(1, 3, side, side)
+    x = x.to(next((p.device for p in encoder.parameters()), x.device))
+    modes = [(m, m.training) for m in encoder.modules()]
+    try:
+        encoder.eval()  # BatchNorm statistics stay, and no random number is drawn
+        with torch.no_grad():
+            maps = encoder(x)
+    finally:
+        for m, mode in modes:
+            m.training = mode
+    declared = [(c, side // s, side // s) for c, s in zip(encoder.out_channels, encoder.strides)]
+    if isinstance(maps, (list, tuple)) and all(torch.is_tensor(m) for m in maps):
+        got = [tuple(m.shape[1:]) for m in maps]
+    else:
+        got = f"a {type(maps).__name__}"
+    if got != declared:
+        raise ValueError(
+            message(
+                "encoder",
+                f"a module whose maps of an image of {side} x {side} are the list of shapes"
+                f" {declared}, as its `.out_channels` and `.strides` say",
+                got,
             )
         )
 
@@ -313,7 +344,7 @@ def read_weights(weights, name):
     except Exception as error:  # each reader has errors of its own; the file is what the user can act on
         raise ValueError(
             f"encoder_weights must be safetensors or a torchvision-style checkpoint, got {text!r},"
-            f" which cannot be read: {type(error).__name__}: {str(error).splitlines()[0]}"
+            f" which cannot be read: {type(error).__name__}: {str(error).strip().split(chr(10))[0]}"
         ) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
