@@ -51,10 +51,10 @@ def jsonable(value):
     >>> jsonable({"ids": np.array([3, 1]), "dice": np.float32("nan")})
     {'ids': [3, 1], 'dice': None}
     """
-    if value is None or isinstance(value, (bool, str)):
-        return value
     if isinstance(value, np.generic):
         return jsonable(value.item())
+    if value is None or isinstance(value, (bool, str)):
+        return value
     if isinstance(value, np.ndarray):
         return jsonable(value.tolist())
     if isinstance(value, int):
@@ -140,6 +140,26 @@ def read_records(path):
     return _split(path.read_bytes(), path)[0]
 
 
+def lock(file):
+    """Lock an open file for this process alone, until it is closed or the process ends.
+
+    Raises
+    ------
+    FolderInUse
+        If another process holds the lock.
+    """
+    if fcntl is None:
+        return
+    try:
+        # The system drops the lock when the process ends, however it ends.
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise FolderInUse(
+            f"{file.name} is in use by another run. Wait for it, end it, or use another output "
+            "folder."
+        ) from error
+
+
 class Records:
     """The records of one run, open for appending and locked against a second run.
 
@@ -197,24 +217,13 @@ class Records:
                 + f" {error.strerror or error}: {error.filename or self.path}"
             ) from error
         try:
-            self._lock()
+            lock(self._file)
             self.records = self._recover()
             self._check_config()
         except BaseException:
             self.close()
             raise
 
-    def _lock(self):
-        if fcntl is None:
-            return
-        try:
-            # The system drops the lock when the process ends, however it ends.
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise FolderInUse(
-                f"{self.path} is in use by another run. Wait for it, end it, or use another "
-                "output folder."
-            ) from error
 
     def _recover(self):
         self._file.seek(0)

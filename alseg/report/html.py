@@ -204,7 +204,7 @@ def _body(records, folder):
 
 def _lead(records):
     first, last = records[0], records[-1]
-    start, end = (lookup(r, ("metrics", "dice_foreground")) for r in (first, last))
+    start, end = (lookup(r, ("metrics", "dice")) for r in (first, last))
     text = f"Seed {last.get('seed')}. "
     if start is None or end is None:
         return text + f"{last.get('n_masks')} masks after {len(records) - 1} rounds."
@@ -217,7 +217,7 @@ def _lead(records):
 
 def _facts(records):
     first, last = records[0], records[-1]
-    start, end = (lookup(r, ("metrics", "dice_foreground")) for r in (first, last))
+    start, end = (lookup(r, ("metrics", "dice")) for r in (first, last))
     total = sum(sum(filter(None, (r.get("seconds") or {}).values())) for r in records)
     facts = [("Dice", _per_cent(end), "")]
     if len(records) > 1 and None not in (start, end):
@@ -238,7 +238,7 @@ def _facts(records):
 
 
 def _curve(records):
-    series = {"Dice": "dice_foreground", "mean IoU": "mean_iou"}
+    series = {"Dice": "dice", "mean IoU": "mean_iou"}
     curves = {}
     for name, key in series.items():
         values = [lookup(record, ("metrics", key)) for record in records]
@@ -298,15 +298,13 @@ def _by_label(record):
         return ""
     import pandas as pd
 
-    headings = {"n": "images", "n_images": "images", "dice_foreground": "Dice",
+    headings = {"n_images": "images", "dice": "Dice",
                 "dice_background": "Dice, background", "mean_iou": "mean IoU",
                 "object_dice": "object Dice", "object_f1": "object F1",
                 "class_accuracy": "class accuracy"}  # fmt: skip
     rows = []
     for label, scores in groups.items():
         row = {"class": str(label)}
-        if not isinstance(scores, dict):
-            scores = {"dice_foreground": scores}
         for key, heading in headings.items():
             if scores.get(key) is not None:
                 value = scores[key]
@@ -323,7 +321,7 @@ def _round(record, folder):
     ]
     cards = "\n".join(_card(item, number, folder) for item in asked)
     name, kind = ("Seed set", "seed") if number == 0 else (f"Round {number}", "round")
-    after = _per_cent(lookup(record, ("metrics", "dice_foreground")))
+    after = _per_cent(lookup(record, ("metrics", "dice")))
     count = f"{len(asked)} image{'' if len(asked) == 1 else 's'}"
     return (
         f"<section>\n<h3>{name} <span class=soft style='font-weight:400'>· {count}, "

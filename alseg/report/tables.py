@@ -6,11 +6,11 @@ COLUMNS = (
     # (heading, where in the record, factor, decimals)
     ("round", ("round",), 1, 0),
     ("masks", ("n_masks",), 1, 0),
-    ("Dice", ("metrics", "dice_foreground"), 100, 1),
+    ("Dice", ("metrics", "dice"), 100, 1),
     ("Dice, background", ("metrics", "dice_background"), 100, 1),
     ("mean IoU", ("metrics", "mean_iou"), 100, 1),
-    ("Dice, pooled", ("metrics", "pooled_dice_foreground"), 100, 1),
-    ("Dice, worst tenth", ("metrics", "worst_tenth"), 100, 1),
+    ("Dice, pooled", ("metrics", "pooled_dice"), 100, 1),
+    ("Dice, worst tenth", ("metrics", "dice_worst_tenth"), 100, 1),
     ("object Dice", ("metrics", "object_dice"), 100, 1),
     ("object F1", ("metrics", "object_f1"), 100, 1),
     ("class accuracy", ("metrics", "class_accuracy"), 100, 1),
@@ -42,7 +42,7 @@ def rounds_table(records):
 
     Examples
     --------
-    >>> rounds_table([{"round": 0, "n_masks": 4, "metrics": {"dice_foreground": 0.61}}])
+    >>> rounds_table([{"round": 0, "n_masks": 4, "metrics": {"dice": 0.61}}])
        round  masks  Dice
     0      0      4  61.0
     """

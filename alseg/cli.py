@@ -1,0 +1,519 @@
+"""The command line: experiments on known masks, and annotation of a folder that has none.
+
+Imports stay inside the commands, so that `alseg --help` does not wait for torch.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+
+PROG = "alseg"
+_BAD_ARGUMENT, _FAILED, _INTERRUPTED = 2, 1, 130
+
+
+class _BadArgument(Exception):
+    """An argument that is wrong on its own, whatever the data."""
+
+
+def main(argv=None):
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : list of str or None, default=None
+        Arguments without the program's name; None takes those of the process.
+
+    Returns
+    -------
+    int
+        0 if all went well, 1 if it failed, 2 for a wrong argument; the reason is one line on
+        stderr.
+    """
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help()
+        return 0
+    warnings.showwarning = _show_warning
+    try:
+        with _threads(getattr(args, "threads", None)):
+            return args.run(args) or 0
+    except _BadArgument as error:
+        return _complain(error, _BAD_ARGUMENT)
+    except KeyboardInterrupt:
+        return _complain("interrupted. Give the same command again to continue.", _INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`); there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILED
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        if os.environ.get("ALSEG_TRACEBACK"):
+            raise
+        return _complain(error.args[0] if isinstance(error, KeyError) else error, _FAILED)
+
+
+def _complain(error, code):
+    text = " ".join(str(error).split()) or type(error).__name__
+    print(f"{PROG}: error: {text}", file=sys.stderr)
+    return code
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    print(f"{PROG}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+class _threads:
+    """Set torch's threads for a command and give them back: `main` may be called in a program."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def __enter__(self):
+        if self.n is not None:
+            import torch
+
+            self.before = torch.get_num_threads()
+            torch.set_num_threads(self.n)
+
+    def __exit__(self, *error):
+        if self.n is not None:
+            import torch
+
+            torch.set_num_threads(self.before)
+
+
+# -- arguments ------------------------------------------------------------------------------------
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=30, width=min(100, _columns()))
+
+    def _get_help_string(self, action):
+        # Defaults are said where there is one to say.
+        text = action.help or ""
+        if "default" in text or action.default in (None, False, argparse.SUPPRESS):
+            return text
+        return f"{text} (default: {action.default})"
+
+
+def _columns():
+    import shutil
+
+    return shutil.get_terminal_size().columns - 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """As argparse's, but an error is one line, without the usage before it."""
+
+    def error(self, message):
+        self.exit(_BAD_ARGUMENT, f"{PROG}: error: {message} (see `{self.prog} --help`)\n")
+
+
+def _parser():
+    parser = _Parser(
+        prog=PROG,
+        formatter_class=_Help,
+        allow_abbrev=False,
+        description="Active learning for images with few pixel masks.",
+        epilog="Try it on made-up data, in a minute:\n"
+        "  alseg run --data glands --rounds 3 --n-instances 2 --out runs/first --report",
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command",
+                                     parser_class=_Parser)  # fmt: skip
+
+    def command(name, function, help_, example):
+        sub = commands.add_parser(
+            name, help=help_, description=help_[0].upper() + help_[1:] + ".", allow_abbrev=False,
+            formatter_class=_Help, epilog=f"example:\n  {example}",
+        )  # fmt: skip
+        sub.set_defaults(run=function)
+        return sub
+
+    sub = command(
+        "run", _run,
+        "run active learning on data whose masks are known, and record every round",
+        "alseg run --data glands --strategy entropy --rounds 3 --n-instances 2 --seed 0 \\\n"
+        "    --max-epochs 10 --out runs/entropy --report\n\n"
+        "Interrupted, it continues where it was when given the same command again.",
+    )  # fmt: skip
+    _run_arguments(sub)
+
+    sub = command("report", _report, "write the one-file HTML report of a run",
+                  "alseg report runs/entropy -o entropy.html")  # fmt: skip
+    sub.add_argument("folder", metavar="D", help="what alseg run --out has written")
+    sub.add_argument("-o", "--output", metavar="FILE", help="default: report.html in D")
+
+    sub = command(
+        "query", _query, "choose the next images to annotate, and propose their masks",
+        "alseg query --data slides/ --out state/ -n 5\n\n"
+        "slides/ holds images/<class>/*, or images and a manifest.csv; masks/ if there are some.\n"
+        "Draw the masks, then: alseg add state/ drawn/ ; alseg query --out state/ -n 5",
+    )  # fmt: skip
+    sub.add_argument("--data", metavar="DIR", help="the folder of images; needed the first time")
+    sub.add_argument("--out", metavar="STATE", required=True, help="the state folder")
+    sub.add_argument("-n", "--n-instances", type=_positive, default=5, metavar="N",
+                     help="images to ask for")  # fmt: skip
+    sub.add_argument("--new", action="store_true",
+                     help="ask about other images, though earlier ones have no mask yet")  # fmt: skip
+    sub.add_argument("--part", metavar="NAME", help="part of the data, such as train; default: all")
+    _strategy_arguments(sub, default=None)
+    _estimator_arguments(sub)
+    sub.add_argument("--seed", type=_natural, metavar="N", help="default: 0")
+
+    sub = command("add", _add, "take in masks that were drawn, found by their file names",
+                  "alseg add state/ drawn/")  # fmt: skip
+    sub.add_argument("state", metavar="STATE", help="what alseg query --out has made")
+    sub.add_argument("masks", metavar="MASKS", help="folder of masks, named as their images")
+    sub.add_argument("--replace", action="store_true", help="replace masks that are there already")
+    sub.add_argument("--missing-value", type=int, metavar="V",
+                     help="value of pixels that are not annotated")  # fmt: skip
+
+    sub = command("predict", _predict, "write predicted masks and class labels of images",
+                  "alseg predict state/ new_images/ --out predicted/")  # fmt: skip
+    sub.add_argument("state", metavar="STATE", help="what alseg query --out has made")
+    sub.add_argument("images", metavar="IMAGES", help="a folder of images, or one image")
+    sub.add_argument("--out", metavar="DIR", required=True, help="folder for masks and labels.csv")
+    sub.add_argument("--overwrite", action="store_true", help="replace files that are there")
+
+    for sub in commands.choices.values():
+        sub.add_argument("--threads", type=_positive, metavar="N",
+                         help="threads of torch; default: its own")  # fmt: skip
+        sub.add_argument("--quiet", action="store_true", help="no progress, no hints")
+    return parser
+
+
+def _version():
+    from alseg._version import __version__
+
+    return f"{PROG} {__version__}"
+
+
+def _run_arguments(sub):
+    add = sub.add_argument
+    add("--data", required=True, metavar="glands|DIR",
+        help="'glands' makes synthetic histology from the seed; else a folder with masks")
+    add("--out", required=True, metavar="D", help="folder for records.jsonl and panels/")
+    _strategy_arguments(sub, default="entropy")
+    add("--rounds", type=_natural, default=3, metavar="N", help="rounds after the seed set")
+    add("--n-instances", type=_positive, default=2, metavar="N", help="masks asked for in a round")
+    add("--initial", type=_positive, metavar="N",
+        help="masks of the seed set, class-balanced; default: two a class")
+    add("--seed", type=_natural, default=0, metavar="N", help="decides the whole run")
+    add("--report", action="store_true", help="write D/report.html at the end")
+    add("--no-panels", action="store_true", help="save no pictures of the images asked for")
+    group = sub.add_argument_group("data")
+    group.add_argument("--limit", type=_positive, metavar="N",
+                       help="training images; glands make 60 by default, a folder has all")
+    group.add_argument("--test-limit", type=_positive, metavar="N",
+                       help="test images; glands make 30 by default, a folder has all")
+    group.add_argument("--train-split", default="train", metavar="NAME", help="part to train on")
+    group.add_argument("--test-split", default="test", metavar="NAME", help="part to test on")
+    group.add_argument("--fold", metavar="K", help="split by this fold or column of the manifest")
+    _estimator_arguments(sub)
+
+
+def _strategy_arguments(sub, default):
+    said = "" if default else "; default: entropy"
+    sub.add_argument("--strategy", default=default, metavar="NAME",
+                     help=f"a name such as random or entropy, or package.module:name{said}")
+    sub.add_argument("--class-balanced", action="store_const", const=True,
+                     help="share the images asked for among the classes")
+    sub.add_argument("--pseudo-labels", type=float, metavar="LAMBDA",
+                     help="label the rest by the model itself, with this weight in the loss")
+
+
+# Option, parameter, type; those not given keep the estimator's own default.
+_ESTIMATOR = (
+    ("--encoder", "encoder", str, "NAME", "tiny, mobilenet_v2, resnet18, ...; default: tiny for "
+     "glands, else resnet18"),
+    ("--encoder-weights", "encoder_weights", str, "FILE", "a file, a URL, or imagenet (downloads)"),
+    ("--pooling", "pooling", str, "NAME", "of class maps: average, max, lse, wildcat, attention"),
+    ("--n-mask-classes", "n_mask_classes", int, "N", "pixel classes with the background; "
+     "default: 2"),
+    ("--max-epochs", "max_epochs", int, "N", "of each fit; default: 30"),
+    ("--steps-per-epoch", "steps_per_epoch", int, "N", "default: images / batch size"),
+    ("--batch-size", "batch_size", int, "N", "annotated images in a batch; default: 8"),
+    ("--lr", "lr", float, "X", "largest learning rate; default: 0.001"),
+    ("--schedule", "schedule", str, "NAME", "joint or two-phase; default: joint"),
+    ("--device", "device", str, "NAME", "cpu, cuda; default: auto"),
+)  # fmt: skip
+
+
+def _estimator_arguments(sub):
+    group = sub.add_argument_group("model")
+    for option, name, type_, metavar, help_ in _ESTIMATOR:
+        group.add_argument(option, dest=name, type=type_, metavar=metavar, help=help_)
+    group.add_argument("--image-size", type=_positive, nargs=2, metavar=("H", "W"),
+                       help="size at which the network works; default: of the median image, "
+                       "at most 192 x 288 pixels")  # fmt: skip
+
+
+def _estimator_options(args):
+    names = [name for _, name, *_ in _ESTIMATOR]
+    found = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.image_size is not None:
+        found["image_size"] = tuple(args.image_size)
+    return found
+
+
+def _natural(text):
+    return _integer(text, 0)
+
+
+def _positive(text):
+    return _integer(text, 1)
+
+
+def _integer(text, low):
+    try:
+        value = int(text)
+    except ValueError:
+        value = None
+    if value is None or value < low:
+        raise argparse.ArgumentTypeError(f"must be an integer >= {low}, got {text!r}.")
+    return value
+
+
+# -- commands -------------------------------------------------------------------------------------
+
+
+def _run(args):
+    from pathlib import Path
+
+    _check_out(args.out)
+    strategy, name = _strategy(args)
+    from alseg.experiment.run import run
+    from alseg.segmenter import JointCAMSegmenter
+
+    options = _estimator_options(args)
+    if args.data == "glands":
+        options.setdefault("encoder", "tiny")
+    estimator = _checked(JointCAMSegmenter(**options))
+    augmenter = _augmenter(args.pseudo_labels)
+    train, test = _data(args)
+    bar = _Bar(args.rounds, args.quiet)
+    with bar:
+        records = run(
+            estimator, train, test, strategy, rounds=args.rounds, n_instances=args.n_instances,
+            initial=args.initial, seed=args.seed, out=args.out, augmenter=augmenter, name=name,
+            panels=not args.no_panels, progress=bar,
+        )  # fmt: skip
+    if not args.quiet:
+        print(_summary(records))
+    print(f"records: {Path(args.out) / 'records.jsonl'}")
+    if args.report:
+        from alseg.report.html import write_report
+
+        print(f"report:  {write_report(args.out)}")
+
+
+def _summary(records):
+    from alseg.report.tables import as_markdown, rounds_table
+
+    table = rounds_table(records)
+    wanted = ["round", "masks", "Dice", "mean IoU", "class accuracy"]
+    return as_markdown(table[[name for name in wanted if name in table]])
+
+
+def _report(args):
+    from alseg.report.html import write_report
+
+    print(write_report(args.folder, args.output))
+
+
+def _query(args):
+    _check_out(args.out)
+    options = {"estimator": _estimator_options(args)}
+    for name in ("strategy", "class_balanced", "pseudo_labels", "seed", "part"):
+        if getattr(args, name) is not None:
+            options[name] = getattr(args, name)
+    if args.strategy is not None:
+        _strategy(args)
+    from alseg.experiment.project import open_project
+    from alseg.segmenter import JointCAMSegmenter
+
+    _checked(JointCAMSegmenter(**options["estimator"]))
+    _augmenter(args.pseudo_labels)
+    with open_project(args.out, args.data, options) as project:
+        _hint(args, f"{len(project.data)} images, {len(project.state['masks'])} masks added. "
+                    "Fitting and choosing ...")  # fmt: skip
+        found = project.query(args.n_instances, new=args.new)
+    if found["again"]:
+        _hint(args, f"Round {found['round']} is not answered yet (--new asks about other images).")
+    for name in found["open"] if found["again"] else found["ids"]:
+        print(name)
+    _hint(args, f"Look at {found['folder'] / 'index.html'}, draw the masks, then: "
+                f"alseg add {args.out} FOLDER")  # fmt: skip
+
+
+def _add(args):
+    from alseg.experiment.project import open_project
+
+    with open_project(args.state) as project:
+        names = project.add(args.masks, replace=args.replace, missing_value=args.missing_value)
+        left = project.pending()
+    for name in names:
+        print(name)
+    todo = f"{len(left)} of those asked for are still open." if left else "None asked for is open."
+    _hint(args, f"{len(names)} masks added. {todo} Next: alseg query --out {args.state}")
+
+
+def _predict(args):
+    from alseg.experiment.project import open_project
+
+    with open_project(args.state) as project:
+        from tqdm import tqdm
+
+        with tqdm(unit=" images", disable=args.quiet, file=sys.stderr) as bar:
+            n = project.predict(
+                args.images, args.out, overwrite=args.overwrite,
+                progress=lambda done: bar.update(done - bar.n),
+            )  # fmt: skip
+    _hint(args, f"{n} masks and labels.csv in {args.out}")
+
+
+# -- their parts ----------------------------------------------------------------------------------
+
+
+def _hint(args, text):
+    if not args.quiet:
+        print(text, file=sys.stderr)
+
+
+def _check_out(out):
+    """Find out now, not after the imports and the data, that nothing can be written there."""
+    from pathlib import Path
+
+    place = Path(out)
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise _BadArgument(
+            f"out must be a folder that can be written to, got {out!r}. {place} is not a folder."
+        )
+    if not os.access(place, os.W_OK):
+        raise _BadArgument(
+            f"out must be a folder that can be written to, got {out!r}. {place} is read-only."
+        )
+
+
+def _strategy(args):
+    """The function, and what the records call it."""
+    from alseg.experiment.names import resolve_strategy
+
+    try:
+        strategy = resolve_strategy(args.strategy)
+    except ValueError as error:
+        raise _BadArgument(error) from error
+    name = args.strategy.removesuffix("_sampling")
+    if args.class_balanced:
+        from alseg.strategies import class_balanced
+
+        return class_balanced(strategy), f"class-balanced {name}"
+    return strategy, name
+
+
+def _checked(estimator):
+    """The estimator, its parameters checked before any data is read."""
+    try:
+        estimator._check_params()
+        if isinstance(estimator.encoder, str):
+            from alseg.network.encoder import ENCODERS
+            from alseg.validation import check_option
+
+            check_option("encoder", estimator.encoder, ENCODERS)
+    except (ValueError, TypeError) as error:
+        raise _BadArgument(error) from error
+    return estimator
+
+
+def _augmenter(weight):
+    if weight is None:
+        return None
+    from alseg.pseudo import PseudoLabelAugmenter
+    from alseg.validation import check_number
+
+    try:
+        check_number("pseudo_labels", weight, 0)
+    except (ValueError, TypeError) as error:
+        raise _BadArgument(error) from error
+    return PseudoLabelAugmenter(weight=weight)
+
+
+def _data(args):
+    """The training and the test part."""
+    import dataclasses
+
+    import numpy as np
+
+    if args.data == "glands":
+        from alseg.datasets import make_glands
+
+        n_train, n_test = args.limit or 60, args.test_limit or 30
+        glands = make_glands(n_train + n_test, random_state=args.seed)
+        train, test = glands.take(np.arange(n_train)), glands.take(np.arange(n_train, len(glands)))
+        return dataclasses.replace(train, name="glands"), dataclasses.replace(test, name="glands")
+    from alseg.datasets import load_folder
+
+    if not os.path.exists(os.path.expanduser(args.data)):
+        from alseg.validation import did_you_mean
+
+        remedy = did_you_mean(args.data, ["glands"])
+        raise _BadArgument(
+            f"data must be 'glands' or a folder, got {args.data!r}. {remedy}".rstrip()
+        )
+    fold = int(args.fold) if args.fold is not None and args.fold.isdigit() else args.fold
+    parts = load_folder(args.data, fold=fold)
+    found = []
+    for option, name, limit in (
+        ("train-split", args.train_split, args.limit),
+        ("test-split", args.test_split, args.test_limit),
+    ):
+        if name not in parts:
+            named = [part for part in parts if part != "all"]
+            raise _BadArgument(
+                f"{option} must be a part of {args.data} ({', '.join(named) or 'it has none'}), "
+                f"got {name!r}. Name parts in a column 'split' of manifest.csv, or use --fold."
+            )
+        part = parts[name]
+        if limit is not None and limit < len(part):
+            # Drawn from the seed, so that a sorted folder does not give one class.
+            part = part.take(np.sort(np.random.default_rng(args.seed).permutation(len(part))[:limit]))
+        found.append(part)
+    return found
+
+
+class _Bar:
+    """A progress bar over the stages of all rounds."""
+
+    STAGES = {"refit": 0, "ask": 0, "panels": 1, "fit": 1, "evaluate": 3, "done": 4}
+
+    def __init__(self, rounds, quiet):
+        self.rounds, self.quiet, self.bar = rounds, quiet, None
+
+    def __enter__(self):
+        from tqdm import tqdm
+
+        total = 4 * (self.rounds + 1)
+        self.bar = tqdm(
+            total=total, disable=self.quiet, file=sys.stderr, leave=False, smoothing=0.1,
+            bar_format="{desc} {bar} {percentage:3.0f} % [{elapsed}<{remaining}]{postfix}",
+        )  # fmt: skip
+        return self
+
+    def __call__(self, round_, stage, record):
+        done = 4 * round_ + self.STAGES[stage]
+        if done > self.bar.n:
+            self.bar.update(done - self.bar.n)
+        self.bar.set_description_str(f"round {round_}/{self.rounds}, {stage}", refresh=False)
+        if record is not None:
+            dice = record["metrics"]["dice"]
+            self.bar.set_postfix_str(f"{record['n_masks']} masks, Dice {100 * dice:.1f}", False)
+        self.bar.refresh()
+
+    def __exit__(self, *error):
+        self.bar.close()

@@ -1,0 +1,76 @@
+"""What a run ran on: versions, machine, threads, memory."""
+
+import os
+import platform
+from importlib import metadata
+
+PACKAGES = ("torch", "skorch", "scikit-learn", "numpy", "scipy", "scikit-image", "monai", "pillow")
+
+
+def environment(device=None):
+    """Versions, machine and threads, for the record.
+
+    Parameters
+    ----------
+    device : str or None, default=None
+        Where the model lives ("cpu", "cuda").
+
+    Returns
+    -------
+    dict of str -> str or int
+        A run repeats bit for bit where these agree.
+    """
+    import torch
+
+    from alseg._version import __version__
+
+    found = {
+        "alseg": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+    }
+    if device is not None:
+        found["device"] = str(device)
+        if str(device).startswith("cuda"):
+            found["gpu"] = torch.cuda.get_device_name(device)
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor()
+
+
+def peak_memory_mib(device=None):
+    """Most memory that this process has held so far, in MiB: of the machine, and of the GPU if used.
+
+    Returns
+    -------
+    dict of str -> float
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        peak = {}
+    else:
+        factor = 2**20 if platform.system() == "Darwin" else 2**10  # bytes there, KiB elsewhere
+        peak = {"peak": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / factor, 1)}
+    if device is not None and str(device).startswith("cuda"):
+        import torch
+
+        peak["gpu_peak"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    return peak

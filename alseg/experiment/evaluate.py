@@ -1,0 +1,75 @@
+"""Every number that a record holds about a model, from one pass over the test images."""
+
+import numpy as np
+
+from alseg.images import as_images, as_masks
+from alseg.metrics import (
+    by_label,
+    dice_per_image,
+    instances_from_mask,
+    mask_metrics,
+    mean_iou_per_image,
+    object_dice,
+    object_f1,
+)
+
+_CHUNK = 16  # images whose pixel probabilities are held at once
+
+
+def evaluate(model, test):
+    """Measure a model on images with labels and masks.
+
+    Parameters
+    ----------
+    model : JointCAMSegmenter
+        Fitted; anything with its ``predict_joint``.
+    test : Dataset
+        Images without a mask count for the class accuracy alone.
+
+    Returns
+    -------
+    metrics : dict
+        What `alseg.metrics.mask_metrics` gives (``dice`` of the foreground, ``dice_background``,
+        ``mean_iou``, ``pooled_dice``, ``dice_worst_tenth``, ...), ``class_accuracy``,
+        ``object_dice`` and ``object_f1`` where the data set knows single objects (predicted ones
+        are connected parts), ``by_label`` with ``n_images``, ``dice``, ``mean_iou`` and
+        ``class_accuracy`` for each class, and ``dice_per_image`` in the order of `test`. All in
+        [0, 1].
+    """
+    images = as_images(test.images)
+    n = len(images)
+    labels = np.asarray(test.labels)
+    predicted_labels, predicted_masks = [], []
+    for start in range(0, n, _CHUNK):
+        joint = model.predict_joint(images.take(np.arange(start, min(start + _CHUNK, n))))
+        predicted_labels.extend(np.asarray(joint.labels).tolist())
+        predicted_masks.extend(joint.masks)
+    truth = as_masks(test.masks, n)
+    masks = [truth[i] for i in range(n)]
+    n_mask_classes = getattr(model, "n_mask_classes", 2)
+    right = np.array([a == b for a, b in zip(predicted_labels, labels.tolist(), strict=True)])
+    dice = dice_per_image(predicted_masks, masks, n_mask_classes=n_mask_classes)
+    iou = mean_iou_per_image(predicted_masks, masks, n_mask_classes)
+    metrics = mask_metrics(predicted_masks, masks, n_mask_classes=n_mask_classes)
+    metrics["class_accuracy"] = float(right.mean())
+    if getattr(test, "instances", None) is not None:
+        known = as_masks(test.instances, n)
+        found, true = [], []
+        for i in range(n):
+            if known[i] is not None:
+                found.append(instances_from_mask(predicted_masks[i]))
+                true.append(known[i])
+        if true:
+            metrics["object_dice"] = float(object_dice(found, true))
+            metrics["object_f1"] = float(object_f1(found, true))
+    columns = {"dice": dice, "mean_iou": iou, "class_accuracy": right}
+    parts = {name: by_label(values, labels) for name, values in columns.items()}
+    metrics["by_label"] = {
+        str(label): {
+            "n_images": int((labels == label).sum()),
+            **{name: values[label] for name, values in parts.items()},
+        }
+        for label in parts["dice"]
+    }
+    metrics["dice_per_image"] = dice
+    return metrics

@@ -1,0 +1,298 @@
+"""The plain active-learning experiment: seed set, then rounds of ask, annotate, fit, evaluate."""
+
+import hashlib
+import os
+import time
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+
+from alseg.experiment.environment import environment, peak_memory_mib
+from alseg.experiment.evaluate import evaluate
+from alseg.experiment.panels import save_panels
+from alseg.experiment.records import Records, RecordsError, jsonable
+from alseg.images import as_images, as_masks, check_pairs
+from alseg.labels import is_annotated
+from alseg.learner import ActiveLearner
+from alseg.oracles import MaskOracle
+from alseg.selection import class_balanced_top_n
+from alseg.validation import check_number, message
+
+
+def run(
+    estimator,
+    train,
+    test,
+    strategy,
+    *,
+    rounds,
+    n_instances,
+    out,
+    initial=None,
+    seed=0,
+    augmenter=None,
+    name=None,
+    panels=True,
+    progress=None,
+):
+    """Run active learning on images whose masks are all known, and record every round.
+
+    Round 0 annotates a class-balanced random seed set, which depends on the data, `initial` and
+    `seed` alone, so that strategies start from the same images. Each later round asks `strategy`
+    for `n_instances` more, adds their masks, fits from scratch, and evaluates on `test`.
+
+    It may be killed at any moment. Called again with the same arguments it continues after the last
+    whole record and ends with the records of an uninterrupted run, apart from what
+    `alseg.experiment.records.VOLATILE` names: every random number of a round follows from `seed` and
+    the round, so the ids in the records are all that is needed. With more `rounds` it goes on.
+
+    Parameters
+    ----------
+    estimator : estimator
+        As `JointCAMSegmenter`; never fitted itself. Its `random_state` is set from `seed`.
+    train, test : Dataset
+        With ``images``, ``labels``, ``masks``, ``ids`` and ``instances`` (or None), as
+        `alseg.datasets` gives them. Training images without a mask are left out.
+    strategy : callable
+        ``f(learner, X_pool, n_instances=1, ...) -> query_idx``.
+    rounds : int, at least 0
+        Rounds after the seed set.
+    n_instances : int, at least 1
+        Masks asked for in each.
+    out : str or Path
+        Folder for ``records.jsonl`` and ``panels/``.
+    initial : int or None, default=None
+        Masks of the seed set. None is two a class.
+    seed : int, default=0
+    augmenter : PseudoLabelAugmenter or None, default=None
+    name : str or None, default=None
+        What the records call the strategy; None is the function's name.
+    panels : bool, default=True
+        Whether to save pictures of the images asked for.
+    progress : callable or None, default=None
+        Called as ``progress(round, stage, record)`` with stage "ask", "fit", "evaluate" (record
+        None) and "done".
+
+    Returns
+    -------
+    records : list of dict
+        One a round, round 0 first:
+
+        - ``round``, ``strategy``, ``seed``, ``config`` (what decides the numbers)
+        - ``sample_ids`` asked in this round, positions in the annotated part of `train`; ``asked``,
+          their names, labels, and what the model that asked thought of them
+        - ``n_masks`` that the oracle has given, ``n_masks_validation`` used to choose a threshold
+          (with ``validation`` a fraction, they are among the former), ``gradient_steps`` of this
+          round's fits
+        - ``metrics``, see `alseg.experiment.evaluate.evaluate`
+        - ``seconds``, ``memory_mib``, ``environment``
+
+    Raises
+    ------
+    OSError
+        If `out` cannot be written to; before any training, as all of these.
+    RecordsError
+        If `out` holds records of other arguments, or another run is writing there.
+    ValueError
+        If an image cannot be read, a mask does not fit its image, or more masks are asked for than
+        there are.
+    """
+    check_number("rounds", rounds, 0, integer=True)
+    check_number("n_instances", n_instances, 1, integer=True)
+    check_number("seed", seed, 0, integer=True)
+    train = _annotated_part(train)
+    labels = np.asarray(train.labels)
+    initial = 2 * len(np.unique(labels)) if initial is None else initial
+    check_number("initial", initial, 1, integer=True)
+    wanted = initial + rounds * n_instances
+    if wanted > len(labels):
+        most = max(0, (len(labels) - initial) // n_instances)
+        raise ValueError(
+            message("initial + rounds * n_instances", f"at most {len(labels)}, the training images "
+                    "with a mask", wanted, f"With these sizes, ask for at most {most} rounds.")
+        )  # fmt: skip
+    name = getattr(strategy, "__name__", repr(strategy)) if name is None else name
+    config = {
+        "strategy": name,
+        "seed": seed,
+        "n_instances": n_instances,
+        "initial": initial,
+        "estimator": _described(estimator),
+        "augmenter": None if augmenter is None else _described(augmenter),
+        "data": _describe_data(train, test),
+    }
+    with Records(out, config) as records:
+        _check_rounds(records)
+        done = len(records.records)
+        if done > rounds:
+            return list(records.records)
+        _warn_of_another_machine(records.records)
+        n_mask_classes = getattr(estimator, "n_mask_classes", None)
+        check_pairs(train.images, train.masks, n_mask_classes)
+        check_pairs(test.images, test.masks, n_mask_classes)
+        oracle = MaskOracle(train.masks)
+        learner = ActiveLearner(
+            estimator, strategy, images=train.images, labels=labels, augmenter=augmenter,
+            random_state=seed,
+        )  # fmt: skip
+        for record in records.records:
+            learner.annotate(record["sample_ids"], oracle(record["sample_ids"]), fit=False)
+        for round_ in range(done, rounds + 1):
+            record = _one_round(
+                learner, round_, oracle, train, test, initial, n_instances, seed,
+                out if panels else None, progress,
+            )  # fmt: skip
+            records.append({"strategy": name, "seed": seed, **record})
+            if progress is not None:
+                progress(round_, "done", records.records[-1])
+        return list(records.records)
+
+
+def _one_round(
+    learner, round_, oracle, train, test, initial, n_instances, seed, folder, progress
+):
+    watch = _Watch(round_, progress)
+    labels = learner.labels
+    if round_ and not hasattr(learner.estimator, "classes_"):
+        with watch("refit"):  # continued after an interruption: the model that has to ask
+            learner.fit()
+    with watch("ask", "query"):
+        if round_ == 0:
+            rng = np.random.default_rng([seed, len(labels)])
+            order = class_balanced_top_n(rng.random(len(labels)), labels, initial, rng)
+            sample_ids = np.asarray(order)
+        else:
+            sample_ids, _ = learner.query(n_instances=n_instances)
+        masks = oracle(sample_ids)
+    with watch("panels"):
+        asked = save_panels(
+            folder, round_, sample_ids, train, masks, learner.estimator if round_ else None
+        )
+    with watch("fit"):
+        learner.annotate(sample_ids, masks)
+    model = learner.estimator
+    with watch("evaluate"):
+        metrics = evaluate(model, test)
+    device = getattr(model, "device_", None)
+    validation = getattr(model, "validation_", None)
+    steps = getattr(model, "n_steps_", None)
+    return {
+        "round": round_,
+        "sample_ids": sample_ids,
+        "asked": asked,
+        "n_masks": len(learner.annotated_ids),
+        "n_masks_validation": 0 if validation is None else len(validation.masks),
+        # With an augmenter a round is two fits of the same length.
+        "gradient_steps": steps if steps is None or learner.augmenter is None else 2 * steps,
+        "metrics": metrics,
+        "seconds": watch.seconds,
+        "memory_mib": peak_memory_mib(device),
+        "environment": environment(device),
+    }
+
+
+class _Watch:
+    """Measures the stages of a round and tells `progress` of them."""
+
+    def __init__(self, round_, progress):
+        self.round, self.progress, self.seconds = round_, progress, {}
+
+    @contextmanager
+    def __call__(self, stage, field=None):
+        if self.progress is not None:
+            self.progress(self.round, stage, None)
+        start = time.perf_counter()
+        yield
+        self.seconds[field or stage] = round(time.perf_counter() - start, 3)
+
+
+def _annotated_part(train):
+    masks = as_masks(train.masks, len(train.ids))
+    known = [i for i in range(len(train.ids)) if _has_mask(masks, i)]
+    if not known:
+        raise ValueError(
+            message("train.masks", "masks of some images: they are what the oracle answers with",
+                    "none", "To annotate images without masks, use `alseg query`.")
+        )  # fmt: skip
+    return train if len(known) == len(train.ids) else train.take(np.array(known))
+
+
+def _has_mask(masks, i):
+    # A file counts as a mask without being read here: reading them all is check_pairs' work.
+    paths = getattr(masks, "paths", None)
+    return paths[i] is not None if paths is not None else is_annotated(masks[i])
+
+
+def _check_rounds(records):
+    found = [record.get("round") for record in records.records]
+    if found != list(range(len(found))):
+        raise RecordsError(
+            f"{records.path} must hold rounds 0, 1, 2, ... in order, got {found}. Use another "
+            "output folder."
+        )
+
+
+def _warn_of_another_machine(records):
+    if not records:
+        return
+    before, now = records[-1].get("environment", {}), jsonable(environment())
+    changed = [f"{key}: {before[key]} then, {now[key]} now" for key in sorted(now)
+               if key in before and before[key] != now[key]]  # fmt: skip
+    if changed:
+        warnings.warn(
+            f"The earlier rounds ran elsewhere ({'; '.join(changed)}): the numbers may differ from "
+            "those of an uninterrupted run in the last digits.",
+            stacklevel=3,
+        )
+
+
+def _described(thing):
+    """Class and parameters of an estimator or augmenter, as JSON."""
+    found = {"class": type(thing).__name__}
+    if hasattr(thing, "get_params"):
+        params = thing.get_params(deep=False)
+        for key in sorted(params):
+            if key not in ("verbose", "random_state") and not key.startswith("_"):
+                found[key] = _parameter(params[key])
+    return found
+
+
+def _parameter(value):
+    try:
+        return jsonable(value)
+    except TypeError:
+        kind = value if hasattr(value, "__qualname__") else type(value)
+        return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _describe_data(train, test):
+    return {
+        "name": str(train.name),
+        "n_train": len(train.ids),
+        "n_test": len(test.ids),
+        "train": _fingerprint(train),
+        "test": _fingerprint(test),
+    }
+
+
+def _fingerprint(part):
+    """A digest that changes with the images, masks, labels or their order."""
+    digest = hashlib.sha256()
+    digest.update(repr((list(map(str, part.ids)), list(map(str, part.labels)))).encode())
+    images, masks = as_images(part.images), as_masks(part.masks, len(part.ids))
+    for items in (images, masks):
+        paths = getattr(items, "paths", None)
+        for i in range(len(items)):
+            if paths is not None:
+                # Name and length of the file: reading all of them can take minutes.
+                path = paths[i]
+                size = None if path is None else os.stat(path).st_size
+                digest.update(repr((path and os.path.basename(path), size)).encode())
+            elif items[i] is None:
+                digest.update(b"None")
+            else:
+                array = np.ascontiguousarray(items[i])
+                digest.update(f"{array.dtype.str}{array.shape}".encode())
+                digest.update(array)
+    return digest.hexdigest()[:16]

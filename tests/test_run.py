@@ -1,0 +1,253 @@
+"""The experiment: what a record holds, and that a killed run ends as if it had not been killed."""
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alseg.datasets import Dataset, make_glands
+from alseg.experiment.evaluate import evaluate
+from alseg.experiment.records import RecordsError, comparable, read_records
+from alseg.experiment.run import run
+from alseg.metrics import mean_dice, mean_iou
+from alseg.pseudo import PseudoLabelAugmenter
+from alseg.segmenter import JointCAMSegmenter
+from alseg.strategies import entropy_sampling, random_sampling
+
+OPTIONS = {"rounds": 2, "n_instances": 2, "initial": 4, "seed": 3}
+
+
+def parts():
+    glands = make_glands(18, image_size=(24, 32), random_state=0)
+    return glands.take(np.arange(12)), glands.take(np.arange(12, 18))
+
+
+def estimator(**options):
+    return JointCAMSegmenter(
+        encoder="tiny", **{"max_epochs": 1, "batch_size": 4, "device": "cpu", **options}
+    )
+
+
+def small_run(out, strategy=entropy_sampling, model=None, **options):
+    train, test = parts()
+    model = estimator() if model is None else model
+    return run(model, train, test, strategy, out=out, **{**OPTIONS, **options})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    return out, small_run(out)
+
+
+def same(records, others):
+    return [comparable(r) for r in records] == [comparable(r) for r in others]
+
+
+def test_what_a_record_holds(finished):
+    out, records = finished
+    assert records == read_records(out) and len(records) == 3
+    asked = [i for record in records for i in record["sample_ids"]]
+    assert len(set(asked)) == len(asked) == 8
+    train, test = parts()
+    for round_, record in enumerate(records):
+        assert record["round"] == round_ and record["strategy"] == "entropy_sampling"
+        assert record["n_masks"] == 4 + 2 * round_ and record["n_masks_validation"] == 0
+        assert record["gradient_steps"] == 3  # one epoch of ceil(12 / 4) steps
+        assert {"ask", "query"} & set(record["seconds"]) and record["memory_mib"]["peak"] > 50
+        assert record["environment"]["torch_threads"] == 1
+        assert len(record["metrics"]["dice_per_image"]) == 6
+        assert record["metrics"]["dice"] == pytest.approx(
+            np.mean(record["metrics"]["dice_per_image"])
+        )
+        for item in record["asked"]:
+            assert item["id"] == train.ids[item["sample_id"]]
+            assert item["label"] == train.labels[item["sample_id"]]
+            assert ("dice" in item) == (round_ > 0)
+    # The seed set is balanced, and timings stand under their own names alone.
+    assert np.unique(train.labels[records[0]["sample_ids"]], return_counts=True)[1].tolist() == [2, 2]
+    assert not any("sec" in key or "time" in key for key in comparable(records[0]))
+    assert "NaN" not in (out / "records.jsonl").read_text()
+
+
+def test_panels_are_pictures(finished):
+    from PIL import Image
+
+    out, records = finished
+    for record in records:
+        for i in record["sample_ids"]:
+            files = sorted((out / "panels" / f"round_{record['round']:03d}").glob(f"{i:06d}_*"))
+            kinds = [file.stem.partition("_")[2] for file in files]
+            every = ["cam", "image", "mask", "prediction", "uncertainty"]
+            assert kinds == (every if record["round"] else ["image", "mask"])
+            for file in files:
+                with Image.open(file) as picture:
+                    assert picture.size == (288, 216)
+
+
+def test_metrics_are_those_of_the_model():
+    train, test = parts()
+    model = estimator(max_epochs=4, random_state=0).fit(train.images, train.labels, masks=train.masks)
+    found = evaluate(model, test)
+    masks = model.predict_masks(test.images)
+    assert found["dice"] == pytest.approx(model.score_masks(test.images, test.masks))
+    assert found["dice_background"] == pytest.approx(mean_dice(masks, test.masks, label=0))
+    assert found["mean_iou"] == pytest.approx(mean_iou(masks, test.masks))
+    assert found["class_accuracy"] == model.score(test.images, test.labels)
+    assert {"object_dice", "object_f1", "pooled_mean_iou", "dice_worst_tenth"} <= set(found)
+    ours = [found["by_label"][str(label)] for label in np.unique(test.labels)]
+    assert sum(part["n_images"] for part in ours) == 6
+    assert np.mean([part["dice"] for part in ours]) == pytest.approx(found["dice"])
+
+
+def test_the_same_call_does_nothing_more_and_more_rounds_go_on(finished, tmp_path):
+    out, records = finished
+    before = (out / "records.jsonl").read_bytes()
+    assert small_run(out) == records
+    assert (out / "records.jsonl").read_bytes() == before
+    small_run(tmp_path, rounds=0)
+    assert same(small_run(tmp_path), records)
+
+
+def test_strategies_start_from_the_same_images(finished, tmp_path):
+    _, records = finished
+    other = small_run(tmp_path, random_sampling, rounds=0)
+    assert other[0]["sample_ids"] == records[0]["sample_ids"]
+    assert other[0]["metrics"] == records[0]["metrics"]
+
+
+@pytest.mark.parametrize("cut", ["line", "half a line", "last round"])
+def test_cut_records_are_completed(finished, tmp_path, cut):
+    out, records = finished
+    lines = (out / "records.jsonl").read_bytes().splitlines(keepends=True)
+    kept = {"line": b"".join(lines[:1]), "half a line": lines[0] + lines[1][:200],
+            "last round": b"".join(lines)[:-1]}[cut]  # fmt: skip
+    (tmp_path / "records.jsonl").write_bytes(kept)
+    assert same(small_run(tmp_path), records)
+    assert same(read_records(tmp_path), records)
+    assert (tmp_path / "records.jsonl.cut").exists() == (cut == "half a line")
+
+
+KILLED = """
+import os, random, signal, sys, time
+import torch
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[1])
+import test_run
+from alseg.pseudo import PseudoLabelAugmenter
+
+out, seconds = sys.argv[2], float(sys.argv[3])
+kills = [("evaluate", 1), None]
+n_killed = 0
+while True:
+    kill = kills.pop(0) if kills else "never"
+    child = os.fork()  # from a process that has imported everything and computed nothing
+    if child == 0:
+        def progress(round_, stage, record):
+            if (stage, round_) == kill:
+                os.kill(os.getpid(), signal.SIGKILL)
+        test_run.small_run(out, augmenter=PseudoLabelAugmenter(k=2), progress=progress)
+        os._exit(0)
+    if kill is None:
+        time.sleep(random.uniform(0, seconds))
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        n_killed += 1
+    if kill == "never":
+        sys.exit(os.waitstatus_to_exitcode(status) or n_killed)
+"""
+
+
+def test_killed_at_any_moment_it_ends_the_same(tmp_path):
+    reference = small_run(tmp_path / "whole", augmenter=PseudoLabelAugmenter(k=2))
+    assert reference[0]["gradient_steps"] == 6  # an augmenter makes a round two fits
+    seconds = sum(sum(record["seconds"].values()) for record in reference)
+    arguments = [str(Path(__file__).parent), str(tmp_path / "killed"), str(seconds)]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode in (1, 2), done.stderr  # killed once for sure, once at a random moment
+    assert same(read_records(tmp_path / "killed"), reference)
+    panels = [
+        sorted(p.relative_to(out) for p in out.rglob("*.jpg"))
+        for out in (tmp_path / "whole", tmp_path / "killed")
+    ]
+    assert panels[0] == panels[1]
+
+
+def test_validation_masks_are_counted(tmp_path):
+    model = estimator(validation=0.5, threshold="validation")
+    record = small_run(tmp_path, model=model, rounds=0)[0]
+    assert record["n_masks"] == 4 and record["n_masks_validation"] == 2
+
+
+def test_another_machine_is_said(finished, tmp_path):
+    out, records = finished
+    first = json.loads((out / "records.jsonl").read_text().splitlines()[0])
+    first["environment"]["torch_threads"] = 7
+    (tmp_path / "records.jsonl").write_text(json.dumps(first) + "\n")
+    with pytest.warns(UserWarning, match="torch_threads: 7 then, 1 now"):
+        small_run(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small_run(out)
+
+
+def test_training_images_without_a_mask_are_left_out(tmp_path):
+    train, test = parts()
+    masks = np.full(12, None, dtype=object)
+    masks[:] = list(train.masks)
+    masks[[0, 5]] = None
+    train = Dataset(train.images, train.labels, masks, ids=train.ids)
+    records = run(estimator(), train, test, random_sampling, out=tmp_path, rounds=1,
+                  n_instances=6, initial=4)  # fmt: skip
+    names = {item["id"] for record in records for item in record["asked"]}
+    assert names == set(train.ids) - set(train.ids[[0, 5]])
+    assert records[0]["config"]["data"]["n_train"] == 10
+
+
+class Untouched(JointCAMSegmenter):
+    def fit(self, X, y, masks=None, mask_weight=None):
+        raise AssertionError("training started")
+
+
+def test_bad_input_before_any_training(finished, tmp_path):
+    out, _ = finished
+    model = Untouched(encoder="tiny")
+    train, test = parts()
+
+    def attempt(train=train, test=test, out=tmp_path / "o", **options):
+        run(model, train, test, entropy_sampling, out=out, **{**OPTIONS, **options})
+
+    with pytest.raises(ValueError, match="at most 12.*got 14. With these sizes, ask for at most 4"):
+        attempt(rounds=5)
+    with pytest.raises(ValueError, match="n_instances must be >= 1, got 0"):
+        attempt(n_instances=0)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="out must be a folder that can be written to"):
+        attempt(out=tmp_path / "file" / "out")
+    before = (out / "records.jsonl").read_bytes()
+    with pytest.raises(RecordsError, match="another run"):
+        attempt(out=out, seed=4)
+    with pytest.raises(RecordsError, match="another run"):
+        attempt(out=out, train=Dataset(train.images // 2, train.labels, train.masks, ids=train.ids))
+    assert (out / "records.jsonl").read_bytes() == before
+    with pytest.raises(ValueError, match="masks of some images.*use `alseg query`"):
+        attempt(train=Dataset(train.images, train.labels))
+    bad = train.masks.copy()
+    bad[3, 0, 0] = 7
+    with pytest.raises(ValueError, match="value 7"):
+        attempt(train=Dataset(train.images, train.labels, bad))
+
+
+def test_rounds_out_of_order(finished, tmp_path):
+    out, _ = finished
+    lines = (out / "records.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "records.jsonl").write_bytes(lines[0] + lines[2])
+    with pytest.raises(RecordsError, match=r"rounds 0, 1, 2, ... in order, got \[0, 2\]"):
+        small_run(tmp_path)
