@@ -217,18 +217,29 @@ def _is_inside(module, package):
 def describe_callable(function):
     """A callable as JSON: its name, and the keywords of a `functools.partial`; None without name.
 
+    A keyword may be a callable with a name itself, as in ``class_balanced(entropy_score)``.
+
     Examples
     --------
     >>> describe_callable(functools.partial(as_query_idx, result=[1]))
-    {'name': 'alseg.interop:as_query_idx', 'keywords': {'result': [1]}}
+    {'name': 'alseg.interop:as_query_idx', 'keywords': {'result': {'value': [1]}}}
     """
-    keywords = {}
-    if isinstance(function, functools.partial):
-        if function.args or not is_json(function.keywords):
+    if not isinstance(function, functools.partial):
+        name = function_name(function)
+        return None if name is None else {"name": name}
+    described = describe_callable(function.func)
+    if described is None or "keywords" in described or function.args:
+        return None
+    packed = {}
+    for name, value in function.keywords.items():
+        inner = describe_callable(value) if callable(value) else None
+        if inner is None and not is_json(value):
             return None
-        function, keywords = function.func, dict(function.keywords)
-    name = function_name(function)
-    return None if name is None else {"name": name, "keywords": keywords}
+        packed[name] = {"value": value} if inner is None else {"callable": inner}
+    described["keywords"] = packed
+    if hasattr(function, "__name__"):
+        described["shown"] = function.__name__
+    return described
 
 
 def resolve_callable(argument, described, package="alseg.strategies"):
@@ -237,11 +248,21 @@ def resolve_callable(argument, described, package="alseg.strategies"):
     Raises
     ------
     ValueError
-        If it is not.
+        If it, or a callable among its keywords, is not.
     """
     function = resolve_name(argument, described["name"], package)
-    keywords = described.get("keywords") or {}
-    return functools.partial(function, **keywords) if keywords else function
+    if "keywords" not in described:
+        return function
+    keywords = {
+        name: resolve_callable(argument, packed["callable"], package)
+        if "callable" in packed
+        else packed["value"]
+        for name, packed in described["keywords"].items()
+    }
+    partial = functools.partial(function, **keywords)
+    if "shown" in described:
+        partial.__name__ = described["shown"]
+    return partial
 
 
 def describe_object(value):
@@ -267,6 +288,8 @@ def describe_object(value):
         defaults = {}
     params = {}
     for name, param in value.get_params(deep=False).items():
+        if name.startswith("_"):  # skorch's own book-keeping is no parameter
+            continue
         if name in defaults and _is_same(param, defaults[name]):
             continue
         packed = {"tuple": list(param)} if isinstance(param, tuple) else param

@@ -39,6 +39,7 @@ from alseg.interop import (
     retrieve_rows,
     transform_without_estimating,
 )
+from alseg.strategies import class_balanced, entropy_score
 from alseg.uncertainty import entropy
 
 # -- as_query_idx (STYLE F3) --------------------------------------------------------------------
@@ -154,8 +155,8 @@ def test_a_name_that_was_only_imported_there_is_refused():
 
 def test_a_strategy_is_looked_up_among_strategies_alone():
     with pytest.raises(ValueError, match="defined in alseg.strategies"):
-        resolve_callable("query_strategy", {"name": "alseg.interop:n_rows", "keywords": {}})
-    found = resolve_callable("f", {"name": "alseg.interop:n_rows", "keywords": {}}, "alseg.interop")
+        resolve_callable("query_strategy", {"name": "alseg.interop:n_rows"})
+    found = resolve_callable("f", {"name": "alseg.interop:n_rows"}, "alseg.interop")
     assert found is n_rows
 
 
@@ -170,6 +171,19 @@ def test_a_partial_survives_as_its_name_and_keywords():
     described = describe_callable(functools.partial(n_rows, X=[1, 2]))
     assert is_json(described)
     assert resolve_callable("f", described, "alseg.interop")() == 2
+
+
+def test_a_strategy_around_a_score_survives():
+    around = class_balanced(functools.partial(entropy_score, aggregate="max"))
+    described = describe_callable(around)
+    assert is_json(described)
+    again = resolve_callable("query_strategy", described)
+    assert again.__name__ == around.__name__ and again.func is around.func
+    assert again.keywords["score"].func is entropy_score
+    assert again.keywords["score"].keywords == {"aggregate": "max"}
+    described["keywords"]["score"]["callable"]["name"] = "os:system"
+    with pytest.raises(ValueError, match="query_strategy must be the name of something defined in"):
+        resolve_callable("query_strategy", described)
 
 
 def test_what_cannot_be_found_again_has_no_name():
