@@ -44,9 +44,11 @@ def load_cub(root, fold=0):
 
     Examples
     --------
-    >>> cub = load_cub("~/data/CUB_200_2011")  # doctest: +SKIP
-    >>> cub.train  # doctest: +SKIP
-    Dataset('cub.train': 4794 images, 200 classes, 4794 masks)
+    ::
+
+        cub = load_cub("~/data/CUB_200_2011")
+        cub.train
+        # Dataset('cub.train': 4794 images, 200 classes, 4794 masks)
     """
     root = existing_folder(root)
     if fold is not None:

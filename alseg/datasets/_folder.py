@@ -128,7 +128,7 @@ def read_manifest(path):
         raise ValueError(f"{where!r} names no image in line {empty[0] + 2}.")
     names, counts = np.unique(named.astype(str), return_counts=True)
     if (counts > 1).any():
-        raise ValueError(f"{where!r} has the image {names[counts > 1][0]!r} more than once.")
+        raise ValueError(f"{where!r} has the image {str(names[counts > 1][0])!r} more than once.")
     table["id"] = _ids(named)
     table["image"] = _beside(path.parent, named)
     table["mask"] = _beside(path.parent, table.get("mask", np.full(len(frame), "", object)))
@@ -169,7 +169,9 @@ def image_files(folder):
     """Image files of a folder, in natural order; hidden files and other suffixes are left out."""
     files = [
         file for file in folder.iterdir()
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
+        if file.suffix.lower() in IMAGE_SUFFIXES
+        and not file.name.startswith(".")
+        and file.is_file()
     ]
     return sorted(files, key=lambda file: natural_key(file.name))
 
@@ -292,9 +294,8 @@ def _split_of_fold(table, fold):
     if "fold" in table:
         chosen = table["fold"] == str(fold)
         if not chosen.any():
-            raise ValueError(
-                message("fold", f"a value of the column 'fold' ({sorted(set(table['fold']))})", fold)
-            )
+            known = sorted(set(table["fold"]))
+            raise ValueError(message("fold", f"a value of the column 'fold' ({known})", fold))
         return np.where(chosen, "valid", split)
     return split_train(split, table["label"].astype(str), fold, table["group"])
 

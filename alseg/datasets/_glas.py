@@ -48,9 +48,11 @@ def load_glas(root, fold=0):
 
     Examples
     --------
-    >>> glas = load_glas("~/data/glas", fold=0)  # doctest: +SKIP
-    >>> glas.train  # doctest: +SKIP
-    Dataset('glas.train': 67 images, 2 classes, 67 masks)
+    ::
+
+        glas = load_glas("~/data/glas", fold=0)
+        glas.train
+        # Dataset('glas.train': 67 images, 2 classes, 67 masks)
     """
     root = existing_folder(root)
     if fold is not None:

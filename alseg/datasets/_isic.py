@@ -39,9 +39,11 @@ def load_isic(root):
 
     Examples
     --------
-    >>> isic = load_isic("~/data/isic2017")  # doctest: +SKIP
-    >>> isic.valid  # doctest: +SKIP
-    Dataset('isic.valid': 150 images, 3 classes, 150 masks)
+    ::
+
+        isic = load_isic("~/data/isic2017")
+        isic.valid
+        # Dataset('isic.valid': 150 images, 3 classes, 150 masks)
     """
     root = existing_folder(root)
     if (root / "manifest.csv").is_file():
