@@ -87,6 +87,7 @@ def cam_proba(cam, classes, size):
     return torch.stack([1 - foreground, foreground], 1)
 
 
+@torch.inference_mode()  # as a decorator it is off between draws
 def mask_draws(network, x, n_draws, has_masks=True):
     """Stochastic mask probabilities of a batch, one draw at a time, on the decoder's grid.
 
@@ -107,48 +108,54 @@ def mask_draws(network, x, n_draws, has_masks=True):
     tensor of shape (N, C, H / s, W / s)
     """
     size = x.shape[2:]
-    with torch.inference_mode():
-        if not has_masks:
-            with evaluating(network):
-                features = network.encode(x)
-            for _ in range(n_draws):
-                with dropout_active(network.class_head):
-                    logits, cam = network.classify(features, size)
-                yield cam_proba(cam, logits.argmax(1), cam.shape[2:])
-            return
-        where = network.first_dropout()
-        if where in ("head", None):
-            with evaluating(network):
-                decoded = network.decode(network.encode(x))
-            weight, bias = network.mask_conv.weight, network.mask_conv.bias
-            keep = torch.ones(n_draws, 1, weight.shape[1], 1, 1)
-            # Drawn at once from the CPU's generator: the same draws for each batch, see above.
-            keep = F.dropout(keep, network.mask_dropout.p, training=True).to(weight)
-            for t in range(n_draws):
-                logits = network._crop(F.conv2d(decoded, weight * keep[t], bias), size, network.min_stride)
-                yield logits.float().softmax(1)
-            return
-        with dropout_active(network):
-            if where == "decoder":
-                features = network.encode(x)
-        for _ in range(n_draws):
-            # Entered for each draw: the caller may do anything between two of them.
-            with dropout_active(network):
-                if where == "encoder":
-                    features = network.encode(x)
-                logits = network.mask_head(network.decode(features), size, grid=True)
-            yield logits.float().softmax(1)
-
-
-def label_draws(network, x, n_draws):
-    """Stochastic class probabilities of a batch: the encoder once, the class head `n_draws` times."""
-    with torch.inference_mode():
+    if not has_masks:
         with evaluating(network):
             features = network.encode(x)
         for _ in range(n_draws):
-            with dropout_active(network):
-                logits, _ = network.classify(features, x.shape[2:])
+            with dropout_active(network.class_head, shared=True):
+                logits, cam = network.classify(features, size)
+            yield cam_proba(cam, logits.argmax(1), cam.shape[2:])
+        return
+    where = network.first_dropout()
+    if where in ("head", None):
+        with evaluating(network):
+            decoded = network.decode(network.encode(x))
+        weight, bias = network.mask_conv.weight, network.mask_conv.bias
+        keep = torch.ones(n_draws, 1, weight.shape[1], 1, 1)
+        # Drawn at once from the CPU's generator: the same draws for each batch, see above.
+        keep = F.dropout(keep, network.mask_dropout.p, training=True).to(weight)
+        for t in range(n_draws):
+            logits = network._crop(F.conv2d(decoded, weight * keep[t], bias), size, network.min_stride)
             yield logits.float().softmax(1)
+        return
+    if where == "decoder":
+        with evaluating(network):
+            features = network.encode(x)
+    for _ in range(n_draws):
+        # Entered for each draw: the caller may do anything between two of them.
+        with dropout_active(network, shared=True):
+            if where == "encoder":
+                features = network.encode(x)
+            logits = network.mask_head(network.decode(features), size, grid=True)
+        yield logits.float().softmax(1)
+
+
+@torch.inference_mode()
+def label_draws(network, x, n_draws):
+    """Stochastic class probabilities of a batch: the encoder once, the class head `n_draws` times.
+
+    With dropout in the encoder too, the whole is computed for each draw.
+    """
+    in_encoder = network.first_dropout() == "encoder"
+    if not in_encoder:
+        with evaluating(network):
+            features = network.encode(x)
+    for _ in range(n_draws):
+        with dropout_active(network, shared=True):
+            if in_encoder:
+                features = network.encode(x)
+            logits, _ = network.classify(features, x.shape[2:])
+        yield logits.float().softmax(1)
 
 
 def uncertainty_batch(network, x, method, target, n_draws, has_masks, test_flips="none"):

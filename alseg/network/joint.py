@@ -1,5 +1,6 @@
 """JointCAMNetwork: one encoder, a class head whose maps are the CAM, and a mask decoder."""
 
+import functools
 from contextlib import contextmanager
 
 import torch
@@ -156,8 +157,12 @@ def _is_dropout(module):
     return isinstance(module, nn.modules.dropout._DropoutNd)
 
 
+# What these multiply by does not depend on the input, so that images can share it.
+_MULTIPLICATIVE = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
+
 @contextmanager
-def dropout_active(module):
+def dropout_active(module, shared=False):
     """Put a module in evaluation mode with only its dropout sampling; give all modes back after.
 
     BatchNorm keeps its running statistics. The modes are restored after an exception too.
@@ -165,17 +170,31 @@ def dropout_active(module):
     Parameters
     ----------
     module : nn.Module
+    shared : bool, default=False
+        Drop the same elements or channels for all images of a batch: one draw is then one network
+        for all of them, and what an image gets does not depend on its place in the batch. Alpha
+        dropout stays as it is.
     """
     modes = [(m, m.training) for m in module.modules()]
+    patched = []
     try:
         module.eval()
         for m, _ in modes:
             if _is_dropout(m):
                 m.training = True
+                if shared and type(m) in _MULTIPLICATIVE:
+                    m.forward = functools.partial(_shared_dropout, m)
+                    patched.append(m)
         yield module
     finally:
+        for m in patched:
+            del m.forward  # the class's own again
         for m, mode in modes:
             m.training = mode
+
+
+def _shared_dropout(module, x):
+    return x * type(module).forward(module, torch.ones_like(x[:1]))
 
 
 @contextmanager
