@@ -38,7 +38,7 @@ from alseg.validation import EmptyPool, check_n_instances, check_rng, message
 
 _FORMAT, _VERSION = "alseg-learner", 1
 _STATE_FILE = "learner.json"
-_FIT, _QUERY, _AUGMENT = range(3)  # what a seed is for
+_FIT, _QUERY, _AUGMENT = range(3)  # what a seed is for; a new one goes at the end
 
 
 class _Querying:
@@ -680,6 +680,8 @@ class ActiveLearner(_Querying, BaseEstimator):
         known = {str(i): mask for i, mask in enumerate(self.masks) if mask is not None}
         with open(folder / state["masks"], "wb") as file:
             np.savez_compressed(file, **known)
+            file.flush()
+            os.fsync(file.fileno())  # before the state that names it
         _replace(folder / _STATE_FILE, json.dumps(state, indent=1))
         _sweep(folder, state)
         return self
@@ -1015,9 +1017,8 @@ def _check_sample_ids(sample_ids, n):
         raise ValueError(message("sample_ids", f"in [0, {n - 1}]", unknown.tolist()))
     values, counts = np.unique(ids, return_counts=True)
     if len(values) < len(ids):
-        raise ValueError(
-            message("sample_ids", "unique in one call, given once each", values[counts > 1].tolist())
-        )
+        twice = values[counts > 1].tolist()
+        raise ValueError(message("sample_ids", "unique in one call, given once each", twice))
     return ids.astype(np.intp)
 
 

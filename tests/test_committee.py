@@ -134,13 +134,15 @@ def test_fit_replaces_the_training_data_and_gives_the_committee(pair):
     ours, _ = pair
     assert ours.fit(X, Y) is ours
     assert all(learner.X_training is X for learner in ours)
-    assert np.allclose(ours.vote_proba(POOL)[:, 0], LogisticRegression().fit(X, Y).predict_proba(POOL))
+    assert np.allclose(ours.vote_proba(POOL)[:, 0],
+                       LogisticRegression().fit(X, Y).predict_proba(POOL))
 
 
 def test_rebag_bootstraps_each_member_from_its_own_seed():
     def bagged(seeds):
         learners = [
-            ActiveLearner(GaussianNB(), X_training=X, y_training=Y, random_state=seed) for seed in seeds
+            ActiveLearner(GaussianNB(), X_training=X, y_training=Y,
+                          random_state=seed) for seed in seeds
         ]
         committee = Committee(learners)
         before = committee.vote_proba(POOL)
@@ -197,7 +199,8 @@ def test_frames_sparse_matrices_and_lists(kind):
 
 
 def test_pipelines_are_transformed_side_by_side():
-    learners = [ActiveLearner(make_pipeline(StandardScaler(), GaussianNB()), X_training=X[i], y_training=Y[i])
+    learners = [ActiveLearner(make_pipeline(StandardScaler(), GaussianNB()), X_training=X[i],
+                              y_training=Y[i])
                 for i in STARTS]  # fmt: skip
     committee = Committee(learners, on_transformed=True)
     scaled = [StandardScaler().fit(X[i]).transform(POOL) for i in STARTS]
@@ -249,9 +252,11 @@ def test_regressors_are_modals():
     )  # fmt: skip
     assert np.allclose(ours.vote(POOL), reference.vote(POOL))
     assert np.allclose(ours.predict(POOL), reference.predict(POOL))
-    assert np.allclose(ours.predict(POOL, return_std=True), reference.predict(POOL, return_std=True))
+    assert np.allclose(ours.predict(POOL, return_std=True),
+                       reference.predict(POOL, return_std=True))
     assert np.array_equal(ours.query(POOL)[0], reference.query(POOL)[0])
-    ours.query_strategy = lambda regressor, pool: np.argmax(regressor.predict(pool, return_std=True)[1])
+    ours.query_strategy = lambda regressor, pool: np.argmax(regressor.predict(pool,
+                                                                              return_std=True)[1])
     idx, row = ours.query(POOL)  # a single position, as in modAL's documentation
     assert row.shape == (3,)
     ours.teach(row.reshape(1, -1), target[:1])

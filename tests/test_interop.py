@@ -120,7 +120,8 @@ def test_extras_reach_callable_objects_and_partials():
             return random_state
 
     assert call_strategy(Strategy(), None, [0], extras=EXTRAS) == 11
-    bound = functools.partial(lambda learner, X_pool, beta, random_state: (beta, random_state), beta=2)
+    bound = functools.partial(lambda learner, X_pool, beta, random_state: (beta, random_state),
+                              beta=2)
     assert call_strategy(bound, None, [0], extras=EXTRAS) == (2, 11)
 
 
@@ -139,8 +140,10 @@ def test_a_builtin_without_signature_names_nothing():
 def test_a_name_from_elsewhere_is_refused_without_an_import():
     assert "antigravity" not in sys.modules
     for name in ("antigravity:geohash", "os:system", "alseg_evil:f", "alseg", "alseg.interop",
-                 "alseg..interop:n_rows", "alseg.interop:n_rows.__globals__", "../x:y", ""):  # fmt: skip
-        with pytest.raises(ValueError, match="query_strategy must be the name of .* Pass query_str"):
+                 "alseg..interop:n_rows", "alseg.interop:n_rows.__globals__", "../x:y",
+                 ""):  # fmt: skip
+        with pytest.raises(ValueError,
+                           match="query_strategy must be the name of .* Pass query_str"):
             resolve_name("query_strategy", name, "alseg")
     assert "antigravity" not in sys.modules
 
@@ -264,7 +267,8 @@ def test_stacking_is_concatenation_for_every_kind(n, m, p, seed):
     rng = np.random.default_rng(seed)
     a, b = rng.integers(-3, 4, (n, p)), rng.integers(-3, 4, (m, p))
     expected = np.concatenate([a, b])
-    for kind in (np.asarray, sp.csr_matrix, sp.csc_matrix, sp.coo_matrix, pd.DataFrame, np.ndarray.tolist):
+    for kind in (np.asarray, sp.csr_matrix, sp.csc_matrix, sp.coo_matrix, pd.DataFrame,
+                 np.ndarray.tolist):
         stacked = data_vstack((kind(a), kind(b)))
         assert type(stacked) is type(kind(a))
         assert np.array_equal(dense(stacked), expected)
@@ -342,7 +346,8 @@ def fitted_models():
     X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
     pipes = [(name, make_pipeline(scale, LogisticRegression()))
              for name, scale in (("a", StandardScaler()), ("b", MinMaxScaler()))]  # fmt: skip
-    models = [LogisticRegression(), pipes[0][1], VotingClassifier(pipes), Pipeline(pipes[1][1].steps)]
+    models = [LogisticRegression(), pipes[0][1], VotingClassifier(pipes),
+              Pipeline(pipes[1][1].steps)]
     return X, [model.fit(X, y) for model in models]
 
 

@@ -31,6 +31,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.fixes import parse_version
 
 from alseg.images import ImageFiles, MaskFiles
+from alseg.interop import n_rows
 from alseg.labels import MISSING
 from alseg.learner import ActiveLearner
 from alseg.pseudo import PseudoLabelAugmenter
@@ -77,7 +78,8 @@ def test_modals_strategies_pick_what_they_pick_in_modal(model, strategy):
     assert np.allclose(ours.predict_proba(POOL), reference.predict_proba(POOL))
     assert np.array_equal(ours.predict(POOL), reference.predict(POOL))
     assert ours.score(X, Y) == reference.score(X, Y)
-    (idx, rows), (expected, expected_rows) = (le.query(POOL, n_instances=4) for le in (ours, reference))
+    idx, rows = ours.query(POOL, n_instances=4)
+    expected, expected_rows = reference.query(POOL, n_instances=4)
     assert np.array_equal(idx, expected) and np.array_equal(rows, expected_rows)
 
 
@@ -95,7 +97,8 @@ def test_the_arguments_come_in_modals_order():
     learner = ActiveLearner(GaussianNB(), strategy, X[START], Y[START], False, True, False)
     assert learner.query_strategy is strategy
     assert learner.X_training.shape == (18, 3) and learner.y_training.shape == (18,)
-    assert (learner.bootstrap_init, learner.on_transformed, learner.force_all_finite) == (False, True, False)
+    flags = learner.bootstrap_init, learner.on_transformed, learner.force_all_finite
+    assert flags == (False, True, False)
 
 
 def test_the_default_strategy_is_modals():
@@ -153,7 +156,8 @@ def test_only_new_fits_to_the_new_alone_and_remembers_all():
     ours, _ = both(MODELS["naive Bayes"])
     new = np.r_[6:10, 26:30, 46:50]
     ours.teach(X[new], Y[new], only_new=True)
-    assert np.allclose(ours.predict_proba(POOL), GaussianNB().fit(X[new], Y[new]).predict_proba(POOL))
+    assert np.allclose(ours.predict_proba(POOL),
+                       GaussianNB().fit(X[new], Y[new]).predict_proba(POOL))
     assert len(ours.X_training) == len(START) + len(new)
 
 
@@ -169,8 +173,10 @@ def test_fit_arguments_reach_the_estimator():
             self.weights = getattr(self, "weights", []) + [sample_weight]
             return super().fit(X, y, sample_weight)
 
-    weights = [np.full(18, w) for w in (1.0, 2.0)] + [np.full(2, 3.0), np.full(3, 4.0), np.full(20, 5.0)]
-    learner = ActiveLearner(Recording(), X_training=X[START], y_training=Y[START], sample_weight=weights[0])
+    weights = [np.full(18, w) for w in (1.0, 2.0)] + [np.full(2, 3.0), np.full(3, 4.0),
+                                                      np.full(20, 5.0)]
+    learner = ActiveLearner(Recording(), X_training=X[START], y_training=Y[START],
+                            sample_weight=weights[0])
     learner.fit(X[START], Y[START], sample_weight=weights[1])
     learner.teach(X[:2], Y[:2], only_new=True, sample_weight=weights[2])
     learner._fit_on_new(X[:3], Y[:3], bootstrap=True, sample_weight=weights[3])
@@ -187,7 +193,8 @@ def test_masks_without_images_are_a_fit_argument():
 def test_bootstraps_repeat_and_leave_the_global_state_alone(bootstrap):
     def proba(seed):
         options = {"X_training": X[START], "y_training": Y[START]}
-        learner = ActiveLearner(GaussianNB(), bootstrap_init=bootstrap == "init", random_state=seed, **options)
+        learner = ActiveLearner(GaussianNB(), bootstrap_init=bootstrap == "init",
+                                random_state=seed, **options)
         if bootstrap == "fit":
             learner.fit(X, Y, bootstrap=True)
         elif bootstrap != "init":
@@ -208,7 +215,8 @@ def test_a_bootstrap_draws_rows_with_their_labels():
     distinct = np.arange(50.0).reshape(-1, 1)
     learner.fit(distinct, np.arange(50), bootstrap=True)
     assert 20 < len(learner.estimator.classes_) < 45  # about 1 - 1/e of them
-    assert np.array_equal(learner.predict(learner.estimator.classes_[:, None]), learner.estimator.classes_)
+    assert np.array_equal(learner.predict(learner.estimator.classes_[:, None]),
+                          learner.estimator.classes_)
 
 
 KINDS = {
@@ -225,7 +233,8 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_lists_frames_and_sparse_matrices_go_the_whole_way(kind, bootstrap):
     wrap, wrap_y = KINDS[kind]
-    learner = ActiveLearner(LogisticRegression(), X_training=wrap(X[START]), y_training=wrap_y(Y[START]),
+    learner = ActiveLearner(LogisticRegression(), X_training=wrap(X[START]),
+                            y_training=wrap_y(Y[START]),
                             bootstrap_init=bootstrap, random_state=0)  # fmt: skip
     if kind == "lists":
         learner.query_strategy = lambda learner, pool, n_instances: np.arange(n_instances)
@@ -233,16 +242,20 @@ def test_lists_frames_and_sparse_matrices_go_the_whole_way(kind, bootstrap):
     assert type(rows) is type(wrap(POOL)) and len(query_idx) == 2
     learner.teach(rows, wrap_y([0, 1]), bootstrap=bootstrap)
     assert type(learner.X_training) is type(wrap(X))
-    assert (learner.X_training.shape[0] if hasattr(learner.X_training, "shape") else len(learner.X_training)) == 20
+    assert n_rows(learner.X_training) == 20
     if not bootstrap:
-        expected = LogisticRegression().fit(np.vstack([X[START], POOL[query_idx]]), [*Y[START], 0, 1])
+        expected = LogisticRegression().fit(np.vstack([X[START], POOL[query_idx]]),
+                                            [*Y[START], 0, 1])
         assert np.allclose(learner.predict_proba(POOL), expected.predict_proba(POOL), atol=1e-4)
 
 
 def test_text_goes_through_a_pipeline():
+    def least_sure(learner, pool):
+        return [int(learner.predict_proba(pool).max(axis=1).argmin())]
+
     texts, labels = ["good fine", "bad poor", "good", "poor"], [1, 0, 1, 0]
     learner = ActiveLearner(make_pipeline(CountVectorizer(), LogisticRegression()),
-                            query_strategy=lambda le, pool: [int(le.predict_proba(pool).max(1).argmin())],
+                            query_strategy=least_sure,
                             X_training=texts, y_training=labels)  # fmt: skip
     query_idx, rows = learner.query(["good", "unknown", "poor"])
     assert query_idx == [1] and rows == ["unknown"]
@@ -257,7 +270,8 @@ def test_regressors_and_several_outputs():
         _, std = regressor.predict(pool, return_std=True)
         return np.argmax(std.sum(axis=1))
 
-    ours, reference = both(GaussianProcessRegressor(optimizer=None), largest_std, y_training=target[START])
+    ours, reference = both(GaussianProcessRegressor(optimizer=None), largest_std,
+                           y_training=target[START])
     (idx, row), (expected, expected_row) = ours.query(POOL), reference.query(POOL)
     assert idx == expected and np.array_equal(row, expected_row) and row.shape == (3,)
     ours.teach(row.reshape(1, -1), target[:1])
@@ -276,7 +290,8 @@ def test_images_of_four_dimensions():  # STYLE F4
         def predict_proba(self, X):
             return self.model_.predict_proba(X.mean(axis=(1, 2)))
 
-    learner = ActiveLearner(OnMeans(), modAL.batch.uncertainty_batch_sampling, images[:4], [0, 1, 0, 1])
+    learner = ActiveLearner(OnMeans(), modAL.batch.uncertainty_batch_sampling, images[:4],
+                            [0, 1, 0, 1])
     query_idx, picked = learner.query(images[4:], n_instances=3)
     assert len(set(query_idx)) == 3 and picked.shape == (3, 4, 4, 3)
     learner.teach(picked, [0, 1, 1])
@@ -289,7 +304,9 @@ def test_two_positions_stay_two():  # STYLE F3
     assert query_idx.tolist() == [3, 7] and np.array_equal(rows, POOL[[3, 7]])
 
 
-@pytest.mark.parametrize("result", [(np.array([3]), "a synthetic row"), (np.array([3, 7]), np.array([0.9, 0.8]))])
+@pytest.mark.parametrize("result",
+                         [(np.array([3]), "a synthetic row"),
+                          (np.array([3, 7]), np.array([0.9, 0.8]))])
 def test_a_tuple_is_handed_on_unchanged(result):
     ours, reference = both(MODELS["naive Bayes"], lambda learner, pool: result)
     with pytest.warns(DeprecationWarning):
@@ -325,7 +342,8 @@ def test_our_way_of_writing_strategies_works_in_modals_learner():
         model = getattr(learner, "estimator", learner)
         return np.argsort(model.predict_proba(X_pool).max(axis=1))[:n_instances]
 
-    picks = [learner.query(POOL, n_instances=3)[0] for learner in both(MODELS["logistic"], strategy)]
+    learners = both(MODELS["logistic"], strategy)
+    picks = [learner.query(POOL, n_instances=3)[0] for learner in learners]
     assert np.array_equal(*picks)
 
 
@@ -392,7 +410,8 @@ def test_what_is_not_finite_is_refused_unless_allowed():
 @pytest.mark.parametrize("new", [(X[:2, :2], Y[:2]), (X[:2], np.zeros((2, 2)))])
 def test_data_of_another_shape_leave_the_learner_as_it_was(new):
     learner, _ = both(MODELS["naive Bayes"])
-    with pytest.raises(ValueError, match=r"X and y must be of the shape of the training data so far \(\(18, 3\)"):
+    match = r"X and y must be of the shape of the training data so far \(\(18, 3\)"
+    with pytest.raises(ValueError, match=match):
         learner.teach(*new)
     assert len(learner.X_training) == len(learner.y_training) == 18
 
@@ -415,7 +434,8 @@ def test_clear_errors_without_images():
     learner, _ = both(MODELS["naive Bayes"])
     with pytest.raises(TypeError, match="query must be given X_pool"):
         learner.query()
-    with pytest.raises(TypeError, match=r"X_pool must be a pool, got 3. Write query\(n_instances=...\)"):
+    with pytest.raises(TypeError,
+                       match=r"X_pool must be a pool, got 3. Write query\(n_instances=...\)"):
         learner.query(3)
     with pytest.raises(TypeError, match="fit must be given X and y"):
         learner.fit()
@@ -437,7 +457,8 @@ def test_clear_errors_without_images():
 
 
 def test_the_name_says_how_much_is_known():
-    assert repr(both(MODELS["naive Bayes"])[0]).endswith("query_strategy=uncertainty_sampling, n_training=18)")
+    shown = repr(both(MODELS["naive Bayes"])[0])
+    assert shown.endswith("query_strategy=uncertainty_sampling, n_training=18)")
     assert "n_images=6, n_annotated=1" in repr(mask_learner(masks=first_masks(1)))
 
 
@@ -473,11 +494,13 @@ class FakeSegmenter(ClassifierMixin, BaseEstimator):
         self.classes_ = np.unique(y)
         self.n_annotated = len(known)
         self.history_ = [*getattr(self, "history_", []), (len(known), fit_kwargs)]
-        LOG.append({"n": len(X), "known": known, "weights": mask_weight, "model": self, "seed": self.random_state})
+        LOG.append({"n": len(X), "known": known, "weights": mask_weight, "model": self,
+                    "seed": self.random_state})
         return self
 
     def predict_mask_proba(self, X):
-        foreground = [1 / (1 + np.exp((self.threshold_ - np.asarray(X[i]).mean(-1)) / 20)) for i in range(len(X))]
+        below = [self.threshold_ - np.asarray(X[i]).mean(-1) for i in range(len(X))]
+        foreground = [1 / (1 + np.exp(b / 20)) for b in below]
         return np.stack([np.stack([1 - p, p]) for p in foreground])
 
     def predict_masks(self, X):
@@ -549,7 +572,8 @@ N, SIDE = 6, 16
 MASKS = np.zeros((N, SIDE, SIDE), dtype=int)
 for _i in range(N):
     MASKS[_i, 2 : 6 + _i, 3:12] = 1
-IMAGES = (60 + 90 * MASKS[..., None] + np.random.default_rng(1).integers(0, 40, (N, SIDE, SIDE, 3))).astype(np.uint8)
+NOISE = np.random.default_rng(1).integers(0, 40, (N, SIDE, SIDE, 3))
+IMAGES = (60 + 90 * MASKS[..., None] + NOISE).astype(np.uint8)
 LABELS = np.array(["a", "b", "a", "b", "a", "b"])
 
 
@@ -577,7 +601,8 @@ def mask_learner(strategy=in_order, **options):
 
 def snapshot(learner):
     """All that must stay as it was when something fails."""
-    return pickle.dumps((learner.masks, learner.annotated_ids, learner.pool_ids, learner._n_annotate,
+    return pickle.dumps((learner.masks, learner.annotated_ids, learner.pool_ids,
+                         learner._n_annotate,
                          learner.estimator, learner.augmenter, learner.random_state))  # fmt: skip
 
 
@@ -595,18 +620,21 @@ def test_the_loop_asks_for_every_image_once_and_then_says_so():
         assert learner.annotated_ids.tolist() == sorted(asked)
     assert sorted(asked) == list(range(N)) and len(learner.pool_ids) == 0
     assert learner.score_masks(IMAGES, MASKS) > 0.95
-    with pytest.raises(EmptyPool, match="All 6 images are fully annotated: 1 requested, 0 available"):
+    with pytest.raises(EmptyPool,
+                       match="All 6 images are fully annotated: 1 requested, 0 available"):
         learner.query()
 
 
 def test_positions_in_the_pool_become_sample_ids():
-    learner = mask_learner(lambda learner, X_pool, n_instances: np.array([2, 0]), masks=first_masks(2))
     seen = []
-    learner.query_strategy, strategy = lambda le, X, n_instances: seen.append(X) or [2, 0], learner.query_strategy
+
+    def strategy(learner, X_pool, n_instances):
+        seen.append(X_pool)
+        return [2, 0]
+
+    learner = mask_learner(strategy, masks=first_masks(2))
     assert learner.query(n_instances=2)[0].tolist() == [4, 2]
     assert np.array_equal(seen[0], IMAGES[2:])
-    learner.query_strategy = strategy
-    assert learner.query(n_instances=2)[0].tolist() == [4, 2]
 
 
 def test_what_is_annotated_is_what_a_strategy_treats_as_labelled():
@@ -691,8 +719,13 @@ def test_a_strategy_without_a_model_trains_nothing():
     assert LOG == []
 
 
-@pytest.mark.parametrize("strategy", [uncertain, lambda le, X, n_instances: np.argsort(le.predict_uncertainty(X))[:1],
-                                      modAL.uncertainty.uncertainty_sampling])  # fmt: skip
+def through_the_learner(learner, X_pool, n_instances):
+    return np.argsort(learner.predict_uncertainty(X_pool))[:n_instances]
+
+
+@pytest.mark.parametrize(
+    "strategy", [uncertain, through_the_learner, modAL.uncertainty.uncertainty_sampling]
+)
 def test_a_strategy_with_a_model_gets_one_from_the_image_labels_once(strategy):
     learner = mask_learner(strategy)
     first = learner.query()[0]
@@ -705,9 +738,11 @@ def test_a_prediction_needs_a_model_too():
     assert LOG == []
     assert learner.predict_masks(IMAGES).shape == MASKS.shape
     assert LOG[0]["known"] == [0, 1] and len(LOG) == 1
-    for method in ("predict", "predict_proba", "predict_mask_proba", "predict_cams", "predict_uncertainty"):
+    for method in ("predict", "predict_proba", "predict_mask_proba", "predict_cams",
+                   "predict_uncertainty"):
         result = getattr(learner, method)(IMAGES)
-        assert np.array_equal(result, getattr(learner.estimator, method)(IMAGES)) and len(result) == N
+        assert np.array_equal(result, getattr(learner.estimator, method)(IMAGES))
+        assert len(result) == N
     assert set(learner.predict_joint(IMAGES)) == {"masks"}
     assert learner.score(IMAGES, LABELS) == learner.estimator.score(IMAGES, LABELS)
     assert len(LOG) == 1
@@ -727,7 +762,8 @@ def test_annotate_fits_to_all_images_and_the_masks_so_far():
     learner = mask_learner()
     learner.annotate([3, 1], MASKS[[3, 1]])
     learner.annotate([0], MASKS[:1])
-    assert [(entry["n"], entry["known"], entry["weights"]) for entry in LOG] == [(6, [1, 3], None), (6, [0, 1, 3], None)]
+    seen = [(entry["n"], entry["known"], entry["weights"]) for entry in LOG]
+    assert seen == [(6, [1, 3], None), (6, [0, 1, 3], None)]
 
 
 def test_annotating_without_a_fit_and_fitting_later():
@@ -790,7 +826,8 @@ def test_the_same_question_in_the_same_state_has_the_same_answer():
 
 def test_without_a_random_state_the_estimators_own_stays():
     for own in (None, 5):
-        learner = ActiveLearner(FakeSegmenter(random_state=own), in_order, images=IMAGES, labels=LABELS)
+        learner = ActiveLearner(FakeSegmenter(random_state=own), in_order, images=IMAGES,
+                                labels=LABELS)
         learner.annotate([0], MASKS[:1])
         assert learner.estimator.random_state == own
 
@@ -837,7 +874,8 @@ def test_a_second_answer_overwrites_the_first():
 
 def test_masks_are_small_copies():
     mine = [MASKS[0].copy(), np.full((SIDE, SIDE), 200)]
-    learner = ActiveLearner(FakeSegmenter(n_mask_classes=300), in_order, images=IMAGES, labels=LABELS)
+    learner = ActiveLearner(FakeSegmenter(n_mask_classes=300), in_order, images=IMAGES,
+                            labels=LABELS)
     learner.annotate([0, 1], mine)
     mine[0][:] = 0
     assert np.array_equal(learner.masks[0], MASKS[0])
@@ -857,20 +895,25 @@ def test_an_array_a_list_and_files_are_masks(tmp_path):
 WRONG = {
     "unknown id": ([6], MASKS[:1], ValueError, r"sample_ids must be in \[0, 5\], got \[6\]"),
     "negative id": ([-1], MASKS[:1], ValueError, r"sample_ids must be in \[0, 5\], got \[-1\]"),
-    "twice": ([1, 2, 1], MASKS[:3], ValueError, r"sample_ids must be unique in one call.* got \[1\]"),
+    "twice": ([1, 2, 1], MASKS[:3], ValueError,
+              r"sample_ids must be unique in one call.* got \[1\]"),
     "float ids": ([1.0], MASKS[:1], TypeError, "sample_ids must be a 1-D sequence of integers"),
-    "boolean ids": (np.arange(N) == 1, MASKS[:1], TypeError, "sample_ids must be a 1-D sequence of integers"),
+    "boolean ids": (np.arange(N) == 1, MASKS[:1], TypeError,
+                    "sample_ids must be a 1-D sequence of integers"),
     "one number": (1, MASKS[:1], TypeError, "sample_ids must be a 1-D sequence of integers"),
-    "too few masks": ([0, 1], MASKS[:1], ValueError, "masks must be one for each of the 2 sample ids, got '1 masks'"),
+    "too few masks": ([0, 1], MASKS[:1], ValueError,
+                      "masks must be one for each of the 2 sample ids, got '1 masks'"),
     "one bare mask": ([0], MASKS[0], ValueError, "masks must be one for each of the 1 sample ids"),
-    "masks None": ([0], None, ValueError, "masks must be one for each of the 1 sample ids, got None"),
+    "masks None": ([0], None, ValueError,
+                   "masks must be one for each of the 1 sample ids, got None"),
     "a mask None": ([0, 3], [MASKS[0], None], ValueError,
-                    r"masks\[1\] \(sample id 3\) must be annotated in at least one pixel, got None"),
-    "all missing": ([3], np.full((1, SIDE, SIDE), MISSING), ValueError, r"masks\[0\] \(sample id 3\) must be annotated"),
+                    r"masks\[1\] \(sample id 3\) must be annotated in .* one pixel, got None"),
+    "all missing": ([3], np.full((1, SIDE, SIDE), MISSING), ValueError,
+                    r"masks\[0\] \(sample id 3\) must be annotated"),
     "wrong size": ([0, 3], [MASKS[0], MASKS[0][1:]], ValueError,
-                   r"masks\[1\] \(sample id 3\) must be of its image's size \(16, 16\), got \(15, 16\)"),
+                   r"masks\[1\] \(sample id 3\) must be of .* size \(16, 16\), got \(15, 16\)"),
     "no class": ([4], [MASKS[0] * 255], ValueError,
-                 r"masks\[0\] \(sample id 4\) must be of classes in \[0, 1\], or -1 .* got \[255\]. Map 0/255"),
+                 r"masks\[0\] \(sample id 4\) must be of classes in \[0, 1\].* \[255\]. Map 0/255"),
     "fractions": ([4], [MASKS[0] / 2], TypeError, "masks"),
 }  # fmt: skip
 
@@ -926,7 +969,8 @@ def test_an_augmenter_means_two_fits_from_the_same_start():
     learner.annotate([0, 3], MASKS[[0, 3]])
     first, second = LOG
     assert first["known"] == [0, 3] and first["weights"] is None
-    assert second["known"] == list(range(N)) and second["weights"].tolist() == [1, 0.5, 0.5, 1, 0.5, 0.5]
+    assert second["known"] == list(range(N))
+    assert second["weights"].tolist() == [1, 0.5, 0.5, 1, 0.5, 0.5]
     assert first["seed"] == second["seed"] and first["model"] is not second["model"]
     assert learner.augmenter.estimator_ is first["model"] and learner.estimator is second["model"]
     # pseudo-masks are of one fit: what is known stays what the oracle said
@@ -970,10 +1014,13 @@ def test_masks_known_at_the_start_may_be_partial_missing_or_files(tmp_path):
 
 @pytest.mark.parametrize(("options", "error", "match"), [
     ({"labels": None}, TypeError, "labels must be given with images, one for each of 6, got None"),
-    ({"labels": LABELS[:4]}, ValueError, r"labels must be of shape \(6,\), one an image, got \(4,\)"),
+    ({"labels": LABELS[:4]}, ValueError,
+     r"labels must be of shape \(6,\), one an image, got \(4,\)"),
     ({"masks": first_masks(1)[:5]}, ValueError, r"masks must be of the length of X \(6\), got 5"),
-    ({"masks": [MASKS[0][:4]] + [None] * 5}, ValueError, r"masks\[0\] .* of its image's size \(16, 16\), got \(4, 16\)"),
-    ({"masks": MASKS * 7}, ValueError, r"masks\[0\] \(sample id 0\) must be of classes in \[0, 1\]"),
+    ({"masks": [MASKS[0][:4]] + [None] * 5}, ValueError,
+     r"masks\[0\] .* of its image's size \(16, 16\), got \(4, 16\)"),
+    ({"masks": MASKS * 7}, ValueError,
+     r"masks\[0\] \(sample id 0\) must be of classes in \[0, 1\]"),
     ({"images": np.full((6, 4, 4, 3), np.nan)}, ValueError, r"X\[0\] must be finite"),
     ({"images": IMAGES[:0], "labels": []}, ValueError, "X must"),
     ({"X_training": IMAGES}, TypeError, "X_training and y_training must be left out with images"),
@@ -987,9 +1034,10 @@ def test_clear_errors_at_construction(options, error, match):
 def test_teaching_masks_is_pointed_to_annotate():
     learner = mask_learner()
     for call in (learner.teach, learner.fit, learner._add_training_data, learner._fit_on_new):
-        with pytest.raises(TypeError, match=r"learner that was given images: .* Use annotate\(sample_ids, masks\)"):
+        with pytest.raises(TypeError, match=r"given images: .* Use annotate\(sample_ids, masks\)"):
             call(IMAGES, LABELS)
-    with pytest.raises(TypeError, match=r"X_pool must be a pool, got 2. Write query\(n_instances=...\)"):
+    with pytest.raises(TypeError,
+                       match=r"X_pool must be a pool, got 2. Write query\(n_instances=...\)"):
         learner.query(2)
 
 
@@ -1008,7 +1056,9 @@ def test_images_of_every_form(kind, tmp_path):
         for i, image in enumerate(images):
             held[i] = image
         images = held
-    learner = mask_learner(lambda learner, X_pool, n_instances: np.arange(len(X_pool))[-n_instances:], images=images)
+    learner = mask_learner(
+        lambda learner, X_pool, n_instances: np.arange(len(X_pool))[-n_instances:], images=images
+    )
     sample_ids, picked = learner.query(n_instances=2)
     assert sample_ids.tolist() == [4, 5] and type(picked) is type(images)
     learner.annotate([1, 4], [masks[1], masks[4]], fit=False)
@@ -1045,7 +1095,8 @@ def same_from_here(learner, other):
 @pytest.mark.parametrize("seed", [0, None])
 @pytest.mark.parametrize("strategy", [at_random, uncertain])
 def test_a_loaded_learner_goes_on_where_it_was(tmp_path, rounds, seed, strategy):
-    learner = mask_learner(strategy, augmenter=FakeAugmenter(), random_state=seed, on_transformed=True, extra=3)
+    learner = mask_learner(strategy, augmenter=FakeAugmenter(), random_state=seed,
+                           on_transformed=True, extra=3)
     learner.estimator.random_state = 4 if seed is None else None
     if rounds:
         partly = MASKS[0].copy()
@@ -1053,18 +1104,21 @@ def test_a_loaded_learner_goes_on_where_it_was(tmp_path, rounds, seed, strategy)
         learner.annotate([0, 3], [partly, MASKS[3]])
     learner.save(tmp_path / "state")
     fake = FakeSegmenter(random_state=4 if seed is None else None)
-    other = ActiveLearner.load(tmp_path / "state", estimator=fake, query_strategy=strategy, augmenter=FakeAugmenter())
+    other = ActiveLearner.load(tmp_path / "state", estimator=fake, query_strategy=strategy,
+                               augmenter=FakeAugmenter())
     assert np.array_equal(other.images, IMAGES) and np.array_equal(other.labels, LABELS)
     assert other.on_transformed and other.fit_kwargs == {"extra": 3}
     for mask, again in zip(learner.masks, other.masks, strict=True):
-        assert (mask is None and again is None) or (mask.dtype == again.dtype and np.array_equal(mask, again))
+        assert (mask is None) == (again is None) == (getattr(again, "dtype", None) is None)
+        assert mask is None or (mask.dtype == again.dtype and np.array_equal(mask, again))
     if rounds:
         assert np.array_equal(other.predict_masks(IMAGES), learner.predict_masks(IMAGES))
     same_from_here(learner, other)
 
 
 def load_fake(path, **options):
-    return ActiveLearner.load(path, **{"estimator": FakeSegmenter, "query_strategy": in_order, **options})
+    return ActiveLearner.load(path,
+                              **{"estimator": FakeSegmenter, "query_strategy": in_order, **options})
 
 
 def test_saving_again_replaces_the_state_and_keeps_other_files(tmp_path):
@@ -1088,7 +1142,8 @@ def test_an_interrupted_save_leaves_the_earlier_state(tmp_path, monkeypatch, ste
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    owner, name = {"estimator": (FakeSegmenter, "save"), "masks": (np, "savez_compressed"), "rename": (os, "replace")}[step]
+    owner, name = {"estimator": (FakeSegmenter, "save"), "masks": (np, "savez_compressed"),
+                   "rename": (os, "replace")}[step]
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, stop)
         with pytest.raises(KeyboardInterrupt):
@@ -1105,7 +1160,8 @@ def test_images_come_back_in_their_form(tmp_path, kind):
     paths = [str(tmp_path / f"{i}.png") for i in range(N)]
     for path, image in zip(paths, IMAGES, strict=True):
         Image.fromarray(image).save(path)
-    images = {"paths": paths, "files": ImageFiles(paths), "ragged": [image[:, : 9 + i] for i, image in enumerate(IMAGES)]}
+    images = {"paths": paths, "files": ImageFiles(paths),
+              "ragged": [image[:, : 9 + i] for i, image in enumerate(IMAGES)]}
     held = np.empty(N, dtype=object)
     held[:] = paths
     images["object"] = held
@@ -1113,7 +1169,8 @@ def test_images_come_back_in_their_form(tmp_path, kind):
     again = load_fake(tmp_path / "state", estimator=FakeSegmenter()).images
     assert type(again) is type(images[kind])
     if kind == "ragged":
-        assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(again, images[kind], strict=True))
+        for a, b in zip(again, images[kind], strict=True):
+            assert np.array_equal(a, b) and a.dtype == b.dtype
     else:
         assert list(getattr(again, "paths", again)) == paths
         assert not list((tmp_path / "state").glob("images-*"))
@@ -1142,15 +1199,18 @@ def test_what_is_not_ours_must_be_given(tmp_path):
     fakes = {"estimator": FakeSegmenter, "query_strategy": at_random, "augmenter": FakeAugmenter()}
     for missing in fakes:
         given_ones = {name: value for name, value in fakes.items() if name != missing}
-        with pytest.raises(ValueError, match=rf"{missing} must be .* Pass {missing}= itself if you trust it"):
+        with pytest.raises(ValueError,
+                           match=rf"{missing} must be .* Pass {missing}= itself if you trust it"):
             ActiveLearner.load(tmp_path, **given_ones)
     as_function = {**fakes, "estimator": lambda folder: FakeSegmenter.load(folder)}
-    assert ActiveLearner.load(tmp_path, **as_function).estimator.threshold_ == learner.estimator.threshold_
+    assert ActiveLearner.load(tmp_path,
+                              **as_function).estimator.threshold_ == learner.estimator.threshold_
 
 
 def test_a_strategy_without_a_name_must_be_given(tmp_path):
     mask_learner(lambda learner, X_pool: 0).save(tmp_path)
-    with pytest.raises(ValueError, match="query_strategy must be given: the saved one has no name in alseg"):
+    with pytest.raises(ValueError,
+                       match="query_strategy must be given: the saved one has no name in alseg"):
         ActiveLearner.load(tmp_path, estimator=FakeSegmenter())
 
 
@@ -1161,8 +1221,10 @@ def test_a_tampered_state_runs_nothing(tmp_path):
     evil = tmp_path / "evil"
     for change in (
         {"query_strategy": {"described": {"name": "os:system", "keywords": {}}, "shown": ""}},
-        {"augmenter": {"described": {"class": "os:mkdir", "params": {"path": str(evil)}}, "shown": ""}},
-        {"augmenter": {"described": {"class": "alseg.images:read_image", "params": {"path": str(evil)}}, "shown": ""}},
+        {"augmenter": {"described": {"class": "os:mkdir", "params": {"path": str(evil)}},
+                       "shown": ""}},
+        {"augmenter": {"described": {"class": "alseg.images:read_image",
+                                     "params": {"path": str(evil)}}, "shown": ""}},
         {"estimator": {"class": "subprocess:Popen", "file": state["estimator"]["file"]}},
         {"masks": "../masks.npz"},
         {"images": {"kind": "array", "file": "/etc/passwd"}},
@@ -1197,7 +1259,8 @@ def test_damaged_files_are_named(tmp_path):
     for text, match in (
         (whole[:50], "must be a saved learner, but is no JSON"),
         ("{}", "must be a saved learner, but is something else"),
-        (whole.replace('"version": 1', '"version": 9'), r"version in .* must be 1, got 9. Update alseg"),
+        (whole.replace('"version": 1', '"version": 9'),
+         r"version in .* must be 1, got 9. Update alseg"),
     ):
         path.write_text(text)
         with pytest.raises(ValueError, match=match):
@@ -1213,7 +1276,8 @@ def test_what_cannot_be_saved_is_said_before_the_state_is_touched(tmp_path):
         mask_learner(extra=np.zeros(2)).save(tmp_path)
     learner = mask_learner(masks=first_masks(1))
     learner.estimator = SGDClassifier().fit([[0.0], [1.0]], [0, 1])
-    with pytest.raises(TypeError, match=r"estimator must be one with save\(path\) and load\(path\)"):
+    with pytest.raises(TypeError,
+                       match=r"estimator must be one with save\(path\) and load\(path\)"):
         learner.save(tmp_path)
     mixed = [IMAGES[0], *[str(tmp_path / "a.png")] * 5]
     Image.fromarray(IMAGES[1]).save(tmp_path / "a.png")
