@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from alseg.labels import MISSING
 from alseg.validation import check_option, message
@@ -158,7 +158,7 @@ def image_size(path):
     with _opened(path) as image:
         width, height = image.size
         # Pillow gives TIFF sizes with the orientation already applied.
-        if image.format != "TIFF" and image.getexif().get(_EXIF_ORIENTATION) in _TRANSPOSED:
+        if image.format != "TIFF" and _orientation(image) in _TRANSPOSED:
             width, height = height, width
     return height, width
 
@@ -221,20 +221,23 @@ def _decode(path, for_mask):
     """Pixels as stored (palette indices for masks, colours for images) and Pillow's mode."""
     with _opened(path) as image:
         mode = image.mode
+        orientation = _orientation(image)
         if image.format == "TIFF" and _needs_tifffile(image):
-            pixels = _orient(_read_tiff(path), image.getexif().get(_EXIF_ORIENTATION, 1))
+            pixels = _read_tiff(path)
         elif image.format == "PNG" and image.tile and _is_deep_colour_png(image):
-            pixels = _orient(_read_deep_png(path), image.getexif().get(_EXIF_ORIENTATION, 1))
+            pixels = _read_deep_png(path)
         else:
-            image = ImageOps.exif_transpose(image)
+            if image.format == "TIFF":
+                orientation = 1  # Pillow turns them itself
             if for_mask and mode not in {"CMYK", "YCbCr", "LAB", "HSV"}:
-                pixels = np.asarray(image)
+                pixels = np.array(image)
             elif mode.startswith("I") or mode == "F":
-                pixels = np.asarray(image)
+                pixels = np.array(image)
             elif mode in {"L", "LA", "1"}:
-                pixels = np.asarray(image.convert("L"))
+                pixels = np.array(image.convert("L"))
             else:
-                pixels = np.asarray(image.convert("RGB"))
+                pixels = np.array(image.convert("RGB"))
+        pixels = _orient(pixels, orientation)
         if pixels.size == 0:
             raise ValueError(_bad(path, "it has no pixels"))
         if pixels.dtype == bool:
@@ -284,6 +287,12 @@ def _read_deep_png(path):
             image.tile = [(*tile[:3], tile[3][:-1] + order)]
             halves.append(np.asarray(image).astype(np.uint16))
     return halves[0] * np.uint16(256) + halves[1]
+
+
+def _orientation(image):
+    """The EXIF orientation that the header gives, 1 to 8."""
+    # Not PngImageFile.getexif: it decodes the pixels to look for EXIF behind them.
+    return Image.Image.getexif(image).get(_EXIF_ORIENTATION, 1)
 
 
 def _orient(pixels, orientation):
@@ -463,7 +472,8 @@ def as_images(X):
     Returns
     -------
     images : sequence
-        ``len(images)``; ``images[i]`` is (H, W, 3), uint8 or float32 in [0, 1], grey repeated;
+        ``len(images)``; ``images[i]`` is (H, W, 3), uint8 or float32 in [0, 1], grey repeated
+        (it may be the very memory of `X`: not to be written to);
         ``images.size(i)`` is (H, W) without decoding; ``images.take(idx)`` the same for the
         positions `idx`, without a copy; ``images.where(i)`` names an element in errors.
 

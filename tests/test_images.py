@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing
 
@@ -141,6 +141,17 @@ def test_exif_orientation_is_applied_to_pixels_and_size(tmp_path, rgb, suffix, o
     image = read_image(path)
     np.testing.assert_array_equal(image, np.asarray(ImageOps.exif_transpose(Image.open(path))))
     assert image.shape[:2] == image_size(path) == ((6, 9) if orientation < 5 else (9, 6))
+
+
+def test_size_decodes_nothing(tmp_path, rgb, monkeypatch):
+    paths = [save(tmp_path / f"a{suffix}", rgb) for suffix in (".png", ".jpg", ".bmp", ".tif")]
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
+    assert [image_size(path) for path in paths] == [(6, 9)] * 4
+
+
+def test_pixels_may_be_written_to(tmp_path, rgb):
+    for suffix in (".png", ".jpg", ".bmp", ".tif"):
+        assert read_image(save(tmp_path / f"a{suffix}", rgb)).flags.writeable
 
 
 def test_home_is_expanded(tmp_path, rgb, monkeypatch):
