@@ -647,7 +647,10 @@ def _check_pair(images, masks, i, n_mask_classes):
     if bad.size:
         remedy = ""
         if n_mask_classes == 2:
-            remedy = " For 0/255 masks or instance ids map what is above 0 to 1."
+            remedy = (
+                " For 0/255 masks or instance ids map what is above 0 to 1: "
+                "MaskFiles(paths, mapping='nonzero')."
+            )
         raise ValueError(
             f"{masks.where(i)} holds the value {bad.max()}, which is no class: with "
             f"n_mask_classes={n_mask_classes} it must be {MISSING} (not annotated) or in "
