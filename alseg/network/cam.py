@@ -1,5 +1,7 @@
 """Image-level heads: class maps, and the pooling that turns them into image logits."""
 
+import math
+
 import torch
 from torch import nn
 
@@ -91,9 +93,7 @@ class CAMHead(nn.Module):
         if self.pooling == "max":
             return values.amax(2), cam
         if self.pooling == "lse":
-            log_mean = torch.logsumexp(self.lse_r * values, 2) - torch.log(
-                torch.tensor(float(h * w), device=values.device)
-            )
+            log_mean = torch.logsumexp(self.lse_r * values, 2) - math.log(h * w)
             return log_mean / self.lse_r, cam
         return self._wildcat(values), cam
 
