@@ -110,8 +110,9 @@ class Project:
         from alseg.datasets import load_folder
 
         self.folder = Path(folder)
-        self.state = self._read_state() if (self.folder / STATE).is_file() else None
-        if self.state is None:
+        new = not (self.folder / STATE).is_file()
+        self.state = None if new else self._read_state()
+        if new:
             root = str(Path(data).expanduser().resolve())
             self.state = {"format": FORMAT, "data": root, "options": {}, "rounds": [], "masks": {}}
         elif data is not None:
@@ -124,6 +125,8 @@ class Project:
         parts = load_folder(self.state["data"])
         self.data = parts[self._option("part", "all")]
         self._position = {name: i for i, name in enumerate(self.data.ids.tolist())}
+        if new:
+            self._write_state()  # from here on the folder is ours, whatever happens
 
     def _read_state(self):
         path = self.folder / STATE
@@ -524,8 +527,12 @@ def _checked_mask(file, size, n_mask_classes, missing_value):
         mask, values = np.minimum(mask, 1), np.minimum(values, 1)
     bad = values[(values < 0) | (values >= n_mask_classes)]
     if len(bad):
-        rule = f"0 to {n_mask_classes - 1}" + (", or 0 and 255" if n_mask_classes == 2 else "")
-        raise ProjectError(f"{file}: holds the value {bad[-1]}, which is no class ({rule}).")
+        classes = f"0 to {n_mask_classes - 1}" + (", or 0 and 255" if n_mask_classes == 2 else "")
+        shown = ", ".join(map(str, bad[:4])) + (", ..." if len(bad) > 4 else "")
+        remedy = " Draw without soft edges." if 255 in bad else ""
+        raise ProjectError(
+            f"{file}: holds {shown}, where only classes may stand ({classes}).{remedy}"
+        )
     if not len(values):
         raise ProjectError(f"{file}: no pixel is annotated.")
     return np.where(unknown, MISSING, mask).astype(np.int16)

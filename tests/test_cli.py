@@ -1,0 +1,413 @@
+"""The command line: exit codes, one-line errors, and the state folder of an annotator."""
+
+import ast
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import alseg.cli
+from alseg.cli import main
+from alseg.datasets import make_glands
+from alseg.experiment.project import open_project, save_mask
+from alseg.experiment.records import comparable, read_records
+from alseg.images import read_mask
+
+COMMANDS = ("run", "report", "query", "add", "predict")
+TINY = ["--encoder", "tiny", "--max-epochs", "1", "--device", "cpu", "--threads", "1"]
+RUN = ["run", "--data", "glands", "--limit", "8", "--test-limit", "4", "--rounds", "1",
+       "--image-size", "24", "32", *TINY]  # fmt: skip
+
+
+def call(capsys, *argv):
+    """Exit code, stdout and stderr of a command; argparse's own exits are codes too."""
+    try:
+        code = main([str(a) for a in argv])
+    except SystemExit as error:
+        code = error.code
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def refused(capsys, *argv, code, match):
+    """The command fails with one line that says this."""
+    found, out, err = call(capsys, *argv)
+    lines = [line for line in err.splitlines() if line.startswith("alseg: error:")]
+    assert (found, out, len(lines)) == (code, "", 1), (found, out, err)
+    assert match in lines[0], lines[0]
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_ends_with_an_example(capsys, command):
+    code, out, _ = call(capsys, command, "--help")
+    assert code == 0
+    example = out[out.index("example:") :].splitlines()[1].split()
+    assert example[:2] == ["alseg", command]
+    words = [word for word in example[1:] if word != "\\"]
+    alseg.cli._parser().parse_args(words + (["--out", "x"] if "--out" not in words and
+                                            command == "run" else []))  # fmt: skip
+
+
+def test_help_version_and_no_command(capsys):
+    from alseg import __version__
+
+    assert call(capsys, "--version")[:2] == (0, f"alseg {__version__}\n")
+    code, out, _ = call(capsys)
+    assert code == 0 and all(f"    {command} " in out for command in COMMANDS)
+
+
+def test_help_waits_for_nothing_heavy():
+    tree = ast.parse(Path(alseg.cli.__file__).read_text())
+    imported = {
+        name for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in [getattr(node, "module", None), *(alias.name for alias in node.names)] if name
+    }  # fmt: skip
+    assert imported == {"argparse", "os", "sys", "warnings"}
+
+
+def test_module_entry_point():
+    done = subprocess.run(
+        [sys.executable, "-m", "alseg", "run", "--out", "x"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "alseg: error: the following arguments are required: --data (see `alseg run --help`)\n"
+    )
+
+
+# -- run, report ----------------------------------------------------------------------------------
+
+
+def test_run_then_report(capsys, tmp_path):
+    out = tmp_path / "deep" / "run"
+    code, printed, err = call(capsys, *RUN, "--out", out, "--report", "--pseudo-labels", "0.1")
+    assert code == 0, err
+    assert f"report:  {out / 'report.html'}" in printed and "| 1 | 6 |" in printed
+    assert [p.name for p in out.rglob("*.jsonl")] == ["records.jsonl"]
+    records = read_records(out)
+    assert [r["n_masks"] for r in records] == [4, 6]
+    assert records[0]["config"]["augmenter"]["weight"] == 0.1
+    before = (out / "records.jsonl").read_bytes()
+    code, again, err = call(capsys, *RUN, "--out", out, "--quiet", "--pseudo-labels", "0.1")
+    assert (code, again, err) == (0, f"records: {out / 'records.jsonl'}\n", "")
+    assert (out / "records.jsonl").read_bytes() == before
+    code, printed, _ = call(capsys, "report", out, "-o", tmp_path / "page.html")
+    assert (code, printed) == (0, f"{tmp_path / 'page.html'}\n")
+    assert (tmp_path / "page.html").read_bytes() == (out / "report.html").read_bytes()
+    refused(capsys, *RUN, "--out", out, "--seed", "1", code=1, match="seed: 0 there, 1 now")
+
+
+def test_a_strategy_of_ones_own(capsys, tmp_path, monkeypatch):
+    (tmp_path / "mine_alseg.py").write_text(
+        "class Nested:\n"
+        "    @staticmethod\n"
+        "    def first(learner, X_pool, n_instances=1):\n"
+        "        return list(range(n_instances))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    name = "mine_alseg:Nested.first"
+    code, _, err = call(capsys, *RUN, "--out", "o", "--strategy", name, "--quiet", "--no-panels")
+    assert code == 0, err
+    records = read_records("o")
+    free = sorted(set(range(8)) - set(records[0]["sample_ids"]))
+    assert records[1]["sample_ids"] == free[:2] and records[1]["strategy"] == name
+    assert not Path("o/panels").exists()
+    refused(capsys, *RUN, "--out", "p", "--strategy", "mine_alseg:Nested.frist", code=2,
+            match="strategy must be a name in mine_alseg")  # fmt: skip
+    refused(capsys, *RUN, "--out", "p", "--strategy", "no_such_module:f", code=2,
+            match="No module named 'no_such_module'")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options, code, match",
+    [
+        (["--strategy", "entropi"], 2, "got 'entropi'. Did you mean 'entropy'?"),
+        (["--encoder", "resnet19"], 2, "encoder must be one of"),
+        (["--pooling", "atention"], 2, "Did you mean 'attention'?"),
+        (["--schedule", "two"], 2, "schedule must be one of"),
+        (["--data", "gland"], 2, "Did you mean 'glands'?"),
+        (["--n-instances", "0"], 2, "--n-instances: must be an integer >= 1, got '0'"),
+        (["--rounds", "-1"], 2, "--rounds: must be an integer >= 0"),
+        (["--max-epochs", "-1"], 2, "max_epochs must be >= 0, got -1"),
+        (["--pseudo-labels", "-1"], 2, "pseudo_labels must be >= 0, got -1.0"),
+        (["--rouns", "1"], 2, "unrecognized arguments: --rouns"),
+        (["--rounds", "9"], 1, "ask for at most 2 rounds"),
+    ],
+)
+def test_run_refuses(capsys, tmp_path, options, code, match):
+    out = tmp_path / "out"
+    refused(capsys, *RUN, "--out", out, *options, code=code, match=match)
+    assert not out.exists()
+
+
+def test_unwritable_output_folder(capsys, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    refused(capsys, *RUN, "--out", tmp_path / "file" / "sub", code=2, match="is not a folder")
+    refused(capsys, *RUN, "--out", tmp_path / "file", code=2, match="is not a folder")
+    refused(capsys, "query", "--data", tmp_path, "--out", tmp_path / "file", code=2,
+            match="is not a folder")  # fmt: skip
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_report_without_records(capsys, tmp_path):
+    refused(capsys, "report", tmp_path, code=1, match="no records at")
+
+
+# -- a folder of images ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slides(tmp_path):
+    """Images of two classes in folders, of two sizes, without a mask; and their true masks."""
+    glands = make_glands(8, image_size=(24, 32), random_state=0)
+    truth = {}
+    for i, name in enumerate(glands.ids):
+        folder = tmp_path / "slides" / "images" / str(glands.labels[i])
+        folder.mkdir(parents=True, exist_ok=True)
+        width = 32 if i % 3 else 28
+        Image.fromarray(glands.images[i][:, :width]).save(folder / f"slide_{name}.png")
+        truth[f"slide_{name}"] = glands.masks[i][:, :width]
+    return tmp_path / "slides", truth
+
+
+def query(capsys, slides, state, *more):
+    code, out, err = call(capsys, "query", "--data", slides, "--out", state, *TINY, *more)
+    assert code == 0, err
+    return out.split()
+
+
+def draw(folder, truth, names):
+    for name in names:
+        save_mask(folder / f"{name}.png", truth[name])
+    return folder
+
+
+def state_of(folder):
+    """Everything in a state folder that counts."""
+    return {p.relative_to(folder): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
+
+
+def test_query_add_query_predict(capsys, slides, tmp_path):
+    root, truth = slides
+    state = tmp_path / "state"
+    names = query(capsys, root, state, "-n", "2")
+    round_ = state / "ask" / "round_001"
+    asked = json.loads((round_ / "queries.json").read_text())
+    assert [q["id"] for q in asked["queries"]] == names and len(names) == 2
+    assert {q["label"] for q in asked["queries"]} == {p.name for p in (root / "images").iterdir()}
+    for q in asked["queries"]:
+        proposal = read_mask(round_ / q["proposal"])
+        assert list(proposal.shape) == q["size"] and set(np.unique(proposal)) <= {0, 255}
+        assert Path(q["image"]).is_file()
+    page = (round_ / "index.html").read_text()
+    assert page.count("<img") == 2 and "alseg add" in page and "http" not in page
+
+    # Asked again, it says the same, and computes nothing.
+    before = state_of(state)
+    assert query(capsys, root, state, "-n", "2") == names
+    assert state_of(state) == before
+    others = query(capsys, root, state, "-n", "3", "--new")
+    assert len(others) == 3 and not set(others) & set(names)
+
+    drawn = draw(tmp_path / "drawn", truth, names)
+    code, out, err = call(capsys, "add", state, drawn)
+    assert (code, out.split()) == (0, sorted(names)) and "3 of those asked for" in err
+    with open_project(state) as project:
+        known = project.known_masks()
+        for name in truth:
+            mask = known[project.data.ids.tolist().index(name)]
+            assert (mask is None) == (name not in names)
+            if mask is not None:
+                np.testing.assert_array_equal(mask, truth[name])
+    assert set(query(capsys, root, state)) == set(others)
+    call(capsys, "add", state, draw(tmp_path / "more", truth, others))
+    last = query(capsys, root, state, "-n", "2", "--strategy", "margin")
+    assert len(last) == 2 and not set(last) & {*names, *others}
+
+    code, _, err = call(capsys, "predict", state, root / "images", "--out", tmp_path / "masks")
+    assert code == 0, err
+    files = {p.stem: p for p in (tmp_path / "masks").rglob("*.png")}
+    assert set(files) == set(truth)
+    for name, file in files.items():
+        mask = read_mask(file)
+        assert mask.shape == truth[name].shape and set(np.unique(mask)) <= {0, 255}
+    rows = list(csv.DictReader((tmp_path / "masks" / "labels.csv").open()))
+    assert len(rows) == 8 and set(rows[0]) == {"image", "label", "proba_irregular", "proba_regular"}
+    assert all(abs(float(r["proba_irregular"]) + float(r["proba_regular"]) - 1) < 1e-5 for r in rows)
+    refused(capsys, "predict", state, root / "images", "--out", tmp_path / "masks", code=1,
+            match="is there already")  # fmt: skip
+    assert len(list(state.glob("model-*"))) == 1
+    # The end of the pool.
+    call(capsys, "add", state, draw(tmp_path / "last", truth, last))
+    final = [name for name in truth if name not in {*names, *others, *last}]
+    refused(capsys, "query", "--out", state, "-n", "5", code=1,
+            match="n_instances must be in [1, 1] (the pool size), got 5")  # fmt: skip
+    call(capsys, "add", state, draw(tmp_path / "final", truth, final))
+    refused(capsys, "query", "--out", state, code=1, match="All 8 images have a mask")
+
+
+def test_add_refuses_and_changes_nothing(capsys, slides, tmp_path):
+    root, truth = slides
+    state = tmp_path / "state"
+    first, second = query(capsys, root, state, "-n", "2")
+    drawn = tmp_path / "drawn"
+    good = truth[second]
+
+    def attempt(match, *more, name=f"{first}.png", mask=truth[first]):
+        shutil.rmtree(drawn, ignore_errors=True)
+        draw(drawn, truth, [second])
+        Image.fromarray(np.asarray(mask, np.uint8)).save(drawn / name)
+        before = state_of(state)
+        refused(capsys, "add", state, drawn, *more, code=1, match=match)
+        assert state_of(state) == before
+
+    attempt(f"no image is named '{first}x'. Did you mean '{first}'?", name=f"{first}x.png")
+    attempt("the mask is 24 x 31 pixels, its image 24 x", mask=np.zeros((24, 31)))
+    attempt("holds 7, where only classes may stand (0 to 1, or 0 and 255)", mask=truth[first] * 7)
+    attempt("holds 128, 255, where only classes may stand", mask=np.where(truth[first], 255, 128))
+    attempt("no pixel is annotated", "--missing-value", "0", mask=truth[first] * 0)
+    attempt("two files for the image", name=f"{second}.bmp", mask=good)
+    (drawn / f"{second}.bmp").write_bytes(b"BM broken")
+    refused(capsys, "add", state, drawn, code=1, match=f"{second}.bmp")
+    refused(capsys, "add", state, tmp_path / "none", code=1, match="is not a folder")
+    refused(capsys, "add", tmp_path / "other", drawn, code=1, match="is not a state folder")
+
+    shutil.rmtree(drawn)
+    draw(drawn, truth, [second])
+    assert call(capsys, "add", state, drawn)[0] == 0
+    attempt(f"'{second}' has a mask already")
+    # Replaced on request, partly annotated by request.
+    shutil.rmtree(drawn)
+    drawn.mkdir()
+    partly = np.where(np.arange(good.shape[1]) < 9, 99, np.where(good, 255, 0)).astype(np.uint8)
+    Image.fromarray(partly).save(drawn / f"{second}.png")
+    code, _, err = call(capsys, "add", state, drawn, "--replace", "--missing-value", "99")
+    assert code == 0, err
+    with open_project(state) as project:
+        mask = project.known_masks()[project.data.ids.tolist().index(second)]
+    np.testing.assert_array_equal(mask, np.where(partly == 99, -1, good))
+    assert len(list((state / "masks").iterdir())) == 1
+
+
+def test_query_refuses(capsys, slides, tmp_path):
+    root, _ = slides
+    refused(capsys, "query", "--out", tmp_path / "s", code=1, match="alseg query --data DIR")
+    refused(capsys, "query", "--data", root, "--out", root, code=1, match="a new or empty folder")
+    refused(capsys, "query", "--data", root, "--out", tmp_path / "s", "--strategy", "mergin",
+            code=2, match="Did you mean 'margin'?")  # fmt: skip
+    refused(capsys, "query", "--data", root, "--out", tmp_path / "s", "-n", "9", *TINY, code=1,
+            match="n_instances must be in [1, 8]")  # fmt: skip
+    (root / "images" / "regular" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    refused(capsys, "query", "--data", root, "--out", tmp_path / "t", *TINY, code=1,
+            match="broken.png")  # fmt: skip
+    (tmp_path / "u").mkdir()
+    (tmp_path / "u" / "state.json").write_text('{"format": "some')
+    refused(capsys, "query", "--data", root, "--out", tmp_path / "u", code=1, match="is damaged")
+    assert (tmp_path / "u" / "state.json").read_text() == '{"format": "some'
+
+
+def test_a_state_is_of_one_folder_and_one_command(capsys, slides, tmp_path):
+    root, _ = slides
+    state = tmp_path / "state"
+    names = query(capsys, root, state, "-n", "1")
+    shutil.copytree(root, tmp_path / "copy")
+    refused(capsys, "query", "--data", tmp_path / "copy", "--out", state, code=1,
+            match="data must be")  # fmt: skip
+    with open_project(state):
+        refused(capsys, "query", "--out", state, code=1, match="in use by another run")
+    shutil.rmtree(root)  # moved, it may be named anew
+    assert query(capsys, tmp_path / "copy", state) == names
+
+
+@pytest.mark.parametrize("moment", ["asked", "model", "state"])
+def test_a_killed_command_is_given_again(slides, tmp_path, capsys, monkeypatch, moment):
+    """Stopped where a kill leaves files that the state does not name yet."""
+    from alseg.experiment import project as module
+
+    root, truth = slides
+    expected = query(capsys, root, tmp_path / "whole", "-n", "2")
+    state = tmp_path / "state"
+
+    class Killed(BaseException):
+        pass
+
+    write = module.Project._write_state
+
+    def stop(project, *args):
+        if not args and not project.state["rounds"]:
+            return write(project)  # the folder's first state, before any work
+        raise Killed
+
+    name = {"asked": "_write_question", "model": "_choose", "state": "_write_state"}[moment]
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Project, name, stop)
+        with pytest.raises(Killed):
+            main(["query", "--data", str(root), "--out", str(state), "-n", "2", *TINY])
+    capsys.readouterr()
+    assert json.loads((state / "state.json").read_text())["rounds"] == []
+    assert query(capsys, root, state, "-n", "2") == expected
+    counted = [p for p in state_of(state) if p.parts[0] == "ask"]
+    assert counted == [p for p in state_of(tmp_path / "whole") if p.parts[0] == "ask"]
+    drawn = draw(tmp_path / "drawn", truth, expected)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Project, "_write_state", stop)
+        with pytest.raises(Killed):
+            main(["add", str(state), str(drawn)])
+    capsys.readouterr()
+    assert query(capsys, root, state) == expected  # not added: asked again
+    assert call(capsys, "add", state, drawn)[0] == 0
+    assert len(list((state / "masks").iterdir())) == 2
+
+
+def test_masks_that_lie_in_the_folder_count(capsys, slides, tmp_path):
+    root, truth = slides
+    draw(root / "masks", truth, sorted(truth)[:6])
+    names = query(capsys, root, tmp_path / "state", "-n", "2")
+    assert set(names) == set(sorted(truth)[6:])
+    drawn = draw(tmp_path / "drawn", truth, sorted(truth)[:1])
+    refused(capsys, "add", tmp_path / "state", drawn, code=1, match="has a mask already")
+
+
+def test_more_mask_classes(tmp_path):
+    mask = np.arange(12).reshape(3, 4) % 3
+    save_mask(tmp_path / "m.png", mask, 3)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), mask)
+    with Image.open(tmp_path / "m.png") as image:
+        colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
+        assert image.mode == "P" and len(np.unique(colours, axis=0)) == 3
+    assert os.listdir(tmp_path) == ["m.png"]
+
+
+def test_run_on_a_folder(capsys, slides, tmp_path):
+    root, truth = slides
+    draw(root / "masks", truth, truth)
+    refused(capsys, "run", "--data", root, "--out", tmp_path / "o", *TINY, code=2,
+            match="train-split must be a part")  # fmt: skip
+    rows = ["image,mask,label,split"]
+    files = sorted((root / "images").rglob("*.png"))
+    for i, file in enumerate(files):
+        split = "learn" if i % 4 else "check"
+        rows.append(f"{file.relative_to(root)},masks/{file.name},{file.parent.name},{split}")
+    (root / "manifest.csv").write_text("\n".join(rows) + "\n")
+    options = ["--data", root, "--train-split", "learn", "--test-split", "check", "--rounds", "1",
+               "--initial", "2", "--n-instances", "1", "--quiet", "--class-balanced", *TINY]  # fmt: skip
+    code, _, err = call(capsys, "run", *options, "--out", tmp_path / "o")
+    assert code == 0, err
+    records = read_records(tmp_path / "o")
+    assert records[0]["config"]["data"]["n_test"] == 2 and len(records) == 2
+    assert records[0]["strategy"] == "class-balanced entropy"
+    code, _, err = call(capsys, "run", *options, "--out", tmp_path / "p")
+    assert [comparable(r) for r in read_records(tmp_path / "p")] == [comparable(r) for r in records]
+    refused(capsys, "run", *options, "--out", tmp_path / "q", "--test-split", "chekc", code=2,
+            match="(check, learn), got 'chekc'")  # fmt: skip
+    files[2].write_bytes(files[2].read_bytes()[:300])
+    refused(capsys, "run", *options, "--out", tmp_path / "q", code=1, match=files[2].name)
