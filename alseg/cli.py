@@ -287,6 +287,7 @@ def _run(args):
     _check_out(args.out)
     strategy, name = _strategy(args)
     from alseg.experiment.run import run
+    from alseg.report.panels import save_panels
     from alseg.segmenter import JointCAMSegmenter
 
     options = _estimator_options(args)
@@ -300,7 +301,7 @@ def _run(args):
         records = run(
             estimator, train, test, strategy, rounds=args.rounds, n_instances=args.n_instances,
             initial=args.initial, seed=args.seed, out=args.out, augmenter=augmenter, name=name,
-            panels=not args.no_panels, progress=bar,
+            panels=None if args.no_panels else save_panels, progress=bar,
         )  # fmt: skip
     if not args.quiet:
         print(_summary(records))
@@ -334,6 +335,7 @@ def _query(args):
     if args.strategy is not None:
         _strategy(args)
     from alseg.experiment.project import open_project
+    from alseg.report.question import write_question
     from alseg.segmenter import JointCAMSegmenter
 
     _checked(JointCAMSegmenter(**options["estimator"]))
@@ -341,7 +343,7 @@ def _query(args):
     with open_project(args.out, args.data, options) as project:
         _hint(args, f"{len(project.data)} images, {len(project.state['masks'])} masks added. "
                     "Fitting and choosing ...")  # fmt: skip
-        found = project.query(args.n_instances, new=args.new)
+        found = project.query(args.n_instances, new=args.new, show=write_question)
     if found["again"]:
         _hint(args, f"Round {found['round']} is not answered yet (--new asks about other images).")
     for name in found["open"] if found["again"] else found["ids"]:

@@ -15,6 +15,7 @@ from alseg.experiment.records import RecordsError, comparable, read_records
 from alseg.experiment.run import run
 from alseg.metrics import mean_dice, mean_iou
 from alseg.pseudo import PseudoLabelAugmenter
+from alseg.report.panels import save_panels
 from alseg.segmenter import JointCAMSegmenter
 from alseg.strategies import entropy_sampling, random_sampling
 
@@ -35,7 +36,8 @@ def estimator(**options):
 def small_run(out, strategy=entropy_sampling, model=None, **options):
     train, test = parts()
     model = estimator() if model is None else model
-    return run(model, train, test, strategy, out=out, **{**OPTIONS, **options})
+    options = {**OPTIONS, "panels": save_panels, **options}
+    return run(model, train, test, strategy, out=out, **options)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from alseg.experiment.names import resolve_strategy
-from alseg.experiment.records import jsonable, lock
+from alseg.experiment.records import jsonable, lock, write_text
 from alseg.images import (
     IMAGE_SUFFIXES,
     ImageFiles,
@@ -28,8 +28,6 @@ from alseg.images import (
     read_mask,
 )
 from alseg.labels import MISSING, fraction_annotated
-from alseg.report.html import page, picture, write_text
-from alseg.report.plots import fit_within, outline
 from alseg.selection import class_balanced_top_n
 from alseg.validation import EmptyPool, check_n_instances, check_number, message
 
@@ -224,7 +222,7 @@ class Project:
 
     # -- asking -----------------------------------------------------------------------------------
 
-    def query(self, n_instances, new=False):
+    def query(self, n_instances, new=False, show=None):
         """Choose the next images to annotate, with proposed masks in `ask/round_<number>/`.
 
         Images of an earlier question that have no mask yet are asked for again, unless `new`.
@@ -234,6 +232,9 @@ class Project:
         n_instances : int
         new : bool, default=False
             Ask about other images, and leave the open ones open.
+        show : callable or None, default=None
+            Writes a page about the question into its folder, such as
+            `alseg.report.question.write_question`.
 
         Returns
         -------
@@ -268,7 +269,7 @@ class Project:
         sample_ids = pool_ids[self._choose(model if some else None, pool_ids, n_instances, masks)]
         number = len(self.state["rounds"]) + 1
         names = self.data.ids[sample_ids].tolist()
-        folder = self._write_question(number, sample_ids, names, model)
+        folder = self._write_question(number, sample_ids, names, model, show)
         found = {"round": number, "ids": names, "n_masks": int(sum(m is not None for m in masks))}
         self.state["rounds"].append(found)
         self._write_state()
@@ -299,7 +300,7 @@ class Project:
         found = call_strategy(strategy, learner, X_pool, extras=extras)
         return check_query_idx(found, len(pool_ids), n_instances)
 
-    def _write_question(self, number, sample_ids, names, model):
+    def _write_question(self, number, sample_ids, names, model, show):
         folder = self.folder / "ask" / f"round_{number:03d}"
         beside = folder.with_name(f".{folder.name}")
         for left_over in (beside, folder):  # of a command that was killed: no state names it
@@ -307,9 +308,8 @@ class Project:
                 shutil.rmtree(left_over)
         beside.mkdir(parents=True)
         images = as_images(self.data.images).take(sample_ids)
-        cards, queries = [], []
+        queries, proposals = [], []
         for position, name in enumerate(names):
-            image = images[position]
             query = {
                 "id": name,
                 "image": _path_of(images, position),
@@ -317,17 +317,17 @@ class Project:
                 "size": list(images.size(position)),
                 "proposal": None,
             }
-            shown = fit_within(image, 640)
+            proposals.append(None)
             if model is not None:
                 proposal = model.predict_masks(images.take(np.array([position])))[0]
                 query["proposal"] = f"{name}.png"
                 save_mask(beside / query["proposal"], proposal, model.n_mask_classes)
-                shown = outline(image, proposal, 640)
-            cards.append(_question_card(beside, query, shown))
+                proposals[-1] = proposal
             queries.append(query)
         text = json.dumps({"round": number, "queries": jsonable(queries)}, indent=1)
         write_text(beside / "queries.json", text)
-        write_text(beside / "index.html", _question_page(number, cards, self.folder))
+        if show is not None:
+            show(beside, number, queries, images, proposals, self.folder)
         os.replace(beside, folder)
         return folder
 
@@ -546,43 +546,3 @@ def _path_of(images, position):
 def _arguments(estimator):
     """Parameters of the estimator from JSON, where tuples have become lists."""
     return {key: tuple(v) if isinstance(v, list) else v for key, v in estimator.items()}
-
-
-def _question_card(folder, query, shown):
-    from html import escape
-
-    from PIL import Image
-
-    path = folder / ".shown.jpg"
-    Image.fromarray(shown).save(path, quality=85)
-    name = escape(query["id"])
-    image = picture(path, f"{query['id']} with the proposed outline")
-    path.unlink()
-    height, width = query["size"]
-    notes = [str(query["label"]), f"{width} × {height} pixels"]
-    where = f'<div class="soft">{escape(query["image"] or "")}</div>'
-    if query["proposal"]:
-        where += f'<div><a href="{escape(query["proposal"])}">{escape(query["proposal"])}</a></div>'
-    notes = "".join(f'<span class="soft">{escape(note)}</span>' for note in notes)
-    return (
-        f'<div class="asked"><header><b>{name}</b>{notes}</header><div class="question">{image}'
-        f"<div>{where}</div></div></div>"
-    )
-
-
-def _question_page(number, cards, folder):
-    from html import escape
-
-    style = (
-        "<style>.question img { display: block; max-width: 100%; height: auto; border-radius: 4px;"
-        " margin-bottom: .5rem; } .question { font-size: .85rem; overflow-wrap: anywhere; }</style>"
-    )
-    count = f"{len(cards)} image{'' if len(cards) == 1 else 's'}"
-    return page(
-        f"Round {number}",
-        f"{style}<h1>Round {number}: {count} to annotate</h1>"
-        '<p class="soft">The outline is what the model proposes now. Correct the proposed mask, or '
-        "draw one anew: a picture of the image's size and name, 0 for background and 255 (or the "
-        "number of the class) inside. Then:</p>"
-        f"<pre>alseg add {escape(str(folder))} FOLDER_OF_MASKS</pre>\n" + "\n".join(cards),
-    )

@@ -110,6 +110,28 @@ def _split(data, path):
     return records, position
 
 
+def write_text(path, text):
+    """Write a file beside its place and move it there: a reader sees the old or the new one.
+
+    Parameters
+    ----------
+    path : str or Path
+    text : str
+
+    Returns
+    -------
+    path : Path
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(beside, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())  # else a power cut may leave the name on an empty file
+    os.replace(beside, path)
+    return path
+
+
 def read_records(path):
     """Read the records of a run, also of one that is still running.
 

@@ -1,5 +1,6 @@
 """The plain active-learning experiment: seed set, then rounds of ask, annotate, fit, evaluate."""
 
+import functools
 import hashlib
 import os
 import time
@@ -10,11 +11,11 @@ import numpy as np
 
 from alseg.experiment.environment import environment, peak_memory_mib
 from alseg.experiment.evaluate import evaluate
-from alseg.experiment.panels import save_panels
 from alseg.experiment.records import Records, RecordsError, jsonable
 from alseg.images import as_images, as_masks, check_pairs
 from alseg.labels import is_annotated
 from alseg.learner import ActiveLearner
+from alseg.metrics import dice_score
 from alseg.oracles import MaskOracle
 from alseg.selection import class_balanced_top_n
 from alseg.validation import check_number, message
@@ -33,7 +34,7 @@ def run(
     seed=0,
     augmenter=None,
     name=None,
-    panels=True,
+    panels=None,
     progress=None,
 ):
     """Run active learning on images whose masks are all known, and record every round.
@@ -68,8 +69,9 @@ def run(
     augmenter : PseudoLabelAugmenter or None, default=None
     name : str or None, default=None
         What the records call the strategy; None is the function's name.
-    panels : bool, default=True
-        Whether to save pictures of the images asked for.
+    panels : callable or None, default=None
+        Saves pictures of each image asked for; `alseg.report.panels.save_panels` makes those that
+        the report shows. Called as ``panels(out, round, sample_id, image, mask, seen)``.
     progress : callable or None, default=None
         Called as ``progress(round, stage, record)`` with stage "ask", "fit", "evaluate" (record
         None) and "done".
@@ -140,8 +142,8 @@ def run(
             learner.annotate(record["sample_ids"], oracle(record["sample_ids"]), fit=False)
         for round_ in range(done, rounds + 1):
             record = _one_round(
-                learner, round_, oracle, train, test, initial, n_instances, seed,
-                out if panels else None, progress,
+                learner, round_, oracle, train, test, initial, n_instances, seed, out, panels,
+                progress,
             )  # fmt: skip
             records.append({"strategy": name, "seed": seed, **record})
             if progress is not None:
@@ -150,7 +152,7 @@ def run(
 
 
 def _one_round(
-    learner, round_, oracle, train, test, initial, n_instances, seed, folder, progress
+    learner, round_, oracle, train, test, initial, n_instances, seed, out, panels, progress
 ):
     watch = _Watch(round_, progress)
     labels = learner.labels
@@ -166,9 +168,9 @@ def _one_round(
             sample_ids, _ = learner.query(n_instances=n_instances)
         masks = oracle(sample_ids)
     with watch("panels"):
-        asked = save_panels(
-            folder, round_, sample_ids, train, masks, learner.estimator if round_ else None
-        )
+        model = learner.estimator if round_ else None
+        save = None if panels is None else functools.partial(panels, out, round_)
+        asked = _describe_asked(sample_ids, train, masks, model, save)
     with watch("fit"):
         learner.annotate(sample_ids, masks)
     model = learner.estimator
@@ -190,6 +192,42 @@ def _one_round(
         "memory_mib": peak_memory_mib(device),
         "environment": environment(device),
     }
+
+
+def _describe_asked(sample_ids, train, masks, model, save):
+    """What the model that asked thought of each image, and pictures of it.
+
+    Without a model (a seed set, which none chose) the names and labels alone.
+    """
+    images = as_images(train.images).take(sample_ids)
+    masks = as_masks(masks, len(sample_ids))
+    asked = []
+    for position, sample_id in enumerate(sample_ids.tolist()):
+        image, mask, seen = images[position], masks[position], None
+        item = {
+            "sample_id": sample_id,
+            "id": str(train.ids[sample_id]),
+            "label": np.asarray(train.labels)[sample_id],
+        }
+        if model is not None:
+            # One image at a time: the maps of a whole round of large images would not be small.
+            one = images.take(np.array([position]))
+            joint = model.predict_joint(one)
+            uncertainty, maps = model.predict_uncertainty(one, return_maps=True)
+            n_mask_classes = len(joint.mask_proba[0])
+            item["predicted_label"] = joint.labels[0]
+            item["uncertainty"] = float(uncertainty[0])
+            item["dice"] = dice_score(joint.masks[0], mask, n_mask_classes=n_mask_classes)
+            seen = {
+                "mask": joint.masks[0],
+                "cam": joint.cams[0][int(np.argmax(joint.proba[0]))],
+                "uncertainty": maps[0],
+                "highest": np.log(n_mask_classes),  # of the entropy
+            }
+        if save is not None:
+            save(sample_id, image, mask, seen)
+        asked.append(item)
+    return asked
 
 
 class _Watch:

@@ -1,1 +1,1 @@
-""""""
+"""What people read: tables, figures, and one-file HTML pages."""

@@ -3,12 +3,11 @@
 import base64
 import io
 import json
-import os
 import re
 from html import escape
 from pathlib import Path
 
-from alseg.experiment.records import read_records
+from alseg.experiment.records import read_records, write_text
 from alseg.report.tables import as_html, lookup, rounds_table
 
 PANELS = "panels"
@@ -108,22 +107,18 @@ def picture(path, alt):
     """An `img` element that holds the file itself."""
     path = Path(path)
     kind = "png" if path.suffix.lower() == ".png" else "jpeg"
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    return embedded(path.read_bytes(), kind, alt)
+
+
+def embedded(data, kind, alt):
+    """An `img` element that holds the bytes of a "jpeg" or "png" file."""
+    data = base64.b64encode(data).decode("ascii")
     return f'<img alt="{escape(alt)}" loading="lazy" src="data:image/{kind};base64,{data}">'
 
 
 def panel_path(folder, round_, sample_id, kind):
     """Where the picture of an image that was asked for in a round lies."""
     return Path(folder) / PANELS / f"round_{round_:03d}" / f"{sample_id:06d}_{kind}.jpg"
-
-
-def write_text(path, text):
-    """Write a file beside its place and move it there: a reader sees the old or the new one."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
-    return path
 
 
 def write_report(folder, path=None):
