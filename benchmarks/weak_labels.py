@@ -1,0 +1,170 @@
+"""What class labels alone tell about where things are: CAMs without a single mask.
+
+    python benchmarks/weak_labels.py                  # all data sets that are there, about 40 minutes
+    python benchmarks/weak_labels.py --only glands glands-stroma
+
+For each data set and seed: train on class labels, and compare the CAM's pixel average precision on
+held-out images with the share of foreground pixels (what a constant map reaches), and the mean IoU
+of the thresholded CAM with that of an all-ones mask and, for histology, of a stain threshold that
+was never trained. Where the class is the object (butterflies, lesions, the synthetic glands) the
+CAM should find it; in GlaS every image has glands and the class sits in the whole tissue.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import torch
+
+from alseg import JointCAMSegmenter
+from alseg.datasets import load_folder, load_glas, make_glands
+from alseg.experiment.environment import environment
+from alseg.metrics import mean_iou_per_image, pixel_average_precision
+from alseg.stain import haematoxylin, haematoxylin_masks
+
+HERE = Path(__file__).parent
+
+
+def find_data():
+    candidates = [os.environ.get("ALSEG_DATA"), HERE.parents[1] / "shared" / "data"]
+    return next((Path(c) for c in candidates if c and Path(c).is_dir()), None)
+
+
+def glands(root, seed, texture="glands"):
+    train = make_glands(160, texture=texture, random_state=seed)
+    test = make_glands(60, texture=texture, random_state=1000 + seed)
+    return train, test, {"encoder": "tiny", "max_epochs": 30}
+
+
+def glas(root, seed):
+    data = load_glas(root / "glas", fold=0)
+    return data.train, data.test, pretrained(root, (128, 192), 200)
+
+
+def leeds(root, seed):
+    data = load_folder(root / "leeds_butterfly")
+    options = pretrained(root, (160, 208), 250) | {"flips": "horizontal"}
+    return data.train, data.test, options
+
+
+def isic(root, seed):
+    data = load_folder(root / "isic2017")
+    rng = np.random.default_rng(seed)
+    some = np.sort(rng.permutation(len(data.train.labels))[:800])
+    options = pretrained(root, (160, 160), 250) | {"class_weight": "balanced"}
+    return data.train.take(some), data.val, options
+
+
+def pretrained(root, image_size, n_steps):
+    return {
+        "encoder": "mobilenet_v2",
+        "encoder_weights": str(root / "weights" / "mobilenet_v2_imagenet.safetensors"),
+        "image_size": image_size,
+        "max_epochs": 1,
+        "steps_per_epoch": n_steps,
+    }
+
+
+DATA = {
+    "glands": glands,
+    "glands-stroma": lambda root, seed: glands(root, seed, texture="stroma"),
+    "glas": glas,
+    "leeds_butterfly": leeds,
+    "isic2017": isic,
+}
+HISTOLOGY = ("glands", "glands-stroma", "glas")
+
+
+def measure(name, root, seed, pooling):
+    train, test, options = DATA[name](root, seed)
+    start = time.perf_counter()
+    model = JointCAMSegmenter(pooling=pooling, random_state=seed, device="cpu", **options)
+    model.fit(train.images, train.labels)
+    seconds = time.perf_counter() - start
+    masks = [test.masks[i] for i in range(len(test.labels))]
+    joint = model.predict_joint(test.images)
+    foreground = [proba[1] for proba in joint.mask_proba]
+    known = [(m, f) for m, f in zip(masks, foreground) if m is not None and (m == 1).any()]
+    truth, scores = [m for m, _ in known], [f for _, f in known]
+    ones = [np.ones(m.shape, np.int16) for m in masks]
+    row = {
+        "data": name,
+        "seed": seed,
+        "pooling": pooling,
+        "n_train": len(train.labels),
+        "n_test": len(masks),
+        "n_steps": model.n_steps_,
+        "class_accuracy": float((joint.labels == np.asarray(test.labels)).mean()),
+        "prevalence": float(np.mean([(m == 1).mean() for m in truth])),
+        "pixel_ap": pixel_average_precision(scores, truth, per_image=True),
+        "pixel_ap_pooled": pixel_average_precision(scores, truth),
+        "mean_iou": float(np.nanmean(mean_iou_per_image(list(joint.masks), masks))),
+        "mean_iou_all_ones": float(np.nanmean(mean_iou_per_image(ones, masks))),
+        "seconds": {"fit": seconds},
+    }
+    row["pixel_ap"] = float(np.nanmean(row["pixel_ap"]))
+    if name in HISTOLOGY:
+        images = [test.images[i] for i in range(len(masks))]
+        stain = haematoxylin_masks(images)
+        row["mean_iou_stain"] = float(np.nanmean(mean_iou_per_image(list(stain), masks)))
+        stain_ap = pixel_average_precision([haematoxylin(i) for i in images], masks, per_image=True)
+        row["pixel_ap_stain"] = float(np.nanmean(stain_ap))
+    return row
+
+
+COLUMNS = ("prevalence", "pixel_ap", "pixel_ap_pooled", "pixel_ap_stain", "mean_iou")
+COLUMNS += ("mean_iou_stain", "mean_iou_all_ones", "class_accuracy")
+
+
+def table(rows):
+    lines = ["| data | pooling | seeds | " + " | ".join(COLUMNS) + " |"]
+    lines.append("|---" * (3 + len(COLUMNS)) + "|")
+    groups = {}
+    for row in rows:
+        groups.setdefault((row["data"], row["pooling"]), []).append(row)
+    for (name, pooling), group in groups.items():
+        cells = []
+        for column in COLUMNS:
+            values = [r[column] for r in group if column in r]
+            spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.3f}{spread}" if values else "")
+        lines.append(f"| {name} | {pooling} | {len(group)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", choices=sorted(DATA), default=list(DATA))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--poolings", nargs="+", default=["average"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "weak_labels.json")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    root = find_data()
+    rows = []
+    for name in arguments.only:
+        if not name.startswith("glands") and (root is None or not (root / name).is_dir()):
+            print(f"skipped {name}: set ALSEG_DATA to the folder that holds it")
+            continue
+        for pooling in arguments.poolings:
+            for seed in arguments.seeds:
+                rows.append(measure(name, root, seed, pooling))
+                print(json.dumps(rows[-1]), flush=True)
+    record = {"command": "python benchmarks/weak_labels.py", "environment": environment("cpu")}
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps({**record, "rows": rows}, indent=1) + "\n", "utf-8")
+    arguments.out.with_suffix(".md").write_text(table(rows), encoding="utf-8")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
