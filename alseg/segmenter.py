@@ -873,7 +873,11 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def score_masks(self, X, masks):
         """Mean Dice of the foreground over the images that have a mask, in [0, 1]; see `metrics.mean_dice`."""
-        return mean_dice(self.predict_masks(X), _list_masks(masks, len(as_images(X))))
+        return mean_dice(
+            self.predict_masks(X),
+            _list_masks(masks, len(as_images(X))),
+            n_mask_classes=self.n_mask_classes,
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
