@@ -160,6 +160,7 @@ def _parser():
     sub.add_argument("--new", action="store_true",
                      help="ask about other images, though earlier ones have no mask yet")  # fmt: skip
     sub.add_argument("--part", metavar="NAME", help="part of the data, such as train; default: all")
+    _mapping_argument(sub)
     _strategy_arguments(sub, default=None)
     _estimator_arguments(sub)
     sub.add_argument("--seed", type=_natural, metavar="N", help="default: 0")
@@ -195,7 +196,8 @@ def _version():
 def _run_arguments(sub):
     add = sub.add_argument
     add("--data", required=True, metavar="glands|DIR",
-        help="'glands' makes synthetic histology from the seed; else a folder with masks")
+        help="'glands' makes synthetic histology from the seed; else a folder with masks "
+        "(images/<class>/* and masks/*, a manifest.csv, or GlaS as published)")
     add("--out", required=True, metavar="D", help="folder for records.jsonl and panels/")
     _strategy_arguments(sub, default="entropy")
     add("--rounds", type=_natural, default=3, metavar="N", help="rounds after the seed set")
@@ -213,7 +215,14 @@ def _run_arguments(sub):
     group.add_argument("--train-split", default="train", metavar="NAME", help="part to train on")
     group.add_argument("--test-split", default="test", metavar="NAME", help="part to test on")
     group.add_argument("--fold", metavar="K", help="split by this fold or column of the manifest")
+    _mapping_argument(group)
     _estimator_arguments(sub)
+
+
+def _mapping_argument(sub):
+    sub.add_argument("--mask-mapping", choices=("auto", "none", "nonzero", "half", "binary"),
+                     help="how mask values become classes: nonzero is for instance ids; default: "
+                     "auto, which looks at some")  # fmt: skip
 
 
 def _strategy_arguments(sub, default):
@@ -329,7 +338,7 @@ def _report(args):
 def _query(args):
     _check_out(args.out)
     options = {"estimator": _estimator_options(args)}
-    for name in ("strategy", "class_balanced", "pseudo_labels", "seed", "part"):
+    for name in ("strategy", "class_balanced", "pseudo_labels", "seed", "part", "mask_mapping"):
         if getattr(args, name) is not None:
             options[name] = getattr(args, name)
     if args.strategy is not None:
@@ -459,8 +468,6 @@ def _data(args):
         glands = make_glands(n_train + n_test, random_state=args.seed)
         train, test = glands.take(np.arange(n_train)), glands.take(np.arange(n_train, len(glands)))
         return dataclasses.replace(train, name="glands"), dataclasses.replace(test, name="glands")
-    from alseg.datasets import load_folder
-
     if not os.path.exists(os.path.expanduser(args.data)):
         from alseg.validation import did_you_mean
 
@@ -468,8 +475,7 @@ def _data(args):
         raise _BadArgument(
             f"data must be 'glands' or a folder, got {args.data!r}. {remedy}".rstrip()
         )
-    fold = int(args.fold) if args.fold is not None and args.fold.isdigit() else args.fold
-    parts = load_folder(args.data, fold=fold)
+    parts = _parts(args)
     found = []
     for option, name, limit in (
         ("train-split", args.train_split, args.limit),
@@ -487,6 +493,22 @@ def _data(args):
             part = part.take(np.sort(np.random.default_rng(args.seed).permutation(len(part))[:limit]))
         found.append(part)
     return found
+
+
+def _parts(args):
+    from alseg.datasets import load_folder, load_glas
+
+    fold = int(args.fold) if args.fold is not None and args.fold.isdigit() else args.fold
+    if os.path.isfile(os.path.join(os.path.expanduser(args.data), "Grade.csv")):
+        if isinstance(fold, str):
+            raise _BadArgument(f"fold must be an integer in [0, 4] for GlaS, got {fold!r}.")
+        return load_glas(args.data, fold=fold or 0)
+    mapping = _mapping(args.mask_mapping)
+    return load_folder(args.data, fold=fold, mask_mapping=mapping)
+
+
+def _mapping(name):
+    return {None: "auto", "none": None}.get(name, name)
 
 
 class _Bar:

@@ -377,6 +377,34 @@ def test_masks_that_lie_in_the_folder_count(capsys, slides, tmp_path):
     refused(capsys, "add", tmp_path / "state", drawn, code=1, match="has a mask already")
 
 
+def test_instance_ids_and_glas_as_published(capsys, slides, tmp_path):
+    root, truth = slides
+    (root / "masks").mkdir()
+    for name in sorted(truth)[:6]:
+        Image.fromarray(truth[name].astype(np.uint8) * 3).save(root / "masks" / f"{name}.png")
+    refused(capsys, "query", "--data", root, "--out", tmp_path / "a", "-n", "1", *TINY, code=1,
+            match="value 3")  # fmt: skip
+    names = query(capsys, root, tmp_path / "b", "-n", "1", "--mask-mapping", "nonzero")
+    assert names[0] in sorted(truth)[6:]
+
+    glas, rows = tmp_path / "glas", ["name,patient ID, grade (GlaS), grade (Sirinukunwattana)"]
+    glas.mkdir()
+    for i in range(16):
+        name = f"train_{i + 1}" if i < 10 else f"test{'AB'[i % 2]}_{i // 2}"
+        image = np.random.default_rng(i).integers(0, 255, (24, 32, 3)).astype(np.uint8)
+        Image.fromarray(image).save(glas / f"{name}.bmp")
+        Image.fromarray(np.eye(24, 32, dtype=np.uint8) * 5).save(glas / f"{name}_anno.bmp")
+        rows.append(f"{name},{i}, {('benign', 'malignant')[i % 2]}, x")
+    (glas / "Grade.csv").write_text("\n".join(rows) + "\n")
+    options = ["--data", glas, "--rounds", "0", "--initial", "2", "--quiet", *TINY]
+    code, _, err = call(capsys, "run", *options, "--out", tmp_path / "o", "--fold", "1")
+    assert code == 0, err
+    record = read_records(tmp_path / "o")[0]
+    assert record["config"]["data"]["n_test"] == 6 and "object_dice" in record["metrics"]
+    refused(capsys, "run", *options, "--out", tmp_path / "o", "--fold", "x", code=2,
+            match="fold must be an integer in [0, 4]")  # fmt: skip
+
+
 def test_more_mask_classes(tmp_path):
     mask = np.arange(12).reshape(3, 4) % 3
     save_mask(tmp_path / "m.png", mask, 3)

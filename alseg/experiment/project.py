@@ -54,7 +54,7 @@ def open_project(folder, data=None, options=None):
         looks. For one that exists it must be the same.
     options : dict or None, default=None
         ``estimator`` (parameters of `JointCAMSegmenter`), ``strategy``, ``class_balanced``,
-        ``pseudo_labels``, ``seed``, ``part``; those given replace the ones kept.
+        ``pseudo_labels``, ``seed``, ``part``, ``mask_mapping``; those given replace the ones kept.
 
     Yields
     ------
@@ -120,7 +120,9 @@ class Project:
         self.state["options"] = {**kept, **jsonable(options), "estimator": jsonable(estimator)}
         resolve_strategy(self._option("strategy", "entropy"))
         self._estimator()
-        parts = load_folder(self.state["data"])
+        mapping = self._option("mask_mapping", "auto")
+        mapping = None if mapping == "none" else mapping
+        parts = load_folder(self.state["data"], mask_mapping=mapping)
         self.data = parts[self._option("part", "all")]
         self._position = {name: i for i, name in enumerate(self.data.ids.tolist())}
         if new:
