@@ -35,9 +35,9 @@ def main(argv=None):
     if args.command is None:
         parser.print_help()
         return 0
-    warnings.showwarning = _show_warning
     try:
-        with _threads(getattr(args, "threads", None)):
+        with _threads(args.threads), warnings.catch_warnings():
+            warnings.showwarning = _show_warning
             return args.run(args) or 0
     except _BadArgument as error:
         return _complain(error, _BAD_ARGUMENT)
@@ -158,7 +158,7 @@ def _parser():
     sub.add_argument("-n", "--n-instances", type=_positive, default=5, metavar="N",
                      help="images to ask for")  # fmt: skip
     sub.add_argument("--new", action="store_true",
-                     help="ask about other images, though earlier ones have no mask yet")  # fmt: skip
+                     help="ask about other images, though earlier ones lack a mask")  # fmt: skip
     sub.add_argument("--part", metavar="NAME", help="part of the data, such as train; default: all")
     _mapping_argument(sub)
     _strategy_arguments(sub, default=None)
@@ -208,7 +208,7 @@ def _run_arguments(sub):
     add("--report", action="store_true", help="write D/report.html at the end")
     add("--no-panels", action="store_true", help="save no pictures of the images asked for")
     group = sub.add_argument_group("data")
-    group.add_argument("--limit", type=_positive, metavar="N",
+    group.add_argument("--limit", "--n-samples", type=_positive, metavar="N",
                        help="training images; glands make 60 by default, a folder has all")
     group.add_argument("--test-limit", type=_positive, metavar="N",
                        help="test images; glands make 30 by default, a folder has all")
@@ -490,7 +490,8 @@ def _data(args):
         part = parts[name]
         if limit is not None and limit < len(part):
             # Drawn from the seed, so that a sorted folder does not give one class.
-            part = part.take(np.sort(np.random.default_rng(args.seed).permutation(len(part))[:limit]))
+            rng = np.random.default_rng(args.seed)
+            part = part.take(np.sort(rng.permutation(len(part))[:limit]))
         found.append(part)
     return found
 

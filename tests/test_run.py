@@ -71,7 +71,8 @@ def test_what_a_record_holds(finished):
             assert item["label"] == train.labels[item["sample_id"]]
             assert ("dice" in item) == (round_ > 0)
     # The seed set is balanced, and timings stand under their own names alone.
-    assert np.unique(train.labels[records[0]["sample_ids"]], return_counts=True)[1].tolist() == [2, 2]
+    seed_labels = train.labels[records[0]["sample_ids"]]
+    assert np.unique(seed_labels, return_counts=True)[1].tolist() == [2, 2]
     assert not any("sec" in key or "time" in key for key in comparable(records[0]))
     assert "NaN" not in (out / "records.jsonl").read_text()
 
@@ -93,7 +94,8 @@ def test_panels_are_pictures(finished):
 
 def test_metrics_are_those_of_the_model():
     train, test = parts()
-    model = estimator(max_epochs=4, random_state=0).fit(train.images, train.labels, masks=train.masks)
+    model = estimator(max_epochs=4, random_state=0)
+    model.fit(train.images, train.labels, masks=train.masks)
     found = evaluate(model, test)
     masks = model.predict_masks(test.images)
     assert found["dice"] == pytest.approx(model.score_masks(test.images, test.masks))

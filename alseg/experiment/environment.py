@@ -29,7 +29,7 @@ def environment(device=None):
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": _cores(),
         "torch_threads": torch.get_num_threads(),
     }
     if device is not None:
@@ -44,6 +44,11 @@ def environment(device=None):
     return found
 
 
+def _cores():
+    # Of this process, which may be fewer than the machine has; not every system can tell.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def _processor():
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
@@ -56,7 +61,7 @@ def _processor():
 
 
 def peak_memory_mib(device=None):
-    """Most memory that this process has held so far, in MiB: of the machine, and of the GPU if used.
+    """Most memory that this process has held so far, in MiB, and on the GPU if it is used.
 
     Returns
     -------

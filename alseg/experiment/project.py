@@ -1,9 +1,9 @@
 """A folder of images that somebody is annotating, and everything known about it, on disk.
 
-The state folder holds `state.json`, `masks/` (what was added), `ask/round_001/` (what was asked) and
-`model-<key>/` (the last model; the key is a digest of all that it was fitted to). `state.json` is
-written last and in one step: what it does not name does not count, so any command may be killed and
-given again.
+The state folder holds `state.json`, `masks/` (what was added), `ask/round_001/` (what was asked)
+and `model-<key>/` (the last model; the key is a digest of all that it was fitted to). `state.json`
+is written last and in one step: what it does not name does not count, so any command may be killed
+and given again.
 """
 
 import csv
@@ -447,7 +447,9 @@ class Project:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise type(error)(message("out", "a folder that can be written to", str(out))) from error
+            raise type(error)(
+                message("out", "a folder that can be written to", str(out))
+            ) from error
         model = self.model(self.known_masks())
         rows = []
         for start in range(0, len(files), _CHUNK):

@@ -44,9 +44,9 @@ def run(
     for `n_instances` more, adds their masks, fits from scratch, and evaluates on `test`.
 
     It may be killed at any moment. Called again with the same arguments it continues after the last
-    whole record and ends with the records of an uninterrupted run, apart from what
-    `alseg.experiment.records.VOLATILE` names: every random number of a round follows from `seed` and
-    the round, so the ids in the records are all that is needed. With more `rounds` it goes on.
+    whole record and ends with the records of an uninterrupted run, apart from the fields in
+    `alseg.experiment.records.VOLATILE`: every random number of a round follows from `seed` and the
+    round, so the ids in the records are all that is needed. With more `rounds` it goes on.
 
     Parameters
     ----------

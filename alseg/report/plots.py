@@ -168,7 +168,8 @@ def outline(image, mask, side=256):
         # Smooth edges: the class's map is scaled linearly and cut at one half.
         smooth = resize((mask == number).astype(float), picture.shape[:2], order=1) > 0.5
         edge = smooth & binary_dilation(~smooth, np.ones((3, 3)))
-        lines.append((binary_dilation(edge, np.ones((2, 2)), width), OUTLINE_COLOURS[(number - 1) % len(OUTLINE_COLOURS)]))
+        colour = OUTLINE_COLOURS[(number - 1) % len(OUTLINE_COLOURS)]
+        lines.append((binary_dilation(edge, np.ones((2, 2)), width), colour))
     for edge, _ in lines:
         picture[binary_dilation(edge, iterations=width)] = (18, 18, 28)
     for edge, colour in lines:
