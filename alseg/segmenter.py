@@ -274,6 +274,15 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         else:
             super().__setattr__(name, value)
 
+    def set_params(self, **params):
+        """Set parameters, as the constructor takes them; those of the optimizer hold from now on."""
+        super().set_params(**params)
+        # Of a fitted net skorch changes the optimizer alone, which the next fit builds anew.
+        own = [k for k in params if k.startswith("optimizer__") and "param_groups__" not in k]
+        vars(self).update({name: params[name] for name in own})
+        self._params_to_validate.update(own)
+        return self
+
     # -- fitting ---------------------------------------------------------------------------------
 
     def fit(self, X, y, masks=None, mask_weight=None):
@@ -748,7 +757,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def predict(self, X):
         """Class label of each image: ndarray of shape (n,), of the kind of `classes_`."""
-        return self.classes_[self.predict_proba(X).argmax(1)]
+        proba = self.predict_proba(X)  # first: it checks that there are classes
+        return self.classes_[proba.argmax(1)]
 
     def predict_cams(self, X):
         """Raw class activation maps: ndarray of shape (n, K, h, w), float, at the class head's stride."""
@@ -947,19 +957,19 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             state = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
             save_file(state, os.path.join(folder, "model.safetensors"))
             Path(folder, "model.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-            new, old = Path(folder), None
-            target = Path(tempfile.mkdtemp(dir=path.parent, prefix=".saved-"))
+            new, old = Path(folder, "new"), Path(folder, "old")
+            new.mkdir()
             for name in ("model.safetensors", "model.json"):
-                os.replace(new / name, target / name)
+                os.replace(Path(folder, name), new / name)
+            # A folder cannot be replaced in one step: the old one steps aside, or comes back.
             if path.exists():
-                old = Path(tempfile.mkdtemp(dir=path.parent, prefix=".replaced-"))
-                os.replace(path, old / "old")
-            os.replace(target, path)
-            os.chmod(path, 0o755)
-            if old is not None:
-                import shutil
-
-                shutil.rmtree(old)
+                os.replace(path, old)
+            try:
+                os.replace(new, path)
+            except BaseException:
+                if old.exists():
+                    os.replace(old, path)
+                raise
 
     @classmethod
     def load(cls, path, device="auto", **params):

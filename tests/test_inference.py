@@ -295,7 +295,7 @@ def test_label_draws_agree_with_explicit_ones(x, pooling):
             with dropout_active(net):
                 theirs.append(net.classify(net.encode(x), x.shape[2:])[0].softmax(1))
     theirs = torch.stack(theirs)
-    assert (ours.mean(0) - theirs.mean(0)).abs().max() < 0.05
+    assert (ours.mean(0) - theirs.mean(0)).abs().max() < 0.1
     assert (ours.std(0) - theirs.std(0)).abs().max() < 0.05
     assert theirs.std(0).max() > 0.01
 
