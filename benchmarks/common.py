@@ -1,0 +1,108 @@
+"""What the benchmark scripts share: where the data are, interleaved timing, ratio lines, the record."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from alseg.experiment.environment import environment
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def find_data(name):
+    """The folder `name` under ALSEG_DATA or beside the repository, or None."""
+    candidates = [os.environ.get("ALSEG_DATA"), Path(__file__).parents[2] / "shared" / "data"]
+    for root in filter(None, candidates):
+        if (Path(root) / name).is_dir():
+            return Path(root) / name
+    return None
+
+
+class Stopwatch:
+    """CPU and wall-clock seconds since it was made.
+
+    At one thread the two agree on an idle machine. On a shared one the wall clock also counts what
+    the neighbours did, so ratios are of CPU seconds; both stand in the record.
+    """
+
+    def __init__(self):
+        self.started = time.process_time(), time.perf_counter()
+
+    def read(self):
+        """(CPU seconds, wall-clock seconds)"""
+        return time.process_time() - self.started[0], time.perf_counter() - self.started[1]
+
+
+def interleave(sides, n_repeats):
+    """Seconds of each function, in turns (A B B A A B ...), after one turn that is not counted.
+
+    A neighbour on the machine then slows all sides alike. The order turns round each time, so that
+    no side always runs in the cache that another left.
+
+    Parameters
+    ----------
+    sides : dict of str -> function without arguments
+    n_repeats : int
+
+    Returns
+    -------
+    dict of str -> list of (CPU seconds, wall-clock seconds)
+    """
+    for run in sides.values():
+        run()
+    seconds = {name: [] for name in sides}
+    for repeat in range(n_repeats):
+        names = list(sides)
+        for name in names if repeat % 2 == 0 else reversed(names):
+            watch = Stopwatch()
+            sides[name]()
+            seconds[name].append(watch.read())
+    return seconds
+
+
+def ratio_row(name, above, below, limit):
+    """The ratio of two medians against its limit, printed as one line and returned for the record.
+
+    Parameters
+    ----------
+    name : str
+    above, below : list of (CPU seconds, wall-clock seconds)
+        Repeats of the two sides.
+    limit : float
+    """
+    sides = {"above": np.array(above), "below": np.array(below)}
+    ratio = np.median(sides["above"], axis=0) / np.median(sides["below"], axis=0)
+    print(f"ratio {name} {ratio[0]:.3f} limit {limit:g}", flush=True)
+    row = {"name": name, "ratio": ratio[0], "ratio_wall": ratio[1], "limit": limit}
+    row["met"] = bool(ratio[0] <= limit)
+    row["seconds"] = {
+        side: {"cpu": values[:, 0].tolist(), "wall": values[:, 1].tolist()}
+        for side, values in sides.items()
+    }
+    return row
+
+
+def write_record(path, rows, **more):
+    """Write rows, command, versions and machine as JSON.
+
+    Returns
+    -------
+    int
+        The exit status: 1 if a row of a limit does not meet it.
+    """
+    record = {
+        "command": " ".join(["python", "benchmarks/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "environment": {
+            **environment("cpu"),
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY"),
+        },
+        **more,
+        "rows": rows,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return int(not all(row.get("met", True) for row in rows))
