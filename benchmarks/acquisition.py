@@ -2,8 +2,8 @@
 
     python benchmarks/acquisition.py                      # about 10 minutes on one core
 
-Time: `predict_uncertainty(method="mc_variance", n_draws=20)` on images of the network's size, so that
-nothing is decoded or resized, against
+Time: `predict_uncertainty` with 20 draws ("mc_variance", "bald") on images of the network size, so
+that nothing is decoded or resized, against
 
 - one prefix and 20 suffixes: all of the network before the first dropout once a batch, what follows
   (dropout, last convolution, softmax) 20 times, with no statistics kept; and

@@ -1,13 +1,14 @@
-"""Does cheap uncertainty rank images as well? Dropout before the last convolution against everywhere.
+"""Does cheap uncertainty rank images as well? Dropout before the last convolution, or everywhere.
 
-    python benchmarks/dropout_placement.py                # GlaS and the weights file, about 10 minutes
+    python benchmarks/dropout_placement.py     # GlaS and the weights file, about 10 minutes
 
 The default network drops channels once, after the decoder, so that 20 draws cost little more than
 one pass (`benchmarks/acquisition.py`). This asks what that costs: for each seed, train on 16
 class-balanced masks of GlaS's training part once with each placement (same rate), score all
-other images that are not test images by T = 20 draws, and correlate the scores with the true error of the
-predicted masks (Spearman). The difference, last - everywhere, is bootstrapped over images and seeds,
-both placements on the same resample. The default holds if the 95 % interval stays above -0.1.
+other images that are not test images by T = 20 draws, and correlate the scores with the true error
+of the predicted masks (Spearman). The difference, last - everywhere, is bootstrapped over images
+and seeds, both placements on the same resample. The default holds if the 95 % interval stays above
+-0.1.
 """
 
 import argparse
@@ -45,7 +46,7 @@ def mask_errors(predicted, true):
 
 
 def measure(data, options, placement, seed, n_masks, n_draws):
-    """Fit with one placement; scores and errors of every image that it was not shown the mask of."""
+    """Fit with one placement; scores and errors of the images whose mask it was not shown."""
     train, valid = data.train, data.valid
     order = class_balanced_top_n(
         np.zeros(len(train.labels)), train.labels, len(train.labels), random_state=seed
@@ -171,13 +172,16 @@ def main(argv=None):
                 measure(data, options, placement, seed, arguments.n_masks, arguments.n_draws)
             )
             row = rows[-1]
+            seconds = ", ".join(f"{k} {v:.1f} s" for k, v in row["seconds"].items())
             print(
                 f"# seed {seed} {placement}: {len(row['ids'])} images, {row['n_steps']} steps, Dice"
-                f" {row['mean_dice']:.3f}, seconds { {k: round(v, 1) for k, v in row['seconds'].items()} }",
+                f" {row['mean_dice']:.3f}, {seconds}",
                 flush=True,
             )
     results = [
-        compare(rows, method, error, arguments.n_bootstrap) for method in METHODS for error in ERRORS
+        compare(rows, method, error, arguments.n_bootstrap)
+        for method in METHODS
+        for error in ERRORS
     ]
     options["encoder_weights"] = weights.name + "/mobilenet_v2_imagenet.safetensors"
     return write_record(

@@ -4,13 +4,12 @@
 
 The bare loop trains the same network with the same augmentation, loss, optimizer and learning rates
 on the same decoded tensors, as one would write it by hand. It runs one epoch after each epoch of
-`fit`, in the same process, so that a busy machine slows both alike, and CPU seconds at one thread are
-compared; an epoch of `fit` is all
-that happens between two bare ones, callbacks and history included. The first epoch of each is left
-out, decoding lies before both.
+`fit`, in the same process, so that a busy machine slows both alike, and CPU seconds at one thread
+are compared. An epoch of `fit` is all that happens between two bare ones, callbacks and history
+included. The first epoch of each is left out, decoding lies before both.
 
-`ratio` lines have a limit, and the exit status is 1 where it is broken. The `channels_last` ratio is
-a training step in that memory layout over one in the default layout: below 1 it pays.
+`ratio` lines have a limit, and the exit status is 1 where it is broken. The `channels-last` ratio
+is a training step in that memory layout over one in the default layout: below 1 it pays.
 """
 
 import argparse
