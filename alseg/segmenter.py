@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import ClassifierMixin
+from sklearn.base import ClassifierMixin, TransformerMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import Bunch
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import column_or_1d
 from skorch import NeuralNet
 from skorch.callbacks import Callback
-from torch import nn
 from tqdm import tqdm
 
 from alseg import inference
@@ -67,7 +66,7 @@ class ValidationSet:
     masks: Any
 
 
-class JointCAMSegmenter(ClassifierMixin, NeuralNet):
+class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
     """Classify images and segment them, from class labels of all and pixel masks of some.
 
     One network: an encoder, a class head whose maps are the class activation maps (CAM), and a
@@ -274,9 +273,16 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         else:
             super().__setattr__(name, value)
 
+    def _get_param_names(self):
+        # skorch counts a set of its own, `_params_to_validate`, among the parameters.
+        return [name for name in super()._get_param_names() if not name.startswith("_")]
+
     def set_params(self, **params):
         """Set parameters, as the constructor takes them; those of the optimizer hold from now on."""
-        super().set_params(**params)
+        rest = dict(params)
+        if not self.initialized_ and "callbacks" in rest:
+            self.callbacks = rest.pop("callbacks")  # skorch would build them here and now
+        super().set_params(**rest)
         # Of a fitted net skorch changes the optimizer alone, which the next fit builds anew.
         own = [k for k in params if k.startswith("optimizer__") and "param_groups__" not in k]
         vars(self).update({name: params[name] for name in own})
@@ -570,11 +576,6 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 groups.append({"params": encoder, "lr": lr * scale, "lr_scale": scale})
             self.optimizer_ = self.optimizer(groups, **options)
         return self
-
-    @property
-    def _default_callbacks(self):
-        callbacks = super()._default_callbacks
-        return callbacks if self.verbose else [c for c in callbacks if c[0] != "print_log"]
 
     # -- skorch's loop, over our batches -----------------------------------------------------------
 
@@ -892,6 +893,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
+        tags.transformer_tags.preserves_dtype = []  # embeddings are float32
         tags.non_deterministic = self.random_state is None
         return tags
 
@@ -932,8 +934,6 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         params, left_out = {}, []
         defaults = type(self)().get_params(deep=False)
         for name, value in self.get_params(deep=False).items():
-            if name.startswith("_"):  # skorch counts a set of its own among the parameters
-                continue
             try:
                 params[name] = _to_json(value)
             except TypeError:
@@ -1173,7 +1173,10 @@ def _is_from_callback(error):
 
 def _check_labels(y, n):
     if y is None:
-        raise ValueError("y must be one class label an image, got None: requires y to be passed.")
+        raise ValueError(
+            "y must be one class label an image, got None: fit requires y to be passed, but the"
+            " target y is None."
+        )
     y = column_or_1d(np.asarray(y), warn=True)
     if len(y) != n:
         raise ValueError(message("y", f"of the length of X ({n})", len(y)))

@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.pipeline import Pipeline
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring
+from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
 
 from alseg import segmenter as segmenter_module
@@ -1288,7 +1288,7 @@ def test_damaged_and_missing_folders(tmp_path):
 
 
 def test_save_and_load_with_an_own_encoder(tmp_path):
-    model, images, *_ = fitted(encoder=OwnEncoder(), callbacks=[("s", EpochScoringLike())])
+    model, images, *_ = fitted(encoder=OwnEncoder(), callbacks=[("s", OwnCallback())])
     model.save(tmp_path / "model")
     with pytest.raises(ValueError, match=r"its own encoder, which is code.*load\(path, encoder=...\)"):
         JointCAMSegmenter.load(tmp_path / "model")
@@ -1299,7 +1299,7 @@ def test_save_and_load_with_an_own_encoder(tmp_path):
         JointCAMSegmenter.load(tmp_path / "model", encoder=OwnEncoder(width=4), callbacks=None)
 
 
-class EpochScoringLike(Callback):
+class OwnCallback(Callback):
     """A callback of a user's."""
 
 
