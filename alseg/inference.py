@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from alseg.batches import image_tensor, to_unit
 from alseg.network.joint import dropout_active, evaluating
-from alseg.uncertainty import UNCERTAINTIES, DrawSums
+from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES, sums_for
 
 TEST_FLIPS = {"both": ((), (-1,), (-2,), (-1, -2)), "horizontal": ((), (-1,)), "none": ((),)}
 
@@ -173,7 +173,7 @@ def uncertainty_batch(network, x, method, target, n_draws, has_masks, test_flips
         proba = predict_batch(network, x, has_masks, test_flips, need)[need[0]]
         uncertainty = UNCERTAINTIES[method](proba, axis=axis)
         return uncertainty, proba if target == "mask" else None
-    sums = DrawSums(axis=axis)
+    sums = sums_for(method, axis=axis)
     draws = (
         mask_draws(network, x, n_draws, has_masks)
         if target == "mask"
@@ -181,7 +181,7 @@ def uncertainty_batch(network, x, method, target, n_draws, has_masks, test_flips
     )
     for proba in draws:
         sums.add(proba)
-    uncertainty = sums.variance() if method == "mc_variance" else sums.bald()
+    uncertainty = DRAW_UNCERTAINTIES[method](sums)
     return uncertainty, sums.mean() if target == "mask" else None
 
 

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 from scipy import special
 
-from alseg.validation import check_number, message
+from alseg.validation import check_number, check_option, message
 
 __all__ = [
     "DRAW_UNCERTAINTIES",
@@ -15,8 +15,12 @@ __all__ = [
     "entropy",
     "least_confidence",
     "margin",
+    "mean_deviation",
     "mean_entropy",
+    "sums_for",
     "variance",
+    "variation_ratio",
+    "vote_entropy",
 ]
 
 
@@ -148,14 +152,18 @@ def entropy(proba, axis=-1):
 class DrawSums:
     """Running sums over stochastic draws of class probabilities; the draws are not kept.
 
-    Memory is one array like a draw and two without its class axis, whatever the number of draws.
-    Means and squared deviations are updated draw by draw (Welford), so that float32 loses nothing
-    when the draws differ little.
+    Memory is one array like a draw and two without its class axis, whatever the number of draws;
+    `votes` and `classwise` cost one more like a draw each. Means and squared deviations are
+    updated draw by draw (Welford), so that float32 loses nothing when the draws differ little.
 
     Parameters
     ----------
     axis : int, default=-1
         The class axis of a draw: 1 for `(n, C, H, W)`.
+    votes : bool, default=False
+        Whether to count the likeliest classes, for `vote_entropy` and `variation_ratio`.
+    classwise : bool, default=False
+        Whether to keep the variance of each class, for `mean_deviation`.
 
     Attributes
     ----------
@@ -175,10 +183,12 @@ class DrawSums:
     (array([[0.5, 0.5]]), array([0.5]), array([0.6931]))
     """
 
-    def __init__(self, axis=-1):
+    def __init__(self, axis=-1, *, votes=False, classwise=False):
         self.axis = axis
+        self.votes = votes
+        self.classwise = classwise
         self.n_draws = 0
-        self._mean = self._squares = self._entropy = None
+        self._mean = self._squares = self._entropy = self._votes = None
 
     def add(self, proba):
         """Add one draw; return self.
@@ -198,7 +208,9 @@ class DrawSums:
         if self.n_draws == 0:
             self._mean = floating(proba, copy=True)
             self._entropy = _sum_entr(self._mean, self.axis)
-            self._squares = namespace(self._mean).zeros_like(self._entropy)
+            like = self._mean if self.classwise else self._entropy
+            self._squares = namespace(self._mean).zeros_like(like)
+            self._votes = _one_vote(self._mean, self.axis) if self.votes else None
             self.n_draws = 1
             return self
         proba = floating(proba)
@@ -209,8 +221,10 @@ class DrawSums:
         deviation = proba - self._mean
         self._mean += deviation / self.n_draws
         deviation *= proba - self._mean
-        # Summed over the classes at once: the variance of each class is never needed on its own.
-        self._squares += deviation.sum(axis=self.axis)
+        # Summed over the classes at once, where that of each is not needed on its own.
+        self._squares += deviation if self.classwise else deviation.sum(axis=self.axis)
+        if self.votes:
+            self._votes += _one_vote(proba, self.axis)
         self._entropy += (_sum_entr(proba, self.axis) - self._entropy) / self.n_draws
         return self
 
@@ -228,7 +242,31 @@ class DrawSums:
         """Variance over the draws, averaged over the classes; see `variance`."""
         self._check(ddof + 1)
         n_classes = self._mean.shape[self.axis]
-        return self._squares / ((self.n_draws - ddof) * n_classes)
+        squares = self._squares.sum(axis=self.axis) if self.classwise else self._squares
+        return squares / ((self.n_draws - ddof) * n_classes)
+
+    def mean_deviation(self):
+        """Standard deviation over the draws, averaged over the classes; see `mean_deviation`."""
+        self._check(1)
+        if not self.classwise:
+            raise ValueError(message("classwise", "True for this measure", self.classwise))
+        squares = self._squares.clip(min=0)  # never negative but by rounding
+        return ((squares / self.n_draws) ** 0.5).mean(axis=self.axis)
+
+    def _shares(self):
+        self._check(1)
+        if not self.votes:
+            raise ValueError(message("votes", "True for this measure", self.votes))
+        return self._votes / self.n_draws
+
+    def vote_entropy(self):
+        """Entropy of the draws' votes, in nats; see `vote_entropy`."""
+        return _sum_entr(self._shares(), self.axis)
+
+    def variation_ratio(self):
+        """Share of the draws that do not vote with the most; see `variation_ratio`."""
+        shares = self._shares()
+        return 1 - namespace(shares).amax(shares, axis=self.axis)
 
     def expected_entropy(self):
         """Mean over the draws of the entropy of a draw, in nats."""
@@ -245,6 +283,21 @@ class DrawSums:
         self._check(2)
         # It is never negative (Jensen); rounding may say so where all the draws agree.
         return (self.predictive_entropy() - self._entropy).clip(min=0)
+
+
+def _one_vote(proba, axis):
+    """1 at the likeliest class (the first of equal ones), 0 elsewhere, of the shape of `proba`.
+
+    NaN stays NaN, so that a broken prediction cannot pass for a vote.
+    """
+    xp = namespace(proba)
+    winner = proba.argmax(axis=axis)
+    votes = xp.zeros_like(proba)
+    if is_tensor(proba):
+        votes.scatter_(axis, winner.unsqueeze(axis), 1)
+    else:
+        np.put_along_axis(votes, np.expand_dims(winner, axis), 1, axis=axis)
+    return votes + 0 * proba
 
 
 def _check_draws(draws, axis, least):
@@ -371,8 +424,156 @@ def bald(draws, axis=-1):
     return difference.clip(min=0)
 
 
+def mean_deviation(draws, axis=-1):
+    """Standard deviation over stochastic draws, averaged over the classes (mean STD [1]_).
+
+    Parameters
+    ----------
+    draws : ndarray or torch.Tensor of shape (n_draws, ...), float
+        Class probabilities, summing to 1 over `axis`.
+    axis : int, default=-1
+        The class axis of `draws`.
+
+    Returns
+    -------
+    score : ndarray or torch.Tensor, float
+        In [0, 1/2], of the population; 0 when all draws agree. Larger is more worth asking.
+
+    Raises
+    ------
+    ValueError
+        If there is no draw.
+
+    References
+    ----------
+    .. [1] Kampffmeyer et al. 2016, CVPR workshops, doi:10.1109/CVPRW.2016.90.
+
+    Examples
+    --------
+    >>> mean_deviation(np.array([[[0.25, 0.75]], [[0.75, 0.25]]]))
+    array([0.25])
+    """
+    draws = _check_draws(draws, axis, 1)
+    deviation = draws - draws.mean(axis=0)
+    return ((deviation**2).mean(axis=0) ** 0.5).mean(axis=axis % draws.ndim - 1)
+
+
+def _vote_shares(draws, axis):
+    draws = _check_draws(draws, axis, 1)
+    return _one_vote(draws, axis % draws.ndim).mean(axis=0)
+
+
+def vote_entropy(draws, axis=-1):
+    """Entropy of the classes that the draws, or the members of a committee, vote for [1]_.
+
+    Parameters
+    ----------
+    draws : ndarray or torch.Tensor of shape (n_draws, ...), float
+        Class probabilities, summing to 1 over `axis`; each draw votes for its likeliest class,
+        the first of equal ones.
+    axis : int, default=-1
+        The class axis of `draws`.
+
+    Returns
+    -------
+    score : ndarray or torch.Tensor, float, in nats
+        In [0, log min(K, n_draws)]; 0 when all vote alike. Larger is more worth asking.
+
+    Raises
+    ------
+    ValueError
+        If there is no draw.
+
+    References
+    ----------
+    .. [1] Dagan and Engelson 1995, ICML, Committee-based sampling.
+
+    Examples
+    --------
+    >>> vote_entropy(np.array([[[0.9, 0.1]], [[0.4, 0.6]]])).round(4)
+    array([0.6931])
+    """
+    shares = _vote_shares(draws, axis)
+    return _sum_entr(shares, axis % draws.ndim - 1)
+
+
+def variation_ratio(draws, axis=-1):
+    """Share of the draws that do not vote for the class most vote for [1]_.
+
+    Parameters
+    ----------
+    draws : ndarray or torch.Tensor of shape (n_draws, ...), float
+        Class probabilities, summing to 1 over `axis`.
+    axis : int, default=-1
+        The class axis of `draws`.
+
+    Returns
+    -------
+    score : ndarray or torch.Tensor, float
+        In [0, 1 - 1/K]; 0 when all vote alike. Larger is more worth asking.
+
+    Raises
+    ------
+    ValueError
+        If there is no draw.
+
+    References
+    ----------
+    .. [1] Gal et al. 2017, arXiv:1703.02910.
+
+    Examples
+    --------
+    >>> draws = np.array([[[0.9, 0.1]], [[0.4, 0.6]], [[0.3, 0.7]], [[0.2, 0.8]]])
+    >>> variation_ratio(draws)
+    array([0.25])
+    """
+    shares = _vote_shares(draws, axis)
+    return 1 - namespace(shares).amax(shares, axis=axis % draws.ndim - 1)
+
+
 UNCERTAINTIES = {"least_confidence": least_confidence, "margin": margin, "entropy": entropy}
 """Measures of one prediction: name -> ``f(proba, axis)``."""
 
-DRAW_UNCERTAINTIES = {"mc_variance": DrawSums.variance, "bald": DrawSums.bald}
-"""Measures of stochastic draws: name -> ``f(sums)`` of a filled `DrawSums`."""
+DRAW_UNCERTAINTIES = {
+    "mc_variance": DrawSums.variance,
+    "bald": DrawSums.bald,
+    "mean_deviation": DrawSums.mean_deviation,
+    "predictive_entropy": DrawSums.predictive_entropy,
+    "expected_entropy": DrawSums.expected_entropy,
+    "vote_entropy": DrawSums.vote_entropy,
+    "variation_ratio": DrawSums.variation_ratio,
+}
+"""Measures of stochastic draws: name -> ``f(sums)`` of a filled `DrawSums`; see `sums_for`."""
+
+
+def sums_for(method, axis=-1):
+    """An empty `DrawSums` that keeps what a measure needs, and no more.
+
+    Parameters
+    ----------
+    method : str
+        A name in `DRAW_UNCERTAINTIES`.
+    axis : int, default=-1
+        The class axis of a draw.
+
+    Returns
+    -------
+    sums : DrawSums
+
+    Raises
+    ------
+    ValueError
+        If there is no such measure.
+
+    Examples
+    --------
+    >>> sums = sums_for("variation_ratio").add(np.array([[0.9, 0.1]])).add(np.array([[0.4, 0.6]]))
+    >>> DRAW_UNCERTAINTIES["variation_ratio"](sums)
+    array([0.5])
+    """
+    check_option("method", method, DRAW_UNCERTAINTIES)
+    return DrawSums(
+        axis,
+        votes=method in ("vote_entropy", "variation_ratio"),
+        classwise=method == "mean_deviation",
+    )

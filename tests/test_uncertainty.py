@@ -19,8 +19,12 @@ from alseg.uncertainty import (
     entropy,
     least_confidence,
     margin,
+    mean_deviation,
     mean_entropy,
+    sums_for,
     variance,
+    variation_ratio,
+    vote_entropy,
 )
 
 
@@ -40,7 +44,10 @@ def probas(draw, n_draws=None):
 
 def test_names():
     assert set(UNCERTAINTIES) == {"least_confidence", "margin", "entropy"}
-    assert set(DRAW_UNCERTAINTIES) == {"mc_variance", "bald"}
+    assert set(DRAW_UNCERTAINTIES) == {
+        "mc_variance", "bald", "mean_deviation", "predictive_entropy", "expected_entropy",
+        "vote_entropy", "variation_ratio",
+    }  # fmt: skip
     assert all(hasattr(uncertainty, name) for name in uncertainty.__all__)
 
 
@@ -226,3 +233,115 @@ def test_bad_shapes():
     assert sums.n_draws == 1
     with pytest.raises(ValueError, match="axis must be another axis than 0"):
         variance(np.full((4, 2), 0.5), axis=0)
+
+
+# -- votes, deviations --
+
+
+def test_votes_worked_by_hand():
+    # 4 members, 3 classes: votes 0, 1, 1, 2, and for the second position 2, 2, 2, 2
+    one = np.array([[0.8, 0.1, 0.1], [0.1, 0.2, 0.7]])
+    two = np.array([[0.2, 0.5, 0.3], [0.0, 0.4, 0.6]])
+    three = np.array([[0.1, 0.6, 0.3], [0.3, 0.3, 0.4]])
+    four = np.array([[0.0, 0.4, 0.6], [0.0, 0.0, 1.0]])
+    draws = np.stack([one, two, three, four])
+    np.testing.assert_allclose(variation_ratio(draws), [1 - 2 / 4, 0])
+    np.testing.assert_allclose(vote_entropy(draws), [1.5 * np.log(2), 0], atol=1e-15)
+    np.testing.assert_allclose(mean_deviation(draws), draws.std(axis=0).mean(axis=-1))
+    # two equal classes: the first gets the vote, not both
+    np.testing.assert_array_equal(variation_ratio(np.full((2, 1, 2), 0.5)), [0])
+
+
+@settings(deadline=None, max_examples=40)
+@given(probas(n_draws=st.integers(2, 6)))
+def test_votes_equal_scipy_and_modal(draws):
+    from modAL.disagreement import KL_max_disagreement
+
+    n_draws, n, k = draws.shape
+    counts = np.stack([np.bincount(votes, minlength=k) for votes in draws.argmax(axis=-1).T])
+    expected = {
+        "vote_entropy": scipy.stats.entropy(counts, axis=-1),
+        "variation_ratio": 1 - counts.max(axis=-1) / n_draws,
+        "mean_deviation": draws.std(axis=0).mean(axis=-1),
+        "predictive_entropy": scipy.stats.entropy(draws.mean(axis=0), axis=-1),
+    }
+    for name, value in expected.items():
+        sums = sums_for(name)
+        for one in draws:
+            sums.add(one)
+        found = DRAW_UNCERTAINTIES[name](sums)
+        np.testing.assert_allclose(found, value, atol=1e-9, err_msg=name)
+        if hasattr(uncertainty, name):
+            direct = getattr(uncertainty, name)(draws)
+            np.testing.assert_allclose(direct, value, atol=1e-9, err_msg=name)
+
+    # The mean divergence from the consensus is BALD: one formula serves draws and committees.
+    divergence = scipy.special.rel_entr(draws, draws.mean(axis=0)).sum(axis=-1)
+    np.testing.assert_allclose(bald(draws), divergence.mean(axis=0), atol=1e-9)
+
+    class Committee:
+        classes_ = np.arange(k)
+        n_classes_ = k
+
+        def __len__(self):
+            return n_draws
+
+        def __iter__(self):
+            return iter(range(n_draws))
+
+        def vote_proba(self, X):
+            return draws.swapaxes(0, 1)
+
+    largest = KL_max_disagreement(Committee(), np.zeros((n, 1)))  # modAL takes the largest
+    np.testing.assert_allclose(largest, divergence.max(axis=0), atol=1e-9)
+    assert (bald(draws) <= largest + 1e-9).all()
+
+
+@pytest.mark.parametrize("name", DRAW_UNCERTAINTIES)
+def test_every_measure_of_draws_in_torch_on_axis_1(rng, name):
+    draws = random_proba(rng, (5, 2, 3, 4, 4), axis=2)
+    sums, tensors = sums_for(name, axis=-1), sums_for(name, axis=1)
+    for one in draws:
+        sums.add(np.moveaxis(one, 1, -1))
+        tensors.add(torch.from_numpy(one))
+    found = DRAW_UNCERTAINTIES[name](tensors)
+    assert isinstance(found, torch.Tensor) and found.shape == (2, 4, 4)
+    np.testing.assert_allclose(found.numpy(), DRAW_UNCERTAINTIES[name](sums), atol=1e-12)
+    np.testing.assert_allclose(tensors.variance().numpy(), variance(draws, axis=2), atol=1e-12)
+
+
+@pytest.mark.parametrize("as_kind", [np.asarray, torch.as_tensor])
+@pytest.mark.parametrize("name", DRAW_UNCERTAINTIES)
+def test_nan_draws_are_never_hidden(name, as_kind):
+    sums = sums_for(name)
+    for one in ([[np.nan, 0.5], [0.5, 0.5]], [[0.2, 0.8], [0.5, 0.5]]):
+        sums.add(as_kind(np.array(one)))
+    found = DRAW_UNCERTAINTIES[name](sums)
+    assert np.isnan(float(found[0])) and not np.isnan(float(found[1]))
+
+
+def test_draws_converge_to_the_closed_form(rng):
+    """p ~ Beta(a, b): variance ab / (s^2 (s + 1)), expected entropy by digamma."""
+    a, b = 2.0, 3.0
+    p = rng.beta(a, b, size=60_000)
+    draws = np.stack([1 - p, p], axis=-1)[:, None]
+    assert abs(variance(draws)[0] - a * b / ((a + b) ** 2 * (a + b + 1))) < 5e-4
+    psi = scipy.special.digamma
+    closed = psi(a + b + 1) - (a * psi(a + 1) + b * psi(b + 1)) / (a + b)
+    assert abs(mean_entropy(draws)[0] - closed) < 2e-3
+    consensus = scipy.stats.entropy([b / (a + b), a / (a + b)])
+    assert abs(bald(draws)[0] - (consensus - closed)) < 2e-3
+    assert abs(variation_ratio(draws)[0] - scipy.stats.beta(a, b).sf(0.5)) < 6e-3
+
+
+def test_sums_say_what_they_were_not_asked_to_keep():
+    sums = DrawSums().add(np.array([[0.5, 0.5]]))
+    with pytest.raises(ValueError, match="votes must be True for this measure"):
+        sums.vote_entropy()
+    with pytest.raises(ValueError, match="votes must be True"):
+        sums.variation_ratio()
+    with pytest.raises(ValueError, match="classwise must be True for this measure"):
+        sums.mean_deviation()
+    with pytest.raises(ValueError, match="method must be one of .*Did you mean 'vote_entropy'"):
+        sums_for("vote_entropi")
+    assert not sums_for("bald").votes and not sums_for("bald").classwise
