@@ -2,14 +2,10 @@
 
 import functools
 import inspect
-import json
 import math
-import os
-import tempfile
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +30,7 @@ from alseg.losses import JointLoss
 from alseg.metrics import mean_dice
 from alseg.network.cam import POOLINGS
 from alseg.network.joint import JointCAMNetwork
+from alseg.saving import describe_params, read_model, write_model
 from alseg.threshold import best_threshold, mask_from_proba
 from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES
 from alseg.validation import check_number, check_option, check_rng, did_you_mean, message
@@ -42,13 +39,6 @@ NORMALIZATIONS = {
     "half": (0.5, 0.5),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-
-
-FORMAT = "alseg.JointCAMSegmenter/1"
-# What a saved model never decides: where weights are read from, and how trustingly.
-UNSAFE = ("torch_load_kwargs", "module__encoder_weights", "module__encoder", "device", "compile")
-# What a saved model may name of ours.
-PARTS = {"JointCAMNetwork": JointCAMNetwork, "JointLoss": JointLoss}
 
 
 @dataclass(frozen=True)
@@ -925,25 +915,14 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         ValueError
             If `path` exists and is something else.
         """
-        from safetensors.torch import save_file
-
         self._check_fitted()
-        path = Path(path).expanduser()
-        if path.exists() and not (path / "model.json").is_file():
-            raise ValueError(message("path", "new, or a folder of an earlier save", str(path)))
-        params, left_out = {}, []
-        defaults = type(self)().get_params(deep=False)
-        for name, value in self.get_params(deep=False).items():
-            try:
-                params[name] = _to_json(value)
-            except TypeError:
-                if value is not defaults.get(name):  # such as skorch's DataLoader
-                    left_out.append(name)
+        params, left_out = describe_params(
+            self.get_params(deep=False), type(self)().get_params(deep=False)
+        )
         record = {
-            "format": FORMAT,
             "version": __version__,
             "params": params,
-            "left_out": sorted(left_out),
+            "left_out": left_out,
             "classes": self.classes_.tolist(),
             "classes_dtype": self.classes_.dtype.str,
             "canvas": list(self.canvas_),
@@ -951,25 +930,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             "threshold": self.threshold_,
             "n_steps": self.n_steps_,
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-            module = getattr(self.module_, "_orig_mod", self.module_)  # of a compiled one
-            state = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
-            save_file(state, os.path.join(folder, "model.safetensors"))
-            Path(folder, "model.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-            new, old = Path(folder, "new"), Path(folder, "old")
-            new.mkdir()
-            for name in ("model.safetensors", "model.json"):
-                os.replace(Path(folder, name), new / name)
-            # A folder cannot be replaced in one step: the old one steps aside, or comes back.
-            if path.exists():
-                os.replace(path, old)
-            try:
-                os.replace(new, path)
-            except BaseException:
-                if old.exists():
-                    os.replace(old, path)
-                raise
+        module = getattr(self.module_, "_orig_mod", self.module_)  # of a compiled one
+        write_model(path, record, module.state_dict())
 
     @classmethod
     def load(cls, path, device="auto", **params):
@@ -992,32 +954,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         FileNotFoundError, ValueError
             If the folder is not a saved model.
         """
-        from safetensors.torch import load_file
-
-        path = Path(path).expanduser()
-        try:
-            record = json.loads((path / "model.json").read_text(encoding="utf-8"))
-            if record["format"] != FORMAT:
-                raise ValueError(f"unknown format {record['format']!r}")
-            saved = {k: _from_json(v) for k, v in record["params"].items() if k not in UNSAFE}
-            state = load_file(path / "model.safetensors")
-            left_out = set(record["left_out"])
-            fitted = {
-                "classes_": np.array(record["classes"], dtype=np.dtype(record["classes_dtype"])),
-                "canvas_": tuple(int(s) for s in record["canvas"]),
-                "has_masks_": bool(record["has_masks"]),
-                "threshold_": float(record["threshold"]),
-                "validation_": None,
-            }
-            n_steps = int(record["n_steps"])
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise FileNotFoundError(
-                message("path", "a folder that `save` wrote", str(path), f"{error}")
-            ) from None
-        except Exception as error:  # whatever a damaged or made-up file does, the file is at fault
-            raise ValueError(
-                message("path", "a folder that `save` wrote", str(path), f"It is damaged: {error}")
-            ) from error
+        saved, left_out, fitted, state = read_model(path)
         for name in ("encoder", "module", "optimizer"):
             if name in left_out - set(params):
                 raise ValueError(
@@ -1032,6 +969,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         for name in ("module", "criterion", "optimizer"):
             if not callable(getattr(model, name)):
                 raise ValueError(message(name, "a class", getattr(model, name)))
+        n_steps = fitted.pop("n_steps_")
         for name, value in fitted.items():
             setattr(model, name, value)
         weights, normalization = model.encoder_weights, model.normalize
@@ -1053,43 +991,6 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         model.module_.eval()
         model.n_steps_ = n_steps
         return model
-
-
-def _to_json(value):
-    """A parameter as plain JSON; TypeError for what is code or state."""
-    if isinstance(value, type) and value in PARTS.values():
-        return {"alseg": value.__name__}
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (np.integer, np.floating)):
-        return value.item()
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, (tuple, list)):
-        return {"tuple" if isinstance(value, tuple) else "list": [_to_json(v) for v in value]}
-    if isinstance(value, dict) and all(isinstance(k, (str, int)) for k in value):
-        return {"dict": [[_to_json(k), _to_json(v)] for k, v in value.items()]}
-    if isinstance(value, type) and getattr(torch.optim, value.__name__, None) is value:
-        return {"torch.optim": value.__name__}
-    raise TypeError(type(value).__name__)
-
-
-def _from_json(value):
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind == "torch.optim":
-        optimizer = getattr(torch.optim, str(content), None)
-        if not (isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)):
-            raise ValueError(message("optimizer", "a class of torch.optim", content))
-        return optimizer
-    if kind == "alseg":
-        return PARTS[check_option("part", content, tuple(PARTS))]
-    if kind == "dict":
-        return {k: _from_json(v) for k, v in content}
-    check_option("kind", kind, ("tuple", "list"))
-    items = [_from_json(v) for v in content]
-    return tuple(items) if kind == "tuple" else items
 
 
 def one_cycle(step, n_steps, warm_up=0.25, start=1 / 25, end=1e-4 / 25):

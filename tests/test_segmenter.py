@@ -1342,7 +1342,7 @@ def test_a_failing_save_leaves_the_saved_model(tmp_path, monkeypatch):
             raise OSError("lost the disk")
         original(source, target)
 
-    monkeypatch.setattr(segmenter_module.os, "replace", last_move_fails)
+    monkeypatch.setattr(os, "replace", last_move_fails)
     with pytest.raises(OSError, match="lost the disk"):
         second.save(tmp_path / "model")
     monkeypatch.undo()
