@@ -22,7 +22,6 @@ from sklearn.pipeline import Pipeline
 from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
 
-from alseg import segmenter as segmenter_module
 from alseg.images import ImageFiles, MaskFiles
 from alseg.labels import MISSING
 from alseg.metrics import dice_per_image, dice_scorer
