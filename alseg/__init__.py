@@ -7,7 +7,7 @@ from alseg._version import __version__
 # Loaded when first used: the command line shows its help without waiting for torch.
 _PUBLIC = {
     "ActiveLearner": "alseg.learner",
-    "Committee": "alseg.learner",
+    "Committee": "alseg.committee",
     "EmptyPool": "alseg.validation",
     "JointCAMSegmenter": "alseg.segmenter",
     "MISSING": "alseg.labels",

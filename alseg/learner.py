@@ -1,4 +1,4 @@
-"""The active-learning loop: `ActiveLearner` (modAL's surface, and a mask mode) and `Committee`."""
+"""The active-learning loop: `ActiveLearner`, modAL's surface and a mask mode."""
 
 import copy
 import hashlib
@@ -21,7 +21,6 @@ from alseg.interop import (
     call_strategy,
     check_query_idx,
     check_training_data,
-    data_hstack,
     data_vstack,
     describe_callable,
     describe_object,
@@ -32,16 +31,18 @@ from alseg.interop import (
     resolve_object,
     retrieve_rows,
     transform_without_estimating,
+    unit_of,
 )
 from alseg.labels import MISSING, fraction_annotated, is_annotated
-from alseg.validation import EmptyPool, check_n_instances, check_rng, message
+from alseg.regions import Regions
+from alseg.validation import EmptyPool, check_n_instances, check_number, check_rng, message
 
 _FORMAT, _VERSION = "alseg-learner", 1
 _STATE_FILE = "learner.json"
 _FIT, _QUERY, _AUGMENT = range(3)  # what a seed is for; a new one goes at the end
 
 
-class _Querying:
+class Querying:
     """What `ActiveLearner` and `Committee` share: asking a strategy."""
 
     def _query_pool(self, X_pool, args, kwargs):
@@ -53,7 +54,8 @@ class _Querying:
         result = call_strategy(self.query_strategy, self, X_pool, *args, extras=extras, **kwargs)
         if isinstance(result, tuple):
             return result
-        return result, retrieve_rows(X_pool, result)
+        asked = result.sample_ids if isinstance(result, Regions) else result
+        return result, retrieve_rows(X_pool, asked)
 
     def _seeds_queries(self):
         return self.random_state is not None
@@ -68,7 +70,7 @@ class _Querying:
         return strategy
 
 
-class ActiveLearner(_Querying, BaseEstimator):
+class ActiveLearner(Querying, BaseEstimator):
     """An estimator that asks for the labels, or the masks, that help it most.
 
     It has two modes. With `X_training`, `y_training` or nothing it is modAL's ``ActiveLearner``
@@ -490,13 +492,15 @@ class ActiveLearner(_Querying, BaseEstimator):
         X_pool : array-like of shape (n_pool, ...) or None, default=None
             What may be asked about. In mask mode it is left out: the images not fully annotated.
         *args, **kwargs
-            For the strategy. In mask mode `n_instances`, default 1, is checked against the pool.
+            For the strategy. In mask mode `n_instances`, default 1, is checked against the pool;
+            it counts parts of images where the strategy's `unit` is not "image".
 
         Returns
         -------
         query_idx : of the strategy
             Positions in `X_pool`; a strategy's own tuple is handed on unchanged. In mask mode
-            without a pool: the sample ids, ndarray of shape (n_instances,), best first, unique.
+            without a pool: the sample ids, ndarray of shape (n_instances,), best first, unique;
+            or `alseg.regions.Regions` of them, from a strategy that asks about parts of images.
         instances : of the kind of the pool
             ``X_pool[query_idx]``, or ``images[sample_ids]``.
 
@@ -528,14 +532,28 @@ class ActiveLearner(_Querying, BaseEstimator):
                 f"All {len(self.labels)} images are fully annotated: {n_instances} requested, "
                 "0 available."
             )
-        n_instances = check_n_instances(n_instances, len(pool_ids))
-        extras = {"random_state": self._query_seed(), "y_pool": self.labels[pool_ids]}
+        if unit_of(self.query_strategy, **kwargs) == "image":
+            n_instances = check_n_instances(n_instances, len(pool_ids))
+        else:  # parts of images, of which there are more
+            n_instances = int(check_number("n_instances", n_instances, low=1, integer=True))
+        extras = {
+            "random_state": self._query_seed(),
+            "y_pool": self.labels[pool_ids],
+            "masks_pool": self.masks[pool_ids],
+        }
         if accepts_any(self.query_strategy):
             kwargs["n_instances"] = n_instances
         else:  # a strategy that picks one image has no parameter for it
             extras["n_instances"] = n_instances
         X_pool = retrieve_rows(self.images, pool_ids)
         result = call_strategy(self.query_strategy, self, X_pool, extras=extras, **kwargs)
+        regions = result[0] if isinstance(result, tuple) and len(result) else result
+        if isinstance(regions, Regions):
+            if len(regions) != n_instances:
+                rule = f"{n_instances} regions, as asked"
+                raise ValueError(message("query_strategy's result", rule, regions))
+            regions = regions.renumbered(pool_ids)
+            return regions, retrieve_rows(self.images, regions.sample_ids)
         sample_ids = pool_ids[check_query_idx(result, len(pool_ids), n_instances)]
         return sample_ids, retrieve_rows(self.images, sample_ids)
 
@@ -546,8 +564,8 @@ class ActiveLearner(_Querying, BaseEstimator):
 
         Parameters
         ----------
-        sample_ids : sequence of shape (n,), int
-            Positions in `images`, each once.
+        sample_ids : sequence of shape (n,), int, or Regions
+            Positions in `images`, each once. `Regions` stand for their `sample_ids`.
         masks : array of shape (n, H, W), list of arrays of shape (H, W), paths or MaskFiles
             One for each id: class of each pixel, `MISSING` (-1) where not annotated. Pixels given
             overwrite what was known; `MISSING` ones leave it.
@@ -568,6 +586,8 @@ class ActiveLearner(_Querying, BaseEstimator):
             class. The learner is as before then, and also if the fit fails or is interrupted.
         """
         self._require_mask_mode("annotate")
+        if isinstance(sample_ids, Regions):
+            sample_ids = sample_ids.sample_ids
         ids = _check_sample_ids(sample_ids, len(self.labels))
         n_masks = len(masks) if hasattr(masks, "__len__") else None
         if n_masks != len(ids):
@@ -751,247 +771,6 @@ class ActiveLearner(_Querying, BaseEstimator):
         )
         learner._root, learner._n_annotate = int(state["root"]), state["n_annotate"]
         return learner
-
-
-class _CommitteeBase(_Querying, BaseEstimator):
-    """A list of learners that are taught together and asked as one."""
-
-    def __init__(self, learner_list, query_strategy=None, on_transformed=False, random_state=None):
-        if not isinstance(learner_list, list) or not learner_list:
-            raise TypeError(message("learner_list", "a list of at least one learner", learner_list))
-        self.learner_list = learner_list
-        self.query_strategy = self._resolved_strategy(query_strategy)
-        self.on_transformed = on_transformed
-        self.random_state = random_state
-        self.X_training = None  # each learner has its own, as in modAL
-        self._rng = check_rng(random_state)
-
-    def __iter__(self):
-        return iter(self.learner_list)
-
-    def __len__(self):
-        return len(self.learner_list)
-
-    def _add_training_data(self, X, y):
-        for learner in self.learner_list:
-            learner._add_training_data(X, y)
-
-    def _fit_to_known(self, bootstrap=False, **fit_kwargs):
-        for learner in self.learner_list:
-            learner._fit_to_known(bootstrap=bootstrap, **fit_kwargs)
-
-    def _fit_on_new(self, X, y, bootstrap=False, **fit_kwargs):
-        for learner in self.learner_list:
-            learner._fit_on_new(X, y, bootstrap=bootstrap, **fit_kwargs)
-
-    def fit(self, X, y, **fit_kwargs):
-        """Fit every learner to `X`, `y`, which replace its training data.
-
-        Parameters
-        ----------
-        X, y : array-like of shape (n_samples, ...)
-        **fit_kwargs
-            For the learners' ``fit``: `bootstrap=True` fits each to a bootstrap sample of its own.
-
-        Returns
-        -------
-        self : Committee
-        """
-        for learner in self.learner_list:
-            learner.fit(X, y, **fit_kwargs)
-        return self
-
-    def rebag(self, **fit_kwargs):
-        """Refit every learner to a bootstrap sample of its own training data."""
-        self._fit_to_known(bootstrap=True, **fit_kwargs)
-
-    def teach(self, X, y, bootstrap=False, only_new=False, **fit_kwargs):
-        """Add labelled data to every learner and fit all again, as `ActiveLearner.teach`."""
-        self._add_training_data(X, y)
-        if only_new:
-            self._fit_on_new(X, y, bootstrap=bootstrap, **fit_kwargs)
-        else:
-            self._fit_to_known(bootstrap=bootstrap, **fit_kwargs)
-
-    def query(self, X_pool, *args, **kwargs):
-        """Ask the query strategy which of `X_pool` to label next, as `ActiveLearner.query`."""
-        return self._query_pool(X_pool, args, kwargs)
-
-    def transform_without_estimating(self, X):
-        """The learners' transformations of `X`, side by side."""
-        return data_hstack([le.transform_without_estimating(X) for le in self.learner_list])
-
-    def vote(self, X, **predict_kwargs):
-        """What each learner predicts.
-
-        Returns
-        -------
-        votes : ndarray of shape (n_samples, n_learners)
-            Of the type of the labels.
-        """
-        votes = [np.asarray(learner.predict(X, **predict_kwargs)) for learner in self.learner_list]
-        return np.column_stack([vote.reshape(len(vote)) for vote in votes])
-
-
-class Committee(_CommitteeBase):
-    """Classifiers that vote, with modAL's ``Committee`` surface [1]_.
-
-    Parameters
-    ----------
-    learner_list : list of ActiveLearner
-        Ours or modAL's. Give each its own `random_state`: equal ones bootstrap alike.
-    query_strategy : callable or None, default=None
-        ``f(committee, X_pool, ...) -> query_idx``. None is modAL's vote entropy sampling.
-    on_transformed : bool, default=False
-        Read by strategies that measure distances.
-    given_classes : array-like of shape (n_classes,) or None, default=None
-        All class labels there can be. None: those that any learner has seen.
-    random_state : None, int, Generator or RandomState, default=None
-        Decides the seeds given to strategies that name `random_state`.
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,) or None
-        Classes known to any of the learners, sorted; None while one is not fitted.
-    n_classes_ : int
-        Their number; 0 while one learner is not fitted.
-
-    References
-    ----------
-    .. [1] Danka, Horvath 2018, arXiv:1805.00979.
-
-    Examples
-    --------
-    >>> from sklearn.neighbors import KNeighborsClassifier
-    >>> X, y = np.array([[0.0], [1.0], [2.0]]), np.array(["a", "b", "c"])
-    >>> members = [ActiveLearner(KNeighborsClassifier(1), X_training=X[i], y_training=y[i])
-    ...            for i in ([0, 1], [1, 2])]
-    >>> committee = Committee(members)
-    >>> committee.vote(X)
-    array([['a', 'b'],
-           ['b', 'b'],
-           ['b', 'c']], dtype='<U1')
-    >>> committee.predict_proba(X)  # a class that a learner does not know has probability 0
-    array([[0.5, 0.5, 0. ],
-           [0. , 1. , 0. ],
-           [0. , 0.5, 0.5]])
-    """
-
-    def __init__(
-        self,
-        learner_list,
-        query_strategy=None,
-        on_transformed=False,
-        given_classes=None,
-        random_state=None,
-    ):
-        super().__init__(learner_list, query_strategy, on_transformed, random_state)
-        self.given_classes = given_classes
-
-    @staticmethod
-    def _default_strategy():
-        from modAL.disagreement import vote_entropy_sampling
-
-        return vote_entropy_sampling
-
-    @property
-    def classes_(self):
-        known = [getattr(learner.estimator, "classes_", None) for learner in self.learner_list]
-        if any(classes is None for classes in known):
-            return None
-        if self.given_classes is not None:
-            return np.unique(np.asarray(self.given_classes))
-        return np.unique(np.concatenate(known))
-
-    @property
-    def n_classes_(self):
-        classes = self.classes_
-        return 0 if classes is None else len(classes)
-
-    def vote_proba(self, X, **predict_proba_kwargs):
-        """Class probabilities from each learner.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_learners, n_classes), float
-            In the order of `classes_`; 0 for classes that a learner has not seen.
-
-        Raises
-        ------
-        NotFittedError
-            If a learner is not fitted.
-        ValueError
-            If a learner knows a class that is not among `given_classes`.
-        """
-        classes = self.classes_
-        if classes is None:
-            raise NotFittedError("Every learner of the committee must be fitted. Call fit(X, y).")
-        columns = []
-        for learner in self.learner_list:
-            own = np.asarray(learner.estimator.classes_)
-            if not np.isin(own, classes).all():
-                raise ValueError(
-                    message("given_classes", f"all classes of the learners, {own}", classes)
-                )
-            proba = np.asarray(learner.predict_proba(X, **predict_proba_kwargs))
-            full = np.zeros((len(proba), len(classes)))
-            full[:, np.searchsorted(classes, own)] = proba
-            columns.append(full)
-        return np.stack(columns, axis=1)
-
-    def predict_proba(self, X, **predict_proba_kwargs):
-        """Mean of the learners' class probabilities, shape (n_samples, n_classes)."""
-        return self.vote_proba(X, **predict_proba_kwargs).mean(axis=1)
-
-    def predict(self, X, **predict_proba_kwargs):
-        """Class of the largest mean probability, shape (n_samples,)."""
-        proba = self.predict_proba(X, **predict_proba_kwargs)
-        return self.classes_[np.argmax(proba, axis=1)]
-
-    def score(self, X, y, sample_weight=None):
-        """Accuracy of `predict`."""
-        from sklearn.metrics import accuracy_score
-
-        return accuracy_score(y, self.predict(X), sample_weight=sample_weight)
-
-
-class CommitteeRegressor(_CommitteeBase):
-    """Regressors whose mean is the prediction, with modAL's ``CommitteeRegressor`` surface.
-
-    Parameters
-    ----------
-    learner_list : list of ActiveLearner
-        Ours or modAL's.
-    query_strategy : callable or None, default=None
-        None is modAL's largest standard deviation between the learners.
-    on_transformed : bool, default=False
-        Read by strategies that measure distances.
-    random_state : None, int, Generator or RandomState, default=None
-        Decides the seeds given to strategies that name `random_state`.
-
-    Examples
-    --------
-    >>> from sklearn.dummy import DummyRegressor
-    >>> members = [ActiveLearner(DummyRegressor(), X_training=[[0.0]], y_training=[value])
-    ...            for value in (1.0, 3.0)]
-    >>> CommitteeRegressor(members).predict([[0.0]], return_std=True)
-    (array([2.]), array([1.]))
-    """
-
-    @staticmethod
-    def _default_strategy():
-        from modAL.disagreement import max_std_sampling
-
-        return max_std_sampling
-
-    def predict(self, X, return_std=False, **predict_kwargs):
-        """Mean (and standard deviation, ddof 0) of the learners, shape (n_samples,)."""
-        votes = self.vote(X, **predict_kwargs)
-        mean = votes.mean(axis=1)
-        return (mean, votes.std(axis=1)) if return_std else mean
-
-
-# -- small parts --------------------------------------------------------------------------------
 
 
 def _set_random_state(estimator, seed):

@@ -23,7 +23,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 
-from alseg.learner import ActiveLearner, Committee, CommitteeRegressor
+from alseg.committee import Committee, CommitteeRegressor
+from alseg.learner import ActiveLearner
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3)) + np.repeat(np.eye(3) * 2, 20, axis=0)
