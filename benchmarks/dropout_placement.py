@@ -9,9 +9,13 @@ other images that are not test images by T = 20 draws, and correlate the scores 
 of the predicted masks (Spearman). The difference, last - everywhere, is bootstrapped over images
 and seeds, both placements on the same resample. The default holds if the 95 % interval stays above
 -0.1.
+
+Each fit is kept beside the result (`*.jsonl`) as it ends: started again with the same options, the
+script goes on from there.
 """
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -78,6 +82,19 @@ def measure(data, options, placement, seed, n_masks, n_draws):
     row["n_steps"] = model.n_steps_
     row["seconds"] = seconds
     return row
+
+
+def read_fits(path, options):
+    """Fits of the same options that an earlier run kept; a line cut by a kill is left out."""
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if row.pop("options") == options:
+            found[row["placement"], row["seed"]] = row
+    return found
 
 
 def spearman(x, y):
@@ -165,13 +182,22 @@ def main(argv=None):
         "image_size": (128, 192),
         "max_epochs": arguments.max_epochs,
     }
+    published = {**options, "encoder_weights": "weights/mobilenet_v2_imagenet.safetensors"}
+    published.update(n_masks=arguments.n_masks, n_draws=arguments.n_draws)
+    published["image_size"] = list(published["image_size"])
+    kept = arguments.out.with_suffix(".jsonl")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    done = read_fits(kept, published)
     rows = []
     for seed in arguments.seeds:
         for placement in PLACEMENTS:
-            rows.append(
-                measure(data, options, placement, seed, arguments.n_masks, arguments.n_draws)
-            )
-            row = rows[-1]
+            row = done.get((placement, seed))
+            if row is None:
+                row = measure(data, options, placement, seed, arguments.n_masks, arguments.n_draws)
+                with kept.open("a", encoding="utf-8") as file:
+                    # The line break comes first: it also ends a line that a kill cut.
+                    file.write("\n" + json.dumps({**row, "options": published}))
+            rows.append(row)
             seconds = ", ".join(f"{k} {v:.1f} s" for k, v in row["seconds"].items())
             print(
                 f"# seed {seed} {placement}: {len(row['ids'])} images, {row['n_steps']} steps, Dice"
@@ -183,9 +209,8 @@ def main(argv=None):
         for method in METHODS
         for error in ERRORS
     ]
-    options["encoder_weights"] = weights.name + "/mobilenet_v2_imagenet.safetensors"
     return write_record(
-        arguments.out, results, options=options, seeds=arguments.seeds, fits=rows
+        arguments.out, results, options=published, seeds=arguments.seeds, fits=rows
     )
 
 
