@@ -109,6 +109,32 @@ def accepts(function, name):
     return name in _parameters(function)
 
 
+def unit_of(strategy, **given):
+    """What a strategy asks about: its `unit`, given by the caller, bound, or its default.
+
+    Returns
+    -------
+    str
+        "image" where it has no such parameter.
+
+    Examples
+    --------
+    >>> def parts(learner, X_pool, n_instances=1, unit="pixel"):
+    ...     pass
+    >>> unit_of(parts), unit_of(parts, unit="image"), unit_of(as_query_idx)
+    ('pixel', 'image', 'image')
+    """
+    if "unit" in given:
+        return given["unit"]
+    try:
+        parameter = inspect.signature(strategy).parameters.get("unit")
+    except (TypeError, ValueError):
+        return "image"
+    if parameter is None or parameter.default is parameter.empty:
+        return "image"
+    return parameter.default
+
+
 def accepts_any(function):
     """Whether `function` takes keywords that it does not name (`**kwargs`)."""
     try:

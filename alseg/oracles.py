@@ -1,7 +1,8 @@
 """Who answers: an oracle is a callable from sample ids to masks.
 
-Any function `oracle(sample_ids) -> masks` will do. These two stand in for a person: one knows all
-the masks and counts what it is asked, the other reads what somebody has drawn into a folder.
+Any function `oracle(sample_ids) -> masks` will do; one with a parameter `regions` can be asked about
+parts of images. These two stand in for a person: one knows all the masks and counts what it is
+asked, the other reads what somebody has drawn into a folder.
 """
 
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from alseg.images import as_masks, read_mask, stack
-from alseg.labels import is_annotated
+from alseg.labels import MISSING, is_annotated
+from alseg.regions import Regions
 from alseg.validation import message
 
 
@@ -21,11 +23,22 @@ class MaskOracle:
     masks : array of shape (n, H, W), list or 1-D object array of arrays or paths, or MaskFiles
         The truth of every image. Files are read when asked for. None, or a mask without one
         annotated pixel, is an image that cannot be asked about.
+    majority : bool, default=False
+        Whether a region is answered with its most frequent class in all its pixels, which is what
+        one click on a superpixel says [1]_, wrong where the region is not pure. The smallest class
+        of equally frequent ones.
 
     Attributes
     ----------
     log : list of lists of int
         The ids of each answered call, in order. A refused call leaves no trace.
+    n_pixels : int
+        Number of pixels answered for.
+
+    References
+    ----------
+    .. [1] Cai et al. 2021, Revisiting Superpixels for Active Learning in Semantic Segmentation
+       with Realistic Annotation Costs, CVPR.
 
     Examples
     --------
@@ -37,40 +50,64 @@ class MaskOracle:
     (2, 3, [[2, 0], [2]])
     """
 
-    def __init__(self, masks):
+    def __init__(self, masks, majority=False):
         if masks is None or not hasattr(masks, "__len__"):
             raise TypeError(message("masks", "a sequence of masks or of paths", masks))
         self._masks = as_masks(masks, len(masks))
+        self.majority = majority
         self.log = []
+        self.n_pixels = 0
 
-    def __call__(self, sample_ids):
-        """The masks of these images.
+    def __call__(self, sample_ids, regions=None):
+        """The masks of these images, or of parts of them.
 
         Parameters
         ----------
-        sample_ids : array-like of shape (n_instances,), int
+        sample_ids : array-like of shape (n_instances,), int, or Regions
+            `Regions` alone ask about all their images.
+        regions : Regions or None, default=None
+            What is asked for in each of the images. None is all.
 
         Returns
         -------
         masks : ndarray of shape (n_instances, H, W), int16, or (n_instances,), object
-            In the order asked; an object array of 2-D arrays where the sizes differ.
+            In the order asked; an object array of 2-D arrays where the sizes differ. `MISSING`
+            outside the regions.
 
         Raises
         ------
         TypeError
             If the ids are not integers.
         ValueError
-            If an id is unknown, or an image has no ground truth.
+            If an id is unknown or not among the regions, or an image has no ground truth there.
         """
+        sample_ids, regions = _asked(sample_ids, regions)
         sample_ids = _check_ids(sample_ids, len(self._masks))
-        masks = [self._masks[i] for i in sample_ids]
+        # Copies: what a learner does to its masks must not change the truth.
+        masks = [None if self._masks[i] is None else np.array(self._masks[i]) for i in sample_ids]
+        if regions is not None:
+            masks = [
+                None if mask is None else self._in_regions(i, mask, regions)
+                for i, mask in zip(sample_ids, masks, strict=True)
+            ]
         unknown = [i for i, mask in zip(sample_ids, masks, strict=True) if not is_annotated(mask)]
         if unknown:
-            rule = "ids of images with ground truth"
+            rule = "ids of images with ground truth" + (" in the regions" if regions else "")
             raise ValueError(message("sample_ids", rule, unknown, "Leave them out of the pool."))
         self.log.append(sample_ids)
-        # Copies: what a learner does to its masks must not change the truth.
-        return stack([np.array(mask) for mask in masks])
+        self.n_pixels += sum(int((mask != MISSING).sum()) for mask in masks)
+        return stack(masks)
+
+    def _in_regions(self, i, mask, regions):
+        answer = regions.restrict(i, mask)
+        if not self.majority:
+            return answer
+        numbers = regions.region_map(i)
+        for k in np.unique(numbers[answer != MISSING]):
+            inside = numbers == k
+            known = answer[inside & (answer != MISSING)]
+            answer[inside] = np.bincount(known).argmax()
+        return answer
 
     @property
     def n_asked(self):
@@ -113,8 +150,18 @@ class FolderOracle:
         self.mapping = mapping
         self._stems = [_stem(name) for name in names]
 
-    def __call__(self, sample_ids):
+    def __call__(self, sample_ids, regions=None):
         """The masks of these images, as `MaskOracle` gives them.
+
+        Parameters
+        ----------
+        sample_ids : array-like of shape (n_instances,), int, or Regions
+        regions : Regions or None, default=None
+            What is asked for in each; what is drawn outside is left out.
+
+        Returns
+        -------
+        masks : ndarray of shape (n_instances, H, W), int16, or (n_instances,), object
 
         Raises
         ------
@@ -123,6 +170,7 @@ class FolderOracle:
         TypeError, ValueError
             If an id is unknown, or two files could be the mask of one image.
         """
+        sample_ids, regions = _asked(sample_ids, regions)
         sample_ids = _check_ids(sample_ids, len(self._stems))
         if not self.folder.is_dir():
             raise FileNotFoundError(message("folder", "an existing folder", str(self.folder)))
@@ -140,7 +188,21 @@ class FolderOracle:
             if len(files[stem]) > 1:
                 both = [path.name for path in files[stem]]
                 raise ValueError(message(f"the mask of {stem!r}", "one file", both))
-        return stack([read_mask(files[stem][0], mapping=self.mapping) for stem in wanted])
+        masks = [read_mask(files[stem][0], mapping=self.mapping) for stem in wanted]
+        if regions is not None:
+            masks = [regions.restrict(i, m) for i, m in zip(sample_ids, masks, strict=True)]
+        return stack(masks)
+
+
+def _asked(sample_ids, regions):
+    """Ids and regions, of ids with or without regions, or of regions alone."""
+    if isinstance(sample_ids, Regions):
+        if regions is not None and regions is not sample_ids:
+            raise TypeError(message("regions", "left out where sample_ids are Regions", regions))
+        return sample_ids.sample_ids, sample_ids
+    if regions is not None and not isinstance(regions, Regions):
+        raise TypeError(message("regions", "Regions or None", regions))
+    return sample_ids, regions
 
 
 def _check_ids(sample_ids, n_samples):

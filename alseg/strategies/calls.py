@@ -89,6 +89,8 @@ def name_of(function):
 def estimator_of(learner):
     """The fitted estimator behind learners and searches."""
     while True:
+        if hasattr(learner, "estimators_"):  # an ensemble: its `estimator` is an unfitted template
+            return learner
         inner = getattr(learner, "best_estimator_", None)  # a search: not its unfitted template
         inner = getattr(learner, "estimator", None) if inner is None else inner
         if inner is None:
@@ -123,18 +125,37 @@ def check_shape(scores, n_pool):
     return scores
 
 
-def plain_score(learner, X_pool, method, aggregate, target):
-    """Scores of one deterministic prediction; `method` is a name in `UNCERTAINTIES`."""
+def check_map_target(target, return_maps):
+    """Only masks have maps, and so parts to ask about."""
+    if return_maps and target != "mask":
+        raise ValueError(message("target", "'mask' for maps and parts of images", target))
+
+
+def check_maps(result, n_pool):
+    """Scores (n_pool,) and maps, one an image, of what was asked with ``return_maps=True``."""
+    scores, maps = result
+    if len(maps) != n_pool:
+        raise ValueError(message("maps", f"one for each of the {n_pool} images", len(maps)))
+    return check_shape(scores, n_pool), maps
+
+
+def plain_score(learner, X_pool, method, aggregate, target, return_maps=False):
+    """Scores of one deterministic prediction; `method` is a name in `UNCERTAINTIES`.
+
+    With `return_maps` the maps too, each at its image's own size.
+    """
     check_option("target", target, TARGETS)
+    check_map_target(target, return_maps)
     needs_mask_proba(aggregate)  # an unknown name is an error before the pool is predicted
     n_pool = n_rows(X_pool)
     if target == "mask":
         remedy = "It can do target='label': functools.partial(strategy, target='label')."
         estimator, X_pool = check_estimator(learner, X_pool, remedy)
+        options = {"return_maps": True} if return_maps else {}
         scores = estimator.predict_uncertainty(
-            X_pool, method=method, aggregate=aggregate, target=target
+            X_pool, method=method, aggregate=aggregate, target=target, **options
         )
-        return check_shape(scores, n_pool)
+        return check_maps(scores, n_pool) if return_maps else check_shape(scores, n_pool)
     # The learner's own if it has it: a search, a committee or a bagging predicts as a whole.
     model = learner if hasattr(learner, "predict_proba") else estimator_of(learner)
     if not hasattr(model, "predict_proba"):
@@ -146,9 +167,15 @@ def plain_score(learner, X_pool, method, aggregate, target):
     return check_shape(uncertainty.UNCERTAINTIES[method](proba, axis=1), n_pool)
 
 
-def draws_score(learner, X_pool, method, aggregate, target, n_draws, random_state):
-    """Scores of stochastic draws; `method` is a name in `DRAW_UNCERTAINTIES`."""
+def draws_score(
+    learner, X_pool, method, aggregate, target, n_draws, random_state, return_maps=False
+):
+    """Scores of stochastic draws; `method` is a name in `DRAW_UNCERTAINTIES`.
+
+    With `return_maps` the maps too, each at its image's own size.
+    """
     check_option("target", target, TARGETS)
+    check_map_target(target, return_maps)
     needs_mask_proba(aggregate)
     check_number("n_draws", n_draws, low=2, integer=True)
     n_pool = n_rows(X_pool)
@@ -163,5 +190,6 @@ def draws_score(learner, X_pool, method, aggregate, target, n_draws, random_stat
         target=target,
         n_draws=n_draws,
         random_state=seed,
+        **({"return_maps": True} if return_maps else {}),
     )
-    return check_shape(scores, n_pool)
+    return check_maps(scores, n_pool) if return_maps else check_shape(scores, n_pool)

@@ -1,12 +1,23 @@
 """Uncertainty of stochastic draws: variance under dropout, and BALD."""
 
+import functools
+
+from alseg.regions import UNITS
 from alseg.selection import top_n
 from alseg.strategies.calls import check_pool, draws_score
-from alseg.validation import check_rng
+from alseg.strategies.parts import ask_parts
+from alseg.validation import check_option, check_rng
 
 
 def mc_variance_score(
-    learner, X_pool, random_state=None, *, aggregate="mean", target="mask", n_draws=20
+    learner,
+    X_pool,
+    random_state=None,
+    *,
+    aggregate="mean",
+    target="mask",
+    n_draws=20,
+    return_maps=False,
 ):
     """Variance of the class probabilities over draws with dropout on.
 
@@ -27,11 +38,14 @@ def mc_variance_score(
         Whose uncertainty: the pixels' classes, or the image's class.
     n_draws : int, default=20
         Stochastic predictions of each image; their memory does not grow with it.
+    return_maps : bool, default=False
+        Return the maps too, each at its image's own size (for masks).
 
     Returns
     -------
     score : ndarray of shape (n_pool,), float
         Larger is more worth asking; 0 where all draws agree.
+    maps : ndarray of shape (n_pool, H, W), or (n_pool,) of arrays; with `return_maps`
 
     Raises
     ------
@@ -50,7 +64,9 @@ def mc_variance_score(
     >>> mc_variance_score(ToySegmenter(), X_pool, random_state=0).shape
     (5,)
     """
-    return draws_score(learner, X_pool, "mc_variance", aggregate, target, n_draws, random_state)
+    return draws_score(
+        learner, X_pool, "mc_variance", aggregate, target, n_draws, random_state, return_maps
+    )
 
 
 def mc_variance_sampling(
@@ -62,6 +78,10 @@ def mc_variance_sampling(
     aggregate="mean",
     target="mask",
     n_draws=20,
+    unit="image",
+    size=32,
+    per_image=None,
+    masks_pool=None,
 ):
     """Ask about the images of the largest `mc_variance_score`.
 
@@ -80,11 +100,19 @@ def mc_variance_sampling(
         Whose uncertainty: the pixels' classes, or the image's class.
     n_draws : int, default=20
         Stochastic predictions of each image; their memory does not grow with it.
+    unit : {"image", "patch", "superpixel", "pixel"}, default="image"
+        What is asked about. `n_instances` counts it; for parts see `region_sampling`.
+    size : int, default=32
+        Side of a patch; a superpixel has about ``size ** 2`` pixels.
+    per_image : int or None, default=None
+        Most parts of one image.
+    masks_pool : sequence of n_pool masks and None, or None, default=None
+        What is annotated already, where no part is asked for; `ActiveLearner` passes it.
 
     Returns
     -------
     query_idx : ndarray of shape (n_instances,), int
-        Positions in the pool, best first.
+        Positions in the pool, best first. For parts of images `alseg.regions.Regions`.
 
     Raises
     ------
@@ -100,6 +128,11 @@ def mc_variance_sampling(
     >>> mc_variance_sampling(ToySegmenter(), X_pool, n_instances=3, random_state=0).shape
     (3,)
     """
+    check_option("unit", unit, UNITS)
+    if unit != "image":
+        score = functools.partial(mc_variance_score, target=target, n_draws=n_draws)
+        options = {"unit": unit, "size": size, "per_image": per_image, "masks_pool": masks_pool}
+        return ask_parts(score, learner, X_pool, n_instances, random_state, **options)
     n_instances = check_pool(X_pool, n_instances)
     rng = None if random_state is None else check_rng(random_state)
     scores = mc_variance_score(
@@ -108,7 +141,16 @@ def mc_variance_sampling(
     return top_n(scores, n_instances, rng)
 
 
-def bald_score(learner, X_pool, random_state=None, *, aggregate="mean", target="mask", n_draws=20):
+def bald_score(
+    learner,
+    X_pool,
+    random_state=None,
+    *,
+    aggregate="mean",
+    target="mask",
+    n_draws=20,
+    return_maps=False,
+):
     """Mutual information between the prediction and the weights, by draws with dropout on.
 
     High where the draws are sure and contradict each other, low where they agree that the case is
@@ -128,11 +170,14 @@ def bald_score(learner, X_pool, random_state=None, *, aggregate="mean", target="
         Whose uncertainty: the pixels' classes, or the image's class.
     n_draws : int, default=20
         Stochastic predictions of each image; their memory does not grow with it.
+    return_maps : bool, default=False
+        Return the maps too, each at its image's own size (for masks).
 
     Returns
     -------
     score : ndarray of shape (n_pool,), float
         In nats; larger is more worth asking; 0 where all draws agree.
+    maps : ndarray of shape (n_pool, H, W), or (n_pool,) of arrays; with `return_maps`
 
     Raises
     ------
@@ -150,7 +195,9 @@ def bald_score(learner, X_pool, random_state=None, *, aggregate="mean", target="
     >>> bald_score(ToySegmenter(), X_pool, random_state=0).shape
     (5,)
     """
-    return draws_score(learner, X_pool, "bald", aggregate, target, n_draws, random_state)
+    return draws_score(
+        learner, X_pool, "bald", aggregate, target, n_draws, random_state, return_maps
+    )
 
 
 def bald_sampling(
@@ -162,6 +209,10 @@ def bald_sampling(
     aggregate="mean",
     target="mask",
     n_draws=20,
+    unit="image",
+    size=32,
+    per_image=None,
+    masks_pool=None,
 ):
     """Ask about the images of the largest `bald_score`.
 
@@ -180,11 +231,19 @@ def bald_sampling(
         Whose uncertainty: the pixels' classes, or the image's class.
     n_draws : int, default=20
         Stochastic predictions of each image; their memory does not grow with it.
+    unit : {"image", "patch", "superpixel", "pixel"}, default="image"
+        What is asked about. `n_instances` counts it; for parts see `region_sampling`.
+    size : int, default=32
+        Side of a patch; a superpixel has about ``size ** 2`` pixels.
+    per_image : int or None, default=None
+        Most parts of one image.
+    masks_pool : sequence of n_pool masks and None, or None, default=None
+        What is annotated already, where no part is asked for; `ActiveLearner` passes it.
 
     Returns
     -------
     query_idx : ndarray of shape (n_instances,), int
-        Positions in the pool, best first.
+        Positions in the pool, best first. For parts of images `alseg.regions.Regions`.
 
     Raises
     ------
@@ -200,6 +259,11 @@ def bald_sampling(
     >>> bald_sampling(ToySegmenter(), X_pool, n_instances=3, random_state=0).shape
     (3,)
     """
+    check_option("unit", unit, UNITS)
+    if unit != "image":
+        score = functools.partial(bald_score, target=target, n_draws=n_draws)
+        options = {"unit": unit, "size": size, "per_image": per_image, "masks_pool": masks_pool}
+        return ask_parts(score, learner, X_pool, n_instances, random_state, **options)
     n_instances = check_pool(X_pool, n_instances)
     rng = None if random_state is None else check_rng(random_state)
     scores = bald_score(

@@ -1,10 +1,17 @@
 """Uncertainty of one prediction: least confidence, margin, entropy."""
 
+import functools
+
+from alseg.regions import UNITS
 from alseg.selection import top_n
 from alseg.strategies.calls import check_pool, plain_score
+from alseg.strategies.parts import ask_parts
+from alseg.validation import check_option
 
 
-def least_confidence_score(learner, X_pool, *, aggregate="mean", target="mask"):
+def least_confidence_score(
+    learner, X_pool, *, aggregate="mean", target="mask", return_maps=False
+):
     """One minus the probability of the most likely class, of pixels or of the image.
 
     The formula is `alseg.uncertainty.least_confidence`.
@@ -20,11 +27,14 @@ def least_confidence_score(learner, X_pool, *, aggregate="mean", target="mask"):
         From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
     target : {"mask", "label"}, default="mask"
         Whose uncertainty: the pixels' classes, or the image's class.
+    return_maps : bool, default=False
+        Return the maps too, each at its image's own size (for masks).
 
     Returns
     -------
     score : ndarray of shape (n_pool,), float
         Larger is more worth asking; for labels in [0, 1 - 1/K].
+    maps : ndarray of shape (n_pool, H, W), or (n_pool,) of arrays; with `return_maps`
 
     Raises
     ------
@@ -38,11 +48,21 @@ def least_confidence_score(learner, X_pool, *, aggregate="mean", target="mask"):
     >>> least_confidence_score(model, [[2.5], [0.0]], target="label").round(2)
     array([0.5, 0. ])
     """
-    return plain_score(learner, X_pool, "least_confidence", aggregate, target)
+    return plain_score(learner, X_pool, "least_confidence", aggregate, target, return_maps)
 
 
 def least_confidence_sampling(
-    learner, X_pool, n_instances=1, random_state=None, *, aggregate="mean", target="mask"
+    learner,
+    X_pool,
+    n_instances=1,
+    random_state=None,
+    *,
+    aggregate="mean",
+    target="mask",
+    unit="image",
+    size=32,
+    per_image=None,
+    masks_pool=None,
 ):
     """Ask about the images of the largest `least_confidence_score`.
 
@@ -60,11 +80,19 @@ def least_confidence_sampling(
         From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
     target : {"mask", "label"}, default="mask"
         Whose uncertainty: the pixels' classes, or the image's class.
+    unit : {"image", "patch", "superpixel", "pixel"}, default="image"
+        What is asked about. `n_instances` counts it; for parts see `region_sampling`.
+    size : int, default=32
+        Side of a patch; a superpixel has about ``size ** 2`` pixels.
+    per_image : int or None, default=None
+        Most parts of one image.
+    masks_pool : sequence of n_pool masks and None, or None, default=None
+        What is annotated already, where no part is asked for; `ActiveLearner` passes it.
 
     Returns
     -------
     query_idx : ndarray of shape (n_instances,), int
-        Positions in the pool, best first.
+        Positions in the pool, best first. For parts of images `alseg.regions.Regions`.
 
     Raises
     ------
@@ -80,12 +108,19 @@ def least_confidence_sampling(
     >>> least_confidence_sampling(model, [[0.0], [2.4], [5.0]], target="label")
     array([1])
     """
+    check_option("unit", unit, UNITS)
+    if unit != "image":
+        score = functools.partial(least_confidence_score, target=target)
+        options = {"unit": unit, "size": size, "per_image": per_image, "masks_pool": masks_pool}
+        return ask_parts(score, learner, X_pool, n_instances, random_state, **options)
     n_instances = check_pool(X_pool, n_instances)
     scores = least_confidence_score(learner, X_pool, aggregate=aggregate, target=target)
     return top_n(scores, n_instances, random_state)
 
 
-def margin_score(learner, X_pool, *, aggregate="mean", target="mask"):
+def margin_score(
+    learner, X_pool, *, aggregate="mean", target="mask", return_maps=False
+):
     """One minus the gap between the two most likely classes, of pixels or of the image.
 
     The formula is `alseg.uncertainty.margin`.
@@ -101,11 +136,14 @@ def margin_score(learner, X_pool, *, aggregate="mean", target="mask"):
         From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
     target : {"mask", "label"}, default="mask"
         Whose uncertainty: the pixels' classes, or the image's class.
+    return_maps : bool, default=False
+        Return the maps too, each at its image's own size (for masks).
 
     Returns
     -------
     score : ndarray of shape (n_pool,), float
         Larger is more worth asking; for labels in [0, 1].
+    maps : ndarray of shape (n_pool, H, W), or (n_pool,) of arrays; with `return_maps`
 
     Raises
     ------
@@ -119,11 +157,21 @@ def margin_score(learner, X_pool, *, aggregate="mean", target="mask"):
     >>> margin_score(model, [[2.5], [0.0]], target="label").round(2)
     array([1., 0.])
     """
-    return plain_score(learner, X_pool, "margin", aggregate, target)
+    return plain_score(learner, X_pool, "margin", aggregate, target, return_maps)
 
 
 def margin_sampling(
-    learner, X_pool, n_instances=1, random_state=None, *, aggregate="mean", target="mask"
+    learner,
+    X_pool,
+    n_instances=1,
+    random_state=None,
+    *,
+    aggregate="mean",
+    target="mask",
+    unit="image",
+    size=32,
+    per_image=None,
+    masks_pool=None,
 ):
     """Ask about the images of the largest `margin_score`.
 
@@ -141,11 +189,19 @@ def margin_sampling(
         From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
     target : {"mask", "label"}, default="mask"
         Whose uncertainty: the pixels' classes, or the image's class.
+    unit : {"image", "patch", "superpixel", "pixel"}, default="image"
+        What is asked about. `n_instances` counts it; for parts see `region_sampling`.
+    size : int, default=32
+        Side of a patch; a superpixel has about ``size ** 2`` pixels.
+    per_image : int or None, default=None
+        Most parts of one image.
+    masks_pool : sequence of n_pool masks and None, or None, default=None
+        What is annotated already, where no part is asked for; `ActiveLearner` passes it.
 
     Returns
     -------
     query_idx : ndarray of shape (n_instances,), int
-        Positions in the pool, best first.
+        Positions in the pool, best first. For parts of images `alseg.regions.Regions`.
 
     Raises
     ------
@@ -161,12 +217,19 @@ def margin_sampling(
     >>> margin_sampling(model, [[0.0], [2.4], [5.0]], target="label")
     array([1])
     """
+    check_option("unit", unit, UNITS)
+    if unit != "image":
+        score = functools.partial(margin_score, target=target)
+        options = {"unit": unit, "size": size, "per_image": per_image, "masks_pool": masks_pool}
+        return ask_parts(score, learner, X_pool, n_instances, random_state, **options)
     n_instances = check_pool(X_pool, n_instances)
     scores = margin_score(learner, X_pool, aggregate=aggregate, target=target)
     return top_n(scores, n_instances, random_state)
 
 
-def entropy_score(learner, X_pool, *, aggregate="mean", target="mask"):
+def entropy_score(
+    learner, X_pool, *, aggregate="mean", target="mask", return_maps=False
+):
     """Entropy of the predicted class probabilities, of pixels or of the image.
 
     With masks and ``aggregate="mean"`` it is the entropy score of [1]_ in its intended form.
@@ -182,11 +245,14 @@ def entropy_score(learner, X_pool, *, aggregate="mean", target="mask"):
         From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
     target : {"mask", "label"}, default="mask"
         Whose uncertainty: the pixels' classes, or the image's class.
+    return_maps : bool, default=False
+        Return the maps too, each at its image's own size (for masks).
 
     Returns
     -------
     score : ndarray of shape (n_pool,), float
         In nats; larger is more worth asking. For labels in [0, log K].
+    maps : ndarray of shape (n_pool, H, W), or (n_pool,) of arrays; with `return_maps`
 
     Raises
     ------
@@ -204,11 +270,21 @@ def entropy_score(learner, X_pool, *, aggregate="mean", target="mask"):
     >>> entropy_score(model, [[2.5], [0.0]], target="label").round(2)
     array([0.69, 0.  ])
     """
-    return plain_score(learner, X_pool, "entropy", aggregate, target)
+    return plain_score(learner, X_pool, "entropy", aggregate, target, return_maps)
 
 
 def entropy_sampling(
-    learner, X_pool, n_instances=1, random_state=None, *, aggregate="mean", target="mask"
+    learner,
+    X_pool,
+    n_instances=1,
+    random_state=None,
+    *,
+    aggregate="mean",
+    target="mask",
+    unit="image",
+    size=32,
+    per_image=None,
+    masks_pool=None,
 ):
     """Ask about the images of the largest `entropy_score`.
 
@@ -226,11 +302,19 @@ def entropy_sampling(
         From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
     target : {"mask", "label"}, default="mask"
         Whose uncertainty: the pixels' classes, or the image's class.
+    unit : {"image", "patch", "superpixel", "pixel"}, default="image"
+        What is asked about. `n_instances` counts it; for parts see `region_sampling`.
+    size : int, default=32
+        Side of a patch; a superpixel has about ``size ** 2`` pixels.
+    per_image : int or None, default=None
+        Most parts of one image.
+    masks_pool : sequence of n_pool masks and None, or None, default=None
+        What is annotated already, where no part is asked for; `ActiveLearner` passes it.
 
     Returns
     -------
     query_idx : ndarray of shape (n_instances,), int
-        Positions in the pool, best first.
+        Positions in the pool, best first. For parts of images `alseg.regions.Regions`.
 
     Raises
     ------
@@ -246,6 +330,11 @@ def entropy_sampling(
     >>> entropy_sampling(model, [[0.0], [2.4], [5.0]], target="label")
     array([1])
     """
+    check_option("unit", unit, UNITS)
+    if unit != "image":
+        score = functools.partial(entropy_score, target=target)
+        options = {"unit": unit, "size": size, "per_image": per_image, "masks_pool": masks_pool}
+        return ask_parts(score, learner, X_pool, n_instances, random_state, **options)
     n_instances = check_pool(X_pool, n_instances)
     scores = entropy_score(learner, X_pool, aggregate=aggregate, target=target)
     return top_n(scores, n_instances, random_state)
