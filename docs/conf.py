@@ -1,0 +1,63 @@
+"""Sphinx configuration. Nothing is fetched from the network, and the examples run at build."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from alseg._version import __version__  # noqa: E402
+
+project = "alseg"
+author = "The alseg developers"
+copyright = "The alseg developers"
+release = version = __version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "**/.*"]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+default_role = "literal"  # `name` in a docstring is a name
+
+myst_heading_anchors = 3
+
+autosummary_generate = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"plot_",
+    "show_memory": False,
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "reset_modules_order": "both",
+    "abort_on_example_error": True,
+}
+
+html_theme = "alabaster"
+html_static_path = ["_static"]
+html_theme_options = {
+    "description": "Active learning for joint image classification and segmentation",
+    "fixed_sidebar": True,
+    "page_width": "1240px",
+    "sidebar_width": "250px",
+    "show_powered_by": False,
+}
+html_sidebars = {"**": ["about.html", "searchfield.html", "navigation.html"]}
+html_css_files = ["custom.css"]
+html_show_sourcelink = False
+html_title = f"alseg {release}"
