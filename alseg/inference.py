@@ -33,12 +33,14 @@ def predict_batch(network, x, has_masks, test_flips="none", need=("proba", "mask
         class and its complement.
     test_flips : {"none", "horizontal", "both"}
         Flips whose class and mask probabilities are averaged; the CAM is that of the unflipped image.
-    need : collection of {"proba", "mask_proba", "cam", "embedding"}
+    need : collection of {"proba", "mask_proba", "cam", "embedding", "decoder_embedding", \
+"cam_embedding"}
 
     Returns
     -------
     dict of tensors
-        ``proba`` (N, K), ``mask_proba`` (N, C, H, W), ``cam`` (N, K, h, w), ``embedding`` (N, d).
+        ``proba`` (N, K), ``mask_proba`` (N, C, H, W), ``cam`` (N, K, h, w); the embeddings
+        (N, d), of the unflipped image.
     """
     size = x.shape[2:]
     out = {}
@@ -53,6 +55,10 @@ def predict_batch(network, x, has_masks, test_flips="none", need=("proba", "mask
             logits, cam = network.classify(features, size)
             if not axes:
                 out["cam"] = cam
+                if "cam_embedding" in need:
+                    out["cam_embedding"] = cam_embedding(network, features, logits, cam, size)
+                if "decoder_embedding" in need:
+                    out["decoder_embedding"] = foreground_embedding(network, features, size)
             out["proba"] = out.get("proba", 0) + logits.float().softmax(1) / len(flips)
             if decode:
                 proba = network.mask_head(network.decode(features), size).float().softmax(1)
@@ -63,6 +69,66 @@ def predict_batch(network, x, has_masks, test_flips="none", need=("proba", "mask
     if "mask_proba" in need and not has_masks:
         out["mask_proba"] = cam_proba(out["cam"], out["proba"].argmax(1), size)
     return out
+
+
+def cam_embedding(network, features, logits, cam, size):
+    """What the class head sees, averaged with the scaled CAM of the predicted class as weight.
+
+    Parameters
+    ----------
+    network : JointCAMNetwork
+    features : list of tensors
+        The encoder's maps.
+    logits : tensor of shape (N, K)
+    cam : tensor of shape (N, K, h, w)
+    size : (int, int)
+        Of the images.
+
+    Returns
+    -------
+    tensor of shape (N, d)
+        The plain mean where the CAM is constant.
+    """
+    maps = network._crop(network.embed(features), size, network.encoder.strides[network.cam_level])
+    chosen = cam[torch.arange(len(cam), device=cam.device), logits.argmax(1)]
+    return weighted_mean(maps, saliency(chosen, cam.shape[2:]))
+
+
+def foreground_embedding(network, features, size):
+    """The decoder's map, averaged over the pixels that are predicted not to be background.
+
+    Parameters
+    ----------
+    network : JointCAMNetwork
+    features : list of tensors
+        The encoder's maps.
+    size : (int, int)
+        Of the images.
+
+    Returns
+    -------
+    tensor of shape (N, d)
+        The plain mean where no pixel is.
+    """
+    decoded = network.decode(features)
+    predicted = network.mask_head(decoded, size, grid=True).argmax(1)
+    maps = network._crop(decoded, size, network.min_stride)
+    return weighted_mean(maps, (predicted != 0).float())
+
+
+def weighted_mean(maps, weight):
+    """Mean over positions: (N, d, h, w) maps and (N, h, w) weights to (N, d).
+
+    Examples
+    --------
+    >>> maps = torch.tensor([[[[1.0, 3.0]]], [[[1.0, 3.0]]]])
+    >>> weighted_mean(maps, torch.tensor([[[0.0, 2.0]], [[0.0, 0.0]]]))  # no weight: the plain mean
+    tensor([[3.],
+            [2.]])
+    """
+    weight = torch.where(weight.sum((1, 2), keepdim=True) > 0, weight, torch.ones_like(weight))
+    weight = weight / weight.sum((1, 2), keepdim=True)
+    return torch.einsum("ndhw,nhw->nd", maps.float(), weight.float())
 
 
 def saliency(cam, size):

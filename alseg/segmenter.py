@@ -24,6 +24,7 @@ from alseg._version import __version__
 from alseg.aggregate import aggregate as aggregate_maps
 from alseg.augment import FLIPS
 from alseg.batches import TrainingBatches, TrainingData, choose_canvas
+from alseg.gradients import mask_gradient_length, mask_gradients
 from alseg.images import as_images, as_masks, stack
 from alseg.labels import is_annotated
 from alseg.losses import JointLoss
@@ -39,6 +40,8 @@ NORMALIZATIONS = {
     "half": (0.5, 0.5),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
+# Kinds of embeddings, and what the stream calls them.
+EMBEDDINGS = {"encoder": "embedding", "decoder": "decoder_embedding", "cam": "cam_embedding"}
 
 
 @dataclass(frozen=True)
@@ -755,9 +758,28 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         """Raw class activation maps: ndarray of shape (n, K, h, w), float, at the class head's stride."""
         return self._concat(X, "cam")
 
-    def transform(self, X):
-        """Embeddings: ndarray of shape (n, d), float, the mean over positions of what the class head sees."""
-        return self._concat(X, "embedding")
+    def transform(self, X, kind="encoder"):
+        """Embeddings of images, for strategies that compare images with one another.
+
+        Parameters
+        ----------
+        X : images
+        kind : {"encoder", "decoder", "cam"}, default="encoder"
+            - ``"encoder"``: the mean over positions of what the class head sees;
+            - ``"cam"``: the same, weighted by the scaled CAM of the predicted class;
+            - ``"decoder"``: the decoder's map, averaged over the predicted foreground (over all of
+              it where none is predicted). Needs a fit with masks.
+
+        Returns
+        -------
+        ndarray of shape (n, d), float
+        """
+        check_option("kind", kind, EMBEDDINGS)
+        self._check_fitted()
+        if kind == "decoder" and not self.has_masks_:
+            remedy = "The decoder has seen no mask yet: use kind='cam' or kind='encoder'."
+            raise ValueError(message("kind", "one that was trained", kind, remedy))
+        return self._concat(X, EMBEDDINGS[kind])
 
     def _iter_mask_proba(self, X):
         for images, positions, out in self._stream(X, ("mask_proba",)):
@@ -871,6 +893,41 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                     maps.append(inference.resize_maps(map_[None], images.size(i))[0])
         score = torch.cat(scores).cpu().numpy().astype(np.float64)
         return (score, stack(maps)) if return_maps else score
+
+    def gradient_embedding(self, X, loss="cross_entropy"):
+        """What each image's own predicted mask would do to the last convolution, see `gradients`.
+
+        Parameters
+        ----------
+        X : images
+        loss : {"cross_entropy", "joint"}, default="cross_entropy"
+            "joint" adds the Dice loss.
+
+        Returns
+        -------
+        ndarray of shape (n, C * D), float
+            Gradients of the mask loss, the predicted mask as truth, by the D weights of each of C
+            pixel classes.
+
+        Raises
+        ------
+        ValueError
+            If it was fitted without any mask: the decoder has learned nothing.
+        """
+        check_option("loss", loss, ("cross_entropy", "joint"))
+        return self._gradients(X, functools.partial(mask_gradients, loss=loss))
+
+    def gradient_length(self, X):
+        """Root of the expected squared length of such gradients: ndarray of shape (n,), float."""
+        return self._gradients(X, mask_gradient_length)
+
+    def _gradients(self, X, function):
+        self._check_fitted()
+        if not self.has_masks_:
+            remedy = "Fit with some masks, or take target='label'."
+            raise ValueError(f"Gradients of masks need an estimator fitted with masks. {remedy}")
+        parts = [function(self.module_, x) for _, x in self._batches(as_images(X))]
+        return torch.cat(parts).cpu().numpy()
 
     def score_masks(self, X, masks):
         """Mean Dice of the foreground over the images that have a mask, in [0, 1]; see `metrics.mean_dice`."""

@@ -220,11 +220,12 @@ def brute_facility(X, n_instances, labelled, metric, weights, candidates):
         near = cdist(X, labelled, metric).min(axis=1)
     picks = []
     for _ in range(n_instances):
-        cost = [weights @ np.minimum(near, away[:, c]) for c in candidates]
+        cost = np.array([weights @ np.minimum(near, away[:, c]) for c in candidates])
         for place, c in enumerate(candidates):
             if c in picks:
                 cost[place] = np.inf
-        picks.append(int(candidates[int(np.argmin(cost))]))
+        tied = np.flatnonzero(cost <= cost.min() + 1e-9)
+        picks.append(int(candidates[tied[near[candidates[tied]].argmax()]]))
         near = np.minimum(near, away[:, picks[-1]])
     return np.array(picks)
 

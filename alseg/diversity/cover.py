@@ -362,7 +362,7 @@ def facility_location(
     Returns
     -------
     picks : ndarray of shape (n_instances,), int
-        Positions in `X`; of equal gains the first candidate.
+        Positions in `X`; of equal gains that of the point farthest from all picked.
 
     Raises
     ------
@@ -492,12 +492,20 @@ def representation_sums(points, candidates, weights, near):
 
 
 def _best_gain(points, candidates, weights, near, bound, stale, open_):
-    """The open candidate of the largest gain; `bound` and `stale` are brought up to date."""
+    """The open candidate of the largest gain; `bound` and `stale` are brought up to date.
+
+    Ties are common: two points that represent nobody but each other gain exactly the same. To
+    within rounding, the one farther from all that is picked is taken.
+    """
+    eps = np.finfo(points.dtype).eps
+    slack = points.tolerance * weights.max()
+    if points.metric == "euclidean" and slack:
+        slack /= np.sqrt(points.radius_sq)
     while True:
         value = np.where(open_, bound, -np.inf)
-        best = int(value.argmax())
-        if not stale[best]:
-            return best
+        tied = np.flatnonzero(value >= value.max() - slack - 32 * eps * abs(value.max()))
+        if not stale[tied].any():
+            return int(tied[near[candidates[tied]].argmax()])
         # A few at once cost little more than one: the pool is read once for them all.
         doubtful = np.flatnonzero(open_ & stale)
         if len(doubtful) > 16:

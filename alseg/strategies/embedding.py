@@ -1,0 +1,94 @@
+"""Where embeddings of a pool and of the labelled images come from."""
+
+import numpy as np
+
+from alseg.diversity.points import as_embeddings
+from alseg.strategies.calls import accepts, estimator_of, n_rows
+from alseg.validation import check_option, message
+
+EMBEDDINGS = ("encoder", "decoder", "cam", "input")
+
+
+def embeddings_of(learner, X_pool, embedding=None):
+    """Embeddings of the pool and of what the learner was given labels (or masks) of.
+
+    Parameters
+    ----------
+    learner : estimator, or learner with `.estimator` and `.X_training`
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+    embedding : None, str, callable, array or pair of arrays, default=None
+        - None: the estimator's `transform`, if it has one, else `X_pool` itself;
+        - ``"encoder"``, ``"decoder"``, ``"cam"``: the estimator's ``transform(X, kind=...)``, see
+          `JointCAMSegmenter.transform`;
+        - ``"input"``: `X_pool` itself, of shape (n_pool, n_features);
+        - a callable ``f(X) -> (n, d)``, called with the pool and with the labelled images;
+        - an array: a row for each image of the learner's `images` (its own pool is then looked
+          up), or for each of `X_pool`, if nothing is labelled;
+        - a pair of arrays: of `X_pool`, and of the labelled images.
+
+    Returns
+    -------
+    pool : ndarray of shape (n_pool, d)
+    labelled : ndarray of shape (n_labelled, d), or None
+        None where the learner has no training images.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such embedding, or its rows are not those of the pool.
+
+    Examples
+    --------
+    >>> pool, labelled = embeddings_of(None, ["a.png", "b.png"], lambda X: np.eye(len(X)))
+    >>> pool.shape, labelled
+    ((2, 2), None)
+    """
+    n_pool = n_rows(X_pool)
+    training = getattr(learner, "X_training", None)
+    training = None if training is None or n_rows(training) == 0 else training
+    if isinstance(embedding, tuple) and len(embedding) == 2:
+        pool, labelled = embedding
+    elif embedding is None or isinstance(embedding, str) or callable(embedding):
+        embed = embedding if callable(embedding) else _by_name(learner, X_pool, embedding)
+        pool = embed(X_pool)
+        labelled = None if training is None else embed(training)
+    else:
+        pool, labelled = _looked_up(learner, embedding, n_pool, training)
+    pool = as_embeddings(pool, "embedding")
+    if len(pool) != n_pool:
+        raise ValueError(message("embedding", f"of {n_pool} rows, one an image", pool.shape))
+    if labelled is None or n_rows(labelled) == 0:
+        return pool, None
+    return pool, as_embeddings(labelled, "embedding of the labelled images")
+
+
+def _by_name(learner, X_pool, embedding):
+    """A function from images to embeddings."""
+    if embedding is not None:
+        check_option("embedding", embedding, EMBEDDINGS)
+    estimator = estimator_of(learner)
+    last = estimator[-1] if hasattr(estimator, "steps") else estimator
+    before = estimator[:-1] if last is not estimator and len(estimator.steps) > 1 else None
+    if embedding == "input" or (embedding is None and not hasattr(last, "transform")):
+        seen = X_pool if embedding == "input" or before is None else before.transform(X_pool)
+        if np.ndim(seen) != 2 or getattr(seen, "dtype", np.dtype(float)).kind not in "fiub":
+            remedy = "Give embedding= a callable or an array."
+            raise TypeError(message("learner", "an estimator with `transform`", last, remedy))
+        return (lambda X: X) if seen is X_pool else before.transform
+    options = {} if embedding in (None, "encoder") else {"kind": embedding}
+    if not hasattr(last, "transform") or (options and not accepts(last.transform, "kind")):
+        rule = f"an estimator with `transform(X, kind={embedding!r})`"
+        raise TypeError(message("learner", rule, last))
+    return lambda X: last.transform(X if before is None else before.transform(X), **options)
+
+
+def _looked_up(learner, table, n_pool, training):
+    table = as_embeddings(table, "embedding")
+    images = getattr(learner, "images", None)
+    if images is not None and len(table) == n_rows(images) and len(learner.pool_ids) == n_pool:
+        return table[learner.pool_ids], table[learner.annotated_ids]
+    if training is None and len(table) == n_pool:
+        return table, None
+    remedy = "Give a pair (of the pool, of the labelled), or a callable that embeds both."
+    rule = "an array with a row for each image of the learner"
+    raise ValueError(message("embedding", rule, table.shape, remedy))
