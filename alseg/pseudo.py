@@ -8,11 +8,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from alseg.ceal import Schedule, predicted_doubt, pseudo_group
 from alseg.images import as_images, as_masks, stack
 from alseg.labels import MISSING, fraction_annotated
 from alseg.neighbours import colour_histogram, paired_neighbours, within_class_distances
 from alseg.threshold import best_threshold, mask_from_proba
-from alseg.validation import check_number, check_option, message
+from alseg.validation import check_number, check_option, check_rng, did_you_mean, message
 
 _CHUNK = 16  # images whose probabilities are held at once
 
@@ -26,11 +27,12 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    selection : {"neighbours", "confidence", "all"}, default="neighbours"
+    selection : {"neighbours", "confidence", "all", "ceal"}, default="neighbours"
         Which images, of those not fully annotated, get predictions. "neighbours": those with an
         annotated image among their `k` nearest by colour histogram (the published rule), and
         those annotated in part. "confidence": those that the model is sure of, see `confidence`.
-        "all": every one.
+        "all": every one. "ceal": some of those that the model is certain of, as many as the
+        `schedule` says [2]_, see `alseg.ceal.pseudo_group`; made to go with `ceal_sampling`.
     k : int, default=10
         Neighbours looked at by "neighbours". The paper has 40, which on its data, with fewer
         images than that in a class, lets every image pass; 5 to 10 make it a choice.
@@ -55,6 +57,17 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         What threshold="validation" is chosen on. None: the estimator's own `validation_`.
     verbose : int, default=0
         Whether to show progress while descriptors are computed.
+    labels : {"hard", "sampled"}, default="hard"
+        "sampled" draws the class of each pixel from its predicted probabilities, anew at each
+        `transform`. The expected gradient of the cross-entropy is then that of soft labels, the
+        probabilities themselves, which [2]_ trains on.
+    schedule : alseg.ceal.Schedule, dict of its parameters, or None, default=None
+        How many images "ceal" labels, by the number of images with an annotation. None is as
+        published: from the fifth round of 35 after 600 on, 20 and then 20 more a round.
+    n_draws : int, default=20
+        Stochastic predictions that "ceal" judges an image by.
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Decides the draws and picks of "ceal", and "sampled" labels. `ActiveLearner` sets it.
 
     Attributes
     ----------
@@ -70,6 +83,7 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
     References
     ----------
     .. [1] Belharbi et al. 2021, WACV, doi:10.1109/WACV48630.2021.00338.
+    .. [2] Gorriz et al. 2017, arXiv:1711.09168. It counts pseudo-labels fully: ``weight=1``.
 
     Examples
     --------
@@ -99,6 +113,10 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         sure=None,
         validation=None,
         verbose=0,
+        labels="hard",
+        schedule=None,
+        n_draws=20,
+        random_state=None,
     ):
         self.selection = selection
         self.k = k
@@ -109,6 +127,10 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         self.sure = sure
         self.validation = validation
         self.verbose = verbose
+        self.labels = labels
+        self.schedule = schedule
+        self.n_draws = n_draws
+        self.random_state = random_state
 
     def fit(self, X, y=None, masks=None, *, estimator):
         """Look at what is annotated and decide which images may get predictions.
@@ -138,6 +160,12 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         if self.weight == 0:
             return self
         annotated = np.array([fraction_annotated(self._masks[i]) for i in range(n_samples)])
+        # Spawned from one seed: what fit draws does not change what transform draws.
+        seed = int(check_rng(self.random_state).integers(2**31 - 1))
+        self._seeds = np.random.SeedSequence(seed).generate_state(3) >> 1
+        if self.selection == "ceal":
+            self.candidates_ = self._certain(images, annotated)
+            return self
         if self.selection != "neighbours":
             self.candidates_ = np.flatnonzero(annotated < 1)
             return self
@@ -174,6 +202,7 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
             rule = f"the {n_samples} images that fit was given"
             raise ValueError(message("X", rule, len(images)))
         self.selected_, self.threshold_ = np.empty(0, dtype=int), None
+        self._labelling = np.random.default_rng(self._seeds[2]) if self.weight else None
         if self.weight == 0:
             return self._given_masks, np.ones(n_samples)
         masks = [self._masks[i] for i in range(n_samples)]
@@ -210,8 +239,27 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         self._histograms(as_images(X))
         return self
 
+    def _certain(self, images, annotated):
+        """CEAL's fourth group among the images without an annotation, as dataset positions."""
+        schedule = _schedule(self.schedule)
+        n = schedule.n_pseudo(int((annotated > 0).sum()))
+        unlabelled = np.flatnonzero(annotated == 0)
+        if n == 0 or not len(unlabelled):
+            return np.empty(0, dtype=int)
+        pool = images.take(unlabelled)
+        seed = int(self._seeds[0])
+        score, empty = predicted_doubt(self._estimator, pool, self.n_draws, seed, chunk=_CHUNK)
+        # Positions in the pool are not those in the data set: the released code mixes them up.
+        return unlabelled[pseudo_group(score, empty, n, random_state=int(self._seeds[1]))]
+
     def _check_parameters(self):
-        check_option("selection", self.selection, ["neighbours", "confidence", "all"])
+        check_option("selection", self.selection, ["neighbours", "confidence", "all", "ceal"])
+        check_option("labels", self.labels, ["hard", "sampled"])
+        _schedule(self.schedule)
+        check_number("n_draws", self.n_draws, 2, integer=True)
+        if self.labels == "sampled" and self.sure is not None:
+            remedy = "Take one of the two."
+            raise ValueError(message("sure", "None with labels='sampled'", self.sure, remedy))
         check_number("k", self.k, 1, integer=True)
         check_number("confidence", self.confidence, 0, 1)
         check_number("weight", self.weight, 0)
@@ -276,7 +324,12 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         if self.selection == "confidence" and open_pixels.any():
             if likeliest[open_pixels].mean(dtype=float) < self.confidence:
                 return np.full(proba.shape[1:], MISSING, dtype=np.int16)
-        if self.sure is None:
+        if self.labels == "sampled":
+            # Thresholds of the cumulated probabilities, one uniform number a pixel.
+            steps = np.cumsum(proba, axis=0, dtype=float)
+            u = self._labelling.random(proba.shape[1:]) * steps[-1]
+            predicted = (u >= steps[:-1]).sum(axis=0).astype(np.int16)
+        elif self.sure is None:
             if len(proba) == 2 and self.threshold_ is None:
                 self.threshold_ = self._resolve_threshold()
             predicted = mask_from_proba(proba, 0.5 if len(proba) > 2 else self.threshold_)
@@ -315,6 +368,21 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
             if isinstance(own, numbers.Real):
                 return float(own)
         return 0.5
+
+
+def _schedule(schedule):
+    if schedule is None:
+        return Schedule()
+    if isinstance(schedule, Schedule):
+        return schedule
+    names = list(Schedule.__dataclass_fields__)
+    rule = f"a Schedule, or a dict with keys among {names}"
+    if not isinstance(schedule, dict):
+        raise TypeError(message("schedule", rule, schedule))
+    unknown = [name for name in schedule if name not in names]
+    if unknown:
+        raise ValueError(message("schedule", rule, unknown, did_you_mean(unknown[0], names)))
+    return Schedule(**schedule)
 
 
 def _segmenter(estimator):

@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from alseg.validation import check_n_instances, check_rng, message
+from alseg.validation import check_n_instances, check_option, check_rng, message
 
-__all__ = ["class_balanced_top_n", "class_quotas", "top_n"]
+__all__ = ["class_balanced_top_n", "class_quotas", "shares", "stochastic_top_n", "top_n"]
+
+NOISES = ("power", "softmax", "softrank")
 
 
 def _check_scores(scores):
@@ -203,3 +205,113 @@ def interleave(order, codes):
         mine = np.flatnonzero(codes == c)
         turn[mine] = np.arange(len(mine))
     return order[np.argsort(turn, kind="stable")]
+
+
+def stochastic_top_n(scores, n_instances, beta=1.0, kind="power", random_state=None):
+    """Positions drawn one by one without replacement, better scores more likely [1]_.
+
+    The next position is i with a chance in proportion to ``s_i ** beta`` ("power"),
+    ``exp(beta * s_i)`` ("softmax") or ``rank_i ** -beta`` ("softrank", the best having rank 1),
+    among those left. It costs as much as `top_n`: the logarithms are ranked with Gumbel noise
+    added, which is the same [2]_.
+
+    Parameters
+    ----------
+    scores : array-like or torch.Tensor of shape (n_samples,), float
+        Finite; not negative for "power", where a score of 0 is drawn after all others.
+    n_instances : int
+        How many, in [1, n_samples].
+    beta : float, default=1.0
+        0 draws at random, infinity gives `top_n`.
+    kind : {"power", "softmax", "softrank"}, default="power"
+    random_state : None, int, numpy Generator or RandomState, default=None
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
+        In the order drawn.
+
+    Raises
+    ------
+    EmptyPool
+        If there are no scores.
+    TypeError, ValueError
+        If `n_instances` is no integer in range, `beta` is negative or NaN, `scores` are not
+        finite, or negative for "power".
+
+    References
+    ----------
+    .. [1] Kirsch et al. 2023, Stochastic batch acquisition, arXiv:2106.12059.
+    .. [2] Kool et al. 2019, Stochastic beams and where to find them, arXiv:1903.06059.
+
+    Examples
+    --------
+    >>> stochastic_top_n([0.1, 0.9, 0.5], 2, beta=float("inf"))
+    array([1, 2])
+    >>> sorted(stochastic_top_n([0.1, 0.9, 0.5], 3, random_state=0).tolist())
+    [0, 1, 2]
+    """
+    scores = _check_scores(scores)
+    n_instances = check_n_instances(n_instances, len(scores))
+    check_option("kind", kind, NOISES)
+    if isinstance(beta, (str, bool)) or not np.isscalar(beta):
+        raise TypeError(message("beta", "a number", beta))
+    if not beta >= 0:
+        raise ValueError(message("beta", ">= 0", beta))
+    if kind == "power" and (scores < 0).any():
+        remedy = "Take kind='softmax' or 'softrank'."
+        raise ValueError(message("scores", ">= 0 for kind='power'", scores.min(), remedy))
+    rng = check_rng(random_state)
+    if beta == np.inf:
+        return _ranked(scores, rng)[:n_instances]
+    if kind == "softmax":
+        logs = scores
+    elif kind == "softrank":
+        logs = np.empty(len(scores))
+        logs[_ranked(scores, rng)] = -np.log(np.arange(1, len(scores) + 1))
+    else:
+        with np.errstate(divide="ignore"):
+            logs = np.log(scores)  # -inf at 0: after all others
+    noisy = rng.gumbel(size=len(scores)) + (beta * logs if beta else 0)
+    return _ranked(noisy, rng)[:n_instances]
+
+
+def shares(weights, n_instances, random_state=None):
+    """`n_instances` split in proportion to weights.
+
+    Each gets the whole part of its share; what is left goes to some of them, one each, drawn in
+    proportion to their fractions, so that the shares are right on average even of one instance.
+
+    Parameters
+    ----------
+    weights : array-like of shape (n,), float
+        Finite, not negative, not all 0.
+    n_instances : int
+    random_state : None, int, numpy Generator or RandomState, default=None
+
+    Returns
+    -------
+    counts : ndarray of shape (n,), int
+        Summing to `n_instances`.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite, or all are 0.
+
+    Examples
+    --------
+    >>> shares([10, 15, 10], 7)
+    array([2, 3, 2])
+    """
+    weights = _check_scores(weights)
+    if (weights < 0).any() or weights.sum() == 0:
+        raise ValueError(message("weights", ">= 0 and not all 0", weights.tolist()))
+    exact = weights / weights.sum() * n_instances
+    # What rounding makes of a whole number is that number.
+    counts = np.floor(exact + 1e-9).astype(np.intp)
+    rest = n_instances - counts.sum()
+    if rest > 0:
+        fractions = np.clip(exact - counts, 1e-12, None) * (weights > 0)
+        counts[stochastic_top_n(fractions, int(rest), random_state=random_state)] += 1
+    return counts

@@ -16,9 +16,11 @@ import numpy as np
 
 from alseg import strategies
 from alseg.aggregate import aggregate as aggregate_maps
-from alseg.images import as_images, stack
+from alseg.images import as_images, as_masks, stack
+from alseg.labels import MISSING, is_annotated
+from alseg.regions import Regions, pick_regions
 from alseg.strategies.calls import accepts, call, name_of
-from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES, DrawSums
+from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES, sums_for
 from alseg.validation import EmptyPool, check_option, check_rng
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "ToySegmenter",
     "all_scores",
     "all_strategies",
+    "check_oracle",
     "check_score",
     "check_strategy",
     "toy_images",
@@ -85,11 +88,15 @@ class ToySegmenter:
     broken : bool, default=False
         Whether all it predicts is NaN.
     n_classes, n_mask_classes : int, default=3
+    phase : float, default=0.0
+        Another number is another model.
 
     Attributes
     ----------
     n_calls : int
         How often a prediction was asked for.
+    estimators_ : list of ToySegmenter
+        Three others, so that it can be asked as an ensemble.
 
     Examples
     --------
@@ -99,11 +106,17 @@ class ToySegmenter:
     ((4, 3), (4, 3, 16, 16), (4, 8))
     """
 
-    def __init__(self, broken=False, n_classes=3, n_mask_classes=3):
+    def __init__(self, broken=False, n_classes=3, n_mask_classes=3, phase=0.0):
         self.broken = broken
+        self.phase = phase
         self.n_classes, self.n_mask_classes = n_classes, n_mask_classes
         self.classes_ = np.array([f"class {k}" for k in range(n_classes)])
         self.n_calls = 0
+
+    @property
+    def estimators_(self):
+        kinds = self.broken, self.n_classes, self.n_mask_classes
+        return [ToySegmenter(*kinds, phase=self.phase + step) for step in (0.3, 0.6, 0.9)]
 
     def _grey(self, X):
         """Images as (H, W) floats in [0, 1], NaN if broken."""
@@ -115,11 +128,12 @@ class ToySegmenter:
             yield grey * np.nan if self.broken else grey
 
     def _label_proba(self, grey):
-        return _softmax(4 * np.cos((1 + np.arange(self.n_classes)) * 5 * grey.mean()))
+        angle = (1 + np.arange(self.n_classes)) * 5 * grey.mean() + self.phase
+        return _softmax(4 * np.cos(angle))
 
     def _mask_proba(self, grey):
         steps = np.arange(self.n_mask_classes)[:, None, None]
-        return _softmax(3 * np.cos(steps + (2 + steps) * 2 * grey))  # (C, H, W)
+        return _softmax(3 * np.cos(steps + (2 + steps) * 2 * grey + self.phase))  # (C, H, W)
 
     def predict_proba(self, X):
         """Class probabilities, (n, K)."""
@@ -137,9 +151,45 @@ class ToySegmenter:
         """Pixel classes, (n, H, W), or an object array of (H, W)."""
         return stack([self._mask_proba(grey).argmax(axis=0) for grey in self._grey(X)])
 
-    def transform(self, X):
+    def predict_joint(self, X):
+        """Labels, proba, masks, mask_proba, and cams of shape (n, K, 4, 4)."""
+        proba, mask_proba = self.predict_proba(X), self.predict_mask_proba(X)
+        blocks = [np.array_split(p[-1], 4, axis=0) for p in mask_proba]
+        small = [
+            [[part.mean() for part in np.array_split(row, 4, axis=1)] for row in rows]
+            for rows in blocks
+        ]
+        scale = 1 + np.arange(self.n_classes)[:, None, None]
+        return {
+            "labels": self.classes_[proba.argmax(axis=1)],
+            "proba": proba,
+            "masks": stack([p.argmax(axis=0) for p in mask_proba]),
+            "mask_proba": mask_proba,
+            "cams": np.array([np.cos(scale * 3 * np.array(rows)) for rows in small]),
+        }
+
+    def gradient_embedding(self, X, loss="cross_entropy"):
+        """Mean over the pixels of (p - guess) times powers of the grey value, (n, 3 C)."""
+        found = []
+        for grey in self._grey(X):
+            proba = self._mask_proba(grey)
+            guess = np.arange(len(proba))[:, None, None] == proba.argmax(axis=0)
+            powers = grey ** np.arange(3)[:, None, None]
+            found.append(np.einsum("chw,dhw->cd", proba - guess, powers).ravel() / grey.size)
+        return np.array(found)
+
+    def gradient_length(self, X):
+        """Expected length of such gradients, (n,)."""
+        lengths = []
+        for grey in self._grey(X):
+            doubt = 1 - (self._mask_proba(grey) ** 2).sum(axis=0)
+            lengths.append(np.sqrt((doubt * (1 + grey**2 + grey**4)).sum()) / grey.size)
+        return np.array(lengths)
+
+    def transform(self, X, kind="encoder"):
         """Embeddings, (n, 8)."""
-        quantiles = np.linspace(0, 1, 8)
+        check_option("kind", kind, ("encoder", "decoder", "cam"))
+        quantiles = np.linspace(0, 1, 8) ** {"encoder": 1, "decoder": 2, "cam": 3}[kind]
         return np.array([np.quantile(grey, quantiles) for grey in self._grey(X)])
 
     def predict_uncertainty(
@@ -165,7 +215,7 @@ class ToySegmenter:
             else:
                 content = zlib.crc32(np.ascontiguousarray(grey).tobytes())
                 rng = np.random.default_rng([seed, content])
-                sums = DrawSums(axis=0)
+                sums = sums_for(method, axis=0)
                 for _ in range(n_draws):
                     sums.add(predict(np.clip(grey + 0.1 * rng.standard_normal(), 0, 1)))
                 values = DRAW_UNCERTAINTIES[method](sums)
@@ -219,13 +269,60 @@ def all_strategies():
     True
     """
     found = {n: getattr(strategies, n) for n in strategies.__all__ if n.endswith("_sampling")}
+    small = {"size": 5, "per_image": 3}
     for name, strategy in list(found.items()):
         if accepts(strategy, "target"):
             found[f"{name}(label)"] = functools.partial(strategy, target="label")
+        if accepts(strategy, "target") and accepts(strategy, "masks_pool"):
+            found[f"{name}(patch)"] = functools.partial(strategy, unit="patch", **small)
+    for unit in ("patch", "superpixel", "pixel"):
+        for score in (strategies.entropy_score, strategies.mc_variance_score, None):
+            strategy = strategies.by_region(score, unit, **small)
+            found[strategy.__name__] = strategy
+    found["by_region(sliding)"] = strategies.by_region(sliding=True, size=5)
+    for unit in ("pixel", "image"):
+        found[f"ripu_sampling({unit})"] = functools.partial(strategies.ripu_sampling, unit=unit)
     for score in (strategies.entropy_score, strategies.mc_variance_score):
         found[f"class_balanced({score.__name__})"] = strategies.class_balanced(score)
-    for strategy in (strategies.entropy_sampling, strategies.random_sampling):
+    for strategy in (
+        strategies.entropy_sampling,
+        strategies.random_sampling,
+        strategies.alps_sampling,
+        strategies.typiclust_sampling,
+    ):
         found[f"class_balanced({strategy.__name__})"] = strategies.class_balanced(strategy)
+    for kind in ("decoder", "cam"):
+        strategy = functools.partial(strategies.core_set_sampling, embedding=kind)
+        found[f"core_set_sampling({kind})"] = strategy
+    for method in DRAW_UNCERTAINTIES:
+        for name in ("mc_dropout_sampling", "committee_sampling", "tta_sampling"):
+            strategy = functools.partial(getattr(strategies, name), method=method)
+            found[f"{name}({method})"] = strategy
+    return found | _wrapped()
+
+
+def _wrapped():
+    """The wrappers, each around a score and around a strategy where it can be either."""
+    score, draws = strategies.entropy_score, strategies.mc_variance_score
+    both = [strategies.entropy_sampling, strategies.random_score]
+    found = {
+        "stochastic(softmax)": strategies.stochastic(score, beta=50, kind="softmax"),
+        "stochastic(softrank)": strategies.stochastic(draws, kind="softrank"),
+        "stochastic(inf)": strategies.stochastic(score, beta=np.inf),
+        "subsample(5)": strategies.subsample(strategies.entropy_sampling, size=5),
+        "subsample(score)": strategies.subsample(draws, size=0.5),
+        "mixture(schedule)": strategies.mixture(both, [1, lambda n_labelled: n_labelled / 3]),
+    }
+    for wrapper in (strategies.stochastic, strategies.stochastic_batches, strategies.distinct,
+                    strategies.subsample):  # fmt: skip
+        found[wrapper(score).__name__] = wrapper(score)
+    for source in ("cam", "mask", lambda X_pool: np.arange(len(X_pool))):
+        strategy = strategies.foreground_random(source)
+        found[strategy.__name__] = strategy
+    found["clasp_sampling(bald)"] = functools.partial(strategies.clasp_sampling, method="bald")
+    found["badge_sampling(joint)"] = functools.partial(strategies.badge_sampling, loss="joint")
+    found["distinct(0.5)"] = strategies.distinct(score, similarity=0.5)
+    found["mixture(entropy_sampling, random_score)"] = strategies.mixture(both)
     return found
 
 
@@ -316,6 +413,10 @@ def check_strategy(strategy, n_pool=11):
           ValueError or a TypeError;
         - if the estimator was asked and said NaN, that is a ValueError.
 
+        One that gives `alseg.regions.Regions` is held to the same, with parts of images for
+        images: as many as asked, in images of the pool, of their sizes; it takes `masks_pool` and
+        asks for no annotated pixel; and a pool that is all annotated is an EmptyPool.
+
     Examples
     --------
     >>> from alseg.strategies import entropy_sampling
@@ -337,6 +438,9 @@ def check_strategy(strategy, n_pool=11):
         )
 
     before = X_pool.copy(), learner.X_training.copy(), learner.y_training.copy(), _global_state()
+    if isinstance(_plain(ask(X_pool, 1)), Regions):
+        _check_part_strategy(name, strategy, learner, X_pool, y_pool, before)
+        return
     for n_instances in (1, 3, n_pool):
         first = _check_positions(name, ask(X_pool, n_instances), n_instances, n_pool)
         again = _check_positions(name, ask(X_pool, n_instances), n_instances, n_pool)
@@ -344,13 +448,7 @@ def check_strategy(strategy, n_pool=11):
             _fail(name, f"must repeat with the same random_state, got {first} and {again}")
     for random_state in (None, np.random.default_rng(0)):
         _check_positions(name, ask(X_pool, 3, random_state), 3, n_pool)
-    if not (np.array_equal(X_pool, before[0]) and np.array_equal(y_pool, _labels(n_pool))):
-        _fail(name, "must not change the pool")
-    trained = learner.X_training, learner.y_training
-    if not all(np.array_equal(a, b) for a, b in zip(trained, before[1:3], strict=True)):
-        _fail(name, "must not change what the learner was trained on")
-    if _global_state() != before[3]:
-        _fail(name, "must not use the global random state of Python, numpy or torch")
+    _check_untouched(name, learner, X_pool, y_pool, before)
 
     _check_positions(name, ask(X_pool[:1], 1), 1, 1)
     ragged = toy_images(n_pool, ragged=True)
@@ -375,6 +473,96 @@ def check_strategy(strategy, n_pool=11):
     else:
         if broken.estimator.n_calls:
             _fail(name, "must raise ValueError when the estimator's predictions are NaN")
+
+
+def _check_untouched(name, learner, X_pool, y_pool, before):
+    if not (np.array_equal(X_pool, before[0]) and np.array_equal(y_pool, _labels(len(y_pool)))):
+        _fail(name, "must not change the pool")
+    trained = learner.X_training, learner.y_training
+    if not all(np.array_equal(a, b) for a, b in zip(trained, before[1:3], strict=True)):
+        _fail(name, "must not change what the learner was trained on")
+    if _global_state() != before[3]:
+        _fail(name, "must not use the global random state of Python, numpy or torch")
+
+
+def _check_part_strategy(name, strategy, learner, X_pool, y_pool, before):
+    """The contract of a strategy that asks about parts of images."""
+    n_pool = len(X_pool)
+
+    def ask(X, n_instances, random_state=0, masks=None, learner=learner, y=None):
+        result = call(
+            strategy,
+            learner,
+            X,
+            n_instances=n_instances,
+            random_state=random_state,
+            y_pool=_labels(len(X)) if y is None else y,
+            masks_pool=masks,
+        )
+        regions, images = _plain(result), as_images(X)
+        if not isinstance(regions, Regions) or len(regions) != n_instances:
+            _fail(name, f"must give Regions of {n_instances} parts, got {regions}")
+        if regions.sample_ids.max() >= len(X) or regions.sample_ids.min() < 0:
+            _fail(name, f"must ask about images in [0, {len(X) - 1}], got {regions.sample_ids}")
+        for i, size in zip(regions.sample_ids, regions.sizes, strict=True):
+            if tuple(size) != tuple(images.size(i)):
+                _fail(name, f"must give an image's own size {images.size(i)}, got {tuple(size)}")
+        return regions
+
+    for n_instances in (1, 3, n_pool):
+        first, again = ask(X_pool, n_instances), ask(X_pool, n_instances)
+        if first != again:
+            _fail(name, f"must repeat with the same random_state, got {first} and {again}")
+    for random_state in (None, np.random.default_rng(0)):
+        ask(X_pool, 3, random_state)
+    _check_untouched(name, learner, X_pool, y_pool, before)
+
+    ask(X_pool[:1], 1)
+    ragged = toy_images(n_pool, ragged=True)
+    if ask(ragged, 3) != ask(stack(ragged), 3):
+        _fail(name, "must ask the same of a list and an object array")
+
+    if not accepts(strategy, "masks_pool"):
+        _fail(name, "must take masks_pool, which says what is annotated already")
+    masks = np.full(n_pool, None, dtype=object)
+    masks[0] = np.zeros(X_pool.shape[1:3], int)
+    masks[1] = masks[0].copy()
+    masks[1][3:] = MISSING
+    kept = [None if mask is None else mask.copy() for mask in masks]
+    regions = ask(X_pool, 3, masks=masks)
+    for i in regions.sample_ids:
+        if masks[i] is not None and (regions.mask(i) & (masks[i] != MISSING)).any():
+            _fail(name, "must not ask for pixels that are annotated already")
+    if not all(np.array_equal(a, b) for a, b in zip(masks, kept, strict=True)):
+        _fail(name, "must not change the masks")
+    complete = np.zeros(X_pool.shape[:3], int)
+    for what, X, masks in (("empty", X_pool[:0], None), ("annotated", X_pool, complete)):
+        try:
+            ask(X, 1, masks=masks)
+        except EmptyPool:
+            continue
+        except (ValueError, TypeError) as error:
+            raise ContractError(f"{name} must raise EmptyPool for a pool that is {what}.") from error
+        _fail(name, f"must raise EmptyPool for a pool that is {what}")
+
+    picks = [ask(X_pool, n, seed) for seed in range(4) for n in (3,)]
+    if all(regions == picks[0] for regions in picks):
+        order = np.random.default_rng(5).permutation(n_pool)
+        if ask(X_pool[order], 3, y=y_pool[order]).renumbered(order) != picks[0]:
+            _fail(name, "must not depend on the order of the pool")
+    for n_instances in (0, -1, X_pool[..., 0].size + 1, 1.5, "2"):
+        try:
+            ask(X_pool, n_instances)
+        except (ValueError, TypeError):
+            continue
+        _fail(name, f"must refuse n_instances={n_instances!r} of a pool of {n_pool}")
+    broken = _toy_learner(broken=True)
+    try:
+        ask(X_pool, 2, learner=broken)
+    except ValueError:
+        return
+    if broken.estimator.n_calls:
+        _fail(name, "must raise ValueError when the estimator's predictions are NaN")
 
 
 def _plain(result):
@@ -455,3 +643,94 @@ def check_score(score, n_pool=11):
         order = np.random.default_rng(5).permutation(n_pool)
         if not np.allclose(ask(X_pool[order], y_pool[order]), first[order]):
             _fail(name, "must give an image the same score wherever it stands")
+
+
+def check_oracle(oracle, images, sample_ids=None, n_mask_classes=None):
+    """Check an oracle against the contract; return None if it holds.
+
+    It is asked several times, so give one that does not charge for it: of a person, a recording.
+
+    Parameters
+    ----------
+    oracle : callable
+        ``oracle(sample_ids) -> masks``. If it has a parameter `regions` it is asked about parts of
+        images too.
+    images : images as everywhere
+        Whose masks they are, aligned with the ids.
+    sample_ids : sequence of int, or None
+        At least two images that it can answer for. None: the first two.
+    n_mask_classes : int or None, default=None
+        If given, the classes must be below it.
+
+    Raises
+    ------
+    ContractError
+        Naming the first thing that does not hold: one mask for each id, in the order asked, of
+        integers and of its image's size, annotated in at least one pixel, of classes of at least
+        0 (-1 where not annotated); ids that it does not know are a ValueError; the ids and the
+        global random states are left as they were, and what a caller does to an answer does not
+        change the next. With `regions`: nothing is said outside them, something in each image.
+
+    Examples
+    --------
+    >>> from alseg.oracles import MaskOracle
+    >>> images = toy_images(4)
+    >>> check_oracle(MaskOracle(np.ones((4, 16, 16), int)), images)
+    >>> check_oracle(lambda sample_ids: np.ones((1, 16, 16), int), images)
+    Traceback (most recent call last):
+        ...
+    alseg.testing.ContractError: the oracle must give a mask for each of 2 ids, got 1.
+    """
+    name = "the oracle"
+    faces = as_images(images)
+    ids = np.array([0, 1] if sample_ids is None else sample_ids)
+    state = _global_state()
+
+    def ask(ids, **regions):
+        given = ids.copy()
+        masks = oracle(ids, **regions)
+        if not np.array_equal(ids, given):
+            _fail(name, "must not change the ids")
+        if not hasattr(masks, "__len__") or len(masks) != len(ids):
+            n = len(masks) if hasattr(masks, "__len__") else "no sequence"
+            _fail(name, f"must give a mask for each of {len(ids)} ids, got {n}")
+        try:
+            masks = as_masks(masks, len(ids))
+            masks = [masks[k] for k in range(len(ids))]
+        except (TypeError, ValueError) as error:
+            raise ContractError(f"{name} must give masks: {error}") from error
+        for i, mask in zip(ids, masks, strict=True):
+            if not is_annotated(mask):
+                _fail(name, f"must annotate a pixel of image {i} at least, got none")
+            if mask.shape != tuple(faces.size(i)):
+                _fail(name, f"must give masks of size {faces.size(i)}, got {mask.shape}")
+            high = mask.max() if n_mask_classes is None else n_mask_classes - 1
+            if mask.min() < MISSING or mask.max() > high:
+                _fail(name, f"must give classes in [0, {high}] or -1, got {np.unique(mask)}")
+        return masks
+
+    first = [mask.copy() for mask in ask(ids)]
+    backwards = ask(ids[::-1].copy())[::-1]
+    if not all(np.array_equal(a, b) for a, b in zip(first, backwards, strict=True)):
+        _fail(name, "must answer in the order asked, and the same each time")
+    for mask in oracle(ids.copy()):
+        if isinstance(mask, np.ndarray) and mask.flags.writeable:
+            mask[...] = MISSING
+    if not all(np.array_equal(a, b) for a, b in zip(first, ask(ids), strict=True)):
+        _fail(name, "must not let a caller change the truth through an answer")
+    for unknown in ([-1], [len(faces) + 10**6]):
+        try:
+            oracle(np.array(unknown))
+        except (ValueError, KeyError, IndexError, FileNotFoundError):
+            continue
+        _fail(name, f"must refuse the unknown id {unknown[0]}")
+    if accepts(oracle, "regions"):
+        known = [mask == MISSING for mask in first]  # ask where there is an answer
+        maps = [np.ones(mask.shape) for mask in first]
+        regions = pick_regions(maps, len(ids), "pixel", per_image=1, known=known, random_state=0)
+        regions = regions.renumbered(ids)
+        for i, mask in zip(ids, ask(ids, regions=regions), strict=True):
+            if not np.array_equal(mask != MISSING, regions.mask(i)):
+                _fail(name, "must answer about the regions, and about nothing else")
+    if _global_state() != state:
+        _fail(name, "must not use the global random state of Python, numpy or torch")

@@ -282,7 +282,7 @@ def test_scikit_learn_form():
     params = augmenter.get_params()
     assert params["sure"] == (0.2, 0.7) and set(params) == {
         "selection", "k", "same_class", "confidence", "weight", "threshold", "sure",
-        "validation", "verbose",
+        "validation", "verbose", "labels", "schedule", "n_draws", "random_state",
     }  # fmt: skip
     copy = clone(augmenter)
     assert copy.get_params() == params

@@ -118,6 +118,10 @@ class JointCAMNetwork(nn.Module):
         mask_logits = self.mask_conv(self.mask_dropout(decoded))
         if grid:
             return self._crop(mask_logits, size, self.min_stride)
+        return self.upsample(mask_logits, size)
+
+    def upsample(self, mask_logits, size):
+        """Logits at the decoder's stride to those of the image (N, C, H, W), padding cropped off."""
         h, w = size
         full = tuple(s * self.min_stride for s in mask_logits.shape[2:])
         mask_logits = F.interpolate(mask_logits, size=full, mode="bilinear", align_corners=False)

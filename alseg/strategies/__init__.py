@@ -5,7 +5,69 @@ as `class_balanced` take. Vary an option with `functools.partial`.
 """
 
 from alseg.strategies.balance import class_balanced, class_balanced_sampling
+from alseg.strategies.ceal import (
+    ceal_sampling,
+    ceal_score,
+)
+from alseg.strategies.cold_start import (
+    alps_sampling,
+    fps_sampling,
+    rep_div_sampling,
+)
+from alseg.strategies.committee import (
+    committee_sampling,
+    committee_score,
+    mc_dropout_sampling,
+    mc_dropout_score,
+)
+from alseg.strategies.consistency import (
+    cam_disagreement_sampling,
+    cam_disagreement_score,
+    tta_sampling,
+    tta_score,
+)
 from alseg.strategies.controls import random_sampling, random_score
+from alseg.strategies.foreground import (
+    foreground_random,
+    foreground_random_sampling,
+)
+from alseg.strategies.gradients import (
+    badge_sampling,
+    egl_sampling,
+    egl_score,
+)
+from alseg.strategies.hybrid import (
+    clasp_sampling,
+    clue_sampling,
+    ranked_batch_sampling,
+)
+from alseg.strategies.regions import (
+    by_region,
+    pixelpick_sampling,
+    region_sampling,
+    ripu_sampling,
+    ripu_score,
+)
+from alseg.strategies.representative import (
+    cdal_sampling,
+    cdal_score,
+    core_set_sampling,
+    core_set_score,
+    density_score,
+    density_weighted_sampling,
+    density_weighted_score,
+    discriminative_sampling,
+    discriminative_score,
+    facility_location_sampling,
+    facility_location_score,
+    k_means_plus_plus_sampling,
+    k_means_sampling,
+    prob_cover_sampling,
+    prob_cover_score,
+    suggestive_annotation_sampling,
+    typicality_score,
+    typiclust_sampling,
+)
 from alseg.strategies.stochastic import (
     bald_sampling,
     bald_score,
@@ -20,20 +82,78 @@ from alseg.strategies.uncertainty import (
     margin_sampling,
     margin_score,
 )
+from alseg.strategies.wrappers import (
+    distinct,
+    mixture,
+    ramp,
+    stochastic,
+    stochastic_batches,
+    subsample,
+)
 
 __all__ = [
+    "alps_sampling",
+    "badge_sampling",
     "bald_sampling",
     "bald_score",
+    "by_region",
+    "cam_disagreement_sampling",
+    "cam_disagreement_score",
+    "cdal_sampling",
+    "cdal_score",
+    "ceal_sampling",
+    "ceal_score",
+    "clasp_sampling",
     "class_balanced",
     "class_balanced_sampling",
+    "clue_sampling",
+    "committee_sampling",
+    "committee_score",
+    "core_set_sampling",
+    "core_set_score",
+    "density_score",
+    "density_weighted_sampling",
+    "density_weighted_score",
+    "discriminative_sampling",
+    "discriminative_score",
+    "distinct",
+    "egl_sampling",
+    "egl_score",
     "entropy_sampling",
     "entropy_score",
+    "facility_location_sampling",
+    "facility_location_score",
+    "foreground_random",
+    "foreground_random_sampling",
+    "fps_sampling",
+    "k_means_plus_plus_sampling",
+    "k_means_sampling",
     "least_confidence_sampling",
     "least_confidence_score",
     "margin_sampling",
     "margin_score",
+    "mc_dropout_sampling",
+    "mc_dropout_score",
     "mc_variance_sampling",
     "mc_variance_score",
+    "mixture",
+    "pixelpick_sampling",
+    "prob_cover_sampling",
+    "prob_cover_score",
+    "ramp",
     "random_sampling",
     "random_score",
+    "ranked_batch_sampling",
+    "region_sampling",
+    "rep_div_sampling",
+    "ripu_sampling",
+    "ripu_score",
+    "stochastic",
+    "stochastic_batches",
+    "subsample",
+    "suggestive_annotation_sampling",
+    "tta_sampling",
+    "tta_score",
+    "typicality_score",
+    "typiclust_sampling",
 ]

@@ -1,0 +1,226 @@
+"""DeepEnsemble: the same estimator fitted several times, predicting as one and disagreeing as many."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.validation import check_is_fitted
+
+from alseg.images import as_images, as_masks, stack
+from alseg.labels import is_annotated
+from alseg.metrics import mean_dice
+from alseg.strategies.calls import TARGETS, rows
+from alseg.strategies.committee import chunks, committee_score, pixel_scores
+from alseg.threshold import mask_from_proba
+from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES
+from alseg.validation import check_number, check_option, check_rng, message
+
+
+class DeepEnsemble(ClassifierMixin, BaseEstimator):
+    """The same estimator from several random starts; the mean predicts, the spread is doubt [1]_.
+
+    It has the surface of `JointCAMSegmenter`, so that a learner can take it as its estimator;
+    `predict_uncertainty` compares the members, and so does `committee_sampling`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With `fit(X, y, masks=..., mask_weight=...)`, such as `JointCAMSegmenter`. It is cloned.
+    n_estimators : int, default=5
+        At least 2.
+    bootstrap : bool, default=False
+        Whether each member is fitted to a bootstrap sample of its own [2]_, drawn within each
+        class and apart for images with and without a mask, so that no member lacks either.
+    random_state : None, int, Generator or RandomState, default=None
+        Decides the members' seeds and their bootstrap samples.
+
+    Attributes
+    ----------
+    estimators_ : list
+    classes_ : ndarray of shape (K,)
+    n_mask_classes : int
+
+    References
+    ----------
+    .. [1] Lakshminarayanan et al. 2017, arXiv:1612.01474.
+    .. [2] Yang et al. 2017, Suggestive annotation, arXiv:1706.04737.
+
+    Examples
+    --------
+    >>> from alseg.datasets import make_glands
+    >>> from alseg.segmenter import JointCAMSegmenter
+    >>> glands = make_glands(6, image_size=(32, 32), random_state=0)
+    >>> model = DeepEnsemble(JointCAMSegmenter(encoder="tiny", max_epochs=1), 2, random_state=0)
+    >>> model = model.fit(glands.images, glands.labels, masks=glands.masks)
+    >>> model.predict_uncertainty(glands.images, method="bald").shape
+    (6,)
+    """
+
+    __metadata_request__fit = {"masks": True, "mask_weight": True}
+    __metadata_request__partial_fit = {"masks": True, "mask_weight": True}
+
+    def __init__(self, estimator, n_estimators=5, *, bootstrap=False, random_state=None):
+        self.estimator = estimator
+        self.n_estimators = n_estimators
+        self.bootstrap = bootstrap
+        self.random_state = random_state
+
+    @property
+    def n_mask_classes(self):
+        """Pixel classes, background included: the estimator's."""
+        return getattr(self.estimator, "n_mask_classes", 2)
+
+    def fit(self, X, y, masks=None, mask_weight=None):
+        """Fit every member from its own start.
+
+        Parameters
+        ----------
+        X, y, masks, mask_weight
+            As the estimator takes them.
+
+        Returns
+        -------
+        self
+        """
+        check_number("n_estimators", self.n_estimators, 2, integer=True)
+        rng = check_rng(self.random_state)
+        y = np.asarray(y)
+        strata = _strata(y, masks) if self.bootstrap else None
+        members = []
+        for _ in range(self.n_estimators):
+            member = clone(self.estimator)
+            if "random_state" in member.get_params(deep=False):
+                member.set_params(random_state=int(rng.integers(2**31 - 1)))
+            if strata is None:
+                members.append(member.fit(X, y, **_given(masks, mask_weight)))
+                continue
+            idx = np.concatenate([rng.choice(part, len(part)) for part in strata])
+            own = [None if v is None else [v[i] for i in idx] for v in (masks, mask_weight)]
+            members.append(member.fit(rows(X, idx), y[idx], **_given(*own)))
+        self.estimators_ = members
+        self.classes_ = members[0].classes_
+        return self
+
+    def partial_fit(self, X, y, classes=None, masks=None, mask_weight=None):
+        """Train every member on; the first time, as `fit`.
+
+        Parameters
+        ----------
+        X, y, masks, mask_weight
+            As the estimator takes them.
+        classes : array-like of shape (K,) or None
+
+        Returns
+        -------
+        self
+        """
+        if not hasattr(self, "estimators_"):
+            return self.fit(X, y, masks, mask_weight)
+        for member in self.estimators_:
+            member.partial_fit(X, y, classes=classes, **_given(masks, mask_weight))
+        return self
+
+    def predict_proba(self, X):
+        """Mean class probabilities of the members: ndarray of shape (n, K), float."""
+        check_is_fitted(self)
+        return np.mean([member.predict_proba(X) for member in self.estimators_], axis=0)
+
+    def predict(self, X):
+        """Class label of each image: ndarray of shape (n,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_mask_proba(self, X):
+        """Mean pixel class probabilities: ndarray of shape (n, C, H, W), or of n (C, H, W)."""
+        check_is_fitted(self)
+        total = None
+        for member in self.estimators_:  # a sum: one prediction of the pool is held beside it
+            proba = member.predict_mask_proba(X)
+            total = list(proba) if total is None else [t + p for t, p in zip(total, proba)]
+        return stack([t / len(self.estimators_) for t in total])
+
+    def predict_masks(self, X):
+        """Class of each pixel: ndarray of shape (n, H, W), int16, or of n (H, W).
+
+        The threshold of two classes is the mean of the members'.
+        """
+        check_is_fitted(self)
+        threshold = float(np.mean([getattr(m, "threshold_", 0.5) for m in self.estimators_]))
+        images = as_images(X)
+        masks = []
+        for idx in chunks(len(images)):
+            proba = self.predict_mask_proba(images.take(idx))
+            masks.extend(mask_from_proba(p, threshold) for p in proba)
+        return stack(masks)
+
+    def transform(self, X):
+        """Embeddings of the members side by side: ndarray of shape (n, n_estimators * d)."""
+        check_is_fitted(self)
+        return np.hstack([member.transform(X) for member in self.estimators_])
+
+    def predict_uncertainty(
+        self,
+        X,
+        method="entropy",
+        aggregate="mean",
+        target="mask",
+        return_maps=False,
+        n_draws=None,
+        random_state=None,
+    ):
+        """How unsure the ensemble is of each image: larger is more worth asking.
+
+        Parameters
+        ----------
+        X : images
+        method : str, default="entropy"
+            A name in `alseg.uncertainty.UNCERTAINTIES`, of the mean prediction, or in
+            `DRAW_UNCERTAINTIES`, of the members, each a draw.
+        aggregate : str or callable, default="mean"
+            See `alseg.aggregate`. Maps are of each image's own size.
+        target : {"mask", "label"}, default="mask"
+        return_maps : bool, default=False
+        n_draws, random_state : ignored
+            The draws are the members.
+
+        Returns
+        -------
+        score : ndarray of shape (n,), float
+        maps : ndarray of shape (n, H, W), float32, or of n (H, W) arrays; with `return_maps`
+        """
+        check_is_fitted(self)
+        check_option("method", method, (*UNCERTAINTIES, *DRAW_UNCERTAINTIES))
+        check_option("target", target, TARGETS)
+        if target == "label":
+            if return_maps:
+                rule = "'mask' for maps"
+                raise ValueError(message("target", rule, target, "A class label has no map."))
+            if method in UNCERTAINTIES:
+                return UNCERTAINTIES[method](self.predict_proba(X), axis=1)
+            return committee_score(self.estimators_, X, method=method, target="label")
+        images = as_images(X)
+        predictions = (
+            [member.predict_mask_proba(images.take(idx)) for member in self.estimators_]
+            for idx in chunks(len(images))
+        )
+        return pixel_scores(predictions, method, aggregate, return_maps)
+
+    def score_masks(self, X, masks):
+        """Mean Dice of the foreground over the images that have a mask, in [0, 1]."""
+        masks = as_masks(masks, len(as_images(X)))
+        known = [masks[i] for i in range(len(masks))]
+        return mean_dice(self.predict_masks(X), known, n_mask_classes=self.n_mask_classes)
+
+
+def _given(masks, mask_weight):
+    """Only what there is: an estimator without masks is asked without."""
+    given = {"masks": masks, "mask_weight": mask_weight}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _strata(y, masks):
+    """Positions of each class, with and without a mask."""
+    seen = np.zeros(len(y), bool)
+    if masks is not None:
+        masks = as_masks(masks, len(y))
+        seen = np.array([is_annotated(masks[i]) for i in range(len(y))])
+    _, codes = np.unique(y, return_inverse=True)
+    keys = 2 * codes + seen
+    return [np.flatnonzero(keys == key) for key in np.unique(keys)]

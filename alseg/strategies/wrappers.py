@@ -1,0 +1,655 @@
+"""Around a score or a strategy: noise, batches, a smaller pool, no near duplicates, mixtures."""
+
+import functools
+import numbers
+
+import numpy as np
+
+from alseg.selection import NOISES, shares, stochastic_top_n, top_n
+from alseg.strategies.calls import (
+    accepts,
+    call,
+    check_pool,
+    check_shape,
+    estimator_of,
+    n_rows,
+    name_of,
+    rows,
+)
+from alseg.strategies.embedding import embeddings_of
+from alseg.strategies.uncertainty import entropy_sampling, entropy_score
+from alseg.validation import check_number, check_option, check_rng, message
+
+
+# -- what they share --
+
+
+def n_labelled(learner):
+    """How many images the learner has labels (in mask mode: masks) for.
+
+    A round is not known to a strategy; this number is, also after a restart.
+
+    Parameters
+    ----------
+    learner : object
+
+    Returns
+    -------
+    int
+        0 for a bare estimator.
+
+    Examples
+    --------
+    >>> from alseg.testing import ToyLearner, ToySegmenter, toy_images
+    >>> n_labelled(ToyLearner(ToySegmenter(), toy_images(2), ["a", "b"])), n_labelled(None)
+    (2, 0)
+    """
+    if getattr(learner, "images", None) is not None and hasattr(learner, "annotated_ids"):
+        return len(learner.annotated_ids)
+    for one in (learner, *getattr(learner, "learner_list", [])[:1]):
+        X = getattr(one, "X_training", None)
+        if X is not None:
+            return n_rows(X)
+    return 0
+
+
+def ramp(n_labelled, start, stop, first, last):
+    """A number that goes from `start` to `stop` while labels go from `first` to `last`.
+
+    Bind all but the first argument with `functools.partial` for the options below that may follow
+    a schedule. With a fixed number of questions a round it is a schedule over rounds.
+
+    Parameters
+    ----------
+    n_labelled : int
+    start, stop : float
+        Values up to `first` labels, and from `last` labels on; linear between.
+    first, last : int
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> beta = functools.partial(ramp, start=1, stop=5, first=10, last=50)
+    >>> beta(0), beta(20), beta(80)
+    (1.0, 2.0, 5.0)
+    """
+    if last <= first:
+        raise ValueError(message("last", f"above first ({first})", last))
+    share = min(max((n_labelled - first) / (last - first), 0.0), 1.0)
+    return float(start + share * (stop - start))
+
+
+def now(value, learner):
+    """An option that may be a schedule: ``value(n_labelled)`` if it can be called.
+
+    Examples
+    --------
+    >>> now(2.0, None), now(lambda n_labelled: 1.0 + n_labelled, None)
+    (2.0, 1.0)
+    """
+    return value(n_labelled(learner)) if callable(value) else value
+
+
+def _callable(name, value):
+    if not callable(value):
+        raise TypeError(message(name, "a score or a strategy (callable)", value))
+    return value
+
+
+def _seed(random_state, rng):
+    # None stays None: draws are then the estimator's own.
+    return None if random_state is None else int(rng.integers(2**31 - 1))
+
+
+def scores_of(score, learner, X_pool, random_state=None, y_pool=None):
+    """What a score gives, checked: (n_pool,) floats.
+
+    Examples
+    --------
+    >>> scores_of(lambda learner, X_pool: [1, 2], None, ["a.png", "b.png"])
+    array([1., 2.])
+    """
+    _callable("score", score)
+    if accepts(score, "n_instances"):
+        remedy = "Take the score beside it, such as entropy_score for entropy_sampling."
+        raise TypeError(message("score", "a score, not a strategy", name_of(score), remedy))
+    found = call(score, learner, X_pool, random_state=random_state, y_pool=y_pool)
+    return check_shape(found, n_rows(X_pool))
+
+
+def pick(chooser, learner, X_pool, n_instances, random_state=None, y_pool=None):
+    """Positions from a strategy, or the largest of a score; checked.
+
+    Examples
+    --------
+    >>> pick(lambda learner, X_pool: [0.2, 0.9], None, ["a.png", "b.png"], 1)
+    array([1])
+    """
+    _callable("strategy", chooser)
+    if not accepts(chooser, "n_instances"):
+        rng = check_rng(random_state)
+        scores = scores_of(chooser, learner, X_pool, _seed(random_state, rng), y_pool)
+        return top_n(scores, n_instances, rng)
+    result = call(
+        chooser, learner, X_pool, n_instances=n_instances, random_state=random_state, y_pool=y_pool
+    )
+    return _positions(result, n_instances, n_rows(X_pool), chooser)
+
+
+def _positions(result, n, n_pool, strategy):
+    idx = np.atleast_1d(np.asarray(result[0] if isinstance(result, tuple) else result))
+    good = idx.shape == (n,) and idx.dtype.kind in "iu" and len(np.unique(idx)) == n
+    if not good or idx.min() < 0 or idx.max() >= n_pool:
+        rule = f"{n} different positions in [0, {n_pool - 1}]"
+        raise ValueError(message(f"the result of {name_of(strategy)}", rule, idx))
+    return idx
+
+
+def _part(y_pool, idx):
+    return None if y_pool is None else np.asarray(y_pool)[idx]
+
+
+def _named(name, function, **options):
+    strategy = functools.partial(function, **options)
+    strategy.__name__ = name
+    return strategy
+
+
+# -- noise --
+
+
+def stochastic_sampling(
+    learner,
+    X_pool,
+    n_instances=1,
+    random_state=None,
+    *,
+    score=entropy_score,
+    beta=1.0,
+    kind="power",
+    y_pool=None,
+):
+    """Draw images by their score instead of taking the largest (power, soft-max, soft-rank [1]_).
+
+    The best images of a pool are often alike, and a score is only a guess: chance makes a batch
+    diverse at no cost.
+
+    Parameters
+    ----------
+    learner : what `score` needs
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+    n_instances : int, default=1
+    random_state : None, int, numpy Generator or RandomState, default=None
+    score : callable, default=entropy_score
+        A score ``f(learner, X_pool) -> (n_pool,)``.
+    beta : float, or callable ``f(n_labelled) -> float``, default=1.0
+        0 is random, infinity takes the largest. A schedule may be `ramp`.
+    kind : {"power", "softmax", "softrank"}, default="power"
+        What the chance of an image is in proportion to: ``score ** beta``,
+        ``exp(beta * score)`` or ``rank ** -beta``; see `alseg.selection.stochastic_top_n`.
+    y_pool : array-like of shape (n_pool,) or None
+        Handed on to a score that names it.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
+        In the order drawn.
+
+    Raises
+    ------
+    EmptyPool
+        If the pool is empty.
+    TypeError, ValueError
+        If an option is not valid, or scores are negative with "power".
+
+    References
+    ----------
+    .. [1] Kirsch et al. 2023, arXiv:2106.12059.
+
+    Examples
+    --------
+    >>> from alseg.testing import ToySegmenter, toy_images
+    >>> stochastic_sampling(ToySegmenter(), toy_images(5), 2, random_state=0).shape
+    (2,)
+    """
+    n_instances = check_pool(X_pool, n_instances)
+    check_option("kind", kind, NOISES)
+    rng = check_rng(random_state)
+    scores = scores_of(score, learner, X_pool, _seed(random_state, rng), y_pool)
+    return stochastic_top_n(scores, n_instances, now(beta, learner), kind, rng)
+
+
+def stochastic(score=entropy_score, beta=1.0, kind="power"):
+    """A strategy that draws images by a score; see `stochastic_sampling`.
+
+    Parameters
+    ----------
+    score : callable, default=entropy_score
+    beta : float, or callable ``f(n_labelled) -> float``, default=1.0
+    kind : {"power", "softmax", "softrank"}, default="power"
+
+    Returns
+    -------
+    strategy : functools.partial
+
+    Examples
+    --------
+    >>> stochastic(entropy_score, beta=2).__name__
+    'stochastic(entropy_score)'
+    """
+    name = f"stochastic({name_of(_callable('score', score))})"
+    check_option("kind", kind, NOISES)
+    return _named(name, stochastic_sampling, score=score, beta=beta, kind=kind)
+
+
+# -- batches --
+
+
+def stochastic_batches_sampling(
+    learner, X_pool, n_instances=1, random_state=None, *, score=entropy_score, y_pool=None
+):
+    """Ask for a random batch: of all that a shuffled pool is cut into, the one of most doubt [1]_.
+
+    Parameters
+    ----------
+    learner : what `score` needs
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+    n_instances : int, default=1
+        The size of the batches. What is left over when the pool is cut is not asked about.
+    random_state : None, int, numpy Generator or RandomState, default=None
+    score : callable, default=entropy_score
+        A score ``f(learner, X_pool) -> (n_pool,)``; the mean over a batch counts.
+    y_pool : array-like of shape (n_pool,) or None
+        Handed on to a score that names it.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
+        The batch, best first.
+
+    Raises
+    ------
+    EmptyPool
+        If the pool is empty.
+    TypeError, ValueError
+        If `n_instances` is no integer in [1, n_pool], or `score` no score.
+
+    References
+    ----------
+    .. [1] Gaillochet et al. 2023, Active learning for medical image segmentation with stochastic
+       batches, arXiv:2301.07670.
+
+    Examples
+    --------
+    >>> from alseg.testing import ToySegmenter, toy_images
+    >>> stochastic_batches_sampling(ToySegmenter(), toy_images(5), 2, random_state=0).shape
+    (2,)
+    """
+    n_instances = check_pool(X_pool, n_instances)
+    rng = check_rng(random_state)
+    scores = scores_of(score, learner, X_pool, _seed(random_state, rng), y_pool)
+    top_n(scores, 1, rng)  # NaN is an error there
+    n_batches = len(scores) // n_instances
+    batches = rng.permutation(len(scores))[: n_batches * n_instances].reshape(n_batches, -1)
+    best = batches[scores[batches].mean(axis=1).argmax()]
+    return best[np.argsort(-scores[best], kind="stable")]
+
+
+def stochastic_batches(score=entropy_score):
+    """A strategy that asks for the best of random batches; see `stochastic_batches_sampling`.
+
+    Parameters
+    ----------
+    score : callable, default=entropy_score
+
+    Returns
+    -------
+    strategy : functools.partial
+
+    Examples
+    --------
+    >>> stochastic_batches(entropy_score).__name__
+    'stochastic_batches(entropy_score)'
+    """
+    name = f"stochastic_batches({name_of(_callable('score', score))})"
+    return _named(name, stochastic_batches_sampling, score=score)
+
+
+# -- a smaller pool --
+
+
+def subsample_sampling(
+    learner,
+    X_pool,
+    n_instances=1,
+    random_state=None,
+    *,
+    strategy=entropy_sampling,
+    size=1000,
+    y_pool=None,
+):
+    """Ask a strategy about a random part of the pool: what a large pool costs, for less.
+
+    Parameters
+    ----------
+    learner : what `strategy` needs
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+    n_instances : int, default=1
+    random_state : None, int, numpy Generator or RandomState, default=None
+    strategy : callable, default=entropy_sampling
+        A strategy, or a score.
+    size : int, or float in (0, 1], default=1000
+        Images looked at, or a share of the pool; at least `n_instances`. A pool not larger is
+        handed on as it is.
+    y_pool : array-like of shape (n_pool,) or None
+        Cut and handed on to a strategy that names it.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
+        Positions in the whole pool.
+
+    Raises
+    ------
+    EmptyPool
+        If the pool is empty.
+    TypeError, ValueError
+        If an option is not valid.
+
+    Examples
+    --------
+    >>> from alseg.testing import ToySegmenter, toy_images
+    >>> subsample_sampling(ToySegmenter(), toy_images(9), 2, random_state=0, size=4).shape
+    (2,)
+    """
+    n_instances = check_pool(X_pool, n_instances)
+    n_pool = n_rows(X_pool)
+    _check_size(size)
+    wanted = size if isinstance(size, numbers.Integral) else -(-n_pool * size // 1)
+    wanted = max(n_instances, int(wanted))
+    rng = check_rng(random_state)
+    seed = _seed(random_state, rng)
+    if wanted >= n_pool:
+        return pick(strategy, learner, X_pool, n_instances, seed, y_pool)
+    mine = np.sort(rng.choice(n_pool, wanted, replace=False))
+    picked = pick(
+        strategy, learner, rows(X_pool, mine), n_instances, seed, _part(y_pool, mine)
+    )
+    return mine[picked]
+
+
+def _check_size(size):
+    if isinstance(size, numbers.Integral):
+        check_number("size", size, 1, integer=True)
+    else:
+        check_number("size", size, 0, 1, open_low=True)
+
+
+def subsample(strategy=entropy_sampling, size=1000):
+    """A strategy that looks at a random part of the pool; see `subsample_sampling`.
+
+    Parameters
+    ----------
+    strategy : callable, default=entropy_sampling
+    size : int, or float in (0, 1], default=1000
+
+    Returns
+    -------
+    strategy : functools.partial
+
+    Examples
+    --------
+    >>> subsample(entropy_sampling, size=500).__name__
+    'subsample(entropy_sampling)'
+    """
+    _check_size(size)
+    name = f"subsample({name_of(_callable('strategy', strategy))})"
+    return _named(name, subsample_sampling, strategy=strategy, size=size)
+
+
+# -- no near duplicates --
+
+
+def distinct_sampling(
+    learner,
+    X_pool,
+    n_instances=1,
+    random_state=None,
+    *,
+    score=entropy_score,
+    similarity=0.95,
+    embedding=None,
+    y_pool=None,
+):
+    """Ask about the best images that are not near duplicates of a better one.
+
+    From the best score on, an image is left out if its cosine similarity to one that was picked
+    is above `similarity`. Where too few are left, the best of those left out fill up.
+
+    Parameters
+    ----------
+    learner : what `score` needs
+        Its estimator needs `transform`, if `embedding` is None.
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+    n_instances : int, default=1
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Decides between equal scores.
+    score : callable, default=entropy_score
+        A score ``f(learner, X_pool) -> (n_pool,)``.
+    similarity : float in [-1, 1], default=0.95
+        Embeddings that are never negative are all similar: look at yours before you choose.
+    embedding : None, str, callable or array, default=None
+        None is the estimator's `transform`; see `alseg.strategies.embedding.embeddings_of`. Two
+        embeddings of zeros are duplicates, one is like no other.
+    y_pool : array-like of shape (n_pool,) or None
+        Handed on to a score that names it.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
+        Best first; duplicates that filled up stand at the end.
+
+    Raises
+    ------
+    EmptyPool
+        If the pool is empty.
+    TypeError, ValueError
+        If an option is not valid, or an embedding is not finite.
+
+    Examples
+    --------
+    >>> from alseg.testing import ToySegmenter, toy_images
+    >>> distinct_sampling(ToySegmenter(), toy_images(5), 2, random_state=0).shape
+    (2,)
+    """
+    n_instances = check_pool(X_pool, n_instances)
+    check_number("similarity", similarity, -1, 1)
+    rng = check_rng(random_state)
+    scores = scores_of(score, learner, X_pool, _seed(random_state, rng), y_pool)
+    order = top_n(scores, len(scores), rng)
+    points = pool_embeddings(learner, X_pool, embedding)
+    length = np.linalg.norm(points, axis=1)
+    zero = length == 0
+    points = points / np.where(zero, 1, length)[:, None]
+    picked, later, blocked = [], [], np.zeros(len(order), bool)
+    for i in order:
+        if blocked[i]:
+            later.append(i)
+            continue
+        picked.append(i)
+        if len(picked) == n_instances:
+            break
+        near = points @ points[i] > similarity
+        if zero[i]:
+            near |= zero
+        blocked |= near
+    return np.array((picked + later)[:n_instances])
+
+
+def pool_embeddings(learner, X_pool, embedding=None):
+    """Embeddings (n_pool, d) of the pool alone, floats and finite.
+
+    Parameters
+    ----------
+    learner : estimator, or learner with `.estimator`
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+    embedding : None, str, callable, array or pair of arrays, default=None
+        See `alseg.strategies.embedding.embeddings_of`.
+
+    Returns
+    -------
+    points : ndarray of shape (n_pool, d), float32 or float64
+
+    Examples
+    --------
+    >>> from alseg.testing import ToySegmenter, toy_images
+    >>> pool_embeddings(ToySegmenter(), toy_images(3)).shape
+    (3, 8)
+    """
+    named = embedding is None or isinstance(embedding, str) or callable(embedding)
+    # A bare estimator has no training images, which need not be embedded here.
+    owner = estimator_of(learner) if named else learner
+    return finite(embeddings_of(owner, X_pool, embedding)[0])
+
+
+def finite(points):
+    """Embeddings as finite floats; the first row that is not is named.
+
+    Examples
+    --------
+    >>> finite(np.array([[1, 2]]))
+    array([[1., 2.]])
+    """
+    points = points.astype(np.float32 if points.dtype == np.float32 else np.float64, copy=False)
+    if not np.isfinite(points).all():
+        where = int(np.argmin(np.isfinite(points).all(axis=1)))
+        raise ValueError(f"embeddings must be finite, got NaN or infinity at position {where}.")
+    return points
+
+
+def distinct(score=entropy_score, similarity=0.95, embedding=None):
+    """A strategy that asks about no near duplicates; see `distinct_sampling`.
+
+    Parameters
+    ----------
+    score : callable, default=entropy_score
+    similarity : float in [-1, 1], default=0.95
+    embedding : None, str, callable or array, default=None
+
+    Returns
+    -------
+    strategy : functools.partial
+
+    Examples
+    --------
+    >>> distinct(entropy_score).__name__
+    'distinct(entropy_score)'
+    """
+    name = f"distinct({name_of(_callable('score', score))})"
+    check_number("similarity", similarity, -1, 1)
+    return _named(name, distinct_sampling, score=score, similarity=similarity, embedding=embedding)
+
+
+# -- mixtures --
+
+
+def mixture_sampling(
+    learner,
+    X_pool,
+    n_instances=1,
+    random_state=None,
+    *,
+    strategies,
+    weights=None,
+    y_pool=None,
+):
+    """Share the questions among several strategies, by weights that may follow a schedule.
+
+    Parameters
+    ----------
+    learner : what the strategies need
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+    n_instances : int, default=1
+    random_state : None, int, numpy Generator or RandomState, default=None
+    strategies : sequence of callables
+        Strategies or scores. Each is asked about what those before it have left.
+    weights : None, or sequence of float or callable ``f(n_labelled) -> float``
+        None is equal shares. What cannot be shared is drawn, so that shares are right on average
+        even of one question a round; see `alseg.selection.shares`.
+    y_pool : array-like of shape (n_pool,) or None
+        Handed on to those that name it.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
+        Those of the first strategy first.
+
+    Raises
+    ------
+    EmptyPool
+        If the pool is empty.
+    TypeError, ValueError
+        If an option is not valid.
+
+    Examples
+    --------
+    >>> from alseg.strategies import random_sampling
+    >>> from alseg.testing import ToySegmenter, toy_images
+    >>> both = [entropy_sampling, random_sampling]
+    >>> mixture_sampling(ToySegmenter(), toy_images(5), 4, 0, strategies=both).shape
+    (4,)
+    """
+    n_instances = check_pool(X_pool, n_instances)
+    strategies = _check_parts(strategies, weights)
+    rng = check_rng(random_state)
+    weights = [1.0] * len(strategies) if weights is None else [now(w, learner) for w in weights]
+    counts = shares(weights, n_instances, rng)
+    left, picked = np.arange(n_rows(X_pool)), []
+    for strategy, n in zip(strategies, counts, strict=True):
+        seed = _seed(random_state, rng)
+        if n == 0:
+            continue
+        whole = len(left) == n_rows(X_pool)
+        X = X_pool if whole else rows(X_pool, left)
+        mine = left[pick(strategy, learner, X, int(n), seed, _part(y_pool, left))]
+        picked.append(mine)
+        left = np.setdiff1d(left, mine)
+    return np.concatenate(picked)
+
+
+def _check_parts(strategies, weights):
+    strategies = list(strategies)
+    if not strategies:
+        raise ValueError(message("strategies", "at least one", strategies))
+    for strategy in strategies:
+        _callable("strategies", strategy)
+    if weights is not None and len(weights) != len(strategies):
+        raise ValueError(message("weights", f"{len(strategies)}, one a strategy", len(weights)))
+    return strategies
+
+
+def mixture(strategies, weights=None):
+    """A strategy that shares the questions among others; see `mixture_sampling`.
+
+    Parameters
+    ----------
+    strategies : sequence of callables
+    weights : None, or sequence of float or callable ``f(n_labelled) -> float``
+
+    Returns
+    -------
+    strategy : functools.partial
+
+    Examples
+    --------
+    >>> from alseg.strategies import random_sampling
+    >>> fading = functools.partial(ramp, start=1, stop=0, first=10, last=50)
+    >>> mixture([entropy_sampling, random_sampling], [1, fading]).__name__
+    'mixture(entropy_sampling, random_sampling)'
+    """
+    strategies = _check_parts(strategies, weights)
+    name = f"mixture({', '.join(map(name_of, strategies))})"
+    return _named(name, mixture_sampling, strategies=tuple(strategies), weights=weights)

@@ -1,0 +1,319 @@
+"""alseg.strategies.committee and consistency: members, views and CAM against decoder, by hand."""
+
+import numpy as np
+import pytest
+import scipy.stats
+from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+
+from alseg import ActiveLearner, Committee
+from alseg.ensemble import DeepEnsemble
+from alseg.strategies import (
+    cam_disagreement_sampling,
+    cam_disagreement_score,
+    committee_sampling,
+    committee_score,
+    entropy_score,
+    mc_dropout_sampling,
+    mc_dropout_score,
+    tta_sampling,
+    tta_score,
+)
+from alseg.strategies.committee import members_of
+from alseg.strategies.consistency import VIEWS, move, move_back
+from alseg.testing import ToyLearner, ToySegmenter, toy_images
+from alseg.uncertainty import DRAW_UNCERTAINTIES
+
+
+class Constant:
+    """The same probabilities of pixels for every image."""
+
+    def __init__(self, foreground):
+        self.foreground = foreground
+
+    def predict_mask_proba(self, X):
+        p = np.stack([np.full(np.shape(X[i])[:2], self.foreground) for i in range(len(X))])
+        return np.stack([1 - p, p], axis=1)
+
+
+def test_committee_of_segmenters_by_hand():
+    X = toy_images(3)
+    trio = [Constant(0.9), Constant(0.6), Constant(0.2)]  # votes 1, 1, 0
+    p = np.array([0.9, 0.6, 0.2])
+    draws = np.stack([1 - p, p], axis=1)
+    consensus = scipy.stats.entropy(draws.mean(axis=0))
+    expected = {
+        "vote_entropy": scipy.stats.entropy([2 / 3, 1 / 3]),
+        "variation_ratio": 1 / 3,
+        "mc_variance": p.var(ddof=1),
+        "mean_deviation": p.std(),
+        "predictive_entropy": consensus,
+        "expected_entropy": scipy.stats.entropy(draws, axis=1).mean(),
+        "bald": scipy.special.rel_entr(draws, draws.mean(axis=0)).sum(axis=1).mean(),
+    }
+    assert set(expected) == set(DRAW_UNCERTAINTIES)
+    for method, value in expected.items():
+        np.testing.assert_allclose(committee_score(trio, X, method=method), value, err_msg=method)
+    total = committee_score(trio, X, method="variation_ratio", aggregate="sum")
+    np.testing.assert_allclose(total, 256 / 3)
+    scores, maps = committee_score(trio, X, method="variation_ratio", return_maps=True)
+    assert maps.shape == (3, 16, 16)
+    np.testing.assert_allclose(maps, 1 / 3)
+
+
+def test_committee_on_images_of_differing_sizes_and_in_chunks():
+    X = toy_images(20, ragged=True)
+    members = ToySegmenter().estimators_
+    draws = [np.stack([m.predict_mask_proba([x])[0] for m in members]) for x in X]
+    expected = [d.var(axis=0, ddof=1).mean() for d in draws]
+    found = committee_score(ToyLearner(ToySegmenter(), X[:1], [0]), X, method="mc_variance")
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    _, maps = committee_score(members, X, method="mc_variance", return_maps=True)
+    assert [m.shape for m in maps] == [x.shape[:2] for x in X]
+    best = committee_sampling(members, X, 2, method="mc_variance")
+    np.testing.assert_array_equal(best, np.argsort(expected)[::-1][:2])
+
+
+def test_committee_on_labels_equals_modal(rng):
+    from modAL.disagreement import consensus_entropy, vote_entropy
+    from modAL.models import ActiveLearner as ModalLearner
+    from modAL.models import Committee as ModalCommittee
+
+    X = rng.normal(size=(90, 3))
+    y = X.argmax(axis=1)  # modAL's votes fail on labels that are text
+    parts = [slice(0, 20), slice(20, 40), slice(40, 60)]
+    fitted = [GaussianNB().fit(X[part], y[part]) for part in parts]
+    modal = ModalCommittee([ModalLearner(model) for model in fitted])
+    ours = Committee([ActiveLearner(model) for model in fitted])
+    for committee in (modal, ours, fitted):
+        votes = committee_score(committee, X, target="label")
+        np.testing.assert_allclose(votes, vote_entropy(modal, X), atol=1e-12)
+        found = committee_score(committee, X, target="label", method="predictive_entropy")
+        np.testing.assert_allclose(found, consensus_entropy(modal, X), atol=1e-12)
+
+
+def test_members_with_unequal_classes(rng):
+    X = np.array([[0.0], [1.0], [2.0]])
+    low = GaussianNB().fit([[0.0], [0.1], [1.0], [1.1]], ["a", "a", "b", "b"])
+    high = GaussianNB().fit([[1.0], [1.1], [2.0], [2.1]], ["b", "b", "c", "c"])
+    np.testing.assert_allclose(
+        committee_score([low, high], X, target="label"), [np.log(2), 0, np.log(2)], atol=1e-9
+    )
+
+
+def test_ensembles_of_scikit_learn(rng):
+    X = rng.normal(size=(60, 4))
+    y = np.array(["a", "b"])[(X[:, 0] > 0).astype(int)]
+    forest = RandomForestClassifier(5, max_depth=2, random_state=0).fit(X, y)
+    draws = np.stack([tree.predict_proba(X) for tree in forest.estimators_])
+    found = committee_score(forest, X, target="label", method="mc_variance")
+    np.testing.assert_allclose(found, draws.var(axis=0, ddof=1).mean(axis=1))
+    bagging = BaggingClassifier(LogisticRegression(), 4, max_features=2, random_state=0).fit(X, y)
+    pairs = zip(bagging.estimators_, bagging.estimators_features_, strict=True)
+    draws = np.stack([model.predict_proba(X[:, features]) for model, features in pairs])
+    found = committee_score(bagging, X, target="label", method="mc_variance")
+    np.testing.assert_allclose(found, draws.var(axis=0, ddof=1).mean(axis=1))
+
+
+def test_what_is_no_committee():
+    X = toy_images(2)
+    with pytest.raises(TypeError, match="learner must be a committee of estimators.*DeepEnsemble"):
+        committee_score(GaussianNB(), X)
+    with pytest.raises(ValueError, match="at least 2 members, got 1. One cannot disagree"):
+        committee_score([ToySegmenter()], X)
+    with pytest.raises(TypeError, match="members must be with `predict_mask_proba`.*'label'"):
+        committee_score([GaussianNB(), GaussianNB()], X)
+    with pytest.raises(TypeError, match="members must be with `predict_proba`"):
+        committee_score([Constant(0), Constant(1)], X, target="label")
+    with pytest.raises(ValueError, match="method must be one of .*Did you mean 'bald'"):
+        committee_score(ToySegmenter(), X, method="balt")
+    with pytest.raises(ValueError, match="target must be 'mask' for maps"):
+        committee_score(ToySegmenter(), X, target="label", return_maps=True)
+    assert members_of(ToyLearner(ToySegmenter(), X, [0, 0]))[0].phase == 0.3
+
+
+# -- draws --
+
+
+@pytest.mark.parametrize("method", DRAW_UNCERTAINTIES)
+def test_every_measure_of_draws_is_a_strategy(method):
+    toy, X = ToySegmenter(), toy_images(5)
+    scores = mc_dropout_score(toy, X, 3, method=method, n_draws=6)
+    expected = toy.predict_uncertainty(
+        X, method, n_draws=6, random_state=int(np.random.default_rng(3).integers(2**31 - 1))
+    )
+    np.testing.assert_array_equal(scores, expected)
+    labels = mc_dropout_score(toy, X, 3, method=method, target="label")
+    assert labels.shape == (5,) and (labels != scores).any()
+    with pytest.raises(ValueError, match="method must be one of"):
+        mc_dropout_sampling(toy, X, method=method + "s")
+
+
+# -- views --
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_views_are_inverted(view, rng):
+    image, proba = rng.random((4, 6, 3)), rng.random((2, 4, 6))
+    moved = np.stack([move(p, view) for p in proba])
+    np.testing.assert_array_equal(move_back(moved, view), proba)
+    assert (move(image, view).shape[:2] == (6, 4)) == (view in
+        ("rot90", "rot270", "transpose", "antitranspose"))  # fmt: skip
+    if view == "transpose":
+        np.testing.assert_array_equal(move(image, view)[..., 0], image[..., 0].T)
+
+
+def test_views_are_eight(rng):
+    image = rng.random((3, 3))
+    assert len({move(image, view).tobytes() for view in VIEWS}) == 8
+
+
+class LeftIsForeground:
+    """What it says depends on the place alone, so that a mirrored image gets another answer."""
+
+    classes_ = np.array([0, 1])
+
+    def predict_mask_proba(self, X):
+        found = np.empty(len(X), dtype=object)
+        for i in range(len(X)):
+            h, w = np.shape(X[i])[:2]
+            p = np.zeros((h, w))
+            p[:, : w // 2] = 1
+            found[i] = np.stack([1 - p, p])
+        return found
+
+    def predict_proba(self, X):
+        light = np.array([np.asarray(X[i], float)[:, :2].mean() / 255 for i in range(len(X))])
+        return np.stack([1 - light, light], axis=1)
+
+
+def test_views_are_compared_in_the_image_s_own_geometry(rng):
+    X = toy_images(3, ragged=True)
+    # a pixelwise prediction moves with the image: nothing disagrees, in all eight views
+    toy = ToySegmenter()
+    np.testing.assert_allclose(tta_score(toy, X, views=list(VIEWS)), 0, atol=1e-12)
+    entropies = tta_score(toy, X, views=list(VIEWS), method="predictive_entropy")
+    np.testing.assert_allclose(entropies, entropy_score(toy, X), rtol=1e-6)
+    # of identity, horizontal, vertical, rot180 two say left and two say right, at every pixel
+    X = [np.zeros((4, 6, 3), np.uint8)]
+    np.testing.assert_allclose(tta_score(LeftIsForeground(), X, method="vote_entropy"), np.log(2))
+    np.testing.assert_allclose(tta_score(LeftIsForeground(), X), np.var([1, 0, 1, 0], ddof=1))
+    same = tta_score(LeftIsForeground(), X, views=["identity", "vertical"])
+    np.testing.assert_array_equal(same, [0])
+    scores, maps = tta_score(LeftIsForeground(), X, return_maps=True)
+    assert np.shape(maps) == (1, 4, 6)
+
+
+def test_views_of_labels_and_own_views():
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[:, :2] = 255
+    found = tta_score(LeftIsForeground(), [image], target="label", views=["identity", "horizontal"])
+    np.testing.assert_allclose(found, [0.5])  # certain of 1, certain of 0
+    darker = (lambda x: x // 2, None)
+    toy, X = ToySegmenter(), toy_images(3)
+    found = tta_score(toy, X, views=["identity", darker])
+    draws = np.stack([toy.predict_mask_proba(X), toy.predict_mask_proba(X // 2)])
+    np.testing.assert_allclose(found, draws.var(axis=0, ddof=1).mean(axis=(1, 2, 3)), rtol=1e-6)
+
+
+def test_bad_views():
+    toy, X = ToySegmenter(), toy_images(2)
+    for views in (["identity"], "horizontal", 3):
+        with pytest.raises(ValueError, match="views must be a sequence of at least 2"):
+            tta_score(toy, X, views=views)
+    with pytest.raises(ValueError, match="views must be names.*Did you mean 'horizontal'"):
+        tta_score(toy, X, views=["identity", "horizontl"])
+    with pytest.raises(ValueError, match="views must be mapped back to"):
+        tta_score(toy, [np.zeros((4, 6, 3))], views=["identity", (np.rot90, None)])
+    with pytest.raises(TypeError, match="learner must be with `predict_mask_proba`"):
+        tta_sampling(GaussianNB(), X)
+
+
+# -- CAM against decoder --
+
+
+class Joint:
+    def __init__(self, cams, foreground, proba=(0.0, 1.0)):
+        self.cams, self.foreground, self.proba = cams, foreground, proba
+
+    def predict_joint(self, X):
+        n = len(X)
+        p = np.repeat(self.foreground[None], n, axis=0)
+        return {
+            "proba": np.repeat([self.proba], n, axis=0),
+            "cams": np.repeat(self.cams[None], n, axis=0),
+            "mask_proba": np.stack([1 - p, p], axis=1),
+        }
+
+
+def test_cam_against_decoder_by_hand():
+    cam = np.array([[2.0, 2.0], [6.0, 6.0]])  # scaled: background above, foreground below
+    other = np.array([[9.0, 1.0], [1.0, 1.0]])
+    X = np.zeros((2, 2, 2, 3), np.uint8)
+    agree = Joint(np.stack([other, cam]), np.array([[0.0, 0.0], [1.0, 1.0]]))
+    np.testing.assert_allclose(cam_disagreement_score(agree, X), 0, atol=1e-12)
+    # the lower left is missed by the mask: log 2 there (Jensen-Shannon), 0 elsewhere
+    missed = Joint(np.stack([other, cam]), np.array([[0.0, 0.0], [0.0, 1.0]]))
+    np.testing.assert_allclose(cam_disagreement_score(missed, X), np.log(2) / 4)
+    np.testing.assert_allclose(cam_disagreement_score(missed, X, aggregate="max"), np.log(2))
+    # the class of the image decides whose map it is
+    wrong = Joint(np.stack([cam, other]), np.array([[0.0, 0.0], [1.0, 1.0]]))
+    assert (cam_disagreement_score(wrong, X) > 0.3).all()
+    _, maps = cam_disagreement_score(missed, X, return_maps=True)
+    np.testing.assert_allclose(maps[0], [[0, 0], [np.log(2), 0]], atol=1e-6)
+    half = Joint(np.stack([other, np.array([[0.0, 0.5], [1.0, 1.0]])]), np.zeros((2, 2)))
+    assert (cam_disagreement_score(half, X, power=4) < cam_disagreement_score(half, X)).all()
+    with pytest.raises(TypeError, match="learner must be with `predict_joint`"):
+        cam_disagreement_sampling(GaussianNB(), X)
+    with pytest.raises(ValueError, match="power must be > 0"):
+        cam_disagreement_score(half, X, power=0)
+
+
+# -- a deep ensemble --
+
+
+def test_deep_ensemble_in_the_loop():
+    from alseg.datasets import make_glands
+    from alseg.segmenter import JointCAMSegmenter
+
+    glands = make_glands(8, image_size=(32, 32), random_state=0)
+    base = JointCAMSegmenter(encoder="tiny", max_epochs=1, predict_batch_size=4)
+    model = DeepEnsemble(base, n_estimators=2, bootstrap=True, random_state=0)
+    masks = [mask if i < 4 else None for i, mask in enumerate(glands.masks)]
+    learner = ActiveLearner(
+        model, query_strategy=committee_sampling, images=glands.images, labels=glands.labels,
+        masks=masks, random_state=0,
+    )  # fmt: skip
+    sample_ids, _ = learner.query(n_instances=2)
+    assert set(sample_ids) <= {4, 5, 6, 7}
+    fitted = learner.estimator
+    one, two = fitted.estimators_
+    draws = np.stack([m.predict_mask_proba(glands.images) for m in (one, two)]).astype(float)
+    assert np.abs(draws[0] - draws[1]).max() > 1e-4  # two starts
+    np.testing.assert_allclose(
+        fitted.predict_mask_proba(glands.images), draws.mean(axis=0), atol=1e-6
+    )
+    found = fitted.predict_uncertainty(glands.images, method="mc_variance")
+    np.testing.assert_allclose(found, draws.var(axis=0, ddof=1).mean(axis=(1, 2, 3)), rtol=1e-4)
+    plain = fitted.predict_uncertainty(glands.images, method="entropy")
+    entropies = scipy.stats.entropy(draws.mean(axis=0), axis=1).mean(axis=(1, 2))
+    np.testing.assert_allclose(plain, entropies, rtol=1e-4)
+    label = fitted.predict_uncertainty(glands.images, method="bald", target="label")
+    assert label.shape == (8,) and (label >= 0).all()
+    assert fitted.transform(glands.images).shape[1] == 2 * one.transform(glands.images).shape[1]
+    assert 0 <= fitted.score_masks(glands.images, glands.masks) <= 1
+    assert fitted.predict_masks(glands.images).shape == (8, 32, 32)
+
+
+def test_deep_ensemble_repeats_and_refuses():
+    with pytest.raises(ValueError, match="n_estimators must be >= 2, got 1"):
+        DeepEnsemble(GaussianNB(), 1).fit([[0.0], [1.0]], [0, 1])
+    X, y = np.arange(12.0)[:, None], np.repeat(["a", "b"], 6)
+    model = DeepEnsemble(GaussianNB(), 3, bootstrap=True, random_state=0).fit(X, y)
+    again = DeepEnsemble(GaussianNB(), 3, bootstrap=True, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), again.predict_proba(X))
+    assert len({m.theta_.tobytes() for m in model.estimators_}) == 3  # samples of their own
+    assert all(m.class_count_.tolist() == [6, 6] for m in model.estimators_)
+    with pytest.raises(ValueError, match="target must be 'mask' for maps"):
+        model.predict_uncertainty(X, target="label", return_maps=True)
