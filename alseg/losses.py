@@ -23,7 +23,11 @@ class JointLoss(nn.Module):
 
     Parameters
     ----------
-    class_scale, mask_scale : float, default=1.0
+    class_scale : float, default=0.1
+        Of the class loss. It is small, since its gradient holds back the mask branch, and the class
+        head learns as well with a small one: an optimizer that scales by its own gradients (Adam)
+        trains it at the same pace. Published: 1.
+    mask_scale : float, default=1.0
     dice_scale : float, default=1.0
         0 is cross-entropy alone, as published.
     normalize : {"annotated", "batch"}, default="annotated"
@@ -37,7 +41,7 @@ class JointLoss(nn.Module):
 
     def __init__(
         self,
-        class_scale=1.0,
+        class_scale=0.1,
         mask_scale=1.0,
         dice_scale=1.0,
         normalize="annotated",

@@ -112,7 +112,7 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
         which is then not trained on, or a set of its own.
     class_weight : None, "balanced" or dict, default=None
         Weight of each class in the class loss.
-    lr : float, default=1e-3
+    lr : float, default=3e-3
         Largest learning rate.
     encoder_lr_scale : float, default=0.3
         The encoder's learning rate is this times `lr`.
@@ -197,7 +197,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         threshold=0.5,
         validation=None,
         class_weight=None,
-        lr=1e-3,
+        lr=3e-3,
         encoder_lr_scale=0.3,
         lr_schedule="one-cycle",
         max_epochs=30,
