@@ -246,7 +246,7 @@ _ESTIMATOR = (
     ("--max-epochs", "max_epochs", int, "N", "of each fit; default: 30"),
     ("--steps-per-epoch", "steps_per_epoch", int, "N", "default: images / batch size"),
     ("--batch-size", "batch_size", int, "N", "annotated images in a batch; default: 8"),
-    ("--lr", "lr", float, "X", "largest learning rate; default: 0.001"),
+    ("--lr", "lr", float, "X", "largest learning rate; default: 0.003"),
     ("--schedule", "schedule", str, "NAME", "joint or two-phase; default: joint"),
     ("--device", "device", str, "NAME", "cpu, cuda; default: auto"),
 )  # fmt: skip

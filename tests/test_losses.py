@@ -39,7 +39,7 @@ def batch(masks, n=None, n_classes=2, weight=1.0, seed=0, n_mask_classes=2):
     return prediction, target
 
 
-PUBLISHED = {"normalize": "batch", "dice_scale": 0.0}
+PUBLISHED = {"normalize": "batch", "dice_scale": 0.0, "class_scale": 1.0}
 
 
 def test_published_loss_by_hand():
@@ -61,9 +61,9 @@ def test_published_loss_by_hand():
     loss = JointLoss(**PUBLISHED)(prediction, target)
     assert loss.item() == pytest.approx(class_loss + (expert + 0.1 * pseudo) / 4, rel=1e-6)
     # Over the two images that have a mask, as by default:
-    loss = JointLoss(dice_scale=0.0)(prediction, target)
+    loss = JointLoss(class_scale=1.0, dice_scale=0.0)(prediction, target)
     assert loss.item() == pytest.approx(class_loss + (expert + 0.1 * pseudo) / 2, rel=1e-6)
-    loss = JointLoss(class_scale=0.0, mask_scale=3.0, **PUBLISHED)(prediction, target)
+    loss = JointLoss(**{**PUBLISHED, "class_scale": 0.0, "mask_scale": 3.0})(prediction, target)
     assert loss.item() == pytest.approx(3 * (expert + 0.1 * pseudo) / 4, rel=1e-6)
     loss = JointLoss(class_scale=2.0, mask_scale=0.0)(prediction, target)
     assert loss.item() == pytest.approx(2 * class_loss, rel=1e-6)
@@ -123,7 +123,7 @@ def test_F7_batch_without_an_annotated_pixel(options):
     assert math.isnan(
         F.cross_entropy(prediction["mask_logits"], target["masks"], ignore_index=MISSING).item()
     )  # the fact that makes this test worth its lines
-    loss = JointLoss(**options)(prediction, target)
+    loss = JointLoss(**{"class_scale": 1.0, **options})(prediction, target)
     expected = F.cross_entropy(prediction["logits"], target["labels"])
     assert loss.item() == pytest.approx(expected.item())
     loss.backward()
@@ -135,7 +135,7 @@ def test_F7_no_mask_logits_at_all():
     prediction, target = batch(np.zeros((0, 4, 4)), n=3)
     expected = F.cross_entropy(prediction["logits"], target["labels"])
     for mask_logits in (None, prediction["mask_logits"]):
-        loss = JointLoss()({**prediction, "mask_logits": mask_logits}, target)
+        loss = JointLoss(class_scale=1.0)({**prediction, "mask_logits": mask_logits}, target)
         assert loss.item() == pytest.approx(expected.item())
 
 
@@ -175,7 +175,7 @@ def test_weights_of_pixels_and_of_images_agree():
 def test_class_weight():
     prediction, target = batch(np.full((4, 2, 2), MISSING), n_classes=3)
     weight = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
-    loss = JointLoss(class_weight=weight)(prediction, target)
+    loss = JointLoss(class_scale=1.0, class_weight=weight)(prediction, target)
     nll = -prediction["logits"].log_softmax(1)[range(4), target["labels"]]
     w = weight[target["labels"]]
     assert loss.item() == pytest.approx(((nll * w).sum() / w.sum()).item())
