@@ -46,16 +46,50 @@ def image_tensor(image, canvas):
     return tensor if tensor.dtype == torch.uint8 else tensor.float()
 
 
-def mask_tensor(mask, canvas):
-    """An (H, W) int array to an (h, w) int16 tensor, nearest pixel."""
-    tensor = torch.from_numpy(np.array(mask, dtype=np.int16, copy=True))
-    return _nearest(tensor, canvas)
+def mask_tensor(mask, canvas, weight=None):
+    """An (H, W) int array to an (h, w) int16 tensor: the nearest pixel, unless another counts more.
+
+    Of a mask annotated in part, the nearest pixels would miss most of a few. A place of the canvas
+    therefore gets the pixel that counts most of those that fall into it: an annotated one before
+    one that is MISSING, an expert's before a pseudo-label; the nearest where they count alike.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (H, W), int
+    canvas : (int, int)
+    weight : ndarray of shape (H, W), float, or None
+        What each pixel counts; None is 1.
+
+    Returns
+    -------
+    tensor of shape (h, w), int16; with `weight` also the weights, of shape (h, w), float32
+    """
+    mask = np.array(mask, dtype=np.int16, copy=True)
+    counts = np.ones(mask.shape) if weight is None else np.array(weight, dtype=float)
+    counts[mask == MISSING] = 0
+    flat, counts = mask.reshape(-1), counts.reshape(-1)
+    rows, columns = (
+        (2 * np.arange(size) + 1) * n // (2 * size) for n, size in zip(canvas, mask.shape)
+    )
+    cells = (rows[:, None] * canvas[1] + columns).reshape(-1)  # where each pixel falls
+    chosen = torch.arange(mask.size, dtype=torch.float64).reshape(mask.shape)
+    chosen = _nearest(chosen, canvas).long().reshape(-1).numpy()  # a pixel for each place
+    better = np.flatnonzero(counts > counts[chosen[cells]])
+    # In rising order: of several for one place the last, which counts most, stays.
+    better = better[np.argsort(counts[better], kind="stable")]
+    chosen[cells[better]] = better
+    small = torch.from_numpy(flat[chosen].reshape(canvas))
+    if weight is None:
+        return small
+    small_weight = np.asarray(weight, dtype=np.float32).reshape(-1)[chosen]
+    return small, torch.from_numpy(small_weight.reshape(canvas))
 
 
 def _nearest(tensor, canvas):
     if tuple(tensor.shape) == tuple(canvas):
         return tensor
-    resized = F.interpolate(tensor[None, None].float(), size=tuple(canvas), mode="nearest-exact")
+    exact = tensor if tensor.dtype == torch.float64 else tensor.float()
+    resized = F.interpolate(exact[None, None], size=tuple(canvas), mode="nearest-exact")
     return resized[0, 0].to(tensor.dtype)
 
 
@@ -88,11 +122,15 @@ class TrainingData:
         if any(p.dtype != pixels[0].dtype for p in pixels):
             pixels = [to_unit(p) for p in pixels]
         mask_pixels = torch.full((n, *canvas), MISSING, dtype=torch.int16)
+        weights = _weight_tensor(mask_weight, n, canvas)
         for i in range(n):
             mask = masks[i]
-            if mask is not None:
+            if mask is None:
+                continue
+            if mask_weight is not None and np.ndim(mask_weight[i]):
+                mask_pixels[i], weights[i] = mask_tensor(mask, canvas, mask_weight[i])
+            else:
                 mask_pixels[i] = mask_tensor(mask, canvas)
-        weights = _weight_tensor(mask_weight, n, canvas)
         # A weight of 0 is no annotation: the fit is then the one without that mask, bit for bit.
         mask_pixels = torch.where(weights > 0, mask_pixels, MISSING)
         return cls(

@@ -68,6 +68,13 @@ from alseg.strategies.representative import (
     typicality_score,
     typiclust_sampling,
 )
+from alseg.strategies.regions import (
+    by_region,
+    pixelpick_sampling,
+    region_sampling,
+    ripu_sampling,
+    ripu_score,
+)
 from alseg.strategies.stochastic import (
     bald_sampling,
     bald_score,
