@@ -1,8 +1,8 @@
 """Synthetic glands: how far do 0, 4, 8, 16 and 32 masks go, from scratch, on two cores?
 
-    python benchmarks/glands.py          # about 20 minutes, one thread
+    python benchmarks/glands.py          # about 10 minutes, one thread
 
-No data is needed. 120 training images with class labels, masks for some of them (nested class-balanced
+No data is needed. 80 training images with class labels, masks for some of them (nested class-balanced
 random sets), 60 test images; the small encoder from random weights, the same number of gradient steps
 for every row. "stain" is Otsu's threshold on the blurred haematoxylin channel.
 """
@@ -74,8 +74,8 @@ def main(argv=None):
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--budgets", type=int, nargs="+", default=[0, 4, 8, 16, 32])
-    parser.add_argument("--n-train", type=int, default=120)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--n-train", type=int, default=80)
+    parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=HERE / "results" / "glands.json")
     arguments = parser.parse_args(argv)

@@ -37,9 +37,9 @@ def find_data():
 
 
 def glands(root, seed, texture="glands"):
-    train = make_glands(160, texture=texture, random_state=seed)
+    train = make_glands(120, texture=texture, random_state=seed)
     test = make_glands(60, texture=texture, random_state=1000 + seed)
-    return train, test, {"encoder": "tiny", "max_epochs": 30}
+    return train, test, {"encoder": "tiny", "max_epochs": 20}
 
 
 def glas(root, seed):
