@@ -159,6 +159,7 @@ class TrainingData:
         return first.nonzero().flatten(), (~first).nonzero().flatten()
 
     def to(self, device):
+        """The same data on another device."""
         return TrainingData(
             *(t.to(device) for t in (self.images, self.labels, self.masks, self.weights))
         )
@@ -204,6 +205,10 @@ class TrainingBatches:
     rng : numpy.random.Generator
     decode : bool, default=True
         False trains the class head alone: batches are drawn from all images, with no masks.
+    device : str, default="cpu"
+        Where batches are made and given.
+    memory_format : torch.memory_format
+        Of the images of a batch.
     """
 
     def __init__(

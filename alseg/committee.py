@@ -153,6 +153,7 @@ class Committee(_CommitteeBase):
 
     @property
     def classes_(self):
+        """All classes that a member knows, sorted."""
         known = [getattr(learner.estimator, "classes_", None) for learner in self.learner_list]
         if any(classes is None for classes in known):
             return None
@@ -162,6 +163,7 @@ class Committee(_CommitteeBase):
 
     @property
     def n_classes_(self):
+        """How many they are."""
         classes = self.classes_
         return 0 if classes is None else len(classes)
 

@@ -240,6 +240,7 @@ class ActiveLearner(Querying, BaseEstimator):
 
     @property
     def estimator(self):
+        """The model; one that was never fitted is fitted when a strategy asks for it."""
         if self._asking:
             self._ensure_fitted()
         return self._estimator
@@ -250,6 +251,7 @@ class ActiveLearner(Querying, BaseEstimator):
 
     @property
     def random_state(self):
+        """What all seeds of the learner come from."""
         return self._random_state
 
     @random_state.setter
@@ -259,6 +261,7 @@ class ActiveLearner(Querying, BaseEstimator):
 
     @property
     def X_training(self):
+        """What is labelled: the training data, or in mask mode the annotated images."""
         if self.images is None:
             return self._X_training
         ids = self.annotated_ids
@@ -271,6 +274,7 @@ class ActiveLearner(Querying, BaseEstimator):
 
     @property
     def y_training(self):
+        """Labels of `X_training`; in mask mode the class labels of the annotated images."""
         if self.images is None:
             return self._y_training
         ids = self.annotated_ids

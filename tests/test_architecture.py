@@ -1,0 +1,298 @@
+"""What the source may look like: read, not run, so that a rule holds for code no test reaches."""
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+import alseg
+
+ROOT = Path(alseg.__file__).parent
+
+# Data flows down this list, imports point up: a module may import from the lines above its own.
+# Modules on one line, and those of one package, may import one another, without a cycle.
+FLOORS = """
+_version
+labels
+validation
+metrics threshold
+images
+datasets
+augment
+uncertainty
+aggregate
+diversity
+selection
+regions
+ceal
+costs
+neighbours stain
+network
+losses
+gradients learning_loss
+batches
+saving
+inference
+segmenter
+strategies
+ensemble
+oracles
+pseudo
+interop
+learner
+committee
+experiment
+report
+cli __main__
+testing
+""".strip().splitlines()
+FLOOR = {name: level for level, line in enumerate(FLOORS) for name in line.split()}
+
+# Slow to import, or absent beside some builds of torch: only inside the function that needs them.
+IMPORT_LATE = {"monai", "skimage", "matplotlib", "pandas", "tifffile", "modAL", "torchvision"}
+NEVER = {"torchvision", "pickle", "dill", "albumentations", "random"}
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(), str(path)) for name, path in SOURCES.items()}
+MODULES = sorted(name for name in SOURCES if name)  # without the package itself
+every_module = pytest.mark.parametrize("name", MODULES)
+
+
+def imports(name):
+    """Every (imported dotted name, line, inside a function) of a module, wherever it stands."""
+    path, tree = SOURCES[name], TREES[name]
+    late = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for node in ast.walk(function)
+    }
+    package = ("alseg." + name).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno, id(node) in late
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join(package[: len(package) - node.level + 1] + ([base] if base else []))
+            for alias in node.names:
+                yield f"{base}.{alias.name}", node.lineno, id(node) in late
+
+
+def own_imports(name):
+    """Modules of alseg that a module imports, as keys of SOURCES."""
+    for imported, line, _ in imports(name):
+        if imported.split(".")[0] != "alseg":
+            continue
+        parts = imported.split(".")[1:]
+        while parts and ".".join(parts) not in SOURCES:
+            parts = parts[:-1]  # the last part is a function or a class
+        yield ".".join(parts), line
+
+
+def dotted(node):
+    """`np.random.seed` of such an expression, else an empty string."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *parts[::-1]]) if isinstance(node, ast.Name) else ""
+
+
+@every_module
+def test_every_module_has_its_floor(name):
+    assert name.split(".")[0] in FLOOR, f"say in FLOORS where {name} stands"
+
+
+@every_module
+def test_imports_point_upward(name):
+    own = name.split(".")[0]
+    for imported, line in own_imports(name):
+        if imported == "" or imported.split(".")[0] == own:
+            continue
+        assert FLOOR[imported.split(".")[0]] <= FLOOR[own], f"{name}:{line} imports {imported}"
+
+
+@every_module
+def test_no_module_imports_the_package_as_a_whole(name):
+    # `from alseg import Learner` inside alseg is a cycle through the list of public names
+    assert not [line for imported, line in own_imports(name) if imported == ""]
+
+
+def test_no_import_cycle():
+    graph = {name: {to for to, _ in own_imports(name)} - {name, ""} for name in MODULES}
+    for name in MODULES:  # an imported part of a package runs the package's own file first
+        for to in list(graph[name]):
+            parents = [p for p in MODULES if to.startswith(p + ".") and not name.startswith(p)]
+            graph[name].update(parents)
+    done, path = set(), []
+
+    def visit(name):
+        assert name not in path, " -> ".join([*path[path.index(name) :], name])
+        if name in done:
+            return
+        path.append(name)
+        for to in sorted(graph[name]):
+            visit(to)
+        path.pop()
+        done.add(name)
+
+    for name in MODULES:
+        visit(name)
+    assert done == set(MODULES)
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_heavy_libraries_are_imported_where_they_are_used(name):
+    for imported, line, late in imports(name):
+        top = imported.split(".")[0]
+        # the contract checks look at the standard library's state to see that nobody moved it
+        never = NEVER - {"random"} if name == "testing" else NEVER
+        assert top not in never, f"{name or 'alseg'}:{line} imports {imported}"
+        assert late or top not in IMPORT_LATE, f"{name or 'alseg'}:{line} imports {imported} early"
+        assert not imported.endswith(".*"), f"{name or 'alseg'}:{line} is a star import"
+
+
+@every_module
+def test_no_global_random_state(name):
+    """Neither read nor moved: numpy's, torch's, the standard library's (not imported at all)."""
+    allowed = {"default_rng", "Generator", "RandomState", "SeedSequence", "BitGenerator", "PCG64"}
+    if name == "testing":
+        allowed.add("get_state")  # to see that nobody moved it
+    torch_state = {"torch.manual_seed", "torch.seed", "torch.random.manual_seed",
+                   "torch.cuda.manual_seed", "torch.cuda.manual_seed_all",
+                   "torch.set_rng_state", "torch.random.set_rng_state"}  # fmt: skip
+    borrowed = {
+        id(node)
+        for block in ast.walk(TREES[name])
+        if isinstance(block, ast.With) and any("fork_rng" in ast.dump(i) for i in block.items)
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(TREES[name]):
+        called = dotted(node) if isinstance(node, ast.Attribute) else ""
+        if re.match(r"(np|numpy)\.random\.\w+$", called):
+            assert called.rsplit(".", 1)[1] in allowed, f"{name}:{node.lineno} uses {called}"
+        # A seed inside fork_rng is given back when the block ends.
+        if called in torch_state:
+            assert id(node) in borrowed, f"{name}:{node.lineno} uses {called} outside fork_rng"
+    for imported, line, _ in imports(name):
+        assert not imported.startswith("numpy.random."), f"{name}:{line} imports {imported}"
+
+
+@every_module
+def test_no_trap_in_the_code(name):
+    """No assert for checks, no bare except, no mutable default, no loading that runs code."""
+    for node in ast.walk(TREES[name]):
+        where = f"{name}:{getattr(node, 'lineno', 0)}"
+        assert not isinstance(node, ast.Assert), f"{where}: assert goes with python -O"
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, f"{where}: bare except"
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            for default in [*node.args.defaults, *filter(None, node.args.kw_defaults)]:
+                mutable = isinstance(default, (ast.List, ast.Dict, ast.Set, ast.Call))
+                assert not mutable, f"{where}: mutable default"
+        if isinstance(node, ast.Call):
+            keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
+            if dotted(node.func) == "torch.load":
+                assert keywords.get("weights_only") == "True", f"{where}: may run what it loads"
+            if dotted(node.func) in {"np.load", "numpy.load"}:
+                assert keywords.get("allow_pickle", "False") == "False", where
+            assert dotted(node.func) != "joblib.load", f"{where}: may run what it loads"
+
+
+@pytest.mark.parametrize("name", sorted(set(SOURCES) - {"_version"}))
+def test_every_module_says_what_it_is(name):
+    text = ast.get_docstring(TREES[name])
+    assert text, f"{name or 'alseg'} has no docstring"
+    first = text.splitlines()[0]
+    assert first.endswith((".", "?")) and len(first) <= 100, f"{name or 'alseg'}: {first!r}"
+
+
+def public_definitions(name):
+    """(qualified name, node) of the public functions, classes and methods of a module."""
+    if any(part.startswith("_") for part in name.split(".")):
+        return
+    for node in TREES[name].body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+            yield node.name, node
+            if isinstance(node, ast.ClassDef):
+                for method in node.body:
+                    if isinstance(method, ast.FunctionDef) and not method.name.startswith("_"):
+                        yield f"{node.name}.{method.name}", method
+
+
+@every_module
+def test_public_names_are_documented(name):
+    for qualified, node in public_definitions(name):
+        if ast.get_docstring(node):
+            continue
+        thing = importlib.import_module(f"alseg.{name}")
+        for part in qualified.split("."):
+            thing = getattr(thing, part)
+        # an overridden method may leave the word to the one that it overrides
+        assert inspect.getdoc(thing), f"alseg.{name}.{qualified} has no docstring"
+
+
+@every_module
+def test_documented_parameters_are_the_real_ones(name):
+    """Where a docstring lists parameters it names each one that there is."""
+    for qualified, node in public_definitions(name):
+        doc = ast.get_docstring(node) or ""
+        section = re.search(r"\nParameters\n-+\n(.*?)(?=\n\n?\w[\w ]*\n-{3,}\n|\Z)", doc, re.S)
+        if isinstance(node, ast.ClassDef):
+            inits = [m for m in node.body if getattr(m, "name", "") == "__init__"]
+            if not inits:
+                continue
+            node = inits[0]
+        if not section:
+            continue
+        arguments = [a.arg for a in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]]
+        listed = re.findall(r"^\*{0,2}(\w+(?:, \*{0,2}\w+)*)(?= :|$)", section.group(1), re.M)
+        listed = {part.strip(" *") for names in listed for part in names.split(",")}
+        # two arguments may share an entry, the second named in its text
+        listed |= set(re.findall(r"`(\w+)`", section.group(1))) | {"self", "cls"}
+        missing = [a for a in arguments if a not in listed]
+        assert not missing, f"alseg.{name}.{qualified} does not document {missing}"
+
+
+def test_public_names_are_there():
+    assert sorted(set(alseg.__all__)) == sorted(alseg.__all__)
+    for public in alseg.__all__:
+        assert getattr(alseg, public) is not None
+    assert not (set(alseg.__all__) - set(dir(alseg)))
+
+
+@pytest.mark.slow
+def test_import_is_cheap():
+    """alseg with all its public names: less than 1.5 times `import torch, skorch`, medians of 3.
+
+    The names are asked for because `import alseg` alone loads none of them. Processor time of the
+    child: what the clock says depends on what else the machine does.
+    """
+    statements = {"torch": "import torch, skorch", "alseg": "from alseg import *"}
+    seconds = {name: [] for name in statements}
+    for repeat in range(4):
+        for name, statement in statements.items():
+            code = f"{statement}\nimport time\nprint(time.process_time())"
+            run = subprocess.run(
+                [sys.executable, "-c", code],
+                check=True, timeout=120, capture_output=True, text=True,
+            )  # fmt: skip
+            if repeat:  # the first reads from disk
+                seconds[name].append(float(run.stdout))
+    assert median(seconds["alseg"]) < 1.5 * median(seconds["torch"]), seconds
