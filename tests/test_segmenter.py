@@ -750,7 +750,7 @@ def test_optimizer_and_its_options():
     model = make(optimizer__param_groups=groups, optimizer__weight_decay=0.0)
     model.fit(images, labels, masks)
     lr = sorted(g["initial_lr"] for g in model.optimizer_.param_groups)
-    assert lr == [0.0, 1e-3]
+    assert lr == [0.0, model.lr]
 
 
 def test_criterion_options_reach_the_loss():
