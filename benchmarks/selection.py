@@ -43,6 +43,7 @@ from common import RESULTS, Stopwatch, interleave, ratio_row, write_record
 from alseg import diversity
 
 N, D, N_LABELLED, N_ASKED = 10_000, 512, 100, 100
+N_BADGE, K_BADGE = 5000, 100
 RADIUS = 28.0  # of prob-cover: balls of some hundred points
 SCALES = (10_000, 100_000, 1_000_000)
 SCALE_D = 256
@@ -111,8 +112,8 @@ def run_side(side, seed=0):
     """Build a side's input, and return the call to be measured."""
     if side.startswith("badge"):
         rng = np.random.default_rng(seed)
-        X = rng.standard_normal((5000, D)).astype(np.float32)
-        proba = rng.dirichlet(np.full(100, 0.1), size=5000)
+        X = rng.standard_normal((N_BADGE, D)).astype(np.float32)
+        proba = rng.dirichlet(np.full(K_BADGE, 0.1), size=N_BADGE)
         if side == "badge":
             from alseg.gradients import badge_picks
 
@@ -158,15 +159,15 @@ def skactiveml_badge(X, proba, seed):
         """Predicts what it was given, so that no training is measured."""
 
         def fit(self, X, y, sample_weight=None):
-            self.classes_ = np.arange(100)
+            self.classes_ = np.arange(K_BADGE)
             return self
 
         def predict_proba(self, X):
             return proba[: len(X)]
 
     y = np.full(len(X), np.nan)
-    clf = Known(classes=list(range(100)), missing_label=np.nan)
-    clf.classes_ = np.arange(100)
+    clf = Known(classes=list(range(K_BADGE)), missing_label=np.nan)
+    clf.classes_ = np.arange(K_BADGE)
     strategy = Badge(random_state=seed)
     return lambda: strategy.query(X, y, clf=clf, fit_clf=False, batch_size=N_ASKED)
 
