@@ -846,9 +846,12 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         Parameters
         ----------
         X : images
-        method : {"least_confidence", "margin", "entropy", "mc_variance", "bald"}, default="entropy"
-            The last two need stochastic draws, see `alseg.uncertainty`. A draw costs what follows the
-            first dropout alone; their maps are at the decoder's stride.
+        method : str, default="entropy"
+            ``"least_confidence"``, ``"margin"``, ``"entropy"``; or of stochastic draws
+            ``"mc_variance"``, ``"bald"``, ``"mean_deviation"``, ``"predictive_entropy"``,
+            ``"expected_entropy"``, ``"vote_entropy"``, ``"variation_ratio"``, see
+            `alseg.uncertainty`. A draw costs what follows the first dropout alone; their maps are at
+            the decoder's stride.
         aggregate : str or callable, default="mean"
             How a map becomes a score, see `alseg.aggregate`. Maps are of the network's size, the same
             for all images.

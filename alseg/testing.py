@@ -115,6 +115,7 @@ class ToySegmenter:
 
     @property
     def estimators_(self):
+        """Three others, as an ensemble has them."""
         kinds = self.broken, self.n_classes, self.n_mask_classes
         return [ToySegmenter(*kinds, phase=self.phase + step) for step in (0.3, 0.6, 0.9)]
 
@@ -241,6 +242,13 @@ class ToyLearner:
     def __init__(self, estimator, X_training, y_training):
         self.estimator = estimator
         self.X_training, self.y_training = X_training, np.asarray(y_training)
+        self.annotated_ids = np.arange(len(X_training))
+
+    @property
+    def masks(self):
+        """Masks of what it was trained on: where an image is lighter than its mean."""
+        grey = [np.asarray(image, float).mean(axis=-1) for image in self.X_training]
+        return [(g > g.mean()).astype(int) for g in grey]
 
     def predict_proba(self, X):
         """Class probabilities, (n, K)."""
@@ -417,10 +425,6 @@ def check_strategy(strategy, n_pool=11):
         images: as many as asked, in images of the pool, of their sizes; it takes `masks_pool` and
         asks for no annotated pixel; and a pool that is all annotated is an EmptyPool.
 
-        One that gives `alseg.regions.Regions` is held to the same, with parts of images for
-        images: as many as asked, in images of the pool, of their sizes; it takes `masks_pool` and
-        asks for no annotated pixel; and a pool that is all annotated is an EmptyPool.
-
     Examples
     --------
     >>> from alseg.strategies import entropy_sampling
@@ -477,96 +481,6 @@ def check_strategy(strategy, n_pool=11):
     else:
         if broken.estimator.n_calls:
             _fail(name, "must raise ValueError when the estimator's predictions are NaN")
-
-
-def _check_untouched(name, learner, X_pool, y_pool, before):
-    if not (np.array_equal(X_pool, before[0]) and np.array_equal(y_pool, _labels(len(y_pool)))):
-        _fail(name, "must not change the pool")
-    trained = learner.X_training, learner.y_training
-    if not all(np.array_equal(a, b) for a, b in zip(trained, before[1:3], strict=True)):
-        _fail(name, "must not change what the learner was trained on")
-    if _global_state() != before[3]:
-        _fail(name, "must not use the global random state of Python, numpy or torch")
-
-
-def _check_part_strategy(name, strategy, learner, X_pool, y_pool, before):
-    """The contract of a strategy that asks about parts of images."""
-    n_pool = len(X_pool)
-
-    def ask(X, n_instances, random_state=0, masks=None, learner=learner, y=None):
-        result = call(
-            strategy,
-            learner,
-            X,
-            n_instances=n_instances,
-            random_state=random_state,
-            y_pool=_labels(len(X)) if y is None else y,
-            masks_pool=masks,
-        )
-        regions, images = _plain(result), as_images(X)
-        if not isinstance(regions, Regions) or len(regions) != n_instances:
-            _fail(name, f"must give Regions of {n_instances} parts, got {regions}")
-        if regions.sample_ids.max() >= len(X) or regions.sample_ids.min() < 0:
-            _fail(name, f"must ask about images in [0, {len(X) - 1}], got {regions.sample_ids}")
-        for i, size in zip(regions.sample_ids, regions.sizes, strict=True):
-            if tuple(size) != tuple(images.size(i)):
-                _fail(name, f"must give an image's own size {images.size(i)}, got {tuple(size)}")
-        return regions
-
-    for n_instances in (1, 3, n_pool):
-        first, again = ask(X_pool, n_instances), ask(X_pool, n_instances)
-        if first != again:
-            _fail(name, f"must repeat with the same random_state, got {first} and {again}")
-    for random_state in (None, np.random.default_rng(0)):
-        ask(X_pool, 3, random_state)
-    _check_untouched(name, learner, X_pool, y_pool, before)
-
-    ask(X_pool[:1], 1)
-    ragged = toy_images(n_pool, ragged=True)
-    if ask(ragged, 3) != ask(stack(ragged), 3):
-        _fail(name, "must ask the same of a list and an object array")
-
-    if not accepts(strategy, "masks_pool"):
-        _fail(name, "must take masks_pool, which says what is annotated already")
-    masks = np.full(n_pool, None, dtype=object)
-    masks[0] = np.zeros(X_pool.shape[1:3], int)
-    masks[1] = masks[0].copy()
-    masks[1][3:] = MISSING
-    kept = [None if mask is None else mask.copy() for mask in masks]
-    regions = ask(X_pool, 3, masks=masks)
-    for i in regions.sample_ids:
-        if masks[i] is not None and (regions.mask(i) & (masks[i] != MISSING)).any():
-            _fail(name, "must not ask for pixels that are annotated already")
-    if not all(np.array_equal(a, b) for a, b in zip(masks, kept, strict=True)):
-        _fail(name, "must not change the masks")
-    complete = np.zeros(X_pool.shape[:3], int)
-    for what, X, masks in (("empty", X_pool[:0], None), ("annotated", X_pool, complete)):
-        try:
-            ask(X, 1, masks=masks)
-        except EmptyPool:
-            continue
-        except (ValueError, TypeError) as error:
-            raise ContractError(f"{name} must raise EmptyPool for a pool that is {what}.") from error
-        _fail(name, f"must raise EmptyPool for a pool that is {what}")
-
-    picks = [ask(X_pool, n, seed) for seed in range(4) for n in (3,)]
-    if all(regions == picks[0] for regions in picks):
-        order = np.random.default_rng(5).permutation(n_pool)
-        if ask(X_pool[order], 3, y=y_pool[order]).renumbered(order) != picks[0]:
-            _fail(name, "must not depend on the order of the pool")
-    for n_instances in (0, -1, X_pool[..., 0].size + 1, 1.5, "2"):
-        try:
-            ask(X_pool, n_instances)
-        except (ValueError, TypeError):
-            continue
-        _fail(name, f"must refuse n_instances={n_instances!r} of a pool of {n_pool}")
-    broken = _toy_learner(broken=True)
-    try:
-        ask(X_pool, 2, learner=broken)
-    except ValueError:
-        return
-    if broken.estimator.n_calls:
-        _fail(name, "must raise ValueError when the estimator's predictions are NaN")
 
 
 def _check_untouched(name, learner, X_pool, y_pool, before):
@@ -737,97 +651,6 @@ def check_score(score, n_pool=11):
         order = np.random.default_rng(5).permutation(n_pool)
         if not np.allclose(ask(X_pool[order], y_pool[order]), first[order]):
             _fail(name, "must give an image the same score wherever it stands")
-
-
-def check_oracle(oracle, images, sample_ids=None, n_mask_classes=None):
-    """Check an oracle against the contract; return None if it holds.
-
-    It is asked several times, so give one that does not charge for it: of a person, a recording.
-
-    Parameters
-    ----------
-    oracle : callable
-        ``oracle(sample_ids) -> masks``. If it has a parameter `regions` it is asked about parts of
-        images too.
-    images : images as everywhere
-        Whose masks they are, aligned with the ids.
-    sample_ids : sequence of int, or None
-        At least two images that it can answer for. None: the first two.
-    n_mask_classes : int or None, default=None
-        If given, the classes must be below it.
-
-    Raises
-    ------
-    ContractError
-        Naming the first thing that does not hold: one mask for each id, in the order asked, of
-        integers and of its image's size, annotated in at least one pixel, of classes of at least
-        0 (-1 where not annotated); ids that it does not know are a ValueError; the ids and the
-        global random states are left as they were, and what a caller does to an answer does not
-        change the next. With `regions`: nothing is said outside them, something in each image.
-
-    Examples
-    --------
-    >>> from alseg.oracles import MaskOracle
-    >>> images = toy_images(4)
-    >>> check_oracle(MaskOracle(np.ones((4, 16, 16), int)), images)
-    >>> check_oracle(lambda sample_ids: np.ones((1, 16, 16), int), images)
-    Traceback (most recent call last):
-        ...
-    alseg.testing.ContractError: the oracle must give a mask for each of 2 ids, got 1.
-    """
-    name = "the oracle"
-    faces = as_images(images)
-    ids = np.array([0, 1] if sample_ids is None else sample_ids)
-    state = _global_state()
-
-    def ask(ids, **regions):
-        given = ids.copy()
-        masks = oracle(ids, **regions)
-        if not np.array_equal(ids, given):
-            _fail(name, "must not change the ids")
-        if not hasattr(masks, "__len__") or len(masks) != len(ids):
-            n = len(masks) if hasattr(masks, "__len__") else "no sequence"
-            _fail(name, f"must give a mask for each of {len(ids)} ids, got {n}")
-        try:
-            masks = as_masks(masks, len(ids))
-            masks = [masks[k] for k in range(len(ids))]
-        except (TypeError, ValueError) as error:
-            raise ContractError(f"{name} must give masks: {error}") from error
-        for i, mask in zip(ids, masks, strict=True):
-            if not is_annotated(mask):
-                _fail(name, f"must annotate a pixel of image {i} at least, got none")
-            if mask.shape != tuple(faces.size(i)):
-                _fail(name, f"must give masks of size {faces.size(i)}, got {mask.shape}")
-            high = mask.max() if n_mask_classes is None else n_mask_classes - 1
-            if mask.min() < MISSING or mask.max() > high:
-                _fail(name, f"must give classes in [0, {high}] or -1, got {np.unique(mask)}")
-        return masks
-
-    first = [mask.copy() for mask in ask(ids)]
-    backwards = ask(ids[::-1].copy())[::-1]
-    if not all(np.array_equal(a, b) for a, b in zip(first, backwards, strict=True)):
-        _fail(name, "must answer in the order asked, and the same each time")
-    for mask in oracle(ids.copy()):
-        if isinstance(mask, np.ndarray) and mask.flags.writeable:
-            mask[...] = MISSING
-    if not all(np.array_equal(a, b) for a, b in zip(first, ask(ids), strict=True)):
-        _fail(name, "must not let a caller change the truth through an answer")
-    for unknown in ([-1], [len(faces) + 10**6]):
-        try:
-            oracle(np.array(unknown))
-        except (ValueError, KeyError, IndexError, FileNotFoundError):
-            continue
-        _fail(name, f"must refuse the unknown id {unknown[0]}")
-    if accepts(oracle, "regions"):
-        known = [mask == MISSING for mask in first]  # ask where there is an answer
-        maps = [np.ones(mask.shape) for mask in first]
-        regions = pick_regions(maps, len(ids), "pixel", per_image=1, known=known, random_state=0)
-        regions = regions.renumbered(ids)
-        for i, mask in zip(ids, ask(ids, regions=regions), strict=True):
-            if not np.array_equal(mask != MISSING, regions.mask(i)):
-                _fail(name, "must answer about the regions, and about nothing else")
-    if _global_state() != state:
-        _fail(name, "must not use the global random state of Python, numpy or torch")
 
 
 def check_oracle(oracle, images, sample_ids=None, n_mask_classes=None):

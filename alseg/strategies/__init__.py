@@ -41,6 +41,10 @@ from alseg.strategies.hybrid import (
     clue_sampling,
     ranked_batch_sampling,
 )
+from alseg.strategies.learning_loss import (
+    learning_loss_sampling,
+    learning_loss_score,
+)
 from alseg.strategies.regions import (
     by_region,
     pixelpick_sampling,
@@ -67,13 +71,6 @@ from alseg.strategies.representative import (
     suggestive_annotation_sampling,
     typicality_score,
     typiclust_sampling,
-)
-from alseg.strategies.regions import (
-    by_region,
-    pixelpick_sampling,
-    region_sampling,
-    ripu_sampling,
-    ripu_score,
 )
 from alseg.strategies.stochastic import (
     bald_sampling,
@@ -135,6 +132,8 @@ __all__ = [
     "fps_sampling",
     "k_means_plus_plus_sampling",
     "k_means_sampling",
+    "learning_loss_sampling",
+    "learning_loss_score",
     "least_confidence_sampling",
     "least_confidence_score",
     "margin_sampling",
