@@ -723,3 +723,19 @@ def test_regions_of_few_pixels_raise_dice_over_rounds():
     assert max(fraction_annotated(mask) for mask in learner.masks) < 0.01
     assert oracle.n_pixels == 360
     assert dice[-1] > dice[1] - 0.01 and dice[-1] > dice[0] + 0.1, dice
+
+
+def test_an_experiment_about_parts_is_recorded_and_goes_on(tmp_path):
+    from alseg.experiment.run import run
+
+    train, test = (make_glands(6, (24, 32), random_state=seed) for seed in (0, 1))
+    model = JointCAMSegmenter(encoder="tiny", max_epochs=1, steps_per_epoch=1)
+    ask = functools.partial(
+        run, model, train, test, by_region(entropy_score, "pixel", per_image=4), n_instances=9,
+        initial=2, seed=0,
+    )  # fmt: skip
+    whole = ask(rounds=2, out=tmp_path / "whole")
+    ask(rounds=1, out=tmp_path / "parts")
+    resumed = ask(rounds=2, out=tmp_path / "parts")
+    assert whole[2]["regions"] == resumed[2]["regions"] and len(whole[2]["regions"]["ids"]) == 9
+    assert whole[2]["metrics"] == resumed[2]["metrics"]

@@ -13,10 +13,12 @@ from alseg.experiment.environment import environment, peak_memory_mib
 from alseg.experiment.evaluate import evaluate
 from alseg.experiment.records import Records, RecordsError, jsonable
 from alseg.images import as_images, as_masks, check_pairs
+from alseg.interop import unit_of
 from alseg.labels import is_annotated
 from alseg.learner import ActiveLearner
 from alseg.metrics import dice_score
 from alseg.oracles import MaskOracle
+from alseg.regions import Regions
 from alseg.selection import class_balanced_top_n
 from alseg.validation import check_number, message
 
@@ -107,7 +109,8 @@ def run(
     labels = np.asarray(train.labels)
     initial = 2 * len(np.unique(labels)) if initial is None else initial
     check_number("initial", initial, 1, integer=True)
-    wanted = initial + rounds * n_instances
+    # Parts of images are more than images: what is left of them is not known ahead.
+    wanted = initial + rounds * n_instances * (unit_of(strategy) == "image")
     if wanted > len(labels):
         most = max(0, (len(labels) - initial) // n_instances)
         raise ValueError(
@@ -139,7 +142,9 @@ def run(
             random_state=seed,
         )  # fmt: skip
         for record in records.records:
-            learner.annotate(record["sample_ids"], oracle(record["sample_ids"]), fit=False)
+            regions = Regions.from_dict(record["regions"]) if "regions" in record else None
+            answer = oracle(record["sample_ids"], regions=regions)
+            learner.annotate(record["sample_ids"], answer, fit=False)
         for round_ in range(done, rounds + 1):
             record = _one_round(
                 learner, round_, oracle, train, test, initial, n_instances, seed, out, panels,
@@ -155,7 +160,7 @@ def _one_round(
     learner, round_, oracle, train, test, initial, n_instances, seed, out, panels, progress
 ):
     watch = _Watch(round_, progress)
-    labels = learner.labels
+    labels, regions = learner.labels, None
     if round_ and not hasattr(learner.estimator, "classes_"):
         with watch("refit"):  # continued after an interruption: the model that has to ask
             learner.fit()
@@ -166,7 +171,9 @@ def _one_round(
             sample_ids = np.asarray(order)
         else:
             sample_ids, _ = learner.query(n_instances=n_instances)
-        masks = oracle(sample_ids)
+            if isinstance(sample_ids, Regions):
+                sample_ids, regions = sample_ids.sample_ids, sample_ids
+        masks = oracle(sample_ids, regions=regions)
     with watch("panels"):
         model = learner.estimator if round_ else None
         save = None if panels is None else functools.partial(panels, out, round_)
@@ -182,6 +189,7 @@ def _one_round(
     return {
         "round": round_,
         "sample_ids": sample_ids,
+        **({} if regions is None else {"regions": regions.to_dict()}),
         "asked": asked,
         "n_masks": len(learner.annotated_ids),
         "n_masks_validation": 0 if validation is None else len(validation.masks),
