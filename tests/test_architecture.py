@@ -40,11 +40,11 @@ batches
 saving
 inference
 segmenter
+interop
 strategies
 ensemble
 oracles
 pseudo
-interop
 learner
 committee
 experiment

@@ -1,12 +1,13 @@
 """What the strategies share: the pool as rows, the estimator behind a learner, its scores."""
 
 import functools
-import inspect
 
 import numpy as np
 
 from alseg import uncertainty
 from alseg.aggregate import needs_mask_proba
+from alseg.interop import accepts, n_rows
+from alseg.interop import retrieve_rows as rows
 from alseg.validation import (
     check_n_instances,
     check_number,
@@ -18,52 +19,9 @@ from alseg.validation import (
 TARGETS = ("mask", "label")
 
 
-def n_rows(X):
-    """Number of images of a pool of any kind.
-
-    Examples
-    --------
-    >>> n_rows(["a.png", "b.png"]), n_rows(np.zeros((3, 4, 4)))
-    (2, 3)
-    """
-    shape = getattr(X, "shape", None)
-    return int(shape[0]) if shape is not None else len(X)
-
-
-def rows(X, idx):
-    """Rows of a pool of any kind: array, list, lazy sequence, data frame, sparse matrix.
-
-    Examples
-    --------
-    >>> rows(["a.png", "b.png", "c.png"], np.array([2, 0]))
-    ['c.png', 'a.png']
-    """
-    if hasattr(X, "iloc"):
-        return X.iloc[idx]
-    if isinstance(X, (list, tuple)):
-        return [X[i] for i in idx]
-    if getattr(X, "format", None) in ("coo", "dia", "bsr"):  # sparse, but without rows
-        X = X.tocsr()
-    return X[idx]
-
-
 def check_pool(X_pool, n_instances):
     """`n_instances` as an int, checked against the pool before anything costly is done."""
     return check_n_instances(n_instances, n_rows(X_pool))
-
-
-def accepts(function, name):
-    """Whether a function has a parameter of this name (``**kwargs`` does not count).
-
-    Examples
-    --------
-    >>> accepts(check_pool, "n_instances"), accepts(check_pool, "y_pool")
-    (True, False)
-    """
-    try:
-        return name in inspect.signature(function).parameters
-    except (TypeError, ValueError):  # some built-ins have no signature
-        return False
 
 
 def call(function, learner, X_pool, **offered):
