@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a spinning thread costs i
 
 import numpy as np
 import torch
+from common import find_data
 from joblib import Parallel, delayed
 from sklearn.utils import Bunch
 from tqdm import tqdm
@@ -63,14 +64,6 @@ class Fixed:
     def predict_joint(self, images):
         masks = [self.masks(image) for image in images]
         return Bunch(labels=np.full(len(masks), ""), masks=masks)
-
-
-def find_data():
-    candidates = [os.environ.get("ALSEG_DATA"), HERE.parents[1] / "shared" / "data"]
-    for root in filter(None, candidates):
-        if (Path(root) / "glas").is_dir():
-            return Path(root)
-    return None
 
 
 def make_model(options, seed, n_steps):
@@ -291,10 +284,11 @@ def main(argv=None):
     options |= {k: getattr(arguments, k) for k in ("encoder", "device", "threads")}
     out = arguments.out or HERE / "results" / f"glas-{arguments.profile}"
     if not arguments.table_only:
-        root = arguments.data or find_data()
-        if root is None:
+        folder = arguments.data / "glas" if arguments.data else find_data("glas")
+        if folder is None:
             print("skipped: no GlaS; set ALSEG_DATA to the folder that holds glas/")
             return 0
+        root = folder.parent
         weights = root / "weights" / f"{options['encoder']}_imagenet.safetensors"
         options["encoder_weights"] = arguments.encoder_weights or (
             str(weights) if weights.is_file() else None
