@@ -316,6 +316,18 @@ def test_query_refuses(capsys, slides, tmp_path):
     assert (tmp_path / "u" / "state.json").read_text() == '{"format": "some'
 
 
+@pytest.mark.parametrize("strategy, unit", [("pixelpick", "pixel"), ("region", "patch")])
+def test_query_refuses_strategies_for_parts_before_training(
+    capsys, slides, tmp_path, monkeypatch, strategy, unit
+):
+    root, _ = slides
+    monkeypatch.setattr("alseg.segmenter.JointCAMSegmenter.fit", None)
+    wanted = ["query", "--data", root, "--out", tmp_path / "s", "--strategy", strategy]
+    refused(capsys, *wanted, code=1, match="strategy must be one that asks for whole images here, "
+            f"got {strategy!r}. It asks for parts of images (unit={unit!r})")  # fmt: skip
+    assert not (tmp_path / "s" / "state.json").exists()
+
+
 def test_a_state_is_of_one_folder_and_one_command(capsys, slides, tmp_path):
     root, _ = slides
     state = tmp_path / "state"

@@ -27,6 +27,7 @@ from alseg.images import (
     image_size,
     read_mask,
 )
+from alseg.interop import call_strategy, check_query_idx, unit_of
 from alseg.labels import MISSING, fraction_annotated
 from alseg.selection import class_balanced_top_n
 from alseg.validation import EmptyPool, check_n_instances, check_number, message
@@ -118,7 +119,7 @@ class Project:
         kept = self.state["options"]
         estimator = {**kept.get("estimator", {}), **options.get("estimator", {})}
         self.state["options"] = {**kept, **jsonable(options), "estimator": jsonable(estimator)}
-        resolve_strategy(self._option("strategy", "entropy"))
+        _check_unit(self._option("strategy", "entropy"))
         self._estimator()
         mapping = self._option("mask_mapping", "auto")
         mapping = None if mapping == "none" else mapping
@@ -285,7 +286,6 @@ class Project:
         if model is None:
             # Nothing is known about masks yet: uncertainty would be that of the class alone.
             return class_balanced_top_n(rng.random(len(pool_ids)), y_pool, n_instances, rng)
-        from alseg.interop import call_strategy, check_query_idx
         from alseg.learner import ActiveLearner
 
         strategy = resolve_strategy(self._option("strategy", "entropy"))
@@ -470,6 +470,16 @@ class Project:
             writer.writerows(rows)
         os.replace(beside, out / "labels.csv")
         return len(files)
+
+
+def _check_unit(strategy):
+    """Refuse a strategy for parts of images: what is asked and added here are whole masks."""
+    unit = unit_of(resolve_strategy(strategy))
+    if unit != "image":
+        raise ProjectError(
+            message("strategy", "one that asks for whole images here", strategy, f"It asks for parts "
+                    f"of images (unit={unit!r}): use it with `alseg run` or ActiveLearner.")
+        )  # fmt: skip
 
 
 # -- files ----------------------------------------------------------------------------------------
