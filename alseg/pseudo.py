@@ -57,7 +57,11 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         What threshold="validation" is chosen on. None: the estimator's own `validation_`.
     verbose : int, default=0
         Whether to show progress while descriptors are computed.
-    labels : {"hard", "sampled"}, default="hard"
+    labels : {"hard", "weighted", "sampled"}, default="hard"
+        "weighted" is "hard", and a pixel counts `weight` times the lead of its class: its
+        probability minus that of the likeliest other one, 2 p - 1 for two classes; a pixel without
+        a lead is left out. Of the cross-entropy to (1 - p, p) that is all but a pull towards 1/2
+        of weight 2 - 2 p. With ``weight=1`` too, such masks are in the second stream of a batch.
         "sampled" draws the class of each pixel from its predicted probabilities, anew at each
         `transform`. The expected gradient of the cross-entropy is then that of soft labels, the
         probabilities themselves, which [2]_ trains on.
@@ -192,8 +196,9 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
             An object array, with None where there is neither an annotation nor a prediction, if
             there is a None or the sizes differ. With weight=0, the masks that `fit` was given.
         mask_weight : ndarray of shape (n_samples,), float, or of pixels
-            1, and `weight` for a predicted mask. If an image holds both, a weight for each pixel:
-            shape (n_samples, H, W), or an object array of 2-D arrays where the sizes differ.
+            1, and `weight` for a predicted mask. If an image holds both, or with
+            ``labels="weighted"``, a weight for each pixel: shape (n_samples, H, W), or an object
+            array of 2-D arrays where the sizes differ.
         """
         check_is_fitted(self)
         images = as_images(X)
@@ -213,12 +218,15 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
             if not filled.any():
                 continue
             selected.append(i)
-            if fraction_annotated(masks[i]):
-                mixed[i] = np.where(filled, self.weight, 1.0).astype(np.float32)
-                masks[i] = np.where(filled, predicted, masks[i])
+            pixels = self.weight
+            if self.labels == "weighted":
+                pixels = self.weight * _lead(proba, predicted)
+            partly = fraction_annotated(masks[i]) > 0
+            if partly or np.ndim(pixels):
+                mixed[i] = np.where(filled, pixels, 1.0).astype(np.float32)
             else:
                 weight[i] = self.weight
-                masks[i] = predicted
+            masks[i] = np.where(filled, predicted, masks[i]) if partly else predicted
         self.selected_ = np.array(selected, dtype=int)
         return stack(masks), _weights(weight, mixed, images)
 
@@ -254,7 +262,7 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
 
     def _check_parameters(self):
         check_option("selection", self.selection, ["neighbours", "confidence", "all", "ceal"])
-        check_option("labels", self.labels, ["hard", "sampled"])
+        check_option("labels", self.labels, ["hard", "weighted", "sampled"])
         _schedule(self.schedule)
         check_number("n_draws", self.n_draws, 2, integer=True)
         if self.labels == "sampled" and self.sure is not None:
@@ -346,6 +354,8 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
             predicted[proba[1] < low] = 0
             predicted[proba[1] > high] = 1
         predicted[~open_pixels] = MISSING
+        if self.labels == "weighted":
+            predicted[_lead(proba, predicted) == 0] = MISSING
         return predicted
 
     def _resolve_threshold(self):
@@ -368,6 +378,13 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
             if isinstance(own, numbers.Real):
                 return float(own)
         return 0.5
+
+
+def _lead(proba, labels):
+    """How far the class of each pixel is ahead of the likeliest other one; 0 where it is not."""
+    own = np.take_along_axis(proba, np.maximum(labels, 0)[None], axis=0)[0]
+    others = np.where(np.arange(len(proba))[:, None, None] == labels, -np.inf, proba).max(axis=0)
+    return np.maximum(own - others, 0)
 
 
 def _schedule(schedule):

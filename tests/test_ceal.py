@@ -17,6 +17,7 @@ from alseg.ceal import (
     pseudo_group,
 )
 from alseg.images import as_images
+from alseg.labels import MISSING
 from alseg.strategies import ceal_sampling, ceal_score
 from alseg.testing import ToySegmenter, toy_images
 from alseg.validation import EmptyPool
@@ -330,6 +331,51 @@ def test_sampled_labels_are_soft_on_average():
     np.testing.assert_allclose(counts, [0.2, 0.3, 0.5], atol=0.03)
     hard, _ = augmenter.set_params(labels="hard").fit(X, None, [None], estimator=Painted()).transform(X)
     assert (hard[0] == 0).all()
+
+
+def test_weighted_labels_by_hand():
+    p = np.array([[0.9, 0.5], [0.3, 0.4]])  # of foreground; the threshold is 0.35
+    X = np.repeat(p[None, ..., None], 3, axis=-1)
+    partly = np.array([[MISSING, 1], [MISSING, MISSING]])
+    augmenter = PseudoLabelAugmenter("all", labels="weighted", weight=0.5, threshold=0.35)
+    for given, mask, weight in [
+        (None, [[1, MISSING], [0, MISSING]], [[0.4, 1], [0.2, 1]]),
+        (partly, [[1, 1], [0, MISSING]], [[0.4, 1], [0.2, 1]]),
+    ]:
+        # 0.5 has no lead, and 0.4, foreground by the threshold, is behind.
+        masks, found = augmenter.fit(X, None, [given], estimator=Painted()).transform(X)
+        np.testing.assert_array_equal(masks[0], mask)
+        np.testing.assert_allclose(found[0], weight, rtol=1e-6)
+    undecided = np.full_like(X, 0.5)
+    masks, found = augmenter.fit(undecided, None, [None], estimator=Painted()).transform(undecided)
+    assert masks[0] is None and augmenter.selected_.tolist() == [] and found.tolist() == [1]
+
+    class Three:
+        def predict_mask_proba(self, X):
+            return np.array([0.2, 0.3, 0.5]).reshape(1, 3, 1, 1)
+
+    augmenter = PseudoLabelAugmenter("all", labels="weighted", weight=1, sure=0.4)
+    masks, found = augmenter.fit(X[:, :1, :1], None, [None], estimator=Three()).transform(X[:, :1, :1])
+    assert masks.tolist() == [[[2]]] and found.item() == pytest.approx(0.2)
+
+
+def test_weighted_labels_are_soft_labels_without_the_pull_to_one_half():
+    import torch
+
+    from alseg.losses import mask_loss
+
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.random((1, 6, 5, 1)), 3, axis=-1)
+    augmenter = PseudoLabelAugmenter("all", labels="weighted", weight=1)
+    masks, weight = augmenter.fit(X, None, [None], estimator=Painted()).transform(X)
+    logits = torch.tensor(rng.normal(size=(1, 2, 6, 5)))
+    found, _ = mask_loss(
+        logits, torch.tensor(masks).long(), torch.tensor(weight).double(), dice_scale=0
+    )
+    p, log_q = X[0, ..., 0], logits.log_softmax(1)[0].numpy()
+    soft = -(1 - p) * log_q[0] - p * log_q[1]
+    pull = -(2 - 2 * np.maximum(p, 1 - p)) * log_q.mean(axis=0)
+    assert found.item() == pytest.approx((soft - pull).mean(), rel=1e-5)
 
 
 def test_bad_settings():
