@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from alseg.augment import colour_jitter, random_affine, random_flip
+from alseg.crops import enlarged, random_corner, reflected, scaled, whole_image
 from alseg.images import check_pairs
 from alseg.labels import MISSING
 
@@ -145,24 +146,148 @@ class TrainingData:
         return (self.masks != MISSING).flatten(1).any(1)
 
     def streams(self):
-        """Positions of fully trusted masks, and of all other images.
-
-        Images whose largest weight is the largest of all are the first stream, pseudo-labelled ones
-        and those without a mask the second: a batch holds a fixed share of each, so the number of
-        masks does not change how often each kind is seen.
-        """
+        """Positions of fully trusted masks, and of all other images, see `split_streams`."""
         annotated = self.annotated()
         if not annotated.any():
             return torch.arange(len(self)), torch.arange(0)
         top = ((self.masks != MISSING) * self.weights).flatten(1).amax(1)
-        first = annotated & (top >= top[annotated].max())
-        return first.nonzero().flatten(), (~first).nonzero().flatten()
+        return split_streams(annotated, top)
+
+    def gather(self, idx, generator):
+        """Images, masks and weights at positions; crops draw from the generator, this does not."""
+        return self.images[idx], self.masks[idx], self.weights[idx]
+
+    def take(self, positions):
+        """The same data at these positions alone."""
+        return TrainingData(*(getattr(self, f)[positions] for f in vars(self)))
 
     def to(self, device):
         """The same data on another device."""
         return TrainingData(
             *(t.to(device) for t in (self.images, self.labels, self.masks, self.weights))
         )
+
+
+@dataclass
+class CropData:
+    """What a fit trains on by random crops: images of differing sizes, see `alseg.crops`.
+
+    images : list of n tensors of shape (3, H, W), uint8 or float
+    labels : tensor of shape (n,), int64
+    masks : list of n tensors of shape (H, W), int16, MISSING where not annotated or of weight 0
+    weights : list of n tensors of shape (1, 1) or (H, W), float32
+    crop : dict
+    """
+
+    images: list
+    labels: torch.Tensor
+    masks: list
+    weights: list
+    crop: dict
+
+    @classmethod
+    def build(cls, images, labels, masks, mask_weight, crop, n_mask_classes):
+        """Decode every image once; arguments as of `TrainingData.build`."""
+        check_pairs(images, masks, n_mask_classes)
+        pixels, mask_pixels, weights = [], [], []
+        for i in range(len(images)):
+            image = images[i]
+            whole = whole_image(image, crop)
+            pixels.append(image_tensor(whole, whole.shape[:2]))
+            mask = masks[i]
+            inner = enlarged(image.shape[:2], crop)
+            weight = torch.ones(1, 1)
+            if mask is None:
+                known = torch.full(whole.shape[:2], MISSING, dtype=torch.int16)
+            elif mask_weight is not None and np.ndim(mask_weight[i]):
+                pair = mask_tensor(mask, inner, mask_weight[i])
+                known, weight = (_reflected(t, crop) for t in pair)
+            else:
+                known = _reflected(mask_tensor(mask, inner), crop)
+                if mask_weight is not None:
+                    weight = torch.full((1, 1), float(mask_weight[i]))
+            mask_pixels.append(torch.where(weight > 0, known, MISSING))
+            weights.append(weight)
+        if any(p.dtype != pixels[0].dtype for p in pixels):
+            pixels = [to_unit(p) for p in pixels]
+        labels = torch.as_tensor(labels, dtype=torch.int64)
+        return cls(pixels, labels, mask_pixels, weights, crop)
+
+    def __len__(self):
+        return len(self.images)
+
+    def annotated(self):
+        """(n,) bool tensor: whether the image has an annotated pixel."""
+        return torch.tensor([bool((m != MISSING).any()) for m in self.masks])
+
+    def streams(self):
+        """As of `TrainingData`."""
+        annotated = self.annotated()
+        if not annotated.any():
+            return torch.arange(len(self)), torch.arange(0)
+        top = [((m != MISSING) * w).max().item() for m, w in zip(self.masks, self.weights)]
+        return split_streams(annotated, torch.tensor(top))
+
+    def gather(self, idx, generator):
+        """A random crop of each image, with its mask and weights, scaled."""
+        side, images, masks, weights = self.crop["size"], [], [], []
+        flat = all(w.numel() == 1 for w in self.weights)
+        for i in idx.tolist():
+            image, mask, weight = self.images[i], self.masks[i], self.weights[i]
+            top, left = random_corner(image.shape[1:], self.crop, generator)
+            cut = (slice(top, top + side), slice(left, left + side))
+            images.append(image[(slice(None), *cut)])
+            masks.append(mask[cut])
+            weights.append(weight if flat else weight.expand(mask.shape)[cut])
+        images, masks, weights = torch.stack(images), torch.stack(masks), torch.stack(weights)
+        size = scaled((side, side), self.crop["scale"])
+        if size == (side, side):
+            return images, masks, weights
+        images = F.interpolate(
+            to_unit(images), size=size, mode="bilinear", antialias=True, align_corners=False
+        ).clamp_(0, 1)
+        masks = _nearest_batch(masks, size)
+        return images, masks, weights if flat else _nearest_batch(weights, size)
+
+    def take(self, positions):
+        """The same data at these positions alone."""
+        chosen = positions.tolist()
+        lists = ([part[i] for i in chosen] for part in (self.images, self.masks, self.weights))
+        images, masks, weights = lists
+        return CropData(images, self.labels[positions], masks, weights, self.crop)
+
+    def to(self, device):
+        """The same data on another device."""
+        lists = ([t.to(device) for t in part] for part in (self.images, self.masks, self.weights))
+        images, masks, weights = lists
+        return CropData(images, self.labels.to(device), masks, weights, self.crop)
+
+
+def _reflected(tensor, crop):
+    return torch.from_numpy(np.ascontiguousarray(reflected(tensor.numpy(), crop)))
+
+
+def _nearest_batch(maps, size):
+    resized = F.interpolate(maps[:, None].float(), size=size, mode="nearest-exact")
+    return resized[:, 0].to(maps.dtype)
+
+
+def split_streams(annotated, top):
+    """Positions of fully trusted masks, and of all other images.
+
+    Images whose largest weight is the largest of all are the first stream, pseudo-labelled ones
+    and those without a mask the second: a batch holds a fixed share of each, so the number of
+    masks does not change how often each kind is seen.
+
+    Parameters
+    ----------
+    annotated : tensor of shape (n,), bool
+        At least one is.
+    top : tensor of shape (n,), float
+        The largest weight of each image's annotated pixels.
+    """
+    first = annotated & (top >= top[annotated].max())
+    return first.nonzero().flatten(), (~first).nonzero().flatten()
 
 
 def _weight_tensor(mask_weight, n, canvas):
@@ -188,6 +313,22 @@ def cycle(positions, n_draws, rng):
     return positions[order[:n_draws]]
 
 
+def n_batches(n, batch_size, drop_tiny=True):
+    """How many batches a pass over `n` images has; a last one that is tiny is dropped.
+
+    Tiny is an eighth of `batch_size` or less (a single image, for small batches): BatchNorm takes
+    its statistics from it. The only batch is never dropped.
+
+    Examples
+    --------
+    >>> n_batches(22, 20), n_batches(22, 20, drop_tiny=False), n_batches(67, 20), n_batches(2, 20)
+    (1, 2, 4, 1)
+    """
+    full, rest = divmod(n, batch_size)
+    tiny = drop_tiny and full and rest <= max(1, batch_size // 8)
+    return full + bool(rest and not tiny)
+
+
 class TrainingBatches:
     """Iterate over an epoch of augmented batches, as ``(x, target)`` pairs for skorch.
 
@@ -196,8 +337,9 @@ class TrainingBatches:
     data : TrainingData
     positions : tensor of int
         The images to train on.
-    n_steps : int
-        Batches an epoch, whatever the number of masks.
+    n_steps : int or None
+        Batches an epoch, whatever the number of masks. None, with ``sampling="passes"``, is one
+        pass.
     batch_size, weak_batch_size : int
         Images of the first stream in each batch, and of the second (see `TrainingData.streams`).
     augmentation : dict
@@ -209,6 +351,15 @@ class TrainingBatches:
         Where batches are made and given.
     memory_format : torch.memory_format
         Of the images of a batch.
+    sampling : {"streams", "passes"}, default="streams"
+        ``"passes"`` goes over the images in whole passes, shuffled anew, all kinds mixed, in
+        batches of `batch_size`, the last of a pass smaller.
+    only_annotated : bool, default=False
+        Leave out images without an annotated pixel, from which nothing can be learned.
+    drop_tiny : bool, default=True
+        See `n_batches`.
+    joint_flip : bool, default=True
+        False flips the images and not their masks: a defect of published code, for comparison.
     """
 
     def __init__(
@@ -222,6 +373,10 @@ class TrainingBatches:
         decode=True,
         device="cpu",
         memory_format=torch.contiguous_format,
+        sampling="streams",
+        only_annotated=False,
+        drop_tiny=True,
+        joint_flip=True,
     ):
         self.data, self.n_steps = data, n_steps
         self.batch_size, self.weak_batch_size = batch_size, weak_batch_size
@@ -232,13 +387,34 @@ class TrainingBatches:
             self.first, self.second = data.streams()
         else:
             self.first, self.second = torch.arange(len(data)), torch.arange(0)
+        self.sampling, self.drop_tiny, self.joint_flip = sampling, drop_tiny, joint_flip
+        if only_annotated and self.has_masks:
+            self.second = self.second[data.annotated()[self.second]]
         self.second_annotated = self.has_masks and bool(data.annotated()[self.second].any())
+        if sampling == "passes" and n_steps is None:
+            n = len(self.first) + len(self.second)
+            self.n_steps = n_batches(n, batch_size, drop_tiny)
         self.generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
 
     def __len__(self):
         return self.n_steps
 
     def __iter__(self):
+        return self._streams() if self.sampling == "streams" else self._passes()
+
+    def _passes(self):
+        positions = torch.cat([self.first, self.second])
+        known = self.data.annotated() if self.has_masks else torch.zeros(len(self.data), dtype=bool)
+        per_pass, step = n_batches(len(positions), self.batch_size, self.drop_tiny), 0
+        while step < self.n_steps:
+            order = positions[self.rng.permutation(len(positions))]
+            for idx in order.split(self.batch_size)[: min(per_pass, self.n_steps - step)]:
+                # Those with a mask first: the others need the class head alone.
+                idx = torch.cat([idx[known[idx]], idx[~known[idx]]])
+                yield self._batch(idx, int(known[idx].sum()))
+                step += 1
+
+    def _streams(self):
         n_second = self.weak_batch_size if len(self.second) else 0
         first = cycle(self.first, self.n_steps * self.batch_size, self.rng)
         first = first.reshape(self.n_steps, self.batch_size)
@@ -254,14 +430,13 @@ class TrainingBatches:
             yield self._batch(idx, n_decode)
 
     def _batch(self, idx, n_decode):
-        idx = idx.to(self.data.images.device)
-        images = to_unit(self.data.images[idx].to(self.device))
-        masks = self.data.masks[idx].to(self.device)
-        weights = self.data.weights[idx].to(self.device)
+        idx = idx.to(self.data.labels.device)
+        images, masks, weights = self.data.gather(idx, self.generator)
+        images = to_unit(images.to(self.device))
+        masks, weights = masks.to(self.device), weights.to(self.device)
         options = self.augmentation
-        images, masks, weights = random_flip(
-            images, masks, weights, self.generator, options["flips"]
-        )
+        flipped = random_flip(images, masks, weights, self.generator, options["flips"])
+        images, masks, weights = flipped if self.joint_flip else (flipped[0], masks, weights)
         if options["affine"]:
             images, masks, weights = random_affine(
                 images, masks, weights, self.generator, *options["affine"]

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from alseg.batches import image_tensor, to_unit
+from alseg.crops import scaled, whole_image
 from alseg.network.joint import dropout_active, evaluating
 from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES, sums_for
 
@@ -21,7 +22,22 @@ def pool_batches(images, canvas, batch_size, device, memory_format, progress=Fal
         yield positions, torch.stack(pixels).contiguous(memory_format=memory_format)
 
 
-def predict_batch(network, x, has_masks, test_flips="none", need=("proba", "mask_proba", "cam")):
+def whole_batches(images, crop, device, memory_format, progress=False):
+    """As `pool_batches`, each image on its own at the scale that crops are trained at."""
+    for i in tqdm(range(len(images)), desc="predict", disable=not progress, leave=False):
+        whole = whole_image(images[i], crop)
+        x = to_unit(image_tensor(whole, scaled(whole.shape[:2], crop["scale"])).to(device))
+        yield range(i, i + 1), x[None].contiguous(memory_format=memory_format)
+
+
+def predict_batch(
+    network,
+    x,
+    has_masks,
+    test_flips="none",
+    need=("proba", "mask_proba", "cam"),
+    restore=None,
+):
     """Probabilities and CAM of a batch, from one pass a flip.
 
     Parameters
@@ -35,6 +51,8 @@ def predict_batch(network, x, has_masks, test_flips="none", need=("proba", "mask
         Flips whose class and mask probabilities are averaged; the CAM is that of the unflipped image.
     need : collection of {"proba", "mask_proba", "cam", "embedding", "decoder_embedding", \
 "cam_embedding"}
+    restore : None or callable, default=None
+        What brings maps (N, C, H, W), logits where there are some, to the images' own size.
 
     Returns
     -------
@@ -61,13 +79,15 @@ def predict_batch(network, x, has_masks, test_flips="none", need=("proba", "mask
                     out["decoder_embedding"] = foreground_embedding(network, features, size)
             out["proba"] = out.get("proba", 0) + logits.float().softmax(1) / len(flips)
             if decode:
-                proba = network.mask_head(network.decode(features), size).float().softmax(1)
+                mask_logits = network.mask_head(network.decode(features), size).float()
+                proba = (restore(mask_logits) if restore else mask_logits).softmax(1)
                 proba = proba.flip(axes) if axes else proba
                 out["mask_proba"] = out.get("mask_proba", 0) + proba / len(flips)
             if not {"proba", "mask_proba"} & set(need):
                 break
     if "mask_proba" in need and not has_masks:
-        out["mask_proba"] = cam_proba(out["cam"], out["proba"].argmax(1), size)
+        proba = cam_proba(out["cam"], out["proba"].argmax(1), size)
+        out["mask_proba"] = restore(proba) if restore else proba
     return out
 
 
@@ -154,7 +174,7 @@ def cam_proba(cam, classes, size):
 
 
 @torch.inference_mode()  # as a decorator it is off between draws
-def mask_draws(network, x, n_draws, has_masks=True):
+def mask_draws(network, x, n_draws, has_masks=True, restore=None):
     """Stochastic mask probabilities of a batch, one draw at a time, on the decoder's grid.
 
     What comes before the first dropout is computed once. Where that is all but the last
@@ -168,6 +188,8 @@ def mask_draws(network, x, n_draws, has_masks=True):
     n_draws : int
     has_masks : bool
         False draws from the CAM of the predicted class, by the class head's dropout.
+    restore : None or callable, default=None
+        As in `predict_batch`: the draws are then of the images' own size.
 
     Yields
     ------
@@ -180,7 +202,8 @@ def mask_draws(network, x, n_draws, has_masks=True):
         for _ in range(n_draws):
             with dropout_active(network.class_head, shared=True):
                 logits, cam = network.classify(features, size)
-            yield cam_proba(cam, logits.argmax(1), cam.shape[2:])
+            proba = cam_proba(cam, logits.argmax(1), size if restore else cam.shape[2:])
+            yield restore(proba) if restore else proba
         return
     where = network.first_dropout()
     if where in ("head", None):
@@ -191,7 +214,11 @@ def mask_draws(network, x, n_draws, has_masks=True):
         # Drawn at once from the CPU's generator: the same draws for each batch, see above.
         keep = F.dropout(keep, network.mask_dropout.p, training=True).to(weight)
         for t in range(n_draws):
-            logits = network._crop(F.conv2d(decoded, weight * keep[t], bias), size, network.min_stride)
+            logits = F.conv2d(decoded, weight * keep[t], bias)
+            if restore:
+                logits = restore(network.upsample(logits, size))
+            else:
+                logits = network._crop(logits, size, network.min_stride)
             yield logits.float().softmax(1)
         return
     if where == "decoder":
@@ -202,7 +229,9 @@ def mask_draws(network, x, n_draws, has_masks=True):
         with dropout_active(network, shared=True):
             if where == "encoder":
                 features = network.encode(x)
-            logits = network.mask_head(network.decode(features), size, grid=True)
+            logits = network.mask_head(network.decode(features), size, grid=not restore)
+            if restore:
+                logits = restore(logits)
         yield logits.float().softmax(1)
 
 
@@ -224,7 +253,9 @@ def label_draws(network, x, n_draws):
         yield logits.float().softmax(1)
 
 
-def uncertainty_batch(network, x, method, target, n_draws, has_masks, test_flips="none"):
+def uncertainty_batch(
+    network, x, method, target, n_draws, has_masks, test_flips="none", restore=None
+):
     """Uncertainty of a batch: (N, h, w) maps and mask probabilities, or (N,) for labels.
 
     Returns
@@ -236,12 +267,12 @@ def uncertainty_batch(network, x, method, target, n_draws, has_masks, test_flips
     axis = 1
     if method in UNCERTAINTIES:
         need = ("mask_proba",) if target == "mask" else ("proba",)
-        proba = predict_batch(network, x, has_masks, test_flips, need)[need[0]]
+        proba = predict_batch(network, x, has_masks, test_flips, need, restore)[need[0]]
         uncertainty = UNCERTAINTIES[method](proba, axis=axis)
         return uncertainty, proba if target == "mask" else None
     sums = sums_for(method, axis=axis)
     draws = (
-        mask_draws(network, x, n_draws, has_masks)
+        mask_draws(network, x, n_draws, has_masks, restore)
         if target == "mask"
         else label_draws(network, x, n_draws)
     )

@@ -30,6 +30,14 @@ class JointLoss(nn.Module):
     mask_scale : float, default=1.0
     dice_scale : float, default=1.0
         0 is cross-entropy alone, as published.
+    ce_scale : float, default=1.0
+        0 is Dice alone.
+    dice : {"image", "batch"}, default="image"
+        ``"batch"`` takes one Dice over the pixels of the whole batch, as if it were one image [2]_.
+    dice_background : bool, default=False
+        Count the background among the classes that Dice is averaged over.
+    dice_eps : float, default=1.0
+        Smoothing, in pixels.
     normalize : {"annotated", "batch"}, default="annotated"
     class_weight : tensor of shape (K,) or None
         Weight of each image class in the class loss.
@@ -37,6 +45,7 @@ class JointLoss(nn.Module):
     References
     ----------
     .. [1] Belharbi et al. 2021, arXiv:2010.04889, Eq. 1.
+    .. [2] Gorriz et al. 2017, arXiv:1711.09168, in its released code.
     """
 
     def __init__(
@@ -46,9 +55,15 @@ class JointLoss(nn.Module):
         dice_scale=1.0,
         normalize="annotated",
         class_weight=None,
+        ce_scale=1.0,
+        dice="image",
+        dice_background=False,
+        dice_eps=1.0,
     ):
         super().__init__()
         self.class_scale, self.mask_scale, self.dice_scale = class_scale, mask_scale, dice_scale
+        self.ce_scale, self.dice_eps, self.dice_background = ce_scale, dice_eps, dice_background
+        self.dice = check_option("dice", dice, ("image", "batch"))
         self.normalize = check_option("normalize", normalize, ("annotated", "batch"))
         self.register_buffer("class_weight", class_weight)
 
@@ -77,17 +92,30 @@ class JointLoss(nn.Module):
                 prediction["mask_logits"],
                 target["masks"],
                 target["mask_weight"],
-                self.dice_scale,
+                self.dice_scale if self.dice == "image" else 0.0,
+                self.dice_eps,
+                self.ce_scale,
+                self.dice_background,
             )
             if self.normalize == "batch":
                 n = len(prediction["logits"])
             else:
                 n = annotated.sum().clamp(min=1)  # a count of 0 would give nan
             loss = loss + self.mask_scale * per_image.sum() / n
+            if self.dice == "batch" and self.dice_scale:
+                weight = (target["masks"] != MISSING) * target["mask_weight"]
+                overlap, total = _dice_parts(
+                    prediction["mask_logits"], target["masks"], weight, self.dice_background
+                )
+                overlap, total = overlap.sum(0), total.sum(0)
+                dice = 1 - ((2 * overlap + self.dice_eps) / (total + self.dice_eps)).mean()
+                loss = loss + self.mask_scale * self.dice_scale * dice
         return loss
 
 
-def mask_loss(mask_logits, masks, mask_weight, dice_scale=1.0, eps=1.0):
+def mask_loss(
+    mask_logits, masks, mask_weight, dice_scale=1.0, eps=1.0, ce_scale=1.0, background=False
+):
     """Cross-entropy and soft Dice of each image over its annotated pixels.
 
     Parameters
@@ -98,6 +126,9 @@ def mask_loss(mask_logits, masks, mask_weight, dice_scale=1.0, eps=1.0):
     dice_scale : float, default=1.0
     eps : float, default=1.0
         Smoothing in pixels: an empty mask predicted empty has a Dice of 1.
+    ce_scale : float, default=1.0
+    background : bool, default=False
+        Whether Dice is averaged over the background too.
 
     Returns
     -------
@@ -110,14 +141,21 @@ def mask_loss(mask_logits, masks, mask_weight, dice_scale=1.0, eps=1.0):
     weight = known * mask_weight  # (M, H, W)
     ce = F.cross_entropy(mask_logits, masks, ignore_index=MISSING, reduction="none")
     per_image = (ce * weight).flatten(1).sum(1) / n_known.clamp(min=1)
+    if ce_scale != 1:
+        per_image = ce_scale * per_image
     if dice_scale:
-        n_classes = mask_logits.shape[1]
-        proba = mask_logits.float().softmax(1)[:, 1:]  # foreground classes
-        truth = F.one_hot(masks.clamp(min=0), n_classes).movedim(-1, 1)[:, 1:]
-        w = weight.unsqueeze(1)
-        overlap = (proba * truth * w).flatten(2).sum(2)
-        total = ((proba + truth) * w).flatten(2).sum(2)
+        overlap, total = _dice_parts(mask_logits, masks, weight, background)
         dice = 1 - ((2 * overlap + eps) / (total + eps)).mean(1)
         mean_weight = weight.flatten(1).sum(1) / n_known.clamp(min=1)
         per_image = per_image + dice_scale * dice * mean_weight
     return per_image * (n_known > 0), n_known > 0
+
+
+def _dice_parts(mask_logits, masks, weight, background=False):
+    """Overlap and total of each image and class, (M, C or C - 1): Dice is 2 overlap / total."""
+    n_classes, first = mask_logits.shape[1], 0 if background else 1
+    proba = mask_logits.float().softmax(1)[:, first:]
+    truth = F.one_hot(masks.clamp(min=0), n_classes).movedim(-1, 1)[:, first:]
+    w = weight.unsqueeze(1)
+    overlap = (proba * truth * w).flatten(2).sum(2)
+    return overlap, ((proba + truth) * w).flatten(2).sum(2)

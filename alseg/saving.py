@@ -10,6 +10,7 @@ import torch
 
 from alseg.losses import JointLoss
 from alseg.network.joint import JointCAMNetwork
+from alseg.network.published import PlainUNet, TwoEncoderNetwork
 from alseg.validation import check_option, message
 
 FORMAT = "alseg.JointCAMSegmenter/1"
@@ -17,7 +18,7 @@ WEIGHTS, RECORD = "model.safetensors", "model.json"
 # What a saved model never decides: where weights are read from, and how trustingly.
 UNSAFE = ("torch_load_kwargs", "module__encoder_weights", "module__encoder", "device", "compile")
 # What a saved model may name of ours.
-PARTS = {"JointCAMNetwork": JointCAMNetwork, "JointLoss": JointLoss}
+PARTS = {part.__name__: part for part in (JointCAMNetwork, JointLoss, PlainUNet, TwoEncoderNetwork)}
 
 
 def describe_params(params, defaults):
@@ -58,7 +59,10 @@ def write_model(path, record, state):
     ------
     ValueError
         If `path` exists and is something else.
+    OSError
+        If it cannot be written, such as on a full disk. What was there stays.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path = Path(path).expanduser()
@@ -68,7 +72,11 @@ def write_model(path, record, state):
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
         new, old = Path(folder, "new"), Path(folder, "old")
         new.mkdir()
-        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, new / WEIGHTS)
+        tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
+        try:
+            save_file(tensors, new / WEIGHTS)
+        except SafetensorError as error:  # a full disk, which is no error of ours or of the user's
+            raise OSError(f"{path} could not be written: {error}") from error
         text = json.dumps({"format": FORMAT, **record}, indent=1)
         (new / RECORD).write_text(text, encoding="utf-8")
         # A folder cannot be replaced in one step: the old one steps aside, or comes back.

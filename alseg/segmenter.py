@@ -23,7 +23,8 @@ from alseg import inference
 from alseg._version import __version__
 from alseg.aggregate import aggregate as aggregate_maps
 from alseg.augment import FLIPS
-from alseg.batches import TrainingBatches, TrainingData, choose_canvas
+from alseg.batches import CropData, TrainingBatches, TrainingData, choose_canvas, n_batches
+from alseg.crops import check_crop, scaled, undo
 from alseg.gradients import mask_gradient_length, mask_gradients
 from alseg.images import as_images, as_masks, stack
 from alseg.labels import is_annotated
@@ -31,6 +32,7 @@ from alseg.losses import JointLoss
 from alseg.metrics import mean_dice
 from alseg.network.cam import POOLINGS
 from alseg.network.joint import JointCAMNetwork
+from alseg.presets import preset_params
 from alseg.saving import describe_params, read_model, write_model
 from alseg.threshold import best_threshold, mask_from_proba
 from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES
@@ -76,8 +78,9 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
     encoder_weights : None, "imagenet", str or Path, default=None
         None starts from random weights. ``"imagenet"`` downloads the published ones. Else a file or
         URL: safetensors or a torchvision-style checkpoint, read without executing it.
-    pooling : {"average", "max", "lse", "wildcat", "attention"}, default="average"
-        How class maps become image logits, see `alseg.network.cam.CAMHead`.
+    pooling : {"average", "max", "lse", "wildcat", "attention"} or None, default="average"
+        How class maps become image logits, see `alseg.network.cam.CAMHead`. None is no class head:
+        masks alone, and `y` may be None.
     cam_stride : int or None, default=16
         The class head sees the encoder's maps of this stride and deeper. None is the deepest alone.
     n_mask_classes : int, default=2
@@ -85,19 +88,32 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
     image_size : None, int or (int, int), default=None
         Height and width at which the network works. None is the median size of the training images,
         scaled down to an area of at most 192 x 288.
+    crop : None or dict, default=None
+        Instead of resizing to `image_size`: train on random crops and predict whole images, one by
+        one. A dict of ``size`` and, if wanted, ``scale``, ``min_side`` and ``pad``, see
+        `alseg.crops.check_crop`. Each crop, and each whole image, is scaled by ``scale``.
     dropout : float in [0, 1), default=0.3
         Of channels of the decoder's output, in training and in stochastic draws.
     dropout_placement : {"last", "everywhere"}, default="last"
         ``"everywhere"`` drops channels after each level too; a draw then costs a whole pass.
     class_dropout : float in [0, 1), default=0.1
-    normalize : {"auto", "half", "imagenet"} or (mean, std), default="auto"
+    normalize : {"auto", "half", "imagenet", "dataset"} or (mean, std), default="auto"
         Input normalisation. ``"half"`` maps [0, 1] to [-1, 1]; ``"auto"`` is ``"imagenet"`` with
-        ``encoder_weights="imagenet"`` and ``"half"`` otherwise.
+        ``encoder_weights="imagenet"`` and ``"half"`` otherwise; ``"dataset"`` is one mean and one
+        standard deviation of all pixels of the images of the first fit.
     schedule : {"joint", "two-phase"}, default="joint"
         ``"two-phase"`` trains encoder and class head first, for `max_epochs`, then freezes both,
         BatchNorm and dropout included, and trains the decoder for `max_epochs` (as published [1]_).
+    class_phase : None or dict, default=None
+        ``lr``, ``lr_schedule`` and ``max_epochs`` of the first of two phases, where they differ.
+    start_from : None, str or Path, default=None
+        A folder that `save` wrote: each fit starts from its weights, and the first of two phases
+        is left out where there are masks. So all rounds of an experiment can start from one
+        classifier.
     flips : {"both", "horizontal", "none"}, default="both"
         Random flips in training; ``"horizontal"`` for natural images.
+    joint_flip : bool, default=True
+        False flips images and not their masks: a defect of published code, for comparison.
     affine : None or (scale, degrees), default=(0.25, 15.0)
         Random zoom and rotation in training.
     jitter : float in [0, 1), default=0.15
@@ -110,24 +126,39 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
     validation : None, float or ValidationSet, default=None
         The part that chooses the threshold: a fraction of the annotated images (class by class, at least one),
         which is then not trained on, or a set of its own.
+    keep_epoch : {"last", "validation", "train_loss"}, default="last"
+        Which weights a fit (each phase of it) ends with: the last; those with the best mean Dice
+        at 0.5 on the validation part (accuracy, while there is no mask to learn from; the later of
+        equals); or those with the smallest training loss.
     class_weight : None, "balanced" or dict, default=None
         Weight of each class in the class loss.
     lr : float, default=3e-3
         Largest learning rate.
     encoder_lr_scale : float, default=0.3
         The encoder's learning rate is this times `lr`.
-    lr_schedule : {"one-cycle", "constant"}, default="one-cycle"
-        Over the steps of a fit [2]_.
+    lr_schedule : {"one-cycle", "constant"} or tuple, default="one-cycle"
+        Over the steps of a fit [2]_. ``("step", n, factor)`` multiplies by `factor` every `n`
+        epochs, down to 1e-7; ``("poly", power)`` is (1 - step / n_steps) to that power.
     max_epochs : int, default=30
+    refit_epochs : int or None, default=None
+        Epochs of a `partial_fit` that goes on from a fit. None is `max_epochs`.
     steps_per_epoch : int or None, default=None
         Gradient steps an epoch. None is ``ceil(n_samples / batch_size)``: it does not depend on the
-        number of masks.
+        number of masks. With ``sampling="passes"``, None is one pass.
+    sampling : {"streams", "passes"}, default="streams"
+        ``"streams"`` fills each batch from two streams, see `batch_size` and `weak_batch_size`.
+        ``"passes"`` shuffles all images (those with a mask or pseudo-mask, where nothing else is
+        learned from) and takes `batch_size` at a time; the last batch of a pass is smaller.
+    drop_tiny_last_batch : bool, default=True
+        With ``sampling="passes"``, leave out a last batch of an eighth of `batch_size` or less.
     batch_size : int, default=8
         Annotated images in a batch (any, where no image is annotated).
     weak_batch_size : int, default=4
         Images without a mask, or with a pseudo-mask, added to each batch.
     predict_batch_size : int, default=16
     optimizer : torch optimizer class, default=torch.optim.AdamW
+    clip_norm : float or None, default=None
+        Largest norm of all gradients of a step.
     random_state : None, int, Generator or RandomState, default=None
         An int makes a fit repeat bit for bit on a CPU at one number of threads. The global state is
         neither used nor changed.
@@ -185,27 +216,36 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         cam_stride=16,
         n_mask_classes=2,
         image_size=None,
+        crop=None,
         dropout=0.3,
         dropout_placement="last",
         class_dropout=0.1,
         normalize="auto",
         schedule="joint",
+        class_phase=None,
+        start_from=None,
         flips="both",
+        joint_flip=True,
         affine=(0.25, 15.0),
         jitter=0.15,
         test_flips="none",
         threshold=0.5,
         validation=None,
+        keep_epoch="last",
         class_weight=None,
         lr=3e-3,
         encoder_lr_scale=0.3,
         lr_schedule="one-cycle",
         max_epochs=30,
+        refit_epochs=None,
         steps_per_epoch=None,
+        sampling="streams",
+        drop_tiny_last_batch=True,
         batch_size=8,
         weak_batch_size=4,
         predict_batch_size=16,
         optimizer=torch.optim.AdamW,
+        clip_norm=None,
         random_state=None,
         device="auto",
         amp=False,
@@ -238,26 +278,64 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         self.cam_stride = cam_stride
         self.n_mask_classes = n_mask_classes
         self.image_size = image_size
+        self.crop = crop
         self.dropout = dropout
         self.dropout_placement = dropout_placement
         self.class_dropout = class_dropout
         self.normalize = normalize
         self.schedule = schedule
+        self.class_phase = class_phase
+        self.start_from = start_from
         self.flips = flips
+        self.joint_flip = joint_flip
         self.affine = affine
         self.jitter = jitter
         self.test_flips = test_flips
         self.threshold = threshold
         self.validation = validation
+        self.keep_epoch = keep_epoch
         self.class_weight = class_weight
         self.encoder_lr_scale = encoder_lr_scale
         self.lr_schedule = lr_schedule
+        self.refit_epochs = refit_epochs
         self.steps_per_epoch = steps_per_epoch
+        self.sampling = sampling
+        self.drop_tiny_last_batch = drop_tiny_last_batch
         self.weak_batch_size = weak_batch_size
         self.predict_batch_size = predict_batch_size
+        self.clip_norm = clip_norm
         self.random_state = random_state
         self.amp = amp
         self.channels_last = channels_last
+
+    @classmethod
+    def from_preset(cls, name, **overrides):
+        """An estimator set up as published, see `alseg.presets`.
+
+        Parameters
+        ----------
+        name : {"belharbi2021-glas", "belharbi2021-cub", "gorriz2017-ceal", "survey2024-acdc"}
+        **overrides
+            Parameters of the constructor that replace the preset's; options of the preset itself,
+            such as ``wildcat_min_branch=False``.
+
+        Returns
+        -------
+        JointCAMSegmenter
+            Not fitted.
+
+        Raises
+        ------
+        ValueError
+            If there is no preset of this name.
+
+        Examples
+        --------
+        >>> model = JointCAMSegmenter.from_preset("belharbi2021-glas", max_epochs=10)
+        >>> model.crop, model.lr_schedule, model.max_epochs
+        ({'size': 416, 'scale': 0.9, 'min_side': 432, 'pad': 0.01}, ('step', 100, 0.9), 10)
+        """
+        return cls(**preset_params(name, **overrides))
 
     def __setattr__(self, name, value):
         # skorch takes any module set from outside for one of its own components and refuses it.
@@ -293,7 +371,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             ndarray of shape (n, H, W, C) uint8 or float in [0, 1]; or a list or 1-D object array of
             arrays of differing sizes, or of file paths.
         y : array-like of shape (n,)
-            Class label of each image.
+            Class label of each image; None with ``pooling=None``.
         masks : None, ndarray of shape (n, H, W) int, or sequence of n (H, W) arrays, paths and None
             Pixel classes; -1 where not annotated. None is not annotated at all.
         mask_weight : None, array-like of shape (n,), or n arrays of shape (H, W), default=None
@@ -333,7 +411,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         self._check_params()
         images = as_images(X)
         n = len(images)
-        y = _check_labels(y, n)
+        y = np.zeros(n, dtype=int) if y is None and self.pooling is None else _check_labels(y, n)
         masks = as_masks(masks, n)
         mask_weight = _check_weight(mask_weight, images)
         rng = check_rng(self.random_state)
@@ -348,14 +426,23 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         codes = np.searchsorted(classes, y)
         train, validation = self._hold_out(images, y, masks, mask_weight, rng)
         weight = None if mask_weight is None else [mask_weight[i] for i in train]
-        data = TrainingData.build(
+        build, geometry = TrainingData.build, canvas
+        if self.crop is not None:
+            build, geometry = CropData.build, check_crop(self.crop)
+        data = build(
             images.take(train),
             codes[train],
             masks.take(train),
             weight,
-            canvas,
+            geometry,
             self.n_mask_classes,
         )
+        if self.pooling is None and not data.annotated().any():
+            raise ValueError(
+                "masks must be annotated in at least one pixel with pooling=None, got none that is:"
+                " without a class head there is nothing else to learn from."
+            )
+        started = self._read_start(classes) if fresh and self.start_from is not None else None
         if fresh:
             # Only now: a fit that is refused leaves the model as it was.
             self.classes_, self.canvas_ = classes, canvas
@@ -364,14 +451,19 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         self.has_masks_ = self.has_masks_ or bool(data.annotated().any())
         self.device_ = resolve_device(self.device)
         self._data, self._rng = data.to(self.device_), rng
+        self._n_epochs = self.max_epochs
+        if not fresh and self.n_steps_ and self.refit_epochs is not None:
+            self._n_epochs = self.refit_epochs
         with forked_torch_rng(int(rng.integers(2**63 - 1))):
             try:
                 positions = np.arange(len(data))
                 if fresh:
                     self.initialize()
+                if started is not None:
+                    self._load_start(started)
                 super().partial_fit(positions, codes[train])
             finally:
-                del self._data, self._rng
+                del self._data, self._rng, self._n_epochs
                 interrupted = self.__dict__.pop("_interrupted", False)
         if interrupted:
             # skorch ends a fit quietly here; a loop of queries must not take half a fit for a whole.
@@ -385,11 +477,26 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def _check_params(self):
         self._check_param_names()
-        check_option("pooling", self.pooling, POOLINGS)
+        if self.pooling is not None:
+            check_option("pooling", self.pooling, POOLINGS)
         check_option("schedule", self.schedule, ("joint", "two-phase"))
         check_option("flips", self.flips, FLIPS)
         check_option("test_flips", self.test_flips, tuple(inference.TEST_FLIPS))
-        check_option("lr_schedule", self.lr_schedule, ("one-cycle", "constant"))
+        check_option("sampling", self.sampling, ("streams", "passes"))
+        check_option("keep_epoch", self.keep_epoch, ("last", "validation", "train_loss"))
+        _check_lr_schedule("lr_schedule", self.lr_schedule)
+        self._check_class_phase()
+        if self.crop is not None:
+            check_crop(self.crop)
+        if self.refit_epochs is not None:
+            check_number("refit_epochs", self.refit_epochs, 0, integer=True)
+        if self.clip_norm is not None:
+            check_number("clip_norm", self.clip_norm, 0, open_low=True)
+        if self.keep_epoch == "validation" and self.validation is None:
+            raise ValueError(
+                "keep_epoch='validation' needs a validation part: set `validation` to a fraction or"
+                " a ValidationSet, or `keep_epoch` to 'last'."
+            )
         check_number("n_mask_classes", self.n_mask_classes, 2, integer=True)
         check_number("max_epochs", self.max_epochs, 0, integer=True)
         check_number("batch_size", self.batch_size, 1, integer=True)
@@ -415,6 +522,24 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         else:
             check_number("threshold", self.threshold, 0, 1)
 
+    def _check_class_phase(self):
+        options = self.class_phase
+        if options is None:
+            return
+        rule = f"None or a dict with keys among {list(_PHASE_OPTIONS)}"
+        if not isinstance(options, dict):
+            raise TypeError(message("class_phase", rule, options))
+        unknown = [name for name in options if name not in _PHASE_OPTIONS]
+        if unknown:
+            remedy = did_you_mean(unknown[0], _PHASE_OPTIONS)
+            raise ValueError(message("class_phase", rule, unknown, remedy))
+        if "lr" in options:
+            check_number("class_phase['lr']", options["lr"], 0, open_low=True)
+        if "max_epochs" in options:
+            check_number("class_phase['max_epochs']", options["max_epochs"], 0, integer=True)
+        if "lr_schedule" in options:
+            _check_lr_schedule("class_phase['lr_schedule']", options["lr_schedule"])
+
     def _check_param_names(self):
         """Refuse unknown arguments, which skorch would only see after all files were read."""
         parts = {"module": self.module, "criterion": self.criterion, "optimizer": self.optimizer}
@@ -437,6 +562,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             )
 
     def _canvas(self, images):
+        if self.crop is not None:
+            crop = check_crop(self.crop)
+            return scaled((crop["size"],) * 2, crop["scale"])
         if self.image_size is None:
             return choose_canvas([images.size(i) for i in range(len(images))])
         size = (self.image_size,) * 2 if np.isscalar(self.image_size) else tuple(self.image_size)
@@ -521,7 +649,13 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             "class_dropout": self.class_dropout,
         }
         options["mean"], options["std"] = self._normalization()
+        known = _keywords(self.module)
+        if known is not None:  # a network that is one whole takes no encoder
+            options = {name: value for name, value in options.items() if name in known}
         self.module_ = self.module(**{**options, **self.get_params_for("module")})
+        measured = isinstance(self.normalize, str) and self.normalize == "dataset"
+        if measured and hasattr(self, "_data"):
+            self.module_.measure(self._data.images)
         if self.channels_last:
             self.module_ = self.module_.to(memory_format=torch.channels_last)
         return self
@@ -529,7 +663,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     def _normalization(self):
         normalize = self.normalize
         if isinstance(normalize, str):
-            check_option("normalize", normalize, ("auto", *NORMALIZATIONS))
+            check_option("normalize", normalize, ("auto", "dataset", *NORMALIZATIONS))
+            if normalize == "dataset":
+                normalize = "half"  # until the network has measured the images
             if normalize == "auto":
                 normalize = "imagenet" if str(self.encoder_weights) == "imagenet" else "half"
             return NORMALIZATIONS[normalize]
@@ -574,11 +710,12 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train over one or two phases; see skorch."""
-        epochs = self.max_epochs if epochs is None else epochs
+        epochs = self._n_epochs if epochs is None else epochs
         phases = ("classifier", "mask") if self.schedule == "two-phase" else ("joint",)
         if phases[-1] == "mask" and not bool(self._data.annotated().any()):
             phases = ("classifier",)
-        if self.has_masks_ and self.n_steps_ and phases[-1] == "mask":
+        started = self.n_steps_ or self.start_from is not None
+        if self.has_masks_ and started and phases[-1] == "mask":
             phases = ("mask",)  # the classifier is frozen since the first fit
         try:
             for i, self._phase in enumerate(phases):
@@ -586,12 +723,19 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                     self.notify("on_train_end", X=X, y=y)
                     self.notify("on_train_begin", X=X, y=y)
                 self._set_frozen(self._phase == "mask")
-                self._scheduler = self._make_scheduler(epochs * self._n_steps(len(X)))
+                options = self._phase_options(epochs)
+                n_steps = self._n_steps(len(X))
+                self._scheduler = self._make_scheduler(
+                    options["max_epochs"] * n_steps, n_steps, options["lr"], options["lr_schedule"]
+                )
+                self._best = None
                 try:
-                    super().fit_loop(X, y, epochs=epochs, **fit_params)
+                    super().fit_loop(X, y, epochs=options["max_epochs"], **fit_params)
                 except KeyboardInterrupt as interrupt:
                     if not _is_from_callback(interrupt):
                         raise
+                if self._best is not None:
+                    self.module_.load_state_dict(self._best[1])
         except KeyboardInterrupt:
             self._interrupted = True
             raise
@@ -599,23 +743,90 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             self._set_frozen(False)
             self.__dict__.pop("_phase", None)
             self.__dict__.pop("_scheduler", None)
+            self.__dict__.pop("_best", None)
         return self
 
-    def _frozen_parts(self):
-        return (self.module_.encoder, self.module_.encoder_dropouts, self.module_.class_head)
+    def _phase_options(self, epochs):
+        """Learning rate, its schedule and epochs of the present phase."""
+        lr = self.get_params_for("optimizer").get("lr", self.lr)
+        options = {"lr": lr, "lr_schedule": self.lr_schedule, "max_epochs": epochs}
+        if self._phase == "classifier":
+            options.update(self.class_phase or {})
+        return options
+
+    def _read_start(self, classes):
+        """The weights of the model to start from, if it is of these classes."""
+        _, _, fitted, state = read_model(self.start_from)
+        if not np.array_equal(fitted["classes_"], classes):
+            raise ValueError(
+                message("start_from", f"a model of the classes {classes.tolist()}",
+                        fitted["classes_"].tolist())
+            )  # fmt: skip
+        return state
+
+    def _load_start(self, state):
+        try:
+            getattr(self.module_, "_orig_mod", self.module_).load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(
+                message("start_from", "a model of the same network", str(self.start_from),
+                        str(error).splitlines()[-1].strip())
+            ) from error  # fmt: skip
+
+    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        """Remember the weights of this epoch if `keep_epoch` prefers them."""
+        if self.keep_epoch == "last":
+            return
+        if self.keep_epoch == "train_loss":
+            rows = [row for row in self.history[-1]["batches"] if "train_loss" in row]
+            sizes = np.array([row["train_batch_size"] for row in rows])
+            value = -float(np.average([row["train_loss"] for row in rows], weights=sizes))
+            better = self._best is None or value > self._best[0]
+        elif self.validation_ is None:
+            return  # nothing was held out, since nothing is annotated
+        else:
+            value = self._validation_score()
+            self.history.record("validation_score", value)
+            better = self._best is None or value >= self._best[0]
+        if better:
+            state = self.module_.state_dict()
+            self._best = value, {name: weight.clone() for name, weight in state.items()}
+
+    def _validation_score(self):
+        part = self.validation_
+        if self._phase == "classifier" or not self.has_masks_:
+            return self.score(part.images, part.labels)
+        images = as_images(part.images)
+        predicted = [mask_from_proba(proba, 0.5) for proba in self._iter_mask_proba(images)]
+        masks = _list_masks(part.masks, len(images))
+        return mean_dice(stack(predicted), masks, n_mask_classes=self.n_mask_classes)
+
+    def on_grad_computed(self, net, named_parameters, training=False, **kwargs):
+        """Clip the gradients of a step."""
+        if training and self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.module_.parameters(), self.clip_norm)
 
     def _set_frozen(self, frozen):
-        for part in self._frozen_parts():
+        for part in self.module_.class_parts():
             part.requires_grad_(not frozen)
         if frozen:
             with self._current_init_context("optimizer"):
                 self.initialize_optimizer()
 
     def _n_steps(self, n):
+        if self.sampling == "passes" and not self.steps_per_epoch:
+            if self._only_annotated and self._data.annotated().any():
+                n = int(self._data.annotated().sum())
+            return n_batches(n, self.batch_size, self.drop_tiny_last_batch)
         return self.steps_per_epoch or -(-n // self.batch_size)
 
-    def _make_scheduler(self, n_steps):
-        lr = self.get_params_for("optimizer").get("lr", self.lr)
+    @property
+    def _only_annotated(self):
+        # With streams the frozen phase draws as it always has: both kinds, one after the other.
+        frozen = self._phase == "mask" and self.sampling == "passes"
+        return self.pooling is None or frozen
+
+    def _make_scheduler(self, n_steps, n_epoch_steps, lr, lr_schedule):
         for group in self.optimizer_.param_groups:
             # From the present `lr`, which may have been set since the optimizer was built.
             group["initial_lr"] = (
@@ -624,25 +835,38 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 else group.get("initial_lr", group["lr"])
             )
             group["lr"] = group["initial_lr"]
-        if self.lr_schedule == "constant" or not n_steps:
+        if lr_schedule == "constant" or not n_steps:
             return None
         # Betas stay as they are, since not every optimizer has them.
-        return torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer_, functools.partial(one_cycle, n_steps=n_steps)
-        )
+        if lr_schedule == "one-cycle":
+            shares = functools.partial(one_cycle, n_steps=n_steps)
+        elif lr_schedule[0] == "poly":
+            shares = functools.partial(poly_decay, n_steps=n_steps, power=lr_schedule[1])
+        else:
+            _, every, factor = lr_schedule
+            shares = [
+                functools.partial(
+                    step_decay, n_steps=every * n_epoch_steps, factor=factor,
+                    least=LEAST_LR / max(group["initial_lr"], LEAST_LR),
+                )
+                for group in self.optimizer_.param_groups
+            ]  # fmt: skip
+        return torch.optim.lr_scheduler.LambdaLR(self.optimizer_, shares)
 
     def get_iterator(self, dataset, training=False):
         """Batches of the decoded images that `dataset` (of positions) names."""
         positions = torch.as_tensor([int(dataset[i][0]) for i in range(len(dataset))])
         data = self._data
         if len(positions) < len(data):
-            data = TrainingData(*(getattr(data, f)[positions] for f in vars(data)))
+            data = data.take(positions)
         augmentation = {"flips": "none", "affine": None, "jitter": 0.0}
         if training:
             augmentation = {"flips": self.flips, "affine": self.affine, "jitter": self.jitter}
+        # A pass is counted by the batches themselves: `train_split` may leave fewer images.
+        passes = self.sampling == "passes" and not self.steps_per_epoch
         return TrainingBatches(
             data,
-            self._n_steps(len(positions)),
+            None if passes else self._n_steps(len(positions)),
             self.batch_size,
             self.weak_batch_size,
             augmentation,
@@ -650,6 +874,10 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             decode=self._phase != "classifier",
             device=self.device_,
             memory_format=self._memory_format,
+            sampling=self.sampling,
+            only_annotated=self._only_annotated,
+            drop_tiny=self.drop_tiny_last_batch,
+            joint_flip=self.joint_flip,
         )
 
     @property
@@ -672,9 +900,13 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def _set_training(self, training=True):
         super()._set_training(training)
-        if training and getattr(self, "_phase", None) == "mask":
-            for part in self._frozen_parts():
+        phase = getattr(self, "_phase", None)
+        if training and phase == "mask":
+            for part in self.module_.class_parts():
                 part.eval()  # frozen statistics and no dropout, as published
+        elif training and phase == "classifier":
+            for part in self.module_.mask_parts():
+                part.eval()
 
     def on_batch_end(self, net, batch=None, training=False, **kwargs):
         """Advance the learning rate."""
@@ -718,7 +950,28 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 f" alone, but n_mask_classes is {self.n_mask_classes}. Fit with some masks."
             )
 
+    def _check_class_head(self, what):
+        if self.pooling is None:
+            raise ValueError(
+                f"{what} needs a class head, and this {type(self).__name__} has none"
+                " (pooling=None): it gives masks alone. Use predict_masks, or set `pooling`."
+            )
+
+    def _restore(self, images, positions):
+        """What brings maps of a batch to the images' own size; None where resizing is all."""
+        if self.crop is None:
+            return None
+        return functools.partial(undo, size=images.size(positions[0]), crop=check_crop(self.crop))
+
     def _batches(self, images):
+        if self.crop is not None:
+            return inference.whole_batches(
+                images,
+                check_crop(self.crop),
+                self.device_,
+                self._memory_format,
+                progress=self.verbose > 0 and len(images) > 4,
+            )
         return inference.pool_batches(
             images,
             self.canvas_,
@@ -736,26 +989,38 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             self._check_mask_branch()
         for positions, x in self._batches(images):
             yield images, positions, inference.predict_batch(
-                self.module_, x, self.has_masks_, self.test_flips, need
+                self.module_,
+                x,
+                self.has_masks_,
+                self.test_flips,
+                need,
+                self._restore(images, positions),
             )
 
     def _concat(self, X, key):
-        parts = [out[key].cpu().numpy() for _, _, out in self._stream(X, (key,))]
-        return np.concatenate(parts)
+        return _join([out[key].cpu().numpy() for _, _, out in self._stream(X, (key,))])
 
     def predict_proba(self, X):
         """Class probabilities: ndarray of shape (n, K), float, rows summing to 1."""
+        self._check_class_head("predict_proba")
         # In double precision, so that rows sum to 1 as closely as users and scikit-learn expect.
         proba = self._concat(X, "proba").astype(np.float64)
         return proba / proba.sum(1, keepdims=True)
 
     def predict(self, X):
         """Class label of each image: ndarray of shape (n,), of the kind of `classes_`."""
+        self._check_class_head("predict")
         proba = self.predict_proba(X)  # first: it checks that there are classes
         return self.classes_[proba.argmax(1)]
 
     def predict_cams(self, X):
-        """Raw class activation maps: ndarray of shape (n, K, h, w), float, at the class head's stride."""
+        """Raw class activation maps, at the class head's stride.
+
+        Returns
+        -------
+        ndarray of shape (n, K, h, w), float; of n (K, h, w) arrays where sizes differ (with `crop`)
+        """
+        self._check_class_head("predict_cams")
         return self._concat(X, "cam")
 
     def transform(self, X, kind="encoder"):
@@ -775,6 +1040,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         ndarray of shape (n, d), float
         """
         check_option("kind", kind, EMBEDDINGS)
+        if kind == "cam":
+            self._check_class_head("transform(kind='cam')")
         self._check_fitted()
         if kind == "decoder" and not self.has_masks_:
             remedy = "The decoder has seen no mask yet: use kind='cam' or kind='encoder'."
@@ -815,6 +1082,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             ``labels`` (n,), ``proba`` (n, K), ``masks`` (n, H, W), ``mask_proba`` (n, C, H, W) and
             ``cams`` (n, K, h, w), as the methods of these names give them.
         """
+        self._check_class_head("predict_joint")
         proba, cams, mask_proba = [], [], []
         for images, positions, out in self._stream(X, ("proba", "cam", "mask_proba")):
             proba.append(out["proba"].cpu().numpy().astype(np.float64))
@@ -828,7 +1096,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             proba=proba,
             masks=stack([mask_from_proba(p, self.threshold_) for p in mask_proba]),
             mask_proba=stack(mask_proba),
-            cams=np.concatenate(cams),
+            cams=_join(cams),
         )
 
     def predict_uncertainty(
@@ -875,8 +1143,10 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             check_number("n_draws", n_draws, 2, integer=True)
         if target == "mask":
             self._check_mask_branch()
-        elif return_maps:
-            raise ValueError("return_maps=True needs target='mask': a class label has no map.")
+        else:
+            self._check_class_head("predict_uncertainty(target='label')")
+            if return_maps:
+                raise ValueError("return_maps=True needs target='mask': a class label has no map.")
         images = as_images(X)
         rng = check_rng(self.random_state if random_state is None else random_state)
         seed = int(rng.integers(2**63 - 1))
@@ -885,7 +1155,14 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             # The same seed for each batch: a score does not depend on where an image stands.
             with forked_torch_rng(seed):
                 values, mask_proba = inference.uncertainty_batch(
-                    self.module_, x, method, target, n_draws, self.has_masks_, self.test_flips
+                    self.module_,
+                    x,
+                    method,
+                    target,
+                    n_draws,
+                    self.has_masks_,
+                    self.test_flips,
+                    self._restore(images, positions),
                 )
             if target == "mask":
                 scores.append(aggregate_maps(values, aggregate, mask_proba=mask_proba))
@@ -1092,6 +1369,42 @@ def one_cycle(step, n_steps, warm_up=0.25, start=1 / 25, end=1e-4 / 25):
     return low + (1 - low) * (1 - math.cos(math.pi * progress)) / 2
 
 
+LEAST_LR = 1e-7
+
+
+def step_decay(step, n_steps, factor, least=0.0):
+    """The share of the largest learning rate after one more `factor` every `n_steps` steps.
+
+    Parameters
+    ----------
+    step : int
+    n_steps : int
+    factor : float
+    least : float, default=0.0
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> [round(step_decay(epoch, 100, 0.9), 4) for epoch in (0, 99, 100, 250)]
+    [1.0, 1.0, 0.9, 0.81]
+    """
+    return max(factor ** (step // n_steps), least)
+
+
+def poly_decay(step, n_steps, power=0.9):
+    """The share of the largest learning rate at a step: ``(1 - step / n_steps) ** power``.
+
+    Examples
+    --------
+    >>> poly_decay(0, 4), poly_decay(3, 4, power=1), poly_decay(4, 4)
+    (1.0, 0.25, 0.0)
+    """
+    return max(0.0, 1 - step / n_steps) ** power
+
+
 def resolve_device(device):
     """What "auto" means here: the GPU if there is one, else the CPU.
 
@@ -1111,6 +1424,29 @@ def forked_torch_rng(seed):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+_PHASE_OPTIONS = ("lr", "lr_schedule", "max_epochs")
+
+
+def _check_lr_schedule(name, value):
+    if isinstance(value, str):
+        check_option(name, value, ("one-cycle", "constant"))
+        return
+    rule = "'one-cycle', 'constant', ('step', n_epochs, factor) or ('poly', power)"
+    kind = value[0] if isinstance(value, (tuple, list)) and value else None
+    if (kind, np.size(value)) not in (("step", 3), ("poly", 2)):
+        raise ValueError(message(name, rule, value))
+    if kind == "step":
+        check_number(f"{name}[1]", value[1], 1, integer=True)
+    check_number(f"{name}[-1]", value[-1], 0, open_low=True)
+
+
+def _join(parts):
+    """Batches of predictions as one array, or as one of arrays where sizes differ."""
+    if len({part.shape[1:] for part in parts}) == 1:
+        return np.concatenate(parts)
+    return stack([row for part in parts for row in part])
 
 
 def _keywords(part):

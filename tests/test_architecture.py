@@ -36,9 +36,11 @@ neighbours stain
 network
 losses
 gradients learning_loss
+crops
 batches
 saving
 inference
+presets
 segmenter
 interop
 strategies
@@ -49,6 +51,7 @@ learner
 committee
 experiment
 report
+compare
 cli __main__
 testing
 """.strip().splitlines()

@@ -107,6 +107,20 @@ class CAMHead(nn.Module):
         return (top + self.alpha * bottom) / 2
 
 
+class NoClassHead(nn.Module):
+    """Stands where a network has no class head: logits and maps of zeros."""
+
+    def __init__(self, n_classes):
+        super().__init__()
+        self.n_classes = n_classes
+
+    def forward(self, features):
+        """Map (N, in_channels, h, w) to logits (N, K) and cam (N, K, h, w), all zero."""
+        n, _, h, w = features.shape
+        cam = features.new_zeros(n, self.n_classes, h, w)
+        return cam[:, :, 0, 0], cam
+
+
 def count(k, n_positions):
     """How many positions `k` means: a fraction below 1 is rounded, a count is capped.
 

@@ -51,3 +51,29 @@ class UNetDecoder(nn.Module):
             x = F.interpolate(x, size=skip.shape[2:], mode="bilinear", align_corners=False)
             x = dropout(block(torch.cat([x, reduce(skip)], 1)))
         return x  # (N, out_channels, H / strides[0], W / strides[0])
+
+
+class OneLogitConv(nn.Module):
+    """A 1 x 1 convolution to one map z, given as the logits (0, z) of background and foreground.
+
+    Their softmax is the sigmoid of z and their cross-entropy the binary one. `weight` and `bias` are
+    those of the convolution to both maps, of which the first is zero.
+    """
+
+    def __init__(self, in_channels):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, 1, 1)
+
+    @property
+    def weight(self):
+        """(2, in_channels, 1, 1)"""
+        return torch.cat([torch.zeros_like(self.conv.weight), self.conv.weight])
+
+    @property
+    def bias(self):
+        """(2,)"""
+        return torch.cat([torch.zeros_like(self.conv.bias), self.conv.bias])
+
+    def forward(self, x):
+        z = self.conv(x)
+        return torch.cat([torch.zeros_like(z), z], 1)  # (N, 2, H, W)

@@ -145,12 +145,14 @@ class ResNetEncoder(nn.Module):
         self.layer1, self.layer2 = net.layer1, net.layer2
         self.layer3, self.layer4 = net.layer3, net.layer4
 
-    def forward(self, x):
-        x = torch.relu(self.bn1(self.conv1(x)))
+    def forward(self, x, after=None):
+        """Images to feature maps; `after`, if given, acts on each stage, and the next one sees it."""
+        after = after or nn.Identity()
+        x = after(torch.relu(self.bn1(self.conv1(x))))
         maps = [x]
         x = self.maxpool(x)
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = layer(x)
+            x = after(layer(x))
             maps.append(x)
         return maps
 
@@ -254,7 +256,7 @@ def check_encoder(encoder):
 def check_maps(encoder):
     """Raise unless an encoder's maps have the channels and strides that it declares."""
     side = 2 * max(encoder.strides)
-    x = torch.zeros(1, 3, side, side)
+    x = torch.zeros(1, getattr(encoder, "in_channels", 3), side, side)
     x = x.to(next((p.device for p in encoder.parameters()), x.device))
     modes = [(m, m.training) for m in encoder.modules()]
     try:

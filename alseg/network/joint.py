@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alseg.network.cam import CAMHead
-from alseg.network.decoder import UNetDecoder
+from alseg.network.cam import CAMHead, NoClassHead
+from alseg.network.decoder import OneLogitConv, UNetDecoder
 from alseg.network.encoder import build_encoder
 from alseg.validation import check_option
 
@@ -25,8 +25,8 @@ class JointCAMNetwork(nn.Module):
         K, image classes.
     n_mask_classes : int, default=2
         C, pixel classes, background included.
-    pooling : str, default="average"
-        See `alseg.network.cam.CAMHead`.
+    pooling : str or None, default="average"
+        See `alseg.network.cam.CAMHead`. None is no class head at all: masks alone.
     cam_stride : int or None, default=16
         The class head sees all the encoder's maps of this stride and deeper, resized to it and
         joined. None is the deepest map alone, as in the published networks: a coarser CAM.
@@ -42,6 +42,11 @@ class JointCAMNetwork(nn.Module):
         Further arguments of `CAMHead`.
     mean, std : float or sequence of 3 floats, default=0.5
         Input normalisation: ``(x - mean) / std`` for x in [0, 1].
+    decoder : None or callable, default=None
+        Given the channels of the encoder's maps, it makes a module of ``out_channels`` that maps
+        these maps to one at the first map's stride. None is `UNetDecoder`.
+    one_logit : bool, default=False
+        For two mask classes, one map of logits, as before a sigmoid, instead of two.
     """
 
     def __init__(
@@ -59,6 +64,8 @@ class JointCAMNetwork(nn.Module):
         head_options=None,
         mean=0.5,
         std=0.5,
+        decoder=None,
+        one_logit=False,
     ):
         super().__init__()
         check_option("dropout_placement", dropout_placement, ("last", "everywhere"))
@@ -71,22 +78,59 @@ class JointCAMNetwork(nn.Module):
             len(strides) - 1,
         )
         self.encoder_dropouts = nn.ModuleList(nn.Dropout2d(everywhere) for _ in channels)
-        self.class_head = CAMHead(
-            sum(channels[self.cam_level :]),
-            n_classes,
-            pooling,
-            dropout=class_dropout,
-            **(head_options or {}),
-        )
-        self.decoder = UNetDecoder(channels, decoder_channels, dropout=everywhere)
+        if pooling is None:
+            self.class_head = NoClassHead(n_classes)
+        else:
+            self.class_head = CAMHead(
+                sum(channels[self.cam_level :]),
+                n_classes,
+                pooling,
+                dropout=class_dropout,
+                **(head_options or {}),
+            )
+        if decoder is None:
+            self.decoder = UNetDecoder(channels, decoder_channels, dropout=everywhere)
+        else:
+            self.decoder = decoder(channels)
         self.mask_dropout = nn.Dropout2d(dropout)
-        self.mask_conv = nn.Conv2d(self.decoder.out_channels, n_mask_classes, 1)
+        if one_logit and n_mask_classes == 2:
+            self.mask_conv = OneLogitConv(self.decoder.out_channels)
+        else:
+            self.mask_conv = nn.Conv2d(self.decoder.out_channels, n_mask_classes, 1)
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).reshape(-1, 1, 1))
         self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).reshape(-1, 1, 1))
 
+    def colours(self, x):
+        """The channels that the encoder sees, of images (N, 3, H, W); here all three."""
+        return x
+
+    def measure(self, images):
+        """Set the input normalisation to mean and standard deviation over all pixels and channels.
+
+        Parameters
+        ----------
+        images : iterable of tensors of shape (3, H, W), uint8 or float in [0, 1]
+        """
+        n, total, squares = 0, 0.0, 0.0
+        for image in images:
+            x = image.double() / (255 if image.dtype == torch.uint8 else 1)
+            x = self.colours(x[None])
+            n, total, squares = n + x.numel(), total + x.sum(), squares + x.square().sum()
+        mean = total / n
+        self.mean.fill_(float(mean))
+        self.std.fill_(float((squares / n - mean**2).clamp(min=1e-12).sqrt()))
+
+    def class_parts(self):
+        """What a frozen classifier is: it learns nothing in the mask phase of a two-phase fit."""
+        return (self.encoder, self.encoder_dropouts, self.class_head)
+
+    def mask_parts(self):
+        """What rests while the classifier alone is trained."""
+        return (self.decoder, self.mask_dropout, self.mask_conv)
+
     def encode(self, x):
         """Map images (N, 3, H, W) in [0, 1] to feature maps; any size, padded at the right and bottom."""
-        x = (x - self.mean) / self.std
+        x = (self.colours(x) - self.mean) / self.std
         h, w = x.shape[2:]
         pad_h, pad_w = -h % self.max_stride, -w % self.max_stride
         if pad_h or pad_w:
@@ -123,6 +167,8 @@ class JointCAMNetwork(nn.Module):
     def upsample(self, mask_logits, size):
         """Logits at the decoder's stride to those of the image (N, C, H, W), padding cropped off."""
         h, w = size
+        if self.min_stride == 1:
+            return mask_logits[:, :, :h, :w]
         full = tuple(s * self.min_stride for s in mask_logits.shape[2:])
         mask_logits = F.interpolate(mask_logits, size=full, mode="bilinear", align_corners=False)
         return mask_logits[:, :, :h, :w]
