@@ -1,17 +1,29 @@
 """DeepEnsemble: the same estimator fitted several times, predicting as one and disagreeing as many."""
 
+import json
+import os
+import secrets
+import shutil
+from pathlib import Path
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from alseg._version import __version__
 from alseg.images import as_images, as_masks, stack
+from alseg.interop import resolve_class
 from alseg.labels import is_annotated
 from alseg.metrics import mean_dice
+from alseg.segmenter import JointCAMSegmenter
 from alseg.strategies.calls import TARGETS, rows
 from alseg.strategies.committee import chunks, committee_score, pixel_scores
 from alseg.threshold import mask_from_proba
 from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES
 from alseg.validation import check_number, check_option, check_rng, message
+
+FORMAT = "alseg.DeepEnsemble/1"
+RECORD = "ensemble.json"
 
 
 class DeepEnsemble(ClassifierMixin, BaseEstimator):
@@ -150,10 +162,25 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
             masks.extend(mask_from_proba(p, threshold) for p in proba)
         return stack(masks)
 
-    def transform(self, X):
-        """Embeddings of the members side by side: ndarray of shape (n, n_estimators * d)."""
+    def transform(self, X, kind=None):
+        """Embeddings of the members, side by side.
+
+        Their mean would say nothing: a feature of one member is not that of another. The squared
+        distance of two images is the sum of the members'.
+
+        Parameters
+        ----------
+        X : images
+        kind : str or None, default=None
+            Handed on to the members' `transform`, see `JointCAMSegmenter.transform`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_estimators * d), float
+        """
         check_is_fitted(self)
-        return np.hstack([member.transform(X) for member in self.estimators_])
+        options = {} if kind is None else {"kind": kind}
+        return np.hstack([member.transform(X, **options) for member in self.estimators_])
 
     def predict_uncertainty(
         self,
@@ -207,6 +234,146 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
         masks = as_masks(masks, len(as_images(X)))
         known = [masks[i] for i in range(len(masks))]
         return mean_dice(self.predict_masks(X), known, n_mask_classes=self.n_mask_classes)
+
+    def save(self, path):
+        """Write the members to a folder, each by its own `save`, and their list as JSON.
+
+        The list is written last and in one step: an interrupted save leaves the ensemble that was
+        there.
+
+        Parameters
+        ----------
+        path : str or Path
+            A new folder, or one that `save` wrote before, which is replaced.
+
+        Raises
+        ------
+        NotFittedError
+            If it is not fitted.
+        TypeError
+            If the members have no `save`.
+        ValueError
+            If `path` holds something else.
+        """
+        check_is_fitted(self)
+        for member in self.estimators_:
+            if not hasattr(member, "save") or not hasattr(member, "load"):
+                raise TypeError(message("estimator", "one with save(path) and load(path)", member))
+        path = Path(path).expanduser()
+        if path.exists() and not (path.is_dir() and _only_ours(path)):
+            raise ValueError(message("path", "new, or a folder of an earlier save", str(path)))
+        path.mkdir(parents=True, exist_ok=True)
+        token = secrets.token_hex(4)
+        names = [f"member-{k:02d}-{token}" for k in range(len(self.estimators_))]
+        for name, member in zip(names, self.estimators_, strict=True):
+            member.save(path / name)
+        kind, seed = type(self.estimators_[0]), self.random_state
+        record = {
+            "format": FORMAT,
+            "version": __version__,
+            "class": f"{kind.__module__}:{kind.__qualname__}",
+            "members": names,
+            "n_estimators": int(self.n_estimators),
+            "bootstrap": bool(self.bootstrap),
+            "random_state": int(seed) if isinstance(seed, (int, np.integer)) else None,
+        }
+        beside = path / f".{RECORD}"
+        with open(beside, "w", encoding="utf-8") as file:
+            json.dump(record, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())  # before the members of the record before it go
+        os.replace(beside, path / RECORD)
+        for left_over in path.glob("member-*"):
+            if left_over.name not in names:
+                shutil.rmtree(left_over)
+
+    @classmethod
+    def load(
+        cls,
+        path,
+        device="auto",
+        *,
+        estimator=None,
+        n_estimators=None,
+        bootstrap=None,
+        random_state=None,
+    ):
+        """Read an ensemble that `save` wrote; nothing in it is executed.
+
+        Parameters
+        ----------
+        path : str or Path
+        device : str, default="auto"
+            Of members that are `JointCAMSegmenter`, if there is no `estimator`.
+        estimator : estimator or None, default=None
+            What a further `fit` clones. Its class reads the members, with its parameters if that is
+            `JointCAMSegmenter`; needed where they hold code, such as an encoder module, or are of
+            a class that is not alseg's. None is as saved.
+        n_estimators, bootstrap, random_state
+            Of a further `fit`; None is as saved.
+
+        Returns
+        -------
+        DeepEnsemble
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If the folder is not a saved ensemble, or names a class that is not alseg's.
+        """
+        path = Path(path).expanduser()
+        record = _read_record(path)
+        options = {}
+        if estimator is not None:
+            kind = type(estimator)
+            if issubclass(kind, JointCAMSegmenter):
+                options = estimator.get_params(deep=False)
+                options.pop("random_state")  # a member keeps the seed of its fit
+        else:
+            kind = resolve_class("estimator", record["class"], needs=("fit", "load"))
+            options = {"device": device} if issubclass(kind, JointCAMSegmenter) else {}
+        members = [kind.load(path / name, **options) for name in record["members"]]
+        given = {"n_estimators": n_estimators, "bootstrap": bootstrap, "random_state": random_state}
+        params = {k: record[k] if value is None else value for k, value in given.items()}
+        model = cls(clone(members[0]) if estimator is None else estimator, **params)
+        model.estimators_ = members
+        model.classes_ = members[0].classes_
+        return model
+
+
+def _only_ours(path):
+    """Whether a folder is of `save`, or of one that was interrupted, or empty."""
+    if (path / RECORD).is_file():
+        return True
+    return all(item.name.startswith((".", "member-")) for item in path.iterdir())
+
+
+def _read_record(path):
+    try:
+        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
+        if record["format"] != FORMAT:
+            raise ValueError(f"unknown format {record['format']!r}")
+        # Names alone: a made-up record must not lead out of the folder.
+        names = [str(name) for name in record["members"]]
+        if len(names) < 2 or any(Path(name).name != name for name in names):
+            raise ValueError(f"members {names}")
+        check_number("n_estimators", record["n_estimators"], 2, integer=True)
+        seed = record["random_state"]
+        return {
+            "class": str(record["class"]),
+            "members": names,
+            "n_estimators": record["n_estimators"],
+            "bootstrap": bool(record["bootstrap"]),
+            "random_state": None if seed is None else int(seed),
+        }
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(
+            message("path", "a folder that `save` wrote", str(path), f"{error}")
+        ) from None
+    except Exception as error:  # whatever a damaged or made-up file does, the file is at fault
+        raise ValueError(
+            message("path", "a folder that `save` wrote", str(path), f"It is damaged: {error}")
+        ) from error
 
 
 def _given(masks, mask_weight):

@@ -1,9 +1,13 @@
 """alseg.strategies.committee and consistency: members, views and CAM against decoder, by hand."""
 
+import json
+
 import numpy as np
 import pytest
 import scipy.stats
+import sklearn
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 
@@ -317,3 +321,132 @@ def test_deep_ensemble_repeats_and_refuses():
     assert all(m.class_count_.tolist() == [6, 6] for m in model.estimators_)
     with pytest.raises(ValueError, match="target must be 'mask' for maps"):
         model.predict_uncertainty(X, target="label", return_maps=True)
+
+
+@pytest.fixture(scope="module")
+def glands():
+    from alseg.datasets import make_glands
+
+    return make_glands(8, image_size=(24, 32), random_state=0)
+
+
+@pytest.fixture(scope="module")
+def ensemble(glands):
+    from alseg.segmenter import JointCAMSegmenter
+
+    base = JointCAMSegmenter(encoder="tiny", max_epochs=1, steps_per_epoch=2, batch_size=4)
+    return DeepEnsemble(base, 2, bootstrap=True, random_state=4).fit(
+        glands.images, glands.labels, masks=glands.masks
+    )
+
+
+def same_predictions(one, two, X):
+    for method in ("predict", "predict_proba", "predict_masks", "predict_mask_proba", "transform"):
+        np.testing.assert_array_equal(getattr(one, method)(X), getattr(two, method)(X))
+    kinds = [model.predict_uncertainty(X, method="bald") for model in (one, two)]
+    np.testing.assert_array_equal(*kinds)
+
+
+def test_a_saved_ensemble_is_the_same_again(ensemble, glands, tmp_path):
+    path = tmp_path / "new" / "model"
+    for _ in range(2):  # the second replaces the first
+        ensemble.save(path)
+        assert len(list(path.glob("member-*"))) == 2
+    kinds = {file.suffix for file in path.rglob("*") if file.is_file()}
+    assert kinds == {".json", ".safetensors"}
+    again = DeepEnsemble.load(path)
+    same_predictions(ensemble, again, glands.images)
+    assert (again.n_estimators, again.bootstrap, again.random_state) == (2, True, 4)
+    # A further fit is that of the one saved.
+    fits = [m.fit(glands.images, glands.labels, masks=glands.masks)
+            for m in (sklearn.base.clone(ensemble), again)]  # fmt: skip
+    same_predictions(*fits, glands.images)
+    three = DeepEnsemble.load(path, estimator=ensemble.estimator, n_estimators=3, random_state=1)
+    assert three.estimator is ensemble.estimator and three.n_estimators == 3
+    same_predictions(ensemble, three, glands.images)
+
+
+def test_a_learner_around_an_ensemble_is_saved(ensemble, glands, tmp_path):
+    masks = [mask if i < 4 else None for i, mask in enumerate(glands.masks)]
+    learner = ActiveLearner(
+        ensemble, query_strategy=committee_sampling, images=glands.images, labels=glands.labels,
+        masks=masks, random_state=0,
+    ).fit()  # fmt: skip
+    learner.save(tmp_path)
+    again = ActiveLearner.load(tmp_path)
+    same_predictions(learner.estimator, again.estimator, glands.images)
+    np.testing.assert_array_equal(learner.query(n_instances=2)[0], again.query(n_instances=2)[0])
+
+
+def test_an_interrupted_save_leaves_the_ensemble_before(ensemble, glands, tmp_path, monkeypatch):
+    from alseg.segmenter import JointCAMSegmenter
+
+    ensemble.save(tmp_path / "model")
+    fitted = sklearn.base.clone(ensemble).set_params(random_state=5)
+    fitted.fit(glands.images, glands.labels, masks=glands.masks)
+    save, saved = JointCAMSegmenter.save, []
+
+    def stopped(self, path):
+        if saved:
+            raise KeyboardInterrupt
+        saved.append(path)
+        save(self, path)
+
+    for path in (tmp_path / "model", tmp_path / "other"):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            saved.clear()
+            patched.setattr(JointCAMSegmenter, "save", stopped)
+            fitted.save(path)
+    same_predictions(DeepEnsemble.load(tmp_path / "model"), ensemble, glands.images)
+    with pytest.raises(FileNotFoundError, match="path must be a folder that `save` wrote"):
+        DeepEnsemble.load(tmp_path / "other")
+    for path in (tmp_path / "model", tmp_path / "other"):
+        fitted.save(path)
+        assert len(list(path.glob("member-*"))) == 2
+        same_predictions(DeepEnsemble.load(path), fitted, glands.images)
+
+
+def test_loading_an_ensemble_executes_nothing(ensemble, tmp_path):
+    path = tmp_path / "model"
+    ensemble.save(path)
+    record = json.loads((path / "ensemble.json").read_text())
+    for field, value, match in [
+        ("class", "os:system", "estimator must be .* defined in alseg, as alseg.module:name"),
+        ("class", "alseg.ensemble:json", "Pass estimator= itself"),
+        ("members", ["../../elsewhere", "b"], "It is damaged: members"),
+        ("members", [], "It is damaged: members"),
+        ("n_estimators", 1, "It is damaged: n_estimators must be >= 2"),
+        ("format", "alseg.DeepEnsemble/9", "unknown format"),
+    ]:
+        (path / "ensemble.json").write_text(json.dumps({**record, field: value}))
+        with pytest.raises(ValueError, match=match):
+            DeepEnsemble.load(path)
+    (path / "ensemble.json").write_text("{")
+    with pytest.raises(ValueError, match="path must be a folder that `save` wrote.*It is damaged"):
+        DeepEnsemble.load(path)
+
+
+def test_what_an_ensemble_refuses_to_save(ensemble, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="path must be new, or a folder of an earlier save"):
+        ensemble.save(tmp_path)
+    with pytest.raises(NotFittedError):
+        DeepEnsemble(ensemble.estimator).save(tmp_path / "model")
+    model = DeepEnsemble(GaussianNB(), 2, random_state=0).fit([[0.0], [1.0]], [0, 1])
+    with pytest.raises(TypeError, match=r"estimator must be one with save\(path\)"):
+        model.save(tmp_path / "model")
+
+
+def test_embeddings_of_an_ensemble_stand_side_by_side(ensemble, glands):
+    one, two = ensemble.estimators_
+    for kind in ("encoder", "decoder", "cam"):
+        found = ensemble.transform(glands.images, kind=kind)
+        parts = [member.transform(glands.images, kind=kind) for member in (one, two)]
+        np.testing.assert_array_equal(found, np.concatenate(parts, axis=1))
+    near, far = ((found[:1] - found[1:]) ** 2).sum(axis=1), 0
+    for part in parts:
+        far = far + ((part[:1] - part[1:]) ** 2).sum(axis=1)
+    np.testing.assert_allclose(near, far, rtol=1e-5)
+    np.testing.assert_array_equal(
+        ensemble.transform(glands.images), ensemble.transform(glands.images, kind="encoder")
+    )
