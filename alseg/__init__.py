@@ -11,8 +11,10 @@ _PUBLIC = {
     "EmptyPool": "alseg.validation",
     "JointCAMSegmenter": "alseg.segmenter",
     "MISSING": "alseg.labels",
+    "Protocol": "alseg.experiment.protocol",
     "PseudoLabelAugmenter": "alseg.pseudo",
     "ValidationSet": "alseg.segmenter",
+    "compare_strategies": "alseg.compare",
     "dice_scorer": "alseg.metrics",
 }
 

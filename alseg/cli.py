@@ -142,9 +142,19 @@ def _parser():
     )  # fmt: skip
     _run_arguments(sub)
 
-    sub = command("report", _report, "write the one-file HTML report of a run",
+    sub = command(
+        "compare", _compare,
+        "compare strategies over seeds under one protocol, with a verdict",
+        "alseg compare --data glands --strategy random --strategy entropy --seeds 3 --rounds 2 \\\n"
+        "    --encoder tiny --max-epochs 5 --out runs/compared --report\n\n"
+        "Or all of it in a file: alseg compare comparison.toml. Interrupted, it continues where it\n"
+        "was when given the same command again; --dry-run prints the plan and what it would cost.",
+    )  # fmt: skip
+    _compare_arguments(sub)
+
+    sub = command("report", _report, "write the one-file HTML report of a run or a comparison",
                   "alseg report runs/entropy -o entropy.html")  # fmt: skip
-    sub.add_argument("folder", metavar="D", help="what alseg run --out has written")
+    sub.add_argument("folder", metavar="D", help="what alseg run or alseg compare has written")
     sub.add_argument("-o", "--output", metavar="FILE", help="default: report.html in D")
 
     sub = command(
@@ -207,6 +217,65 @@ def _run_arguments(sub):
     add("--seed", type=_natural, default=0, metavar="N", help="decides the whole run")
     add("--report", action="store_true", help="write D/report.html at the end")
     add("--no-panels", action="store_true", help="save no pictures of the images asked for")
+    group = sub.add_argument_group("data")
+    group.add_argument("--limit", "--n-samples", type=_positive, metavar="N",
+                       help="training images; glands make 60 by default, a folder has all")
+    group.add_argument("--test-limit", type=_positive, metavar="N",
+                       help="test images; glands make 30 by default, a folder has all")
+    group.add_argument("--train-split", default="train", metavar="NAME", help="part to train on")
+    group.add_argument("--test-split", default="test", metavar="NAME", help="part to test on")
+    group.add_argument("--fold", metavar="K", help="split by this fold or column of the manifest")
+    _mapping_argument(group)
+    _estimator_arguments(sub)
+
+
+# Option, field of the protocol, type; those not given keep the protocol's own default.
+_PROTOCOL = (
+    ("--initial", "initial", int, "N", "masks before the first question; default: 8"),
+    ("--n-instances", "n_instances", int, "N", "masks asked for in a round; default: 2"),
+    ("--rounds", "rounds", int, "N", "rounds after the first masks; default: 10"),
+    ("--n-steps", "n_steps", int, "N", "gradient steps of every fit; default: the model's own"),
+    ("--epochs", "epochs", int, "N", "instead: passes over the annotated images"),
+    ("--budget", "budget", float, "X", "end a row when its annotations cost this much"),
+    ("--cost", "cost", str, "UNIT", "of the budget: images, pixels, clicks, seconds"),
+    ("--folds", "n_folds", int, "N", "test seed s on fold s modulo N of the data, by group"),
+    ("--fit-threads", "n_threads", int, "N", "threads of a fit, part of the protocol; default: 1"),
+    ("--stop-agreement", "stop_agreement", float, "X", "end a row when predictions agree so much"),
+    ("--control", "control", str, "NAME", "row to compare with; default: random"),
+    ("--metric", "metric", str, "NAME", "what is compared; default: dice"),
+    ("--alpha", "alpha", float, "X", "level of the verdict; default: 0.05"),
+)  # fmt: skip
+
+
+def _compare_arguments(sub):
+    add = sub.add_argument
+    add("config", nargs="?", metavar="FILE", help="a TOML file with any of these options; those "
+        "given here come first")
+    add("--data", metavar="glands|DIR", help="as in alseg run")
+    add("--out", metavar="D", help="folder for the records; all workers must see it")
+    add("--strategy", action="append", metavar="NAME", dest="strategies",
+        help="a name such as entropy, or package.module:name; once for each row")
+    add("--seeds", type=_positive, metavar="N", help="seeds 0 to N - 1; default: 5")
+    add("--n-jobs", type=int, metavar="N", help="fits at once; never changes a number; default: 1")
+    add("--scheduler", metavar="ADDRESS", help="of a dask cluster, such as tcp://host:8786")
+    add("--dry-run", action="store_true", help="check all inputs, print the plan and what it would "
+        "cost, and train nothing")
+    add("--report", action="store_true", help="write D/report.html at the end")
+    group = sub.add_argument_group("protocol")
+    for option, name, type_, metavar, help_ in _PROTOCOL:
+        group.add_argument(option, dest=name, type=type_, metavar=metavar, help=help_)
+    group.add_argument("--window", type=float, nargs=2, metavar=("LOW", "HIGH"),
+                       help="masks between which areas are taken; default: all")  # fmt: skip
+    group.add_argument("--not-class-balanced", dest="class_balanced", action="store_const",
+                       const=False, help="do not share questions among classes")  # fmt: skip
+    group.add_argument("--warm-start", action="store_const", const=True,
+                       help="continue from the model of the round before")  # fmt: skip
+    group.add_argument("--no-controls", dest="controls", action="store_const", const=(),
+                       help="no rows of random questions beside those given")  # fmt: skip
+    group.add_argument("--no-references", dest="references", action="store_const", const=(),
+                       help="no full supervision, weak labels and all-ones")  # fmt: skip
+    group.add_argument("--pseudo-labels", type=float, metavar="LAMBDA",
+                       help="label the rest by the model itself in all rows, with this weight")
     group = sub.add_argument_group("data")
     group.add_argument("--limit", "--n-samples", type=_positive, metavar="N",
                        help="training images; glands make 60 by default, a folder has all")
@@ -329,7 +398,153 @@ def _summary(records):
     return as_markdown(table[[name for name in wanted if name in table]])
 
 
+def _compare(args):
+    from pathlib import Path
+
+    given = _merged_with_file(args)
+    for name in ("data", "out", "strategies"):
+        if given.get(name) is None:
+            option = "strategy" if name == "strategies" else name
+            raise _BadArgument(f"{option} must be given, as --{option} or in a TOML file.")
+    _check_out(given["out"])
+    plan = _plan(args, given)
+    plan.check()
+    if args.dry_run:
+        print(plan.describe(given["n_jobs"]))
+        return
+    from alseg.compare import compare_strategies
+
+    with _backend(given.get("scheduler")):
+        result = compare_strategies(
+            plan.estimator, plan.rows, data=plan.data, out=given["out"], protocol=plan.protocol,
+            seeds=plan.seeds, augmenter=plan.augmenter, n_jobs=given["n_jobs"],
+            verbose=not args.quiet,
+        )  # fmt: skip
+    if not args.quiet:
+        from alseg.report.tables import as_markdown
+
+        print(as_markdown(result.table()))
+    print(result.verdict())
+    print(f"records: {given['out']}")
+    if args.report:
+        print(f"report:  {result.to_html(Path(given['out']) / 'report.html')}")
+
+
+def _merged_with_file(args):
+    """Options by name: those of the command line before those of the file."""
+    import tomllib
+
+    given = {"n_jobs": 1, "seeds": 5, "protocol": {}, "estimator": {}}
+    if args.config is not None:
+        try:
+            with open(args.config, "rb") as file:
+                found = tomllib.load(file)
+        except tomllib.TOMLDecodeError as error:
+            raise _BadArgument(f"{args.config} must be TOML: {error}") from error
+        known = {"data", "out", "strategies", "seeds", "n_jobs", "scheduler", "pseudo_labels",
+                 "limit", "test_limit", "train_split", "test_split", "fold", "mask_mapping",
+                 "protocol", "estimator"}  # fmt: skip
+        for name in found:
+            if name not in known:
+                from alseg.validation import did_you_mean
+
+                remedy = did_you_mean(name, known)
+                raise _BadArgument(f"{args.config}: unknown key {name!r}. {remedy}".rstrip())
+        given |= found
+    for name in ("data", "out", "strategies", "seeds", "n_jobs", "scheduler", "pseudo_labels"):
+        if getattr(args, name) is not None:
+            given[name] = getattr(args, name)
+    for name in ("limit", "test_limit", "fold", "mask_mapping", "train_split", "test_split"):
+        if name in given and getattr(args, name) in (None, "train", "test"):
+            setattr(args, name, str(given[name]) if name == "fold" else given[name])
+    fields = [name for _, name, *_ in _PROTOCOL]
+    fields += ["window", "class_balanced", "warm_start", "controls", "references"]
+    own = {name: getattr(args, name) for name in fields if getattr(args, name) is not None}
+    given["protocol"] = {**given["protocol"], **own}
+    given["estimator"] = {**given["estimator"], **_estimator_options(args)}
+    return given
+
+
+def _plan(args, given):
+    from alseg.compare import Plan
+    from alseg.experiment.names import resolve_strategy
+    from alseg.experiment.protocol import Protocol
+    from alseg.segmenter import JointCAMSegmenter
+
+    try:
+        named = given["strategies"]
+        named = named if isinstance(named, dict) else {_short(name): name for name in named}
+        strategies = {name: resolve_strategy(value) for name, value in named.items()}
+        protocol = Protocol.from_dict(given["protocol"])
+    except (ValueError, TypeError) as error:
+        raise _BadArgument(error) from error
+    options = dict(given["estimator"])
+    if "image_size" in options:
+        options["image_size"] = tuple(options["image_size"])
+    if given["data"] == "glands":
+        options.setdefault("encoder", "tiny")
+    try:
+        estimator = _checked(JointCAMSegmenter(**options))
+    except TypeError as error:
+        raise _BadArgument(error) from error
+    augmenter = _augmenter(given.get("pseudo_labels"))
+    args.data, args.seed = given["data"], 0
+    if protocol.n_folds is None:
+        data = _data(args)
+    elif args.data == "glands":
+        from alseg.datasets import make_glands
+
+        data = make_glands(args.limit or 60, random_state=0)
+    else:
+        data = _parts(args)
+    seeds = given["seeds"]
+    seeds = range(seeds) if isinstance(seeds, int) else seeds
+    try:
+        return Plan(estimator, strategies, data, protocol, seeds, augmenter)
+    except (ValueError, TypeError) as error:
+        raise _BadArgument(error) from error
+
+
+def _short(name):
+    """What the records call a strategy that was named on the command line."""
+    return name.rpartition(":")[2].removesuffix("_sampling").replace("_", "-")
+
+
+class _backend:
+    """Where jobs run: here, or on the workers of a dask cluster."""
+
+    def __init__(self, scheduler):
+        self.scheduler = scheduler
+
+    def __enter__(self):
+        if self.scheduler is None:
+            return
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise _BadArgument(
+                "scheduler needs dask.distributed: pip install 'alseg[dask]'."
+            ) from error
+        from joblib import parallel_config
+
+        self.client = Client(self.scheduler, timeout="10s")
+        self.config = parallel_config(backend="dask")
+        self.config.__enter__()
+
+    def __exit__(self, *error):
+        if self.scheduler is not None:
+            self.config.__exit__(*error)
+            self.client.close()
+
+
 def _report(args):
+    from alseg.compare import FILE_NAME, read_comparison
+
+    if os.path.isfile(os.path.join(args.folder, FILE_NAME)):
+        print(read_comparison(args.folder).to_html(
+            args.output or os.path.join(args.folder, "report.html")
+        ))  # fmt: skip
+        return
     from alseg.report.html import write_report
 
     print(write_report(args.folder, args.output))

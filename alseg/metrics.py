@@ -21,6 +21,8 @@ __all__ = [
     "dice_per_image",
     "dice_score",
     "dice_scorer",
+    "calibration_bins",
+    "calibration_error_from_bins",
     "expected_calibration_error",
     "hausdorff_per_image",
     "instances_from_mask",
@@ -647,8 +649,24 @@ def expected_calibration_error(proba, y, n_bins=15):
     >>> expected_calibration_error(np.array([[0.25, 0.75]] * 4), np.array([1, 1, 1, 0]))
     0.0
     """
+    return calibration_error_from_bins(calibration_bins(proba, y, n_bins))
+
+
+def calibration_bins(proba, y, n_bins=15):
+    """What `expected_calibration_error` counts; bins of parts of the data may be added.
+
+    Parameters
+    ----------
+    proba, y, n_bins
+        As in `expected_calibration_error`.
+
+    Returns
+    -------
+    bins : ndarray of shape (3, n_bins), float
+        For each bin of the largest probability: how many, how many right, sum of the probability.
+    """
     check_number("n_bins", n_bins, low=1, integer=True)
-    count, hits, confidence = np.zeros((3, n_bins))
+    found = np.zeros((3, n_bins))
     for i, one, true in _checked_scores(proba, y, "proba"):
         if one.ndim != 2:
             raise ValueError(message(f"proba[{i}]", "with a class axis first", np.shape(proba[i])))
@@ -656,9 +674,29 @@ def expected_calibration_error(proba, y, n_bins=15):
         top = one.max(axis=0).astype(float)
         # Bins are (low, high], the first with its lower end.
         bins = np.clip(np.ceil(top * n_bins).astype(int) - 1, 0, n_bins - 1)
-        count += np.bincount(bins, minlength=n_bins)
-        hits += np.bincount(bins, one.argmax(axis=0) == true, minlength=n_bins)
-        confidence += np.bincount(bins, top, minlength=n_bins)
+        for row, weights in enumerate((None, one.argmax(axis=0) == true, top)):
+            found[row] += np.bincount(bins, weights, minlength=n_bins)
+    return found
+
+
+def calibration_error_from_bins(bins):
+    """Expected calibration error of what `calibration_bins` counted.
+
+    Parameters
+    ----------
+    bins : ndarray of shape (3, n_bins), float
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If nothing was counted.
+    """
+    count, hits, confidence = np.asarray(bins, dtype=float)
     if count.sum() == 0:
         raise ValueError(message("y", "annotated in at least one pixel", "none"))
     return float(np.abs(hits - confidence).sum() / count.sum())

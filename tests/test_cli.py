@@ -20,7 +20,7 @@ from alseg.experiment.project import open_project, save_mask
 from alseg.experiment.records import comparable, read_records
 from alseg.images import read_mask
 
-COMMANDS = ("run", "report", "query", "add", "predict")
+COMMANDS = ("run", "compare", "report", "query", "add", "predict")
 TINY = ["--encoder", "tiny", "--max-epochs", "1", "--device", "cpu", "--threads", "1"]
 RUN = ["run", "--data", "glands", "--limit", "8", "--test-limit", "4", "--rounds", "1",
        "--image-size", "24", "32", *TINY]  # fmt: skip
@@ -156,6 +156,84 @@ def test_unwritable_output_folder(capsys, tmp_path):
     refused(capsys, "query", "--data", tmp_path, "--out", tmp_path / "file", code=2,
             match="is not a folder")  # fmt: skip
     assert (tmp_path / "file").read_text() == "kept"
+
+
+# -- compare --------------------------------------------------------------------------------------
+
+COMPARE = ["compare", "--data", "glands", "--limit", "12", "--test-limit", "4", "--rounds", "1",
+           "--initial", "2", "--seeds", "2", "--strategy", "random", "--image-size", "24", "32",
+           "--no-controls", *TINY]  # fmt: skip
+
+
+def test_compare_then_report(capsys, tmp_path):
+    out = tmp_path / "d"
+    entropy = ["--strategy", "entropy"]
+    code, printed, err = call(capsys, *COMPARE, *entropy, "--out", out, "--report", "--quiet")
+    assert (code, err) == (0, "")
+    assert "entropy" in printed and f"report:  {out / 'report.html'}" in printed
+    assert (out / "report.html").stat().st_size > 10_000
+    code, printed, _ = call(capsys, "report", out, "-o", tmp_path / "page.html")
+    assert code == 0 and (tmp_path / "page.html").exists()
+    before = {p: p.read_bytes() for p in out.rglob("records.jsonl")}
+    code, printed, _ = call(capsys, *COMPARE, *entropy, "--out", out)
+    assert code == 0 and "| entropy" in printed
+    assert {p: p.read_bytes() for p in out.rglob("records.jsonl")} == before
+    refused(capsys, *COMPARE, *entropy, "--n-instances", "1", "--out", out, code=1,
+            match="n_instances: 2 there, 1 now")  # fmt: skip
+
+
+def test_a_dry_run_writes_nothing(capsys, tmp_path):
+    out = tmp_path / "d"
+    code, printed, _ = call(capsys, *COMPARE, "--out", out, "--dry-run", "--n-jobs", "2")
+    assert code == 0 and not out.exists()
+    lines = dict(line.split(None, 1) for line in printed.splitlines())
+    assert lines["rows"] == "random" and lines["seeds"] == "0, 1"
+    # A start and a chain of one round a seed, full supervision and weak labels a seed.
+    assert lines["fits"].startswith("8 of 2 steps in 9 jobs")
+    assert "with 2 at once" in lines["time"] and "MiB a job" in lines["memory"]
+
+
+def test_compare_from_a_file(capsys, tmp_path):
+    file = tmp_path / "c.toml"
+    file.write_text(
+        'data = "glands"\nstrategies = ["random", "core-set"]\nseeds = [3]\nlimit = 12\n'
+        'test_limit = 4\n[protocol]\ninitial = 2\nrounds = 5\ncontrols = []\nreferences = []\n'
+        '[estimator]\nencoder = "tiny"\nmax_epochs = 1\nimage_size = [24, 32]\ndevice = "cpu"\n'
+    )
+    out = tmp_path / "d"
+    code, printed, _ = call(capsys, "compare", file, "--rounds", "1", "--out", out, "--quiet")
+    assert code == 0 and "core-set" in printed
+    found = json.loads((out / "comparison.json").read_text())
+    assert found["seeds"] == [3] and found["protocol"]["rounds"] == 1
+    assert list(found["rows"]) == ["random", "core-set"]
+    file.write_text('data = "glands"\nstrategy = ["random"]\n')
+    refused(capsys, "compare", file, "--out", out, code=2, match="Did you mean 'strategies'")
+    file.write_text("data = ")
+    refused(capsys, "compare", file, "--out", out, code=2, match="must be TOML")
+    file.write_text('[protocol]\nround = 1\n')
+    refused(capsys, *COMPARE[:1], file, *COMPARE[1:], "--out", out, code=2, match="rounds")
+
+
+@pytest.mark.parametrize(
+    "change, match",
+    [
+        (["--strategy", "entropi"], "Did you mean 'entropy'"),
+        (["--control", "rnd"], "control must be one of"),
+        (["--pooling", "avg"], "pooling must be"),
+        (["--cost", "mm"], "cost must be"),
+        (["--data", "nowhere"], "data must be 'glands' or a folder"),
+    ],
+)
+def test_compare_refuses_what_is_wrong(capsys, tmp_path, change, match):
+    refused(capsys, *COMPARE, *change, "--out", tmp_path / "d", code=2, match=match)
+    assert not (tmp_path / "d").exists()
+
+
+def test_compare_needs_to_know_what(capsys, tmp_path):
+    refused(capsys, "compare", "--data", "glands", "--out", tmp_path, code=2,
+            match="strategy must be given")  # fmt: skip
+    refused(capsys, *COMPARE, "--rounds", "9", "--out", tmp_path / "d", code=1,
+            match="initial + rounds * n_instances must be at most 12")  # fmt: skip
 
 
 def test_report_without_records(capsys, tmp_path):

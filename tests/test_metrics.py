@@ -29,6 +29,8 @@ from alseg.metrics import (
     dice_per_image,
     dice_score,
     dice_scorer,
+    calibration_bins,
+    calibration_error_from_bins,
     expected_calibration_error,
     hausdorff_per_image,
     instances_from_mask,
@@ -359,6 +361,17 @@ def test_calibration_equals_torchmetrics(rng, n_bins):
     expected = float(reference(torch.as_tensor(of_images), torch.as_tensor(labels)))
     got = expected_calibration_error(of_images, labels, n_bins)
     assert got == pytest.approx(expected, abs=1e-5)
+
+
+def test_calibration_of_parts_adds_up(rng):
+    proba = rng.dirichlet([0.5] * 3, size=(4, 6, 7)).transpose(0, 3, 1, 2)
+    true = rng.integers(-1, 3, (4, 6, 7))
+    parts = calibration_bins(proba[:1], true[:1]) + calibration_bins(proba[1:], true[1:])
+    assert parts.sum(1)[0] == (true >= 0).sum()
+    whole = expected_calibration_error(proba, true)
+    assert calibration_error_from_bins(parts) == pytest.approx(whole)
+    with pytest.raises(ValueError, match="annotated in at least one pixel"):
+        calibration_error_from_bins(np.zeros((3, 15)))
 
 
 def test_errors_of_calibration():

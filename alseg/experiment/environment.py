@@ -2,6 +2,7 @@
 
 import os
 import platform
+from contextlib import contextmanager
 from importlib import metadata
 
 PACKAGES = ("torch", "skorch", "scikit-learn", "numpy", "scipy", "scikit-image", "monai", "pillow")
@@ -79,3 +80,50 @@ def peak_memory_mib(device=None):
 
         peak["gpu_peak"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     return peak
+
+
+@contextmanager
+def peak_memory(into, name, device=None):
+    """Measure the most memory that this process holds inside the ``with``, in MiB.
+
+    Parameters
+    ----------
+    into : dict
+        Gets ``into[name]``, and ``into["gpu_" + name]`` on a GPU. Without Linux, where the mark of
+        the system cannot be set back, it is the most that the process has held so far.
+    name : str
+    device : str or None, default=None
+
+    Examples
+    --------
+    >>> found = {}
+    >>> with peak_memory(found, "fit"):
+    ...     held = bytearray(2**20)
+    >>> found["fit"] > 1
+    True
+    """
+    gpu = device is not None and str(device).startswith("cuda")
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # the high-water mark becomes what is held now
+        reset = True
+    except OSError:
+        reset = False
+    if gpu:
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+    yield
+    peak = peak_memory_mib(device)
+    if "peak" in peak:
+        into[name] = _high_water_mib() if reset else peak["peak"]
+    if gpu:
+        into["gpu_" + name] = peak["gpu_peak"]
+
+
+def _high_water_mib():
+    with open("/proc/self/status", encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("VmHWM:"):
+                return round(int(line.split()[1]) / 2**10, 1)
+    raise RuntimeError("no VmHWM in /proc/self/status")

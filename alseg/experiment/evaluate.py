@@ -5,6 +5,8 @@ import numpy as np
 from alseg.images import as_images, as_masks
 from alseg.metrics import (
     by_label,
+    calibration_bins,
+    calibration_error_from_bins,
     dice_per_image,
     instances_from_mask,
     mask_metrics,
@@ -32,26 +34,43 @@ def evaluate(model, test):
         What `alseg.metrics.mask_metrics` gives (``dice`` of the foreground, ``dice_background``,
         ``mean_iou``, ``pooled_dice``, ``dice_worst_tenth``, ...), ``class_accuracy``,
         ``object_dice`` and ``object_f1`` where the data set knows single objects (predicted ones
-        are connected parts), ``by_label`` with ``n_images``, ``dice``, ``mean_iou`` and
-        ``class_accuracy`` for each class, and ``dice_per_image`` in the order of `test`. All in
-        [0, 1].
+        are connected parts), ``mask_calibration_error`` and ``label_calibration_error`` (expected
+        calibration error, where the model gives probabilities), ``by_label`` with ``n_images``,
+        ``dice``, ``mean_iou`` and ``class_accuracy`` for each class, and ``dice_per_image`` in the
+        order of `test`. All in [0, 1].
     """
     images = as_images(test.images)
     n = len(images)
     labels = np.asarray(test.labels)
-    predicted_labels, predicted_masks = [], []
-    for start in range(0, n, _CHUNK):
-        joint = model.predict_joint(images.take(np.arange(start, min(start + _CHUNK, n))))
-        predicted_labels.extend(np.asarray(joint.labels).tolist())
-        predicted_masks.extend(joint.masks)
     truth = as_masks(test.masks, n)
     masks = [truth[i] for i in range(n)]
+    predicted_labels, predicted_masks, label_proba = [], [], []
+    calibration = 0
+    for start in range(0, n, _CHUNK):
+        stop = min(start + _CHUNK, n)
+        joint = model.predict_joint(images.take(np.arange(start, stop)))
+        predicted_labels.extend(np.asarray(joint.labels).tolist())
+        predicted_masks.extend(joint.masks)
+        label_proba.extend(joint.get("proba", ()))
+        if "mask_proba" in joint:
+            # Every fourth row and column: neighbouring pixels say the same.
+            proba = [p[:, ::4, ::4] for p in joint.mask_proba]
+            some = [None if m is None else m[::4, ::4] for m in masks[start:stop]]
+            calibration = calibration + calibration_bins(proba, some)
     n_mask_classes = getattr(model, "n_mask_classes", 2)
     right = np.array([a == b for a, b in zip(predicted_labels, labels.tolist(), strict=True)])
     dice = dice_per_image(predicted_masks, masks, n_mask_classes=n_mask_classes)
     iou = mean_iou_per_image(predicted_masks, masks, n_mask_classes)
     metrics = mask_metrics(predicted_masks, masks, n_mask_classes=n_mask_classes)
     metrics["class_accuracy"] = float(right.mean())
+    if np.any(calibration):
+        metrics["mask_calibration_error"] = calibration_error_from_bins(calibration)
+    classes = list(getattr(model, "classes_", ()))
+    if label_proba and set(labels.tolist()) <= set(classes):
+        position = {label: k for k, label in enumerate(classes)}
+        codes = np.array([position[label] for label in labels.tolist()])
+        bins = calibration_bins(np.array(label_proba), codes)
+        metrics["label_calibration_error"] = calibration_error_from_bins(bins)
     if getattr(test, "instances", None) is not None:
         known = as_masks(test.instances, n)
         found, true = [], []

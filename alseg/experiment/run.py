@@ -3,19 +3,24 @@
 import functools
 import hashlib
 import os
+import shutil
 import time
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
+from sklearn.base import clone
 
-from alseg.experiment.environment import environment, peak_memory_mib
+from alseg.costs import AnnotationCost, annotation_cost
+from alseg.experiment.environment import environment, peak_memory, peak_memory_mib
 from alseg.experiment.evaluate import evaluate
-from alseg.experiment.records import Records, RecordsError, jsonable
+from alseg.experiment.records import Records, RecordsError, jsonable, read_records
 from alseg.images import as_images, as_masks, check_pairs
 from alseg.interop import unit_of
 from alseg.labels import is_annotated
 from alseg.learner import ActiveLearner
+from alseg.experiment.stopping import agreement
 from alseg.metrics import dice_score
 from alseg.oracles import MaskOracle
 from alseg.regions import Regions
@@ -38,6 +43,13 @@ def run(
     name=None,
     panels=None,
     progress=None,
+    start=None,
+    keep_model=False,
+    warm_start=False,
+    epochs=None,
+    until=None,
+    cost_rates=(0.0, 1.0),
+    checked=False,
 ):
     """Run active learning on images whose masks are all known, and record every round.
 
@@ -77,6 +89,23 @@ def run(
     progress : callable or None, default=None
         Called as ``progress(round, stage, record)`` with stage "ask", "fit", "evaluate" (record
         None) and "done".
+    start : str or Path or None, default=None
+        Folder of a run of 0 rounds with `keep_model` on the same data, estimator and seed: its
+        round 0 is this run's, and its model asks first. So strategies share one network.
+    keep_model : bool, default=False
+        Whether to save the last model in `out`, as ``model-<round>/``.
+    warm_start : bool, default=False
+        Whether each fit continues from the model before, instead of from scratch.
+    epochs : int or None, default=None
+        Passes over the annotated images in each fit, so that its steps grow with the masks; None
+        leaves the estimator's own number of steps.
+    until : callable or None, default=None
+        ``f(records) -> reason or None``, asked after each round; a reason ends the run there and
+        stands in the last record as ``stopped``. It must depend on the records alone.
+    cost_rates : (float, float), default=(0.0, 1.0)
+        Seconds per image and per click of `alseg.costs.annotation_cost`.
+    checked : bool, default=False
+        Whether the data were checked before (`check_data`).
 
     Returns
     -------
@@ -89,8 +118,12 @@ def run(
         - ``n_masks`` that the oracle has given, ``n_masks_validation`` used to choose a threshold
           (with ``validation`` a fraction, they are among the former), ``gradient_steps`` of this
           round's fits
+        - ``cost`` so far in ``images``, ``pixels``, ``clicks`` and ``seconds``, see
+          `alseg.costs.annotation_cost`
         - ``metrics``, see `alseg.experiment.evaluate.evaluate`
-        - ``seconds``, ``memory_mib``, ``environment``
+        - ``agreement`` with the round before, over the training images: ``dice`` and ``kappa``
+        - ``seconds``, ``memory_mib`` (the most held while asking and while fitting),
+          ``environment``
 
     Raises
     ------
@@ -123,83 +156,192 @@ def run(
         "seed": seed,
         "n_instances": n_instances,
         "initial": initial,
-        "estimator": _described(estimator),
-        "augmenter": None if augmenter is None else _described(augmenter),
-        "data": _describe_data(train, test),
+        "estimator": described(estimator),
+        "augmenter": None if augmenter is None else described(augmenter),
+        "data": describe_data(train, test),
     }
+    for key, value in (("warm_start", warm_start), ("epochs", epochs)):
+        if value:
+            config[key] = value
     with Records(out, config) as records:
         _check_rounds(records)
+        if start is not None and not records.records:
+            first = {k: v for k, v in read_records(start)[0].items() if k != "config"}
+            records.append({**first, "strategy": name})
         done = len(records.records)
-        if done > rounds:
+        if done > rounds or (done and records.records[-1].get("stopped")):
             return list(records.records)
         _warn_of_another_machine(records.records)
-        n_mask_classes = getattr(estimator, "n_mask_classes", None)
-        check_pairs(train.images, train.masks, n_mask_classes)
-        check_pairs(test.images, test.masks, n_mask_classes)
-        oracle = MaskOracle(train.masks)
-        learner = ActiveLearner(
-            estimator, strategy, images=train.images, labels=labels, augmenter=augmenter,
-            random_state=seed,
+        if not checked:
+            check_data(estimator, train, test)
+        loop = _Loop(
+            estimator, strategy, train, test, initial, n_instances, seed, augmenter, warm_start,
+            epochs, cost_rates,
         )  # fmt: skip
-        for record in records.records:
-            regions = Regions.from_dict(record["regions"]) if "regions" in record else None
-            answer = oracle(record["sample_ids"], regions=regions)
-            learner.annotate(record["sample_ids"], answer, fit=False)
+        loop.replay(records.records)
+        if done == 1 and start is not None:
+            loop.load(_model_folder(start, 0))
+        elif done and warm_start:
+            loop.load(_model_folder(out, done - 1))
         for round_ in range(done, rounds + 1):
-            record = _one_round(
-                learner, round_, oracle, train, test, initial, n_instances, seed, out, panels,
-                progress,
-            )  # fmt: skip
-            records.append({"strategy": name, "seed": seed, **record})
+            save = None if panels is None else functools.partial(panels, out, round_)
+            record = jsonable({"strategy": name, "seed": seed, **loop.round(round_, save, progress)})
+            reason = None if until is None else until([*records.records, record])
+            # Before the record: a record without its model could not be continued from.
+            if warm_start or (keep_model and round_ == rounds):
+                loop.save(_model_folder(out, round_))
+            records.append(record if reason is None else {**record, "stopped": reason})
+            if warm_start and round_:
+                shutil.rmtree(_model_folder(out, round_ - 1), ignore_errors=True)
             if progress is not None:
                 progress(round_, "done", records.records[-1])
+            if reason is not None:
+                break
         return list(records.records)
 
 
-def _one_round(
-    learner, round_, oracle, train, test, initial, n_instances, seed, out, panels, progress
-):
-    watch = _Watch(round_, progress)
-    labels, regions = learner.labels, None
-    if round_ and not hasattr(learner.estimator, "classes_"):
-        with watch("refit"):  # continued after an interruption: the model that has to ask
-            learner.fit()
-    with watch("ask", "query"):
+def _model_folder(out, round_):
+    return Path(out) / f"model-{round_}"
+
+
+def check_data(estimator, train, test):
+    """Look at every image and mask, so that a bad one is named before anything is trained.
+
+    Raises
+    ------
+    ValueError
+        If one cannot be read, or a mask does not fit its image or the classes.
+    """
+    n_mask_classes = getattr(estimator, "n_mask_classes", None)
+    check_pairs(train.images, train.masks, n_mask_classes)
+    check_pairs(test.images, test.masks, n_mask_classes)
+
+
+class _Loop:
+    """The learner, and a round of asking, annotating, fitting and measuring.
+
+    Everything random follows from the seed and the round, so that the ids in the records are all
+    that is needed to go on.
+    """
+
+    n_watched = 16  # training images over which the models of two rounds are compared
+
+    def __init__(
+        self, estimator, strategy, train, test, initial, n_instances, seed, augmenter, warm_start,
+        epochs, cost_rates,
+    ):  # fmt: skip
+        self.estimator, self.train, self.test, self.seed = estimator, train, test, seed
+        self.initial, self.n_instances = initial, n_instances
+        self.epochs, self.cost_rates = epochs, cost_rates
+        self.cost = AnnotationCost(0, 0, 0, 0.0)
+        self.oracle = MaskOracle(train.masks)
+        self.learner = ActiveLearner(
+            estimator, strategy, images=train.images, labels=np.asarray(train.labels),
+            augmenter=augmenter, warm_start=warm_start, random_state=seed,
+        )  # fmt: skip
+        watched = np.random.default_rng(seed).permutation(len(train.labels))[: self.n_watched]
+        self.watched, self.watched_masks = as_images(train.images).take(np.sort(watched)), None
+
+    def replay(self, records):
+        """Annotate what the records have asked, without a fit."""
+        for record in records:
+            regions = Regions.from_dict(record["regions"]) if "regions" in record else None
+            answer = self.oracle(record["sample_ids"], regions=regions)
+            self.learner.annotate(record["sample_ids"], answer, fit=False)
+            self.cost = AnnotationCost(**record["cost"])
+
+    def load(self, folder):
+        """Take the model that `save` has left, if there is one; else it is fitted again."""
+        if folder.is_dir():
+            params = self.estimator.get_params(deep=False)
+            params.pop("random_state")  # the seed of its fit decides its draws
+            self.learner.estimator = self.estimator.load(folder, **params)
+
+    def save(self, folder):
+        """Write the model, and with `warm_start` take what was written.
+
+        Nothing of the optimizer is in a file: a chain that was killed and one that was not then
+        continue from the same.
+        """
+        if hasattr(self.learner.estimator, "save"):
+            self.learner.estimator.save(folder)
+            if self.learner.warm_start:
+                self.load(folder)
+
+    def round(self, round_, panels, progress):
+        """What a round found; see `run` for the record."""
+        learner, train, memory = self.learner, self.train, {}
+        watch = _Watch(round_, progress)
+        device = getattr(self.estimator, "device", None)
+        if round_ and not hasattr(learner.estimator, "classes_"):
+            with watch("refit"):  # continued after an interruption: the model that has to ask
+                self._prepare_fit(len(learner.annotated_ids))
+                learner.fit()
+        if round_ and self.watched_masks is None:
+            self.watched_masks = learner.predict_masks(self.watched)
+        with watch("ask", "query"), peak_memory(memory, "query", device):
+            sample_ids, regions = self._ask(round_)
+            masks = self.oracle(sample_ids, regions=regions)
+        with watch("panels"):
+            model = learner.estimator if round_ else None
+            asked = _describe_asked(sample_ids, train, masks, model, panels)
+        with watch("fit"), peak_memory(memory, "fit", device):
+            self._prepare_fit(len(np.union1d(learner.annotated_ids, sample_ids)))
+            learner.annotate(sample_ids, masks)
+        self.cost = self.cost + self._cost_of(sample_ids, masks, regions)
+        model = learner.estimator
+        with watch("evaluate"):
+            metrics = evaluate(model, self.test)
+            seen, self.watched_masks = self.watched_masks, model.predict_masks(self.watched)
+            agreed = None if seen is None else agreement(seen, self.watched_masks)
+        device = getattr(model, "device_", None)
+        validation = getattr(model, "validation_", None)
+        steps = getattr(model, "n_steps_", None)
+        return {
+            "round": round_,
+            "sample_ids": sample_ids,
+            **({} if regions is None else {"regions": regions.to_dict()}),
+            "asked": asked,
+            "n_masks": len(learner.annotated_ids),
+            "n_masks_validation": 0 if validation is None else len(validation.masks),
+            # With an augmenter a round is two fits of the same length.
+            "gradient_steps": steps if steps is None or learner.augmenter is None else 2 * steps,
+            "cost": self.cost._asdict(),
+            "metrics": metrics,
+            **({} if agreed is None else {"agreement": agreed._asdict()}),
+            "seconds": watch.seconds,
+            "memory_mib": {**peak_memory_mib(device), **memory},
+            "environment": environment(device),
+        }
+
+    def _ask(self, round_):
         if round_ == 0:
-            rng = np.random.default_rng([seed, len(labels)])
-            order = class_balanced_top_n(rng.random(len(labels)), labels, initial, rng)
-            sample_ids = np.asarray(order)
-        else:
-            sample_ids, _ = learner.query(n_instances=n_instances)
-            if isinstance(sample_ids, Regions):
-                sample_ids, regions = sample_ids.sample_ids, sample_ids
-        masks = oracle(sample_ids, regions=regions)
-    with watch("panels"):
-        model = learner.estimator if round_ else None
-        save = None if panels is None else functools.partial(panels, out, round_)
-        asked = _describe_asked(sample_ids, train, masks, model, save)
-    with watch("fit"):
-        learner.annotate(sample_ids, masks)
-    model = learner.estimator
-    with watch("evaluate"):
-        metrics = evaluate(model, test)
-    device = getattr(model, "device_", None)
-    validation = getattr(model, "validation_", None)
-    steps = getattr(model, "n_steps_", None)
-    return {
-        "round": round_,
-        "sample_ids": sample_ids,
-        **({} if regions is None else {"regions": regions.to_dict()}),
-        "asked": asked,
-        "n_masks": len(learner.annotated_ids),
-        "n_masks_validation": 0 if validation is None else len(validation.masks),
-        # With an augmenter a round is two fits of the same length.
-        "gradient_steps": steps if steps is None or learner.augmenter is None else 2 * steps,
-        "metrics": metrics,
-        "seconds": watch.seconds,
-        "memory_mib": peak_memory_mib(device),
-        "environment": environment(device),
-    }
+            labels = self.learner.labels
+            rng = np.random.default_rng([self.seed, len(labels)])
+            order = class_balanced_top_n(rng.random(len(labels)), labels, self.initial, rng)
+            return np.asarray(order), None
+        asked, _ = self.learner.query(n_instances=self.n_instances)
+        return (asked.sample_ids, asked) if isinstance(asked, Regions) else (asked, None)
+
+    def _prepare_fit(self, n_masks):
+        """Make the next fit one of the estimator as it was given, for so many passes."""
+        if not self.learner.warm_start:  # a model that was loaded is not what the next is made of
+            self.learner.estimator = clone(self.estimator)
+        if self.epochs is not None:
+            model = self.learner.estimator
+            steps = -(-n_masks // model.batch_size)
+            model.set_params(max_epochs=self.epochs, steps_per_epoch=steps)
+
+    def _cost_of(self, sample_ids, masks, regions):
+        instances = getattr(self.train, "instances", None)
+        if instances is not None:
+            known = as_masks(instances, len(self.learner.labels))
+            instances = [known[i] for i in np.asarray(sample_ids).tolist()]
+        per_image, per_click = self.cost_rates
+        return annotation_cost(
+            masks, regions, instances=instances, seconds_per_image=per_image,
+            seconds_per_click=per_click,
+        )  # fmt: skip
 
 
 def _describe_asked(sample_ids, train, masks, model, save):
@@ -293,8 +435,13 @@ def _warn_of_another_machine(records):
         )
 
 
-def _described(thing):
-    """Class and parameters of an estimator or augmenter, as JSON."""
+def described(thing):
+    """Class and parameters of an estimator or augmenter, as JSON's types, for the record.
+
+    Returns
+    -------
+    dict
+    """
     found = {"class": type(thing).__name__}
     if hasattr(thing, "get_params"):
         params = thing.get_params(deep=False)
@@ -312,7 +459,13 @@ def _parameter(value):
         return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _describe_data(train, test):
+def describe_data(train, test):
+    """Name, sizes and a digest of the two parts, for the record.
+
+    Returns
+    -------
+    dict
+    """
     return {
         "name": str(train.name),
         "n_train": len(train.ids),

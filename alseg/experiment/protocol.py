@@ -1,0 +1,286 @@
+"""What is fixed before strategies are compared, as a value: written to JSON and read back equal."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from alseg.datasets import Dataset
+from alseg.experiment.records import jsonable, write_text
+from alseg.validation import check_number, check_option, did_you_mean, message
+
+REFERENCES = ("full supervision", "weak labels only", "all-ones")
+CONTROLS = ("random", "class-balanced random", "CAM-guided random")
+COSTS = ("images", "pixels", "clicks", "seconds")
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How strategies are compared, and how the verdict is reached; nothing of it after the fact.
+
+    All strategies of a seed start from the same images, annotated at random and class-balanced, and
+    from one network fitted to them. Each round asks, annotates, fits and measures.
+
+    Parameters
+    ----------
+    initial : int, default=8
+        Masks before the first question (round 0).
+    n_instances : int, default=2
+        Masks, or parts of images, asked for in a round.
+    rounds : int, default=10
+        Rounds after round 0.
+    class_balanced : bool, default=True
+        Whether every strategy shares its questions alike among the image classes. Strategies that
+        ask about parts of images are left as they are.
+    budget : float or None, default=None
+        A row ends with the round in which the annotation costs this much; None is no limit.
+    cost : {"images", "pixels", "clicks", "seconds"}, default="images"
+        What `budget` counts, see `alseg.costs.annotation_cost`.
+    seconds_per_image, seconds_per_click : float, default=0.0 and 1.0
+        Rates of the seconds.
+    n_steps : int or None, default=None
+        Gradient steps of every fit, the same for all rows and rounds. None leaves the estimator's
+        own number, which does not depend on the number of masks either.
+    epochs : int or None, default=None
+        Instead: passes over the annotated images, so that steps grow with the masks (as published
+        work often does: a learning curve then compares training lengths too).
+    warm_start : bool, default=False
+        Whether a round continues from the model of the round before; else it starts from scratch.
+    n_threads : int, default=1
+        Threads of a fit. Part of the protocol, because one more changes the last digits.
+    n_folds : int or None, default=None
+        For data without a test part: seed s is tested on fold ``s % n_folds`` of stratified folds,
+        and no group (patient) stands on both sides where the data have groups.
+    stop_agreement : float or None, default=None
+        A row ends when the predicted masks of two rounds agree by this Dice three times in a row;
+        its curve goes on at its last value. None asks all rounds.
+    control : str, default="random"
+        The row that the others are compared with.
+    family : sequence of str or None, default=None
+        The rows whose p-values are adjusted together (Holm). None is all strategies given, without
+        the control and the added control rows.
+    metric : str, default="dice"
+        Name of a number among the records' ``metrics``.
+    window : (float, float) or None, default=None
+        Masks between which the area under the curve is taken; None is all of them.
+    alpha : float, default=0.05
+        Two-sided level of the verdict, over the family.
+    references : sequence of str, default=("full supervision", "weak labels only", "all-ones")
+        Rows that ask nothing.
+    controls : sequence of str
+        Rows that ask without a strategy: "random" (of all images), "class-balanced random",
+        "CAM-guided random" (66 % of the questions where the CAM sees most foreground). One that a
+        given strategy is already is not run twice. Default: all three.
+
+    Examples
+    --------
+    >>> protocol = Protocol(initial=8, rounds=4)
+    >>> Protocol.from_dict(protocol.to_dict()) == protocol
+    True
+    """
+
+    initial: int = 8
+    n_instances: int = 2
+    rounds: int = 10
+    class_balanced: bool = True
+    budget: float | None = None
+    cost: str = "images"
+    seconds_per_image: float = 0.0
+    seconds_per_click: float = 1.0
+    n_steps: int | None = None
+    epochs: int | None = None
+    warm_start: bool = False
+    n_threads: int = 1
+    n_folds: int | None = None
+    stop_agreement: float | None = None
+    control: str = "random"
+    family: tuple | None = None
+    metric: str = "dice"
+    window: tuple | None = None
+    alpha: float = 0.05
+    references: tuple = REFERENCES
+    controls: tuple = CONTROLS
+
+    def __post_init__(self):
+        for name, low in (("initial", 1), ("n_instances", 1), ("rounds", 0), ("n_threads", 1)):
+            check_number(name, getattr(self, name), low, integer=True)
+        for name, low in (("n_steps", 1), ("epochs", 1), ("n_folds", 2)):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), low, integer=True)
+        for name in ("seconds_per_image", "seconds_per_click"):
+            check_number(name, getattr(self, name), 0)
+        for name in ("class_balanced", "warm_start"):
+            if not isinstance(getattr(self, name), (bool, np.bool_)):
+                raise TypeError(message(name, "a bool", getattr(self, name)))
+        if self.budget is not None:
+            check_number("budget", self.budget, 0)
+        if self.stop_agreement is not None:
+            check_number("stop_agreement", self.stop_agreement, 0, 1)
+        if self.n_steps is not None and self.epochs is not None:
+            raise ValueError(message("epochs", "None where n_steps is given", self.epochs))
+        check_option("cost", self.cost, COSTS)
+        if not 0 < self.alpha < 1:
+            raise ValueError(message("alpha", "in (0, 1)", self.alpha))
+        for name, known in (("references", REFERENCES), ("controls", CONTROLS)):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise TypeError(message(name, "a sequence of names", value))
+            for one in value or ():
+                check_option(name, one, known)
+        set_ = object.__setattr__  # frozen for users; a list is the tuple that it stands for
+        set_(self, "references", tuple(self.references or ()))
+        set_(self, "controls", tuple(self.controls or ()))
+        if self.family is not None:
+            if isinstance(self.family, str):
+                raise TypeError(message("family", "a sequence of names", self.family))
+            set_(self, "family", tuple(self.family))
+        if self.window is not None:
+            window = tuple(self.window)
+            if len(window) != 2 or not window[0] < window[1]:
+                raise ValueError(message("window", "(low, high) with low < high", self.window))
+            set_(self, "window", window)
+
+    def to_dict(self):
+        """The protocol as JSON's types.
+
+        Returns
+        -------
+        dict of str -> value
+        """
+        return jsonable(dataclasses.asdict(self))
+
+    @classmethod
+    def from_dict(cls, values):
+        """The protocol of a `to_dict`; what is not named keeps its default.
+
+        Parameters
+        ----------
+        values : dict of str -> value
+
+        Returns
+        -------
+        Protocol
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown; the nearest one is named.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ValueError(
+                    message("protocol", f"made of {known}", name, did_you_mean(name, known))
+                )
+        return cls(**values)
+
+    def save(self, path):
+        """Write the protocol as JSON.
+
+        Parameters
+        ----------
+        path : str or Path
+        """
+        return write_text(path, json.dumps(self.to_dict(), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path):
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Returns
+        -------
+        Protocol
+        """
+        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def split(data, protocol, seed):
+    """Training and test part of a seed.
+
+    Parameters
+    ----------
+    data : Parts with train and test, (Dataset, Dataset), or a Dataset with `protocol.n_folds`
+    protocol : Protocol
+    seed : int
+
+    Returns
+    -------
+    train, test : Dataset
+
+    Raises
+    ------
+    ValueError
+        If there is no test part and no `n_folds`, or more folds than groups or images of a class.
+    """
+    if hasattr(data, "keys"):  # Parts
+        if protocol.n_folds is None:
+            missing = [name for name in ("train", "test") if name not in data]
+            if missing:
+                rule = "parts train and test, or a protocol with n_folds"
+                raise ValueError(message("data", rule, f"parts {list(data)}"))
+            return data["train"], data["test"]
+        data = data["all"]
+    elif isinstance(data, (tuple, list)):
+        if len(data) != 2:
+            raise ValueError(message("data", "(train, test)", f"{len(data)} parts"))
+        if protocol.n_folds is not None:
+            remedy = "Give one data set, or leave n_folds out."
+            raise ValueError(message("data", "one data set where n_folds is given", "two", remedy))
+        return tuple(data)
+    if not isinstance(data, Dataset):
+        raise TypeError(message("data", "Parts, a Dataset, or (train, test)", data))
+    if protocol.n_folds is None:
+        remedy = "Give (train, test), or Protocol(n_folds=5)."
+        raise ValueError(message("data", "with a test part", repr(data), remedy))
+    train, test = folds(data.labels, data.groups, protocol.n_folds)[seed % protocol.n_folds]
+    return data.take(train), data.take(test)
+
+
+def folds(labels, groups, n_folds):
+    """Class-stratified folds that tear no group apart.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,)
+    groups : array-like of shape (n,), or None
+    n_folds : int, at least 2
+
+    Returns
+    -------
+    list of (train, test)
+        Positions, ascending; every image is in one test part.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer groups, or images of a class, than folds.
+
+    Examples
+    --------
+    >>> labels, groups = ["a", "a", "b", "b"], ["p", "q", "r", "s"]
+    >>> [test.tolist() for _, test in folds(labels, groups, 2)]
+    [[0, 2], [1, 3]]
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    labels = np.asarray(labels)
+    check_number("n_folds", n_folds, 2, integer=True)
+    _, counts = np.unique(labels, return_counts=True)
+    if counts.min() < n_folds:
+        raise ValueError(
+            message("n_folds", f"at most {counts.min()}, the images of the rarest class", n_folds)
+        )
+    if groups is None:
+        splitter = StratifiedKFold(n_folds, shuffle=True, random_state=0)
+    else:
+        n_groups = len(np.unique(groups))
+        if n_groups < n_folds:
+            raise ValueError(message("n_folds", f"at most {n_groups}, the groups", n_folds))
+        # Its order decides ties; a shuffle would make them worse, not better.
+        splitter = StratifiedGroupKFold(n_folds)
+    return list(splitter.split(np.zeros(len(labels)), labels, groups))

@@ -1,0 +1,488 @@
+"""Comparisons: what is run, that it can be killed, and that nothing but the seed decides it."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+
+from alseg import JointCAMSegmenter, PseudoLabelAugmenter
+from alseg.compare import Plan, Row, compare_strategies, read_comparison
+from alseg.datasets import make_glands
+from alseg.experiment.chains import slug
+from alseg.experiment.protocol import Protocol
+from alseg.experiment.records import RecordsError, comparable
+from alseg.strategies import (
+    by_region,
+    class_balanced,
+    core_set_sampling,
+    entropy_sampling,
+    random_sampling,
+)
+
+SCRIPT = """
+import sys
+from alseg import JointCAMSegmenter
+from alseg.compare import compare_strategies
+from alseg.datasets import make_glands
+from alseg.experiment.protocol import Protocol
+from alseg.strategies import entropy_sampling, random_sampling
+
+glands = make_glands(20, image_size=(32, 32), random_state=0)
+print("ready", flush=True)
+compare_strategies(
+    JointCAMSegmenter(encoder="tiny", max_epochs=1, device="cpu"),
+    {"random": random_sampling, "entropy": entropy_sampling},
+    data=(glands.take(range(14)), glands.take(range(14, 20))),
+    protocol=Protocol(initial=2, n_instances=2, rounds=2, controls=(), references=("all-ones",)),
+    seeds=range(2), out=sys.argv[1], n_jobs=int(sys.argv[2]), verbose=0,
+)
+print("done", flush=True)
+"""
+
+
+def data(n_train=14, n_test=6):
+    glands = make_glands(n_train + n_test, image_size=(32, 32), random_state=0)
+    return glands.take(range(n_train)), glands.take(range(n_train, n_train + n_test))
+
+
+def estimator(**options):
+    return JointCAMSegmenter(encoder="tiny", max_epochs=1, device="cpu", **options)
+
+
+SMALL = Protocol(initial=2, n_instances=2, rounds=2, controls=(), references=("all-ones",))
+
+
+def compared(out, strategies=None, protocol=SMALL, seeds=range(2), **options):
+    strategies = strategies or {"random": random_sampling, "entropy": entropy_sampling}
+    options = {"estimator": estimator(), "data": data(), "verbose": 0, **options}
+    model = options.pop("estimator")
+    return compare_strategies(
+        model, strategies, protocol=protocol, seeds=seeds, out=out, **options
+    )
+
+
+def numbers(result):
+    """All records of a comparison without what may differ between two runs of it."""
+    chains = {key: [comparable(r) for r in chain] for key, chain in result.chains.items()}
+    return chains, {k: [comparable(r) for r in v] for k, v in result._references.items()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """One comparison that was never interrupted."""
+    return compared(tmp_path_factory.mktemp("whole"))
+
+
+# -- what is run --
+
+
+def test_rows_of_a_seed_share_round_0(whole):
+    for seed in whole.seeds:
+        first = [comparable(whole.chains[name, seed][0]) for name in whole.names]
+        for record in first:
+            del record["strategy"], record["config"]
+        assert first[0] == first[1]
+    assert numbers(whole)[0]["random", 0][0]["metrics"] != (
+        numbers(whole)[0]["random", 1][0]["metrics"]
+    )
+
+
+def test_every_row_asks_for_its_own_and_as_many(whole):
+    for (_, _), chain in whole.chains.items():
+        assert [r["n_masks"] for r in chain] == [2, 4, 6]
+        ids = [i for r in chain for i in r["sample_ids"]]
+        assert len(set(ids)) == 6
+    labels = np.asarray(data()[0].labels)
+    for chain in whole.chains.values():
+        for record in chain:  # class-balanced
+            assert len(set(labels[record["sample_ids"]])) == 2
+
+
+def test_records_hold_what_any_table_needs(whole):
+    record = whole.chains["entropy", 1][-1]
+    assert record["cost"]["images"] == 6 and record["cost"]["pixels"] == 6 * 32 * 32
+    assert record["cost"]["clicks"] >= 6
+    assert set(record["agreement"]) >= {"dice", "kappa"}
+    assert {"fit", "query"} <= set(record["seconds"]) & set(record["memory_mib"])
+    assert {"mask_calibration_error", "label_calibration_error"} <= set(record["metrics"])
+    assert len(record["metrics"]["dice_per_image"]) == 6
+    assert record["environment"]["torch_threads"] == 1
+    assert record["config"]["data"]["n_train"] == 14
+
+
+def test_a_chain_is_the_plain_experiment(whole, tmp_path):
+    from alseg.experiment.chains import n_threads
+    from alseg.experiment.run import run
+
+    train, test = data()
+    with n_threads(1):
+        plain = run(
+            estimator(), train, test, class_balanced(entropy_sampling), rounds=2, n_instances=2,
+            initial=2, seed=1, out=tmp_path,
+        )  # fmt: skip
+    chain = whole.chains["entropy", 1]
+    assert [r["sample_ids"] for r in plain] == [r["sample_ids"] for r in chain]
+    assert [r["metrics"] for r in plain] == [r["metrics"] for r in chain]
+
+
+def test_controls_and_references_are_rows(tmp_path):
+    protocol = Protocol(initial=2, n_instances=1, rounds=1)
+    result = compared(tmp_path, {"random": random_sampling}, protocol, seeds=[3])
+    assert result.names == ["random", "random, not balanced", "CAM-guided random"]
+    assert result.family == []
+    found = result.references()
+    assert set(found) == {"full supervision", "weak labels only", "all-ones"}
+    truth = [m == 1 for m in data()[1].masks]
+    ones = np.mean([2 * m.sum() / (m.size + m.sum()) for m in truth])
+    assert found["all-ones"] == pytest.approx([ones])
+    full = result._references["full supervision"][0]
+    assert full["n_masks"] == 14 and full["gradient_steps"] == (
+        result.chains["random", 3][-1]["gradient_steps"]
+    )
+    assert "class_accuracy" not in result._references["all-ones"][0]["metrics"]
+
+
+def test_a_given_strategy_is_not_run_again_as_a_control():
+    names = Plan(
+        estimator(), {"mine": random_sampling}, data(),
+        Protocol(initial=2, n_instances=1, rounds=1, control="mine", class_balanced=False),
+    ).names  # fmt: skip
+    assert names == ["mine", "class-balanced random", "CAM-guided random"]
+
+
+def test_steps_are_the_same_for_all_rows_and_rounds(tmp_path):
+    protocol = Protocol(
+        initial=2, n_instances=2, rounds=2, controls=(), references=("full supervision",), n_steps=3
+    )
+    result = compared(tmp_path, protocol=protocol, seeds=[0])
+    assert {r["gradient_steps"] for r in result.records} == {3}
+
+
+def test_epochs_grow_with_the_masks(tmp_path):
+    protocol = Protocol(
+        initial=2, n_instances=4, rounds=2, controls=(), references=(), epochs=2
+    )
+    model = estimator(batch_size=4)
+    result = compared(tmp_path, protocol=protocol, seeds=[0], estimator=model)
+    steps = [r["gradient_steps"] for r in result.chains["entropy", 0]]
+    assert steps == [2 * 1, 2 * 2, 2 * 3]  # of 2, 6 and 10 masks
+
+
+def test_rows_with_an_augmenter_have_a_start_of_their_own(tmp_path):
+    rows = {
+        "random": random_sampling,
+        "pseudo": Row(random_sampling, PseudoLabelAugmenter("all", weight=0.5)),
+    }
+    protocol = Protocol(initial=2, n_instances=2, rounds=1, controls=(), references=())
+    result = compared(tmp_path, rows, protocol, seeds=[0])
+    steps = {name: result.chains[name, 0][0]["gradient_steps"] for name in rows}
+    assert steps["pseudo"] == 2 * steps["random"]
+    first = [result.chains[name, 0][0] for name in rows]
+    assert first[0]["sample_ids"] == first[1]["sample_ids"]
+    assert first[0]["metrics"] != first[1]["metrics"]
+
+
+def test_parts_of_images_are_rows_like_others(tmp_path):
+    rows = {"random": random_sampling, "patches": by_region(unit="patch", size=8)}
+    protocol = Protocol(initial=2, n_instances=3, rounds=1, controls=(), references=())
+    result = compared(tmp_path, rows, protocol, seeds=[0])
+    first, second = result.chains["patches", 0]
+    assert second["cost"]["pixels"] - first["cost"]["pixels"] == 3 * 64
+    x, y = result.curves(x="pixels")["patches"]
+    assert x.tolist() == [[first["cost"]["pixels"], second["cost"]["pixels"]]]
+    assert np.isfinite(result.areas()["patches"]).all()
+
+
+def test_a_budget_ends_a_row(tmp_path):
+    protocol = Protocol(
+        initial=2, n_instances=2, rounds=5, controls=(), references=(), budget=4, cost="images"
+    )
+    result = compared(tmp_path, protocol=protocol, seeds=[0])
+    for chain in result.chains.values():
+        assert [r["n_masks"] for r in chain] == [2, 4]
+        assert "budget of 4 images is spent" in chain[-1]["stopped"]
+    again = compared(tmp_path, protocol=protocol, seeds=[0])
+    assert numbers(again) == numbers(result)
+
+
+def test_agreement_ends_a_row_and_its_curve_goes_on(tmp_path):
+    def only(name):
+        return {name: random_sampling, "other": by_region(unit="patch", size=8)}
+
+    protocol = Protocol(
+        initial=2, n_instances=1, rounds=5, controls=(), references=(), stop_agreement=0.0
+    )
+    result = compared(tmp_path, only("random"), protocol, seeds=[0])
+    chain = result.chains["random", 0]
+    assert len(chain) == 4 and "agree" in chain[-1]["stopped"]  # three agreements after round 0
+    x, y = result.curves()["random"]
+    assert y.shape[1] == 4 and np.isfinite(y).all()
+
+
+def test_warm_start_continues_and_is_killed_in_the_same_way(tmp_path):
+    protocol = Protocol(
+        initial=2, n_instances=2, rounds=2, controls=(), references=(), warm_start=True
+    )
+    result = compared(tmp_path / "a", protocol=protocol, seeds=[0])
+    chain = tmp_path / "b" / "rows" / "entropy" / "0" / "records.jsonl"
+    shorter = Protocol.from_dict({**protocol.to_dict(), "rounds": 1})
+    compared(tmp_path / "b", protocol=shorter, seeds=[0])
+    config = json.loads((tmp_path / "b" / "comparison.json").read_text())
+    config["protocol"]["rounds"] = 2
+    (tmp_path / "b" / "comparison.json").write_text(json.dumps(config))
+    assert len(chain.read_text().splitlines()) == 2
+    assert numbers(compared(tmp_path / "b", protocol=protocol, seeds=[0])) == numbers(result)
+    cold = Protocol.from_dict({**protocol.to_dict(), "warm_start": False})
+    cold = compared(tmp_path / "c", protocol=cold, seeds=[0])
+    assert cold.chains["entropy", 0][-1]["metrics"] != result.chains["entropy", 0][-1]["metrics"]
+
+
+def test_folds_follow_the_seeds(tmp_path):
+    glands = make_glands(20, image_size=(32, 32), random_state=0)
+    protocol = Protocol(
+        initial=2, n_instances=2, rounds=1, n_folds=4, controls=(), references=("all-ones",)
+    )
+    result = compared(tmp_path, protocol=protocol, data=glands)
+    tests = [result.chains["random", seed][0]["config"]["data"]["test"] for seed in range(2)]
+    assert tests[0] != tests[1]
+    assert len(result.references()["all-ones"]) == 2
+
+
+# -- nothing but the seed decides --
+
+
+def test_two_jobs_give_the_same_records(whole, tmp_path):
+    assert numbers(compared(tmp_path, n_jobs=2)) == numbers(whole)
+
+
+def test_the_number_of_threads_here_does_not_matter(whole, tmp_path):
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2 if before == 1 else 1)
+    try:
+        assert numbers(compared(tmp_path, seeds=[1]))[0].items() <= numbers(whole)[0].items()
+        assert torch.get_num_threads() == (2 if before == 1 else 1)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_more_seeds_add_to_what_is_there(tmp_path, whole):
+    compared(tmp_path, seeds=[0])
+    chain = tmp_path / "rows" / "entropy" / "0" / "records.jsonl"
+    before = chain.read_bytes()
+    result = compared(tmp_path, seeds=[1])
+    assert result.seeds == [0, 1] and chain.read_bytes() == before
+    assert numbers(result) == numbers(whole)
+
+
+def start(folder, n_jobs=1):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(folder), str(n_jobs)], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True,
+    )  # fmt: skip
+
+
+def killed_and_continued(folder, n_kills, rng, seconds, n_jobs=1):
+    for _ in range(n_kills):
+        process = start(folder, n_jobs)
+        assert process.stdout.readline() == "ready\n", process.stderr.read()
+        time.sleep(rng.uniform(0, seconds))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    process = start(folder, n_jobs)
+    out, error = process.communicate(timeout=300)
+    assert out.endswith("done\n"), error
+    return read_comparison(folder)
+
+
+def test_killed_twice_it_ends_with_the_same_numbers(whole, tmp_path):
+    result = killed_and_continued(tmp_path, 2, random.Random(0), 3.0)
+    assert numbers(result) == numbers(whole)
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_it_ends_with_the_same_numbers(whole, tmp_path):
+    result = killed_and_continued(tmp_path, 20, random.Random(1), 4.0, n_jobs=2)
+    assert numbers(result) == numbers(whole)
+
+
+# -- folders --
+
+
+def test_another_comparison_in_the_folder_is_refused(tmp_path):
+    compared(tmp_path, seeds=[0])
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    with pytest.raises(RecordsError, match="another comparison .*rounds: 2 there, 3 now"):
+        compared(tmp_path, seeds=[0], protocol=Protocol(**{**SMALL.to_dict(), "rounds": 3}))
+    with pytest.raises(RecordsError, match="another comparison .*core-set"):
+        compared(tmp_path, {"random": random_sampling, "core-set": core_set_sampling}, seeds=[0])
+    with pytest.raises(RecordsError, match="another comparison .*max_epochs"):
+        compared(tmp_path, seeds=[0], estimator=estimator().set_params(max_epochs=2))
+    with pytest.raises(RecordsError, match="another comparison .*train"):
+        compared(tmp_path, seeds=[0], data=data(13))
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_the_folder_of_a_plain_run_is_refused(tmp_path):
+    (tmp_path / "records.jsonl").write_text("{}\n")
+    with pytest.raises(RecordsError, match="something else"):
+        compared(tmp_path)
+
+
+def test_two_at_once_are_refused(tmp_path):
+    process = start(tmp_path)
+    try:
+        assert process.stdout.readline() == "ready\n", process.stderr.read()
+        deadline = time.time() + 60
+        while not (tmp_path / "comparison.json").exists() and time.time() < deadline:
+            time.sleep(0.05)
+        with pytest.raises(RecordsError, match="in use by another run"):
+            compared(tmp_path)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def test_an_unwritable_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="out must be a folder that can be written to"):
+        compared(tmp_path / "file")
+
+
+LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+"""
+
+
+@pytest.mark.parametrize("with_starts", [False, True])
+def test_a_full_disk_is_one_error_and_what_stands_is_continued(whole, tmp_path, with_starts):
+    # A limit on the size of files stands in for the disk: a model, or a line of the records, is
+    # cut in the middle.
+    if with_starts:
+        compared(tmp_path)
+        shutil.rmtree(tmp_path / "rows")
+    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, -1))\n"
+    script = LIMITED + SCRIPT.replace('print("ready"', limit + 'print("ready"')
+    process = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path), "1"], capture_output=True, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert process.returncode
+    assert "OSError" in process.stderr.splitlines()[-1] and "too large" in process.stderr
+    chains = list((tmp_path / "rows").rglob("records.jsonl"))
+    assert any(path.stat().st_size == 9000 for path in chains) == with_starts
+    process = start(tmp_path)
+    out, error = process.communicate(timeout=300)
+    assert out.endswith("done\n"), error
+    assert numbers(read_comparison(tmp_path)) == numbers(whole)
+
+
+def test_reading_what_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no comparison at"):
+        read_comparison(tmp_path)
+
+
+def test_a_corrupt_description(tmp_path):
+    (tmp_path / "comparison.json").write_text('{"protocol": ')
+    with pytest.raises(RecordsError, match="not JSON"):
+        compared(tmp_path)
+
+
+# -- bad arguments --
+
+
+@pytest.mark.parametrize(
+    "options, error, said",
+    [
+        ({"strategies": {"a": 3}}, TypeError, r"strategies\['a'\] must be callable"),
+        ({"strategies": [random_sampling]}, TypeError, "strategies must be a dict"),
+        ({"strategies": {1: random_sampling}}, TypeError, "named by strings"),
+        ({"strategies": {"a": random_sampling}}, ValueError, "control must be one of"),
+        ({"seeds": []}, ValueError, "seeds must be different integers"),
+        ({"seeds": [1, 1]}, ValueError, "seeds must be different integers"),
+        ({"seeds": [-1]}, ValueError, "seeds must be"),
+        ({"protocol": {"rounds": 3}}, TypeError, "protocol must be a Protocol"),
+        (
+            {"protocol": Protocol(initial=4, n_instances=4, rounds=3, controls=())},
+            ValueError,
+            "at most 14, the training images with a mask, got 16",
+        ),
+        (
+            {"protocol": Protocol(family=("entropi",), rounds=1, controls=())},
+            ValueError,
+            "Did you mean 'entropy'",
+        ),
+        ({"estimator": estimator(pooling="avg")}, ValueError, "pooling must be"),
+    ],
+)
+def test_bad_arguments_are_named_before_anything_is_written(tmp_path, options, error, said):
+    with pytest.raises(error, match=said):
+        compared(tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bad_mask_is_named_before_anything_is_trained(tmp_path):
+    train, test = data()
+    masks = list(train.masks)
+    masks[3] = masks[3][:16]
+    import dataclasses
+
+    with pytest.raises(ValueError, match="3"):
+        compared(tmp_path / "out", data=(dataclasses.replace(train, masks=masks), test))
+    assert not (tmp_path / "out").exists()
+
+
+# -- what the records say --
+
+
+def test_curves_and_areas(whole):
+    x, y = whole.curves()["entropy"]
+    assert x.tolist() == [[2, 4, 6], [2, 4, 6]] and y.shape == (2, 3)
+    trapezoid = (y[:, 0] / 2 + y[:, 1] + y[:, 2] / 2) / 2
+    np.testing.assert_allclose(whole.areas()["entropy"], trapezoid)
+    np.testing.assert_allclose(whole.areas(window=(4, 6))["entropy"], y[:, 1:].mean(1))
+    assert whole.curves(x="round")["random"][0][0].tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="Did you mean 'masks'"):
+        whole.curves(x="mask")
+    with pytest.raises(ValueError, match="metric must be one of .*mean_iou"):
+        whole.curves("iou_mean")
+
+
+def test_a_verdict_in_words(whole):
+    said = str(whole.verdict())
+    assert "entropy" in said and "seeds" in said
+
+
+def test_an_incomplete_comparison_is_read(whole, tmp_path):
+    compared(tmp_path, seeds=[0])
+    config = json.loads((tmp_path / "comparison.json").read_text())
+    config["seeds"] = [0, 7]
+    (tmp_path / "comparison.json").write_text(json.dumps(config))
+    result = read_comparison(tmp_path)
+    assert not result.is_complete and whole.is_complete
+    assert np.isnan(result.curves()["entropy"][1][1]).all()
+    assert np.isnan(result.areas()["entropy"][1])
+
+
+def test_folders_of_names():
+    names = ["a b", "a-b", "a/b", "../a", "", "é", "random", "x" * 90, "x" * 91]
+    found = [slug(name) for name in names]
+    assert len(set(found)) == len(names)
+    assert all("/" not in s and ".." not in s and s for s in found)
+
+
+def test_a_strategy_with_bound_arguments_is_described(tmp_path):
+    rows = {"random": random_sampling, "mine": partial(entropy_sampling, aggregate="max")}
+    plan = Plan(estimator(), rows, data(), SMALL)
+    assert plan.config["rows"]["mine"]["strategy"]["score"]["aggregate"] == "max"
