@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 from alseg._version import __version__
@@ -154,13 +155,39 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
         The threshold of two classes is the mean of the members'.
         """
         check_is_fitted(self)
-        threshold = float(np.mean([getattr(m, "threshold_", 0.5) for m in self.estimators_]))
-        images = as_images(X)
+        images, threshold = as_images(X), self._threshold()
         masks = []
         for idx in chunks(len(images)):
             proba = self.predict_mask_proba(images.take(idx))
             masks.extend(mask_from_proba(p, threshold) for p in proba)
         return stack(masks)
+
+    def _threshold(self):
+        return float(np.mean([getattr(m, "threshold_", 0.5) for m in self.estimators_]))
+
+    def predict_joint(self, X):
+        """Everything about each image, of the mean over the members.
+
+        Returns
+        -------
+        Bunch
+            As of `JointCAMSegmenter.predict_joint`; ``cams`` are the means of the members' maps.
+        """
+        check_is_fitted(self)
+        joints = [member.predict_joint(X) for member in self.estimators_]
+
+        def mean(key):  # image by image, for their sizes may differ
+            same = zip(*(joint[key] for joint in joints), strict=True)
+            return stack([np.mean(values, axis=0) for values in same])
+
+        proba, mask_proba = mean("proba"), mean("mask_proba")
+        return Bunch(
+            labels=self.classes_[proba.argmax(axis=1)],
+            proba=proba,
+            masks=stack([mask_from_proba(p, self._threshold()) for p in mask_proba]),
+            mask_proba=mask_proba,
+            cams=mean("cams"),
+        )
 
     def transform(self, X, kind=None):
         """Embeddings of the members, side by side.

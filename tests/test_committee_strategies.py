@@ -450,3 +450,15 @@ def test_embeddings_of_an_ensemble_stand_side_by_side(ensemble, glands):
     np.testing.assert_array_equal(
         ensemble.transform(glands.images), ensemble.transform(glands.images, kind="encoder")
     )
+
+
+def test_what_an_ensemble_predicts_jointly_is_the_mean(ensemble, glands):
+    X = [glands.images[0], glands.images[1][:20]]  # of two sizes
+    found, parts = ensemble.predict_joint(X), [m.predict_joint(X) for m in ensemble.estimators_]
+    np.testing.assert_array_equal(found.labels, ensemble.predict(X))
+    np.testing.assert_allclose(found.proba, ensemble.predict_proba(X))
+    for i in range(2):
+        np.testing.assert_allclose(found.mask_proba[i], ensemble.predict_mask_proba(X)[i], atol=1e-6)
+        np.testing.assert_array_equal(found.masks[i], ensemble.predict_masks(X)[i])
+        np.testing.assert_allclose(found.cams[i], (parts[0].cams[i] + parts[1].cams[i]) / 2)
+    assert [mask.shape for mask in found.masks] == [(24, 32), (20, 32)]
