@@ -379,9 +379,14 @@ def box_sum(maps, size):
     array([[2., 3., 3., 2.]])
     """
     check_number("size", size, low=1, integer=True)
-    maps = np.asarray(maps, dtype=np.float64)
-    axes = (maps.ndim - 2, maps.ndim - 1)
-    return uniform_filter(maps, size, mode="constant", axes=axes) * float(size) ** 2
+    maps = np.asarray(maps)
+    if maps.dtype not in (np.float32, np.float64):
+        maps = maps.astype(np.float64)
+    sums = np.empty(maps.shape, np.float64)
+    for where in np.ndindex(maps.shape[:-2]):  # a map at a time stays in the cache
+        uniform_filter(maps[where], size, output=sums[where], mode="constant")
+    sums *= float(size) ** 2
+    return sums
 
 
 def box_mean(maps, size):
