@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 
@@ -313,6 +314,34 @@ def test_killed_twice_it_ends_with_the_same_numbers(whole, tmp_path):
 @pytest.mark.slow
 def test_killed_twenty_times_it_ends_with_the_same_numbers(whole, tmp_path):
     result = killed_and_continued(tmp_path, 20, random.Random(1), 4.0, n_jobs=2)
+    assert numbers(result) == numbers(whole)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_worker_gives_the_same_records(whole, tmp_path):
+    from distributed import Client, LocalCluster
+    from joblib import parallel_config
+
+    killed = []
+
+    def kill_one(pid):
+        # In the middle: a chain has begun, and not all of them have.
+        deadline = time.time() + 120
+        while time.time() < deadline and not list(tmp_path.glob("rows/*/*/records.jsonl")):
+            time.sleep(0.02)
+        os.kill(pid, signal.SIGKILL)
+        killed.append(len(list(tmp_path.glob("rows/*/*/records.jsonl"))))
+
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(processes=True, silence_logs=50, **options) as cluster, Client(cluster) as me:
+        pids = sorted(me.run(os.getpid).values())
+        assert len(set(pids)) == 2 and os.getpid() not in pids
+        thread = threading.Thread(target=kill_one, args=(pids[0],))
+        thread.start()
+        with parallel_config(backend="dask"):
+            result = compared(tmp_path, n_jobs=-1)
+        thread.join()
+    assert killed and 1 <= killed[0] <= 4
     assert numbers(result) == numbers(whole)
 
 
