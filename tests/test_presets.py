@@ -18,8 +18,9 @@ from alseg.labels import MISSING
 from alseg.losses import JointLoss
 from alseg.network.decoder import OneLogitConv
 from alseg.network.published import PlainUNet, TwoEncoderNetwork
-from alseg.presets import PRESETS, preset_params
+from alseg.presets import PRESETS, preset_params, released_entropy, released_variance
 from alseg.segmenter import JointCAMSegmenter, ValidationSet, poly_decay, step_decay
+from alseg.strategies import class_balanced_sampling, entropy_score, mc_variance_score
 from alseg.threshold import THRESHOLD_GRID
 
 NO_WEIGHTS = {"encoder_weights": None}
@@ -570,6 +571,39 @@ def test_wildcat_min_branch_changes_the_logit_alone():
     assert torch.allclose(b["logits"], values[..., :2].mean(2)) and (b["logits"] <= top).all()
     expected = (values[..., :2].mean(2) + 0.6 * values[..., -2:].mean(2)) / 2
     assert torch.allclose(a["logits"], expected)
+
+
+def test_released_entropy_is_largest_at_1_over_e():
+    p = np.linspace(0, 1, 1001)
+    mask_proba = np.stack([1 - p, p], 1)[:, :, None, None]
+    score = released_entropy(None, mask_proba)
+    assert p[score.argmax()] == pytest.approx(1 / np.e, abs=1e-3)
+    assert score[[0, -1]].tolist() == [0, 0]  # no NaN where p is 0
+    assert score.max() == pytest.approx(2 / np.e, abs=1e-6)
+    assert np.allclose(released_entropy(None, torch.tensor(mask_proba)).numpy(), score)
+
+
+def test_released_variance_is_that_of_all_values(rng):
+    draws = rng.random((5, 3, 4, 6))  # draws, images, pixels
+    mean = draws.mean(0)
+    score = released_variance(draws.var(0, ddof=1), np.stack([1 - mean, mean], 1), n_draws=5)
+    assert np.allclose(score, draws.var(axis=(0, 2, 3), ddof=1))
+
+
+def test_released_scores_are_aggregations():
+    images, labels, masks = discs(size=(32, 48))
+    model = quick(max_epochs=1).fit(images, labels, masks)
+    p = torch.tensor(model.predict_mask_proba(images)[:, 1])
+    score = functools.partial(entropy_score, aggregate=released_entropy)
+    expected = (-2 * p * p.log()).mean((1, 2)).numpy()
+    assert np.allclose(score(model, images), expected, atol=1e-5)
+    aggregate = functools.partial(released_variance, n_draws=4)
+    options = {"n_draws": 4, "random_state": 0}
+    score = functools.partial(mc_variance_score, aggregate=aggregate, **options)
+    own = score(model, images)
+    assert own.shape == (4,) and (own > mc_variance_score(model, images, **options)).all()
+    picks = class_balanced_sampling(model, images, 2, 0, y_pool=labels, score=score)
+    assert sorted(labels[picks]) == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
