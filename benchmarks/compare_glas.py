@@ -34,7 +34,6 @@ from alseg.experiment.environment import environment
 from alseg.report.tables import as_markdown
 from alseg.strategies import (
     badge_sampling,
-    bald_sampling,
     cam_disagreement_sampling,
     core_set_sampling,
     entropy_sampling,
@@ -51,13 +50,12 @@ STRATEGIES = {
     "entropy": entropy_sampling,
     "entropy, power noise": stochastic(entropy_score),
     "mc variance": mc_variance_sampling,
-    "bald": bald_sampling,
     "core-set": core_set_sampling,
     "badge": badge_sampling,
     "typiclust": typiclust_sampling,
     "cam disagreement": cam_disagreement_sampling,
 }
-PROTOCOL = Protocol(initial=8, n_instances=4, rounds=4, class_balanced=True, n_steps=60)
+PROTOCOL = Protocol(initial=8, n_instances=6, rounds=3, class_balanced=True, n_steps=48)
 
 
 def shrunk(part, size=SIZE):
