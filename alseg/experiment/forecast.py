@@ -1,0 +1,317 @@
+"""What more masks would bring: a learning curve fitted to the rounds so far, with an interval."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from alseg.validation import check_number, message
+
+# The prior of `forecast`, in one place. Back-tested on published curves: docs/user/comparing.md.
+_RATES = np.geomspace(0.1, 1.0, 10)
+_N_ASYMPTOTES = 15
+_NOISE_SD = 0.015  # of a score about its curve, counted as `_NOISE_N` observations
+_NOISE_N = 2.0
+_ROUNDS_PER_OBSERVATION = 3.0  # successive rounds share masks: their errors are not independent
+
+
+class LearningCurve(NamedTuple):
+    """A power law that saturates: ``asymptote - gain * n_masks ** -rate``. Call it with n_masks.
+
+    Attributes
+    ----------
+    asymptote : float
+        Score with endlessly many masks, at most 1.
+    gain : float
+        At least 0.
+    rate : float
+        In [0.1, 1].
+    sd : float
+        Of the scores about the curve.
+    """
+
+    asymptote: float
+    gain: float
+    rate: float
+    sd: float
+
+    def __call__(self, n_masks):
+        """Score with a number of masks.
+
+        Parameters
+        ----------
+        n_masks : float or array-like of float
+            Above 0.
+
+        Returns
+        -------
+        score : float or ndarray
+        """
+        return self.asymptote - self.gain * np.asarray(n_masks, dtype=float) ** -self.rate
+
+
+class Forecast(NamedTuple):
+    """What `forecast` returns.
+
+    Attributes
+    ----------
+    n_masks : float or ndarray
+        As given.
+    mean, low, high : float or ndarray
+        Of the score that would be measured there, the noise of a round included.
+    """
+
+    n_masks: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+class Backtest(NamedTuple):
+    """What `backtest` returns. Errors are those of forecasts, forecast minus measured.
+
+    Attributes
+    ----------
+    coverage : float
+        Share of the intervals that hold the score measured later.
+    bias : float
+        Mean error.
+    mean_error : float
+        Mean absolute error.
+    mean_error_of_last : float
+        The same for the simplest forecast of all: the last score stays.
+    width : float
+        Mean width of the intervals.
+    n : int
+        Forecasts made. Those of one curve are not independent.
+    """
+
+    coverage: float
+    bias: float
+    mean_error: float
+    mean_error_of_last: float
+    width: float
+    n: int
+
+
+def fit_learning_curve(n_masks, scores):
+    """Fit a saturating power law to the rounds so far, by least squares.
+
+    Parameters
+    ----------
+    n_masks : array-like of shape (n_rounds,), float
+        Above 0, strictly increasing.
+    scores : array-like of shape (n_rounds,), float
+        In [0, 1]; NaN where there is none. The mean over seeds if there are several.
+
+    Returns
+    -------
+    curve : LearningCurve
+        Never falling, never above 1. Three or four rounds fit many curves alike: take
+        `forecast`, which averages over all of them, to look ahead.
+
+    Raises
+    ------
+    ValueError
+        If fewer than three rounds have a score, or a value is out of range.
+
+    References
+    ----------
+    .. [1] Hestness et al. 2017, Deep learning scaling is predictable, empirically,
+       arXiv:1712.00409.
+
+    Examples
+    --------
+    >>> n_masks = np.array([8, 16, 32, 64])
+    >>> curve = fit_learning_curve(n_masks, 0.9 - 0.6 * n_masks ** -0.5)
+    >>> round(curve.asymptote, 3), round(curve.rate, 3), round(float(curve(128)), 3)
+    (0.9, 0.5, 0.847)
+    """
+    from scipy.optimize import least_squares
+
+    n_masks, scores = _checked_rounds(n_masks, scores)
+    first = n_masks[0]
+
+    def residual(parameters):
+        asymptote, gain, rate = parameters
+        return asymptote - gain * (n_masks / first) ** -rate - scores
+
+    fits = []
+    for rate in (0.2, 0.5, 0.9):
+        for asymptote in (scores.max(), (1 + scores.max()) / 2):
+            start = [min(asymptote, 1 - 1e-6), max(asymptote - scores[0], 1e-3), rate]
+            bounds = [0, 0, _RATES[0]], [1, np.inf, _RATES[-1]]
+            fits.append(least_squares(residual, start, bounds=bounds, xtol=1e-12, ftol=1e-12))
+    best = min(fits, key=lambda fit: fit.cost)
+    asymptote, gain, rate = (float(value) for value in best.x)
+    freedom = max(len(scores) - 3, 1)
+    sd = float(np.sqrt(2 * best.cost / freedom))
+    return LearningCurve(asymptote, gain * first**rate, rate, sd)
+
+
+def forecast(n_masks, scores, at, confidence=0.9):
+    """Score after more masks, with an interval that widens the less is known.
+
+    Averages over all power laws ``a - b n ** -c`` (rates c from 0.1 to 1, asymptotes a up to 1),
+    each weighted by how well it fits the rounds so far, so nothing hangs on one fit to three
+    points. High asymptotes count more beforehand, as saturation is easily seen in noise; the noise
+    about the curve is taken as 1.5 points until the rounds show another; and three rounds count
+    as one independent observation, because they share masks.
+
+    Parameters
+    ----------
+    n_masks : array-like of shape (n_rounds,), float
+        Above 0, strictly increasing.
+    scores : array-like of shape (n_rounds,), float
+        In [0, 1], of one curve: of one seed to forecast one run, or the mean over seeds to
+        forecast the mean. NaN where there is none.
+    at : float or array-like of shape (n_at,), float
+        Numbers of masks to forecast for, above 0.
+    confidence : float, default=0.9
+        In (0, 1).
+
+    Returns
+    -------
+    result : Forecast
+        Assumes that things go on as they are: the same strategy, network and steps, and enough
+        images of the same kind. How often intervals held on published curves stands in the user
+        guide.
+
+    Raises
+    ------
+    ValueError
+        If fewer than three rounds have a score, or a value is out of range.
+
+    Examples
+    --------
+    >>> result = forecast([8, 10, 12, 14], [0.67, 0.70, 0.72, 0.73], at=20)
+    >>> print(f"{result.mean:.2f} [{result.low:.2f}, {result.high:.2f}]")
+    0.75 [0.69, 0.81]
+    """
+    n_masks, scores = _checked_rounds(n_masks, scores)
+    at = np.asarray(at, dtype=float)
+    if not (np.isfinite(at) & (at > 0)).all():
+        raise ValueError(message("at", "above 0", at.tolist()))
+    check_number("confidence", confidence, 0, 1, open_low=True)
+    if confidence == 1:
+        raise ValueError(message("confidence", "in (0, 1)", confidence))
+    low_asymptote = max(0.0, min(scores.max(), 1) - 2 * _NOISE_SD)
+    steps = np.arange(1, _N_ASYMPTOTES + 1) / _N_ASYMPTOTES
+    rate, step = (grid.ravel() for grid in np.meshgrid(_RATES, steps, indexing="ij"))
+    asymptote = low_asymptote + (1 - low_asymptote) * step  # (n_curves,)
+    falls = (n_masks / n_masks[0]) ** -rate[:, None]  # (n_curves, n_rounds)
+    below = asymptote[:, None] - scores
+    squares = (falls**2).sum(axis=1)
+    gain = np.maximum(0, (falls * below).sum(axis=1) / squares)
+    misfit = ((below - gain[:, None] * falls) ** 2).sum(axis=1)
+    freedom = _NOISE_N + len(scores) / _ROUNDS_PER_OBSERVATION
+    noise = _NOISE_N * _NOISE_SD**2 + misfit / _ROUNDS_PER_OBSERVATION
+    log_weight = np.log(step) - freedom / 2 * np.log(noise)
+    weight = np.exp(log_weight - log_weight.max())
+    weight /= weight.sum()
+    ahead = (at.reshape(-1, 1) / n_masks[0]) ** -rate  # (n_at, n_curves)
+    centre = asymptote - gain * ahead
+    # Of the measured score: noise of a round, and of the gain that the rounds leave open.
+    spread = np.sqrt(noise / freedom * (1 + _ROUNDS_PER_OBSERVATION * ahead**2 / squares))
+    ends = [
+        _quantile(p, centre, spread, weight, freedom)
+        for p in ((1 - confidence) / 2, (1 + confidence) / 2)
+    ]
+    mean, low, high = (v.clip(0, 1).reshape(at.shape) for v in (centre @ weight, *ends))
+    if at.ndim == 0:
+        return Forecast(float(at), float(mean), float(low), float(high))
+    return Forecast(at, mean, low, high)
+
+
+def _quantile(p, centre, spread, weight, freedom):
+    """Of a mixture of Student's t distributions, by bisection: (n_at, n_curves) -> (n_at,)."""
+    from scipy.special import stdtr  # the same as stats.t.cdf, several times quicker
+
+    kept = weight > 1e-7
+    centre, spread, weight = centre[:, kept], spread[:, kept], weight[kept] / weight[kept].sum()
+    low = (centre - 100 * spread).min(axis=1)
+    high = (centre + 100 * spread).max(axis=1)
+    for _ in range(28):
+        middle = (low + high) / 2
+        below = stdtr(freedom, (middle[:, None] - centre) / spread) @ weight < p
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return (low + high) / 2
+
+
+def backtest(n_masks, curves, confidence=0.9, min_rounds=3, horizon=None):
+    """How good forecasts would have been: from each round on, of the rounds that came later.
+
+    Parameters
+    ----------
+    n_masks : array-like of shape (n_rounds,), float
+    curves : array-like of shape (..., n_rounds), float
+        Scores in [0, 1].
+    confidence : float, default=0.9
+        Of the intervals.
+    min_rounds : int, default=3
+        Rounds known at the first forecast.
+    horizon : int or None, default=None
+        Rounds ahead. None is every later round.
+
+    Returns
+    -------
+    result : Backtest
+
+    Raises
+    ------
+    ValueError
+        If no round is left to forecast, or a value is out of range.
+
+    Examples
+    --------
+    >>> n_masks = np.arange(8, 40, 4)
+    >>> result = backtest(n_masks, 0.9 - 0.6 * n_masks ** -0.5)
+    >>> result.coverage, result.n
+    (1.0, 15)
+    """
+    n_masks, curves = np.asarray(n_masks, dtype=float), np.asarray(curves, dtype=float)
+    if curves.ndim == 0 or curves.shape[-1:] != n_masks.shape:
+        raise ValueError(message("curves", f"of shape (..., {n_masks.size})", curves.shape))
+    check_number("min_rounds", min_rounds, 3, integer=True)
+    if horizon is not None:
+        check_number("horizon", horizon, 1, integer=True)
+    errors, errors_of_last, covered, widths = [], [], [], []
+    for curve in curves.reshape(-1, len(n_masks)):
+        for known in range(min_rounds, len(n_masks)):
+            later = np.arange(known, len(n_masks))
+            if horizon is not None:
+                later = later[later == known - 1 + horizon]
+            later = later[np.isfinite(curve[later])]
+            if len(later) == 0 or np.isfinite(curve[:known]).sum() < 3:
+                continue
+            result = forecast(n_masks[:known], curve[:known], n_masks[later], confidence)
+            last = curve[:known][np.isfinite(curve[:known])][-1]
+            errors.extend(result.mean - curve[later])
+            errors_of_last.extend(last - curve[later])
+            covered.extend((result.low <= curve[later]) & (curve[later] <= result.high))
+            widths.extend(result.high - result.low)
+    if not errors:
+        rule = f"of more than {min_rounds} rounds with a score, and a horizon within them"
+        raise ValueError(message("curves", rule, curves.shape))
+    return Backtest(
+        float(np.mean(covered)), float(np.mean(errors)), float(np.abs(errors).mean()),
+        float(np.abs(errors_of_last).mean()), float(np.mean(widths)), len(errors),
+    )  # fmt: skip
+
+
+def _checked_rounds(n_masks, scores):
+    n_masks, scores = np.asarray(n_masks, dtype=float), np.asarray(scores, dtype=float)
+    if n_masks.ndim != 1 or not np.isfinite(n_masks).all():
+        raise ValueError(message("n_masks", "of shape (n_rounds,), finite", n_masks.tolist()))
+    if (n_masks <= 0).any() or (np.diff(n_masks) <= 0).any():
+        raise ValueError(message("n_masks", "above 0, strictly increasing", n_masks.tolist()))
+    if scores.shape != n_masks.shape:
+        raise ValueError(message("scores", f"of shape {n_masks.shape}, as n_masks", scores.shape))
+    there = np.isfinite(scores)
+    if there.sum() < 3:
+        remedy = "Ask at least twice after round 0."
+        raise ValueError(message("scores", "known for three rounds or more", int(there.sum()), remedy))
+    n_masks, scores = n_masks[there], scores[there]
+    if scores.min() < 0 or scores.max() > 1:
+        remedy = "Divide percent by 100."
+        raise ValueError(message("scores", "in [0, 1]", scores.tolist(), remedy))
+    return n_masks, scores
