@@ -17,6 +17,7 @@ from alseg.inference import mask_draws, predict_batch
 from alseg.labels import MISSING
 from alseg.losses import JointLoss
 from alseg.network.decoder import OneLogitConv
+from alseg.network.encoder import ResNetEncoder
 from alseg.network.published import PlainUNet, TwoEncoderNetwork
 from alseg.presets import PRESETS, preset_params, released_entropy, released_variance
 from alseg.segmenter import JointCAMSegmenter, ValidationSet, poly_decay, step_decay
@@ -61,6 +62,13 @@ def small(name, **options):
     if name == "survey2024-acdc":
         params.update(steps_per_epoch=1, validation=ValidationSet(images, labels, masks))
     return JointCAMSegmenter.from_preset(name, **{**params, **options})
+
+
+@pytest.fixture
+def shallow(monkeypatch):
+    """A ResNet of one block a stage: what is tested of it does not depend on its depth."""
+    layers = ("basic", [1, 1, 1, 1], [64, 64, 128, 256, 512])
+    monkeypatch.setitem(ResNetEncoder.LAYERS, "resnet18", layers)
 
 
 def state_of(module):
@@ -108,7 +116,7 @@ def test_two_encoder_network_has_the_published_sizes():
     assert net.classify(features, (374, 374))[1].shape == (1, 2, 12, 12)
 
 
-def test_two_encoder_network_takes_any_size_that_leaves_three_positions():
+def test_two_encoder_network_takes_any_size_that_leaves_three_positions(shallow):
     net = TwoEncoderNetwork(base_width=2, leak=3).eval()
     with torch.no_grad():
         out = net(torch.rand(1, 3, 65, 97))
@@ -122,7 +130,7 @@ def test_two_encoder_network_refuses_an_encoder_without_its_stages():
         TwoEncoderNetwork("tiny")
 
 
-def test_monte_carlo_variant_drops_in_fourteen_places():
+def test_monte_carlo_variant_drops_in_fourteen_places(shallow):
     net = TwoEncoderNetwork(base_width=2, leak=3, dropout=0.2, dropout_placement="everywhere")
     plain = TwoEncoderNetwork(base_width=2, leak=3)
     assert net.state_dict().keys() == plain.state_dict().keys()
@@ -141,7 +149,7 @@ def test_monte_carlo_variant_drops_in_fourteen_places():
     assert np.ptp([float(p[0].sum()) for p in mask_draws(plain, x, 2)]) == 0
 
 
-def test_dropout_of_a_stage_is_seen_by_the_next():
+def test_dropout_of_a_stage_is_seen_by_the_next(shallow):
     net = TwoEncoderNetwork(base_width=2, leak=3).eval()
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
@@ -557,7 +565,7 @@ def test_options_of_a_preset():
     assert {k for k in plain if plain[k] != params[k]} == {"dropout", "module__wildcat_min_branch"}
 
 
-def test_wildcat_min_branch_changes_the_logit_alone():
+def test_wildcat_min_branch_changes_the_logit_alone(shallow):
     torch.manual_seed(0)
     with_it = TwoEncoderNetwork(base_width=2, leak=2).eval()
     without = TwoEncoderNetwork(base_width=2, leak=2, wildcat_min_branch=False).eval()
@@ -607,7 +615,7 @@ def test_released_scores_are_aggregations():
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_each_preset_trains_predicts_is_cloned_and_saved(name, tmp_path):
+def test_each_preset_trains_predicts_is_cloned_and_saved(name, tmp_path, shallow):
     images, labels, masks = discs()
     model = small(name)
     model.fit(images, labels, masks)
@@ -666,7 +674,7 @@ def class_state(model):
     return {f"{k}.{n}": v for k, part in parts.items() for n, v in state_of(part).items()}
 
 
-def test_the_classifier_is_frozen_bit_for_bit_in_the_second_phase(tmp_path):
+def test_the_classifier_is_frozen_bit_for_bit_in_the_second_phase(tmp_path, shallow):
     images, labels, masks = discs()
     options = {"keep_epoch": "last", "threshold": 0.5, "validation": None}
     options["class_phase"] = {"max_epochs": 0}
@@ -687,7 +695,7 @@ def test_the_classifier_is_frozen_bit_for_bit_in_the_second_phase(tmp_path):
     assert same(state_of(again.module_), state_of(weak.module_))
 
 
-def test_monte_carlo_dropout_rests_in_the_first_phase():
+def test_monte_carlo_dropout_rests_in_the_first_phase(shallow):
     images, labels, masks = discs()
     seen = []
 
