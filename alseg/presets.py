@@ -151,10 +151,9 @@ def survey2024_acdc():
         "criterion__class_scale": 0.0,
         "criterion__dice_background": True,
         "criterion__dice_eps": 1e-5,
-        "sampling": "passes",
-        "batch_size": 32,
-        "steps_per_epoch": 200,
-        "max_epochs": 20,  # 4000 steps, whatever the number of masks
+        "batch_size": 32,  # always full: images come again within a batch where they are fewer
+        "steps_per_epoch": 1000,
+        "max_epochs": 4,  # 4000 steps, whatever the number of masks; validation after each 1000
         "optimizer": torch.optim.Adam,
         "optimizer__weight_decay": 5e-4,
         "lr": 1e-3,
