@@ -64,7 +64,7 @@ def table(rows):
         points = [f"{100 * row[k]:.1f}" for k in ("width", "mean_error", "mean_error_of_last")]
         lines.append(
             f"| {row['curves']} ({row['n_curves']}) | {row['horizon'] or 'all'} | {row['n']} | "
-            f"{100 * row['coverage']:.0f} % | " + " | ".join(points) + f" | {100 * row['bias']:+.1f} |"
+            f"{100 * row['coverage']:.0f} % | {' | '.join(points)} | {100 * row['bias']:+.1f} |"
         )
     return "\n".join(lines) + "\n"
 

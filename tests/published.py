@@ -1,4 +1,4 @@
-"""Published results that checks use: Belharbi et al., WACV 2021, arXiv:2010.04889, Table 3, Dice in %.
+"""Published results for checks: Belharbi et al., WACV 2021, arXiv:2010.04889, Table 3, Dice in %.
 
 Areas of each seed, and the mean of each round over five seeds. WSL (class labels only) and full
 supervision are single values.

@@ -145,7 +145,7 @@ def fit_learning_curve(n_masks, scores):
     asymptote, gain, rate = (float(value) for value in best.x)
     freedom = max(len(scores) - 3, 1)
     sd = float(np.sqrt(2 * best.cost / freedom))
-    return LearningCurve(asymptote, gain * first**rate, rate, sd)
+    return LearningCurve(asymptote, gain * float(first) ** rate, rate, sd)
 
 
 def forecast(n_masks, scores, at, confidence=0.9):
@@ -309,7 +309,8 @@ def _checked_rounds(n_masks, scores):
     there = np.isfinite(scores)
     if there.sum() < 3:
         remedy = "Ask at least twice after round 0."
-        raise ValueError(message("scores", "known for three rounds or more", int(there.sum()), remedy))
+        rule = "known for three rounds or more"
+        raise ValueError(message("scores", rule, int(there.sum()), remedy))
     n_masks, scores = n_masks[there], scores[there]
     if scores.min() < 0 or scores.max() > 1:
         remedy = "Divide percent by 100."

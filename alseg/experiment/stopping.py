@@ -1,4 +1,4 @@
-"""When to stop asking: predictions that no longer change, uncertainty that no longer falls, money."""
+"""When to stop asking: predictions or uncertainty that no longer change, or money spent."""
 
 from typing import NamedTuple
 
@@ -70,7 +70,7 @@ def agreement(masks_a, masks_b):
         table = _add(table, a[known].astype(np.intp), b[known].astype(np.intp))
     n = table.sum()
     if n == 0:
-        raise ValueError(message("masks_a", "known where masks_b is, in at least one pixel", "none"))
+        raise ValueError(message("masks_a", "known in at least one pixel where masks_b is", "none"))
     same = np.diag(table)
     of_a, of_b = table.sum(axis=1), table.sum(axis=0)
     foreground = of_a[1:].sum() + of_b[1:].sum()

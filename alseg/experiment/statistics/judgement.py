@@ -106,7 +106,7 @@ class Verdict:
         ns = sorted({row.n for row in self.rows})
         seeds = " to ".join(str(n) for n in dict.fromkeys([ns[0], ns[-1]]))
         lines = [
-            f"{self.unit.capitalize()} against {self.control}, {seeds} paired "
+            f"{self.unit[:1].upper()}{self.unit[1:]} against {self.control}, {seeds} paired "
             f"{'seed' if ns[-1] == 1 else 'seeds'}, {_over(len(self.rows))}two-sided level "
             f"{self.alpha:g}."
         ]
@@ -335,7 +335,7 @@ class PooledVerdict:
     def __str__(self):
         sets = " and ".join(self.rows[0].differences)
         lines = [
-            f"{self.unit.capitalize()} against {self.control}, pooled over {sets}, "
+            f"{self.unit[:1].upper()}{self.unit[1:]} against {self.control}, pooled over {sets}, "
             f"{_over(len(self.rows))}exact sign-flip test, two-sided level {self.alpha:g}."
         ]
         for row in self.rows:

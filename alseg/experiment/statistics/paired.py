@@ -379,15 +379,25 @@ def bootstrap_groups_seeds(
     if not there.any():
         raise ValueError(message("scores_a", "finite beside scores_b somewhere", "none"))
     _, group = np.unique(groups, return_inverse=True)
-    n_groups = group.max() + 1
-    member = np.zeros((n_images, n_groups))
-    member[np.arange(n_images), group] = 1
-    sums = np.where(there, np.where(there, a, 0) - np.where(there, b, 0), 0) @ member
-    counts = there.astype(float) @ member  # (n_seeds, n_groups), as sums
-    of_seed = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), n_resamples)
-    of_group = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), n_resamples)
-    total = ((of_seed @ sums) * of_group).sum(axis=1)
-    n = ((of_seed @ counts) * of_group).sum(axis=1)
+    sums = np.zeros((group.max() + 1, n_seeds))  # (n_groups, n_seeds), as counts
+    counts = np.zeros_like(sums)
+    differences = np.where(there, a, 0) - np.where(there, b, 0)
+    np.add.at(sums, group, differences.T)
+    np.add.at(counts, group, there.T)
+    total, n = np.empty(n_resamples), np.empty(n_resamples)
+    step = max(1, 1_000_000 // len(sums))  # so many resamples at once, for memory
+    for start in range(0, n_resamples, step):
+        part = slice(start, min(start + step, n_resamples))
+        of_group = _draw(part.stop - part.start, len(sums), rng)
+        of_seed = _draw(part.stop - part.start, n_seeds, rng)
+        total[part] = ((of_group @ sums) * of_seed).sum(axis=1)
+        n[part] = ((of_group @ counts) * of_seed).sum(axis=1)
     means = total[n > 0] / n[n > 0]
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return BootstrapInterval(float(sums.sum() / counts.sum()), float(low), float(high))
+
+
+def _draw(n_resamples, n, rng):
+    """How often each of n is drawn when n are drawn with replacement: (n_resamples, n), float."""
+    drawn = rng.integers(0, n, size=(n_resamples, n)) + n * np.arange(n_resamples)[:, None]
+    return np.bincount(drawn.ravel(), minlength=n_resamples * n).reshape(-1, n).astype(float)
