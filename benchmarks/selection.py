@@ -17,7 +17,7 @@ own that has alseg too. A part whose peer is not installed is left out, and says
 - scale: core-set, k-means++ and BADGE of 10^4, 10^5 and 10^6 x 256 memory-mapped points.
 
 Times are CPU seconds at one thread; memory is anonymous memory (Linux alone), sampled in a process
-of its own. The exit status is 1 where a limit is broken.
+of its own that has imported what it needs: the same call on a few points comes first. The exit status is 1 where a limit is broken.
 """
 
 import argparse
@@ -47,6 +47,7 @@ N_BADGE, K_BADGE = 5000, 100
 RADIUS = 28.0  # of prob-cover: balls of some hundred points
 SCALES = (10_000, 100_000, 1_000_000)
 SCALE_D = 256
+WARM_UP = 500
 
 
 def here(package):
@@ -73,9 +74,10 @@ def clustered(n=N, d=D, seed=0):
     return X.astype(np.float32)
 
 
-def pool_and_labelled(seed=0):
-    X = np.random.default_rng(seed).standard_normal((N + N_LABELLED, D)).astype(np.float32)
-    return X[:N], X[N:]
+def pool_and_labelled(seed=0, n=None):
+    n = N if n is None else n
+    X = np.random.default_rng(seed).standard_normal((n + N_LABELLED, D)).astype(np.float32)
+    return X[:n], X[n:]
 
 
 def as_skactiveml(X, labelled):
@@ -108,21 +110,24 @@ def brute_k_center(X, labelled, n):
     return np.array(picks)
 
 
-def run_side(side, seed=0):
-    """Build a side's input, and return the call to be measured."""
+def run_side(side, seed=0, n=None):
+    """Build a side's input of `n` points (None: all), and return the call to be measured."""
     if side.startswith("badge"):
         rng = np.random.default_rng(seed)
-        X = rng.standard_normal((N_BADGE, D)).astype(np.float32)
-        proba = rng.dirichlet(np.full(K_BADGE, 0.1), size=N_BADGE)
+        n = N_BADGE if n is None else n
+        X = rng.standard_normal((n, D)).astype(np.float32)
+        proba = rng.dirichlet(np.full(K_BADGE, 0.1), size=n)
         if side == "badge":
             from alseg.gradients import badge_picks
 
             return lambda: badge_picks(proba.astype(np.float32), X, N_ASKED, random_state=seed)
         return skactiveml_badge(X, proba, seed)
-    X, labelled = pool_and_labelled(seed) if side.startswith("core-set") else (None, None)
-    if X is None:
-        X = clustered(N + N_LABELLED, seed=seed)
-        X, labelled = X[:N], X[N:]
+    n = N if n is None else n
+    if side.startswith("core-set"):
+        X, labelled = pool_and_labelled(seed, n)
+    else:
+        X = clustered(n + N_LABELLED, seed=seed)
+        X, labelled = X[:n], X[n:]
     if side == "core-set":
         return lambda: diversity.k_center_greedy(X, N_ASKED, labelled)
     if side == "core-set-bare":
@@ -132,7 +137,7 @@ def run_side(side, seed=0):
 
         both = np.concatenate([X, labelled])
         return lambda: greedy_coreset(
-            both, np.arange(N), np.arange(N, N + N_LABELLED), N_ASKED, distance_metric="euclidean"
+            both, np.arange(n), np.arange(n, n + N_LABELLED), N_ASKED, distance_metric="euclidean"
         )
     if side == "typiclust":
         return lambda: diversity.typiclust(X, N_ASKED, labelled, n_neighbors=5, random_state=seed)
@@ -213,10 +218,15 @@ def child(*arguments):
 
 
 def measure(kind, *arguments):
-    """What a child does: one side, or one case of scale or draws."""
+    """What a child does: one side, or one case of scale or draws.
+
+    Each runs on a few points first: what a library imports is not what choosing costs.
+    """
     if kind == "side":
+        run_side(arguments[0], int(arguments[1]), n=WARM_UP)()
         call = run_side(arguments[0], int(arguments[1]))
     elif kind == "scale":
+        scale_call(arguments[0], arguments[1], WARM_UP)()
         call = scale_call(arguments[0], arguments[1], int(arguments[2]))
     else:
         call = draws_call(int(arguments[0]))

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from alseg import diversity
-from alseg.diversity import cover, points
+from alseg.diversity import cover, k_means, points
 from alseg.diversity import (
     class_context,
     contextual_distance,
@@ -370,7 +370,7 @@ def reference_typiclust(X, groups, n_instances, labelled_groups, k=20, smallest=
 
 def test_typiclust_against_the_published_loop(rng):
     X, labelled = clusters(rng, 300, dtype=np.float64), clusters(rng, 6, dtype=np.float64)
-    groups, _ = k_means_groups(np.concatenate([X, labelled]), 15, random_state=3)
+    groups, _ = k_means_groups(X, 15, labelled=labelled, random_state=3)
     picks = typical_of_groups(X, groups[:300], 25, groups[300:])
     assert picks.tolist() == reference_typiclust(X, groups[:300], 25, groups[300:])
     one = typiclust(X, 9, labelled, random_state=3)
@@ -384,6 +384,118 @@ def test_typiclust_asks_small_clusters_last():
     picks = typical_of_groups(X, groups, 21, min_cluster_size=6)
     assert groups[picks[:4]].tolist() == [0, 2, 0, 2]
     assert set(groups[picks[18:]]) == {1}
+
+
+# -- k-means --
+
+
+def brute_lloyd(X, centres, weights, max_iter=300):
+    """From the definition; for starts at which no cluster is lost."""
+    for _ in range(max_iter):
+        groups = cdist(X, centres).argmin(axis=1)
+        new = np.stack([
+            np.average(X[groups == c], axis=0, weights=weights[groups == c])
+            for c in range(len(centres))
+        ])  # fmt: skip
+        if (new == centres).all():
+            break
+        centres = new
+    return centres, groups
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_lloyd_against_brute_force_from_one_start(rng, metric, weighted, monkeypatch):
+    monkeypatch.setattr(points, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(k_means, "BLOCK_BYTES", 512)
+    monkeypatch.setattr(k_means, "TOLERANCE", 0.0)
+    X = clusters(rng, 330, d=3, n_groups=1, dtype=np.float64, shift=5)
+    weights = rng.random(330) if weighted else np.ones(330)
+    rows = X / np.linalg.norm(X, axis=1, keepdims=True) if metric == "cosine" else X
+    sets = points.pair(X[:250], X[250:], metric, keep=False)
+    start = rows[::30]
+    expected, expected_groups = brute_lloyd(rows, start, weights)
+    centres, groups = k_means.lloyd(sets, start - sets[0].mean, 11, weights)
+    np.testing.assert_array_equal(groups, expected_groups)
+    np.testing.assert_allclose(centres + sets[0].mean, expected, atol=1e-12)
+
+
+def inertia(X, groups):
+    X = X.astype(np.float64)
+    return sum(((X[groups == c] - X[groups == c].mean(axis=0)) ** 2).sum() for c in set(groups))
+
+
+@pytest.mark.parametrize("n_groups", [1, 12])
+def test_k_means_is_as_good_as_scikit_learn_s(rng, n_groups, monkeypatch):
+    monkeypatch.setattr(k_means, "MIN_SAMPLE", 400)  # a start from a third of the points
+    X = clusters(rng, 1200, n_groups=n_groups, shift=100)
+    ours = [inertia(X, k_means_groups(X, 12, random_state=s)[0]) for s in range(8)]
+    theirs = [inertia(X, KMeans(12, n_init=1, random_state=s).fit_predict(X)) for s in range(8)]
+    assert np.mean(ours) < 1.03 * np.mean(theirs)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_k_means_groups_labelled_as_if_one_array(rng, metric, tmp_path, monkeypatch):
+    monkeypatch.setattr(k_means, "TOLERANCE", 0.0)
+    X, labelled = clusters(rng, 300, dtype=np.float64), clusters(rng, 40, dtype=np.float64)
+    weights = rng.random(340)
+    groups, away = k_means_groups(X, 9, weights, metric, 5, labelled)
+    both = np.concatenate([X, labelled])
+    one_groups, one_away = k_means_groups(both, 9, weights, metric, random_state=5)
+    np.testing.assert_array_equal(groups, one_groups)
+    np.testing.assert_allclose(away, one_away, atol=1e-12)
+    np.save(tmp_path / "X.npy", X)
+    monkeypatch.setattr(points, "BLOCK_BYTES", 4096)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    again, _ = k_means_groups(mapped, 9, weights, metric, 5, labelled)
+    np.testing.assert_array_equal(groups, again)
+    X[7] = labelled[3] = 0  # no direction: alike, and not in either array alone
+    groups, _ = k_means_groups(X, 9, weights, metric, 5, labelled)
+    assert groups[7] == groups[303]
+
+
+def test_a_lost_cluster_starts_again_at_the_farthest_point():
+    X = np.array([[0.0], [1.0], [2.0], [9.0], [30.0]])
+    sets = [points.Points(X)]
+    start = np.array([[1.0], [500.0]]) - sets[0].mean  # nothing is near 500
+    centres, groups = k_means.lloyd(sets, start, 2)
+    np.testing.assert_allclose(centres[:, 0] + sets[0].mean, [3, 30])
+    assert groups.tolist() == [0, 0, 0, 0, 1]
+    # by what it adds to the sum: 9 x 8^2 is more than 0.1 x 29^2
+    centres, groups = k_means.lloyd(sets, start, 2, np.array([1, 1, 1, 9, 0.1]), max_iter=1)
+    assert groups.tolist() == [0, 0, 0, 1, 1]
+
+
+def test_k_means_groups_with_duplicates_and_of_all(rng):
+    X = np.repeat(clusters(rng, 5, shift=1000), 4, axis=0)
+    groups, away = k_means_groups(X, 12, random_state=0)
+    assert len(set(groups.tolist())) == 5 and (away < 1e-6).all()
+    assert (groups.reshape(5, 4) == groups[::4, None]).all()
+    X = clusters(rng, 30)
+    for n_clusters in (30, 99):
+        groups, away = k_means_groups(X, n_clusters, random_state=0)
+        assert sorted(groups) == list(range(30)) and (away == 0).all()
+    groups, away = k_means_groups(np.zeros((4, 2)), 3, random_state=0)
+    assert len(set(groups.tolist())) == 1 and (away == 0).all()
+
+
+def test_k_means_start_sees_a_few_heavy_points_among_many_light_ones(rng, monkeypatch):
+    monkeypatch.setattr(k_means, "MIN_SAMPLE", 100)
+    X = rng.normal(size=(3000, 2))
+    weights = np.full(3000, 1e-6)
+    heavy = np.array([5, 1500, 2999])
+    X[heavy] = [[50, 0], [-50, 0], [0, 50]]
+    weights[heavy] = 1
+    groups, away = k_means_groups(X, 4, weights, random_state=0)
+    assert len(set(groups[heavy].tolist())) == 3 and away[heavy].max() < 1
+    # points without weight belong to a cluster, and move no centre
+    weights[:2900] = 0
+    weights[heavy] = 1
+    groups, away = k_means_groups(X, 3, weights, random_state=0)
+    np.testing.assert_allclose(away[heavy], 0, atol=1e-2)
+    assert len(set(groups.tolist())) == 3
+    with pytest.raises(ValueError, match=r"weights must be of shape \(3005,\)"):
+        k_means_groups(X, 3, weights, labelled=X[:5])
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -1,7 +1,7 @@
 """Representative and diverse picks: embeddings in, positions out.
 
 Nothing here keeps an n x n matrix. Embeddings are read a block at a time; for k-centre and
-k-means++ picks they may be memory-mapped. Computations are in the precision of the embeddings
+k-means++ picks and k-means they may be memory-mapped. Computations are in the precision of the embeddings
 (float32 at least), and where rounding could decide, again in double precision.
 """
 
@@ -24,7 +24,6 @@ from alseg.diversity.cover import (
 from alseg.diversity.density import (
     density,
     farthest_of_groups,
-    k_means_groups,
     k_means_picks,
     represent_then_spread,
     typical_of_groups,
@@ -32,6 +31,7 @@ from alseg.diversity.density import (
     typiclust,
 )
 from alseg.diversity.discriminative import discriminative_picks, looks_unlabelled
+from alseg.diversity.k_means import k_means_groups
 
 __all__ = [
     "class_context",

@@ -277,7 +277,7 @@ def k_means_plus_plus(X, n_instances, labelled=None, weights=None, random_state=
     rng = check_rng(random_state)
     points, known = pair(X, labelled, "euclidean")
     near = nearest_of(points, known)
-    _zero_noise(points, near)
+    zero_noise(near, points.sq, points.dtype)
     left = np.ones(n, bool)
     picks = []
     for _ in range(n_instances):
@@ -290,13 +290,21 @@ def k_means_plus_plus(X, n_instances, labelled=None, weights=None, random_state=
         left[pick] = False
         if len(picks) < n_instances:
             bring_near(points, near, points.rows([pick]), points.sq[[pick]])
-            _zero_noise(points, near)
+            zero_noise(near, points.sq, points.dtype)
     return np.array(picks)
 
 
-def _zero_noise(points, near):
-    """Distances below what rounding leaves of a duplicate are 0."""
-    near[near <= 16 * np.finfo(points.dtype).eps * points.sq] = 0
+def zero_noise(near, sq, dtype):
+    """Squared distances below what rounding leaves of a duplicate become 0, in place.
+
+    Examples
+    --------
+    >>> near = np.array([1e-7, 1.0])
+    >>> zero_noise(near, np.array([4.0, 4.0]), np.float32)
+    >>> near.tolist()
+    [0.0, 1.0]
+    """
+    near[near <= 16 * np.finfo(dtype).eps * sq] = 0
 
 
 def draw(chance, left, rng):

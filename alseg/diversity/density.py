@@ -1,10 +1,9 @@
 """Picks from where points are dense: clusters, typicality, similarity to all others."""
 
-import warnings
-
 import numpy as np
 
-from alseg.diversity.cover import check_weights, facility_location, k_center_greedy
+from alseg.diversity.cover import facility_location, k_center_greedy
+from alseg.diversity.k_means import k_means_groups
 from alseg.diversity.points import (
     BLOCK_BYTES,
     Points,
@@ -16,58 +15,6 @@ from alseg.diversity.points import (
 from alseg.validation import check_n_instances, check_number, check_rng
 
 TINY = 1e-5  # added to a mean distance, as published
-
-
-def k_means_groups(X, n_clusters, weights=None, metric="euclidean", random_state=None):
-    """k-means clusters of the rows and their centres.
-
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_features)
-        Copied once by scikit-learn.
-    n_clusters : int
-        At least 1; above the number of points each point is a cluster.
-    weights : array-like of shape (n_samples,) or None, default=None
-    metric : {"euclidean", "cosine"}, default="euclidean"
-        With the cosine, rows are brought to unit length first.
-    random_state : None, int, numpy Generator or RandomState, default=None
-
-    Returns
-    -------
-    groups : ndarray of shape (n_samples,), int
-        Duplicates may leave fewer clusters than asked for.
-    sq_distances : ndarray of shape (n_samples,), float
-        To the centre of its own cluster.
-
-    Examples
-    --------
-    >>> groups, away = k_means_groups([[0.0], [2.0], [9.0]], 2, random_state=0)
-    >>> bool(groups[0] == groups[1] != groups[2]), away.tolist()
-    (True, [1.0, 1.0, 0.0])
-    """
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
-
-    X = as_embeddings(X)
-    check_number("n_clusters", n_clusters, 1, integer=True)
-    weights = check_weights(weights, len(X))
-    points = Points(X, metric)
-    rows = points.rows(slice(None))
-    model = KMeans(
-        min(n_clusters, len(X)),
-        n_init=1,
-        random_state=int(check_rng(random_state).integers(2**31 - 1)),
-        copy_x=points.kept is not None,
-    )
-    with warnings.catch_warnings():
-        # Fewer clusters than asked for is a documented result here.
-        warnings.filterwarnings("ignore", category=ConvergenceWarning)
-        groups = model.fit_predict(rows, sample_weight=weights)
-    away = np.empty(len(X))
-    for part, block in points.blocks():
-        gap = block - model.cluster_centers_[groups[part]]
-        away[part] = np.einsum("ij,ij->i", gap, gap)
-    return groups.astype(np.intp), away
 
 
 def k_means_picks(X, n_instances, weights=None, metric="euclidean", random_state=None):
@@ -275,9 +222,8 @@ def typiclust(
     check_number("min_cluster_size", min_cluster_size, 1, integer=True)
     rng = check_rng(random_state)
     n_labelled = 0 if labelled is None else len(labelled)
-    both = X if labelled is None else np.concatenate([X, labelled])
     n_clusters = min(n_labelled + n_instances, max_clusters)
-    groups, _ = k_means_groups(both, n_clusters, metric=metric, random_state=rng)
+    groups, _ = k_means_groups(X, n_clusters, None, metric, rng, labelled)
     return typical_of_groups(
         X, groups[:n], n_instances, groups[n:], n_neighbors, min_cluster_size, metric
     )

@@ -79,6 +79,8 @@ class Points:
         Take its type, shift and axes, so that the two can be compared.
     extra : bool, default=False
         Whether other points that will be compared have zero rows, with the cosine distance.
+    keep : bool, default=True
+        Whether prepared rows may be kept; a method that does much with each block needs none kept.
 
     Attributes
     ----------
@@ -88,7 +90,7 @@ class Points:
         The largest of them.
     """
 
-    def __init__(self, X, metric="euclidean", name="X", like=None, extra=False):
+    def __init__(self, X, metric="euclidean", name="X", like=None, extra=False, keep=True):
         check_option("metric", metric, METRICS)
         self.X, self.metric, self.name = X, metric, name
         self.n = len(X)
@@ -97,7 +99,7 @@ class Points:
         self.kept, self.norms = None, None
         self.extra = extra if like is None else like.extra
         self._measure(like)
-        if self.n * self.width * self.dtype.itemsize <= KEEP_BYTES:
+        if keep and self.n * self.width * self.dtype.itemsize <= KEEP_BYTES:
             self.kept = np.empty((self.n, self.width), self.dtype)
             for part in self.parts():
                 self.kept[part] = self._prepared(part)
@@ -192,7 +194,7 @@ def block_rows(n_columns, dtype):
     return max(1, BLOCK_BYTES // (max(n_columns, CHUNK) * np.dtype(dtype).itemsize))
 
 
-def pair(X, labelled, metric):
+def pair(X, labelled, metric, keep=True):
     """Points of a pool and of what is labelled (or None), comparable with one another.
 
     Parameters
@@ -200,6 +202,7 @@ def pair(X, labelled, metric):
     X : array-like of shape (n, d)
     labelled : array-like of shape (m, d), or None
     metric : {"euclidean", "cosine"}
+    keep : bool, default=True
 
     Returns
     -------
@@ -208,11 +211,11 @@ def pair(X, labelled, metric):
     """
     labelled = as_labelled(labelled, X.shape[1])
     if labelled is None:
-        return Points(X, metric), None
+        return Points(X, metric, keep=keep), None
     # Zero rows of either need the axis in both.
     extra = metric == "cosine" and bool((~labelled.any(axis=1)).any())
-    points = Points(X, metric, extra=extra)
-    known = Points(labelled, metric, "labelled", like=points)
+    points = Points(X, metric, extra=extra, keep=keep)
+    known = Points(labelled, metric, "labelled", like=points, keep=keep)
     points.radius_sq = known.radius_sq = max(points.radius_sq, known.radius_sq)
     return points, known
 

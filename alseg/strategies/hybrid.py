@@ -1,9 +1,9 @@
 """Doubt and spread in one: CLUE, ranked batches, class-stratified power sampling."""
 
-import warnings
-
 import numpy as np
 
+from alseg.diversity.k_means import k_means
+from alseg.diversity.points import Points, squared
 from alseg.selection import shares, stochastic_top_n, top_n
 from alseg.strategies.calls import check_estimator, check_pool
 from alseg.strategies.embedding import embeddings_of
@@ -25,6 +25,8 @@ def _nonnegative(scores, score):
 
 
 # -- CLUE --
+
+N_STARTS = 3  # of k-means; the best is taken
 
 
 def clue_sampling(
@@ -82,21 +84,20 @@ def clue_sampling(
     >>> clue_sampling(ToySegmenter(), toy_images(5), 2, random_state=0).shape
     (2,)
     """
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
-
     n_instances = check_pool(X_pool, n_instances)
     rng = check_rng(random_state)
     weights = scores_of(score, learner, X_pool, _seed(random_state, rng), y_pool)
     weights = _nonnegative(weights, score)
     weights = weights if weights.any() else np.ones(len(weights))
-    points = pool_embeddings(learner, X_pool, embedding)
-    model = KMeans(n_instances, n_init=3, random_state=int(rng.integers(2**31 - 1)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer points than clusters
-        model.fit(points, sample_weight=weights)
-    mass = np.bincount(model.labels_, weights, minlength=n_instances)
-    away = model.transform(points)  # (n_pool, n_instances)
+    points = Points(pool_embeddings(learner, X_pool, embedding))
+    fits = [k_means([points], n_instances, weights, rng) for _ in range(N_STARTS)]
+    centres, groups, _ = min(fits, key=lambda fit: float(weights @ fit[2]))
+    mass = np.bincount(groups, weights, minlength=n_instances)
+    centres = np.where(np.isnan(centres), 0, centres).astype(points.dtype)  # empty ones come last
+    centres_sq = np.einsum("ij,ij->i", centres, centres)
+    away = np.empty((points.n, n_instances), points.dtype)
+    for part, rows in points.blocks():
+        away[part] = squared(rows, points.sq[part], centres, centres_sq)
     picked = []
     for cluster in np.argsort(-mass, kind="stable"):
         picked.append(int(away[:, cluster].argmin()))
