@@ -169,6 +169,12 @@ class Plan:
             If sizes do not fit the data, or an image or mask cannot be read.
         """
         protocol, seen = self.protocol, set()
+        last = protocol.initial + protocol.rounds * protocol.n_instances
+        if protocol.window is not None:
+            low, high = protocol.window
+            if low < protocol.initial or high > last:
+                rule = f"within [{protocol.initial}, {last}], the masks of the curves"
+                raise ValueError(message("window", rule, protocol.window))
         for train, test in self.parts.values():
             if (id(train), id(test)) in seen:
                 continue
@@ -177,7 +183,7 @@ class Plan:
             n_known = sum(mask is not None for mask in train.masks)
             images = [job for job in self.jobs if job.kind == "chain"]
             asks = any(unit_of(job.row.strategy) == "image" for job in images)
-            wanted = protocol.initial + asks * protocol.rounds * protocol.n_instances
+            wanted = last if asks else protocol.initial
             if wanted > n_known:
                 rule = f"at most {n_known}, the training images with a mask"
                 raise ValueError(message("initial + rounds * n_instances", rule, wanted))
@@ -566,9 +572,8 @@ class Comparison:
         alseg.experiment.statistics.Verdict
             ``print`` it.
         """
-        areas = self.areas(metric)
-        whole = np.isfinite([areas[n] for n in (self.control, *self.family) if n in areas]).all(0)
-        areas = {name: values[whole] for name, values in areas.items()}
+        nothing = np.full(len(self.seeds), np.nan)  # a row that has not begun still counts
+        areas = {**dict.fromkeys(self.names, nothing), **self.areas(metric)}
         return statistics.verdict(areas, self.control, self.family, alpha=self.alpha)
 
     def table(self):

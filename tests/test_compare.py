@@ -453,6 +453,11 @@ def test_a_corrupt_description(tmp_path):
             "Did you mean 'entropy'",
         ),
         ({"estimator": estimator(pooling="avg")}, ValueError, "pooling must be"),
+        (
+            {"protocol": Protocol(initial=2, rounds=2, controls=(), window=(2, 8))},
+            ValueError,
+            r"window must be within \[2, 6\]",
+        ),
     ],
 )
 def test_bad_arguments_are_named_before_anything_is_written(tmp_path, options, error, said):
@@ -491,6 +496,13 @@ def test_curves_and_areas(whole):
 def test_a_verdict_in_words(whole):
     said = str(whole.verdict())
     assert "entropy" in said and "seeds" in said
+
+
+def test_a_row_that_has_not_begun_has_no_verdict(whole, tmp_path):
+    compared(tmp_path)
+    shutil.rmtree(tmp_path / "rows" / "entropy")
+    result = read_comparison(tmp_path)
+    assert result.verdict()["entropy"].n == 0 and not result.is_complete
 
 
 def test_an_incomplete_comparison_is_read(whole, tmp_path):

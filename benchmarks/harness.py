@@ -1,0 +1,115 @@
+"""What does the comparison itself cost, and do two jobs on two cores get in each other's way?
+
+    python benchmarks/harness.py           # about 10 minutes on 2 idle cores
+
+Overhead: the wall-clock time of all jobs of a comparison that is not in fits, questions and tests of
+the models (records, cloning, checks, digests of the data), and what the tests of the models take,
+each as a share of fits and questions.
+
+Throughput: the same comparison by one job of one thread, two jobs of one thread, and one job of two
+threads, in turns; the ratio of their wall-clock times (workers started before). It needs two idle
+cores: the load when it began stands in the record. The exit status is 1 where a limit is broken.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+from common import RESULTS, write_record
+from joblib import Parallel, delayed
+
+from alseg import JointCAMSegmenter, Protocol
+from alseg.compare import Plan
+from alseg.datasets import make_glands
+from alseg.experiment.chains import run_job
+from alseg.strategies import core_set_sampling, entropy_sampling, random_sampling
+
+STRATEGIES = {
+    "random": random_sampling,
+    "entropy": entropy_sampling,
+    "core-set": core_set_sampling,
+}
+
+
+def make_plan(n_threads, n_steps, rounds, seeds):
+    glands = make_glands(90, random_state=0)
+    protocol = Protocol(
+        initial=8, n_instances=2, rounds=rounds, n_steps=n_steps, n_threads=n_threads,
+        controls=(), references=(),
+    )  # fmt: skip
+    model = JointCAMSegmenter(encoder="resnet18", image_size=(96, 144), device="cpu")
+    data = glands.take(range(60)), glands.take(range(60, 90))
+    return Plan(model, STRATEGIES, data, protocol, seeds)
+
+
+def overhead(n_steps):
+    plan = make_plan(1, n_steps, 3, [0])
+    with tempfile.TemporaryDirectory(prefix="harness-") as out:
+        spent = {"fit": 0.0, "query": 0.0, "evaluate": 0.0, "panels": 0.0}
+        wall = 0.0
+        for job in plan.jobs:
+            records, seconds = run_job(job, plan.protocol, plan.data, out)
+            wall += seconds
+            for record in records[1 if job.kind == "chain" else 0 :]:  # round 0 is the start's
+                for name in spent:
+                    spent[name] += record["seconds"].get(name, 0.0)
+    asked = spent["fit"] + spent["query"]
+    rest = wall - sum(spent.values())
+    rows = []
+    for name, value, limit in (
+        ("harness-to-fits-and-queries", rest / asked, 0.03),
+        ("tests-to-fits-and-queries", (spent["evaluate"] + spent["panels"]) / asked, None),
+    ):
+        print(f"ratio {name} {value:.3f}" + (f" limit {limit}" if limit else ""), flush=True)
+        rows.append({"name": name, "value": value, "limit": limit, "met": not limit or value <= limit})
+    return [*rows, {"name": "overhead-seconds", "wall": wall, **spent}]
+
+
+def nothing():
+    time.sleep(0.2)
+
+
+def throughput(n_steps, repeats):
+    settings = {"1 x 1": (1, 1), "2 x 1": (2, 1), "1 x 2": (1, 2)}
+    # Workers import torch once, before the clock runs.
+    Parallel(n_jobs=2)(delayed(nothing)() for _ in range(4))
+    seconds = {name: [] for name in settings}
+    for repeat in range(repeats):
+        names = list(settings) if repeat % 2 == 0 else list(settings)[::-1]
+        for name in names:
+            n_jobs, n_threads = settings[name]
+            plan = make_plan(n_threads, n_steps, 2, [0, 1])
+            with tempfile.TemporaryDirectory(prefix="harness-") as out:
+                began = time.perf_counter()
+                plan.run(out, n_jobs, verbose=0)
+                seconds[name].append(time.perf_counter() - began)
+            print(f"# {name} (jobs x threads): {seconds[name][-1]:.1f} s", flush=True)
+    median = {name: float(np.median(values)) for name, values in seconds.items()}
+    rows = []
+    for other, limit in (("1 x 1", 1.8), ("1 x 2", 1.1)):
+        value = median[other] / median["2 x 1"]
+        name = f"two-jobs-to-{other.replace(' ', '')}"
+        print(f"ratio {name} {value:.2f} limit {limit} (at least)", flush=True)
+        rows.append({"name": name, "value": value, "limit": limit, "met": value >= limit})
+    return [*rows, {"name": "throughput-seconds", **seconds}]
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--n-steps", type=int, default=40)
+    parser.add_argument("--repeats", type=int, default=1)
+    arguments = parser.parse_args(argv)
+    load = os.getloadavg()[0]
+    rows = overhead(arguments.n_steps) + throughput(arguments.n_steps, arguments.repeats)
+    return write_record(RESULTS / "harness.json", rows, load=load, n_steps=arguments.n_steps)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
