@@ -1,5 +1,6 @@
 """The experiment: what a record holds, and that a killed run ends as if it had not been killed."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -9,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alseg.costs import annotation_cost
 from alseg.datasets import Dataset, make_glands
 from alseg.experiment.evaluate import evaluate
 from alseg.experiment.records import RecordsError, comparable, read_records
 from alseg.experiment.run import run
 from alseg.metrics import mean_dice, mean_iou
+from alseg.oracles import MaskOracle
 from alseg.pseudo import PseudoLabelAugmenter
+from alseg.regions import Regions
 from alseg.report.panels import save_panels
 from alseg.segmenter import JointCAMSegmenter
 from alseg.strategies import entropy_sampling, random_sampling
@@ -122,6 +126,28 @@ def test_strategies_start_from_the_same_images(finished, tmp_path):
     other = small_run(tmp_path, random_sampling, rounds=0)
     assert other[0]["sample_ids"] == records[0]["sample_ids"]
     assert other[0]["metrics"] == records[0]["metrics"]
+
+
+@pytest.mark.parametrize("unit", ["image", "patch"])
+def test_costs_are_those_of_all_answers_so_far(tmp_path, unit):
+    train, _ = parts()
+    strategy = functools.partial(entropy_sampling, unit=unit, size=8)
+    options = {"strategy": strategy, "name": "asked", "cost_rates": (5.0, 2.0), "panels": None}
+    small_run(tmp_path, rounds=1, **options)
+    images = pixels = clicks = 0
+    for record in small_run(tmp_path, **options):  # the last round is continued from the others
+        regions = Regions.from_dict(record["regions"]) if "regions" in record else None
+        assert (regions is None) == (unit == "image" or record["round"] == 0)
+        ids = record["sample_ids"]
+        images += len(ids)
+        pixels += 24 * 32 * len(ids) if regions is None else 64 * len(regions)
+        answers = MaskOracle(train.masks)(ids, regions=regions)
+        instances = [train.instances[i] for i in ids]
+        clicks += annotation_cost(answers, regions, instances=instances).clicks
+        seconds = 5 * images + 2 * clicks
+        expected = {"images": images, "pixels": pixels, "clicks": clicks, "seconds": seconds}
+        assert record["cost"] == expected
+    assert clicks > images
 
 
 @pytest.mark.parametrize("cut", ["line", "half a line", "last round"])
