@@ -4,7 +4,7 @@ import functools
 import inspect
 import math
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ from alseg.images import as_images, as_masks, stack
 from alseg.labels import is_annotated
 from alseg.losses import JointLoss
 from alseg.metrics import mean_dice
+from alseg.network.average import WeightAverage
 from alseg.network.cam import POOLINGS
 from alseg.network.joint import JointCAMNetwork
 from alseg.presets import preset_params
@@ -130,6 +131,10 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
         Which weights a fit (each phase of it) ends with: the last; those with the best mean Dice
         at 0.5 on the validation part (accuracy, while there is no mask to learn from; the later of
         equals); or those with the smallest training loss.
+    ema : None or float in [0, 1), default=None
+        Decay of a moving average of weights and BatchNorm statistics over the steps of a fit, such
+        as 0.99, see `alseg.network.average.WeightAverage`. The fit ends with the average, and
+        `keep_epoch` chooses among averages; callbacks see the weights that are trained.
     class_weight : None, "balanced" or dict, default=None
         Weight of each class in the class loss.
     lr : float, default=3e-3
@@ -232,6 +237,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         threshold=0.5,
         validation=None,
         keep_epoch="last",
+        ema=None,
         class_weight=None,
         lr=3e-3,
         encoder_lr_scale=0.3,
@@ -294,6 +300,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         self.threshold = threshold
         self.validation = validation
         self.keep_epoch = keep_epoch
+        self.ema = ema
         self.class_weight = class_weight
         self.encoder_lr_scale = encoder_lr_scale
         self.lr_schedule = lr_schedule
@@ -490,6 +497,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             check_crop(self.crop)
         if self.refit_epochs is not None:
             check_number("refit_epochs", self.refit_epochs, 0, integer=True)
+        if self.ema is not None:
+            check_number("ema", self.ema, 0, 0.99999)
         if self.clip_norm is not None:
             check_number("clip_norm", self.clip_norm, 0, open_low=True)
         if self.keep_epoch == "validation" and self.validation is None:
@@ -729,6 +738,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                     options["max_epochs"] * n_steps, n_steps, options["lr"], options["lr_schedule"]
                 )
                 self._best = None
+                self._average = None if self.ema is None else WeightAverage(self.module_, self.ema)
                 try:
                     super().fit_loop(X, y, epochs=options["max_epochs"], **fit_params)
                 except KeyboardInterrupt as interrupt:
@@ -736,6 +746,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                         raise
                 if self._best is not None:
                     self.module_.load_state_dict(self._best[1])
+                elif self._average is not None:
+                    self._average.keep()
         except KeyboardInterrupt:
             self._interrupted = True
             raise
@@ -744,6 +756,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             self.__dict__.pop("_phase", None)
             self.__dict__.pop("_scheduler", None)
             self.__dict__.pop("_best", None)
+            self.__dict__.pop("_average", None)
         return self
 
     def _phase_options(self, epochs):
@@ -777,6 +790,10 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         """Remember the weights of this epoch if `keep_epoch` prefers them."""
         if self.keep_epoch == "last":
             return
+        with nullcontext() if self._average is None else self._average.shown():
+            self._remember_if_best()
+
+    def _remember_if_best(self):
         if self.keep_epoch == "train_loss":
             rows = [row for row in self.history[-1]["batches"] if "train_loss" in row]
             sizes = np.array([row["train_batch_size"] for row in rows])
@@ -912,6 +929,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         """Advance the learning rate."""
         if training:
             self.n_steps_ += 1
+            if self._average is not None:
+                self._average.update()
             if self._scheduler is not None:
                 self._scheduler.step()
 

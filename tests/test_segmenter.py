@@ -899,6 +899,7 @@ def test_typos_are_told_before_any_file_is_read(typo, suggestion):
         ({"image_size": (1, 2, 3)}, "image_size must be"),
         ({"image_size": 0}, "image_size must be >= 1"),
         ({"threshold": 1.5}, "threshold must be"),
+        ({"ema": 1.0}, "ema must be"),
     ],
 )
 def test_bad_options(options, rule):
@@ -968,6 +969,73 @@ def test_bad_files_are_named_before_training(tmp_path):
     (tmp_path / "3.png").unlink()
     with pytest.raises(FileNotFoundError, match="3.png"):
         make().fit(paths, labels, mask_paths, mask_weight=np.ones(8))
+
+
+# -- moving average of weights -----------------------------------------------------------------------
+
+
+class Steps(Callback):
+    """Keeps the weights before the first step and after each."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.states = [state_of(net)]
+
+    def on_batch_end(self, net, training, **kwargs):
+        if training:
+            self.states.append(state_of(net))
+
+
+def averaged_by_hand(states, decay):
+    average = {k: v.double() for k, v in states[0].items()}
+    for t, state in enumerate(states[1:], 1):
+        d = min(decay, (1 + t) / (10 + t))
+        average = {k: d * average[k] + (1 - d) * state[k].double() for k in average}
+    return average
+
+
+@pytest.mark.parametrize("decay", [0.3, 0.99])
+def test_a_fit_ends_with_the_average_of_its_steps(decay):
+    images, labels, masks = squares()
+    steps = Steps()
+    model = make(max_epochs=6, ema=decay, callbacks=[steps]).fit(images, labels, masks)
+    plain = make(max_epochs=6).fit(images, labels, masks)
+    assert same_weights(steps.states[-1], plain)  # training itself is not changed
+    expected, found = averaged_by_hand(steps.states, decay), model.module_.state_dict()
+    for name, value in found.items():
+        if value.is_floating_point():  # running statistics among them
+            torch.testing.assert_close(value.double(), expected[name], rtol=1e-5, atol=1e-6)
+        else:
+            assert torch.equal(value, steps.states[-1][name])
+    assert not same_weights(model, plain)
+
+
+def test_a_decay_of_zero_is_no_average_bit_for_bit():
+    images, labels, masks = squares()
+    for options in ({}, {"schedule": "two-phase"}):
+        pair = [make(max_epochs=2, ema=ema, **options).fit(images, labels, masks) for ema in (None, 0.0)]
+        assert same_weights(*pair)
+
+
+def test_the_average_is_what_is_validated_and_saved(tmp_path):
+    images, labels, masks = squares(16)
+    part = ValidationSet(images[8:], labels[8:], masks[8:])
+    options = {"max_epochs": 5, "ema": 0.9, "validation": part, "keep_epoch": "validation", "lr": 1e-2}
+    model = make(**options).fit(images[:8], labels[:8], masks[:8])
+    scores = model.history[:, "validation_score"]
+    assert model.score_masks(images[8:], masks[8:]) == max(scores)
+    model.save(tmp_path / "model")
+    loaded = JointCAMSegmenter.load(tmp_path / "model", validation=part)
+    assert same_weights(loaded, model) and loaded.ema == 0.9
+
+
+def test_a_frozen_classifier_stays_as_it_was_in_the_average():
+    images, labels, masks = squares()
+    steps = Steps()
+    model = make(schedule="two-phase", max_epochs=2, ema=0.5, callbacks=[steps])
+    model.fit(images, labels, masks)
+    before, after = steps.states[0], model.module_.state_dict()  # of the second phase
+    frozen = [k for k in after if k.startswith(("encoder.", "head."))]
+    assert frozen and all(torch.equal(before[k], after[k]) for k in frozen)
 
 
 def test_not_fitted():
