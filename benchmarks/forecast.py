@@ -3,22 +3,19 @@
     python benchmarks/forecast.py        # half a minute, one thread, no data needed
 
 From each round on with at least three known, every later round is forecast: on the published mean
-curves (Belharbi et al. 2021, four methods on GlaS and on CUB; tests/published.py) and on the curves
+curves (Belharbi et al. 2021, four methods on GlaS and on CUB; published.py) and on the curves
 of our own runs on GlaS, one a seed (benchmarks/results/glas-cpu/records.jsonl).
 """
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 from common import RESULTS, write_record
+from published import CURVES, N_MASKS
 
 from alseg.experiment.forecast import backtest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from published import CURVES, N_MASKS
 
 HORIZONS = (None, 1, 2, 5, 10)
 
