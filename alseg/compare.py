@@ -21,6 +21,7 @@ from alseg.experiment.chains import (
     with_steps,
 )
 from alseg.experiment.environment import peak_memory
+from alseg.experiment.forecast import forecast
 from alseg.experiment.protocol import Protocol, split
 from alseg.experiment.records import RecordsError, jsonable, lock, write_text
 from alseg.experiment.run import check_data, describe_data, described
@@ -274,18 +275,24 @@ class Plan:
         from joblib import Parallel, delayed
         from tqdm import tqdm
 
-        starts = [job for job in self.jobs if job.kind == "start"]
-        others = [job for job in self.jobs if job.kind != "start"]
-        bar = tqdm(total=self.n_fits, unit="fit", disable=not verbose, file=sys.stderr,
-                   desc="comparing", smoothing=0.05, leave=False)  # fmt: skip
+        done = {job for job in self.jobs if self._is_done(job, out)}
+        bar = tqdm(total=self.n_fits, initial=sum(job.n_fits for job in done), unit="fit",
+                   disable=not verbose, file=sys.stderr, desc="comparing", smoothing=0.05,
+                   leave=False)  # fmt: skip
         with bar:
-            for jobs in (starts, others):  # a chain goes on from its start
+            for first in (True, False):  # a chain goes on from its start
+                jobs = [j for j in self.jobs if j not in done and (j.kind == "start") == first]
                 parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
                 for name, n_fits in parallel(
                     delayed(_do)(job, self.protocol, self.data, str(out)) for job in jobs
                 ):
                     bar.set_postfix_str(name, refresh=False)
                     bar.update(n_fits)
+
+    def _is_done(self, job, out):
+        records = read_job(job, out)
+        n_records = self.protocol.rounds + 1 if job.kind == "chain" else 1
+        return len(records) >= n_records or bool(records and records[-1].get("stopped"))
 
 
 def _duration(seconds):
@@ -575,6 +582,67 @@ class Comparison:
         nothing = np.full(len(self.seeds), np.nan)  # a row that has not begun still counts
         areas = {**dict.fromkeys(self.names, nothing), **self.areas(metric)}
         return statistics.verdict(areas, self.control, self.family, alpha=self.alpha)
+
+    def patient_intervals(self, random_state=0):
+        """Differences to the control, where patients are drawn by chance as well as seeds.
+
+        Seeds on one split speak about its test images alone. Here the groups of the test images (or
+        the images, where there are no groups) are drawn too.
+
+        Parameters
+        ----------
+        random_state : int, default=0
+
+        Returns
+        -------
+        dict of str -> alseg.experiment.statistics.BootstrapInterval
+            Of the mean Dice over rounds, for each row of the family. Empty where seeds have
+            different test images (`n_folds`).
+        """
+        if self.protocol.n_folds is not None:
+            return {}
+
+        def images(name):  # (n_seeds, n_images): the mean over the rounds
+            found = []
+            for seed in self.seeds:
+                rounds = [r["metrics"]["dice_per_image"] for r in self.chains.get((name, seed), [])]
+                if rounds:
+                    found.append(np.array(rounds, dtype=float).mean(axis=0))
+            return found
+
+        control = images(self.control)
+        rows = {name: images(name) for name in self.family}
+        return {
+            name: statistics.bootstrap_groups_seeds(
+                found, control, self.test_groups, random_state=random_state
+            )
+            for name, found in rows.items()
+            if found and len(found) == len(control)
+        }
+
+    def forecast(self, more, metric=None, confidence=0.9):
+        """The score of each row after `more` masks than it has, with an interval.
+
+        Parameters
+        ----------
+        more : int
+            Further masks.
+        metric : str or None, default=None
+            A score in [0, 1].
+        confidence : float, default=0.9
+
+        Returns
+        -------
+        dict of str -> alseg.experiment.forecast.Forecast
+            For the mean over seeds; of rows with at least three rounds.
+        """
+        check_number("more", more, 1, integer=True)
+        found = {}
+        for name, (x, y) in self.curves(metric).items():
+            at, scores = np.nanmean(x, axis=0), np.nanmean(y, axis=0)
+            if len(at) >= 3 and (np.diff(at) > 0).all():
+                found[name] = forecast(at, scores, at[-1] + more, confidence)
+        return found
 
     def table(self):
         """A row for each strategy, control and reference.

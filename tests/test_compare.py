@@ -505,6 +505,25 @@ def test_a_row_that_has_not_begun_has_no_verdict(whole, tmp_path):
     assert result.verdict()["entropy"].n == 0 and not result.is_complete
 
 
+def test_intervals_over_patients_and_seeds(whole):
+    found = whole.patient_intervals()["entropy"]
+    means = [
+        np.mean([np.mean(r["metrics"]["dice_per_image"]) for r in whole.chains[name, seed]])
+        for name in ("entropy", "random") for seed in whole.seeds
+    ]  # fmt: skip
+    assert found.mean == pytest.approx(np.mean(means[:2]) - np.mean(means[2:]))
+    assert found.low <= found.mean <= found.high
+
+
+def test_a_forecast_of_each_row(whole):
+    found = whole.forecast(4)
+    assert set(found) == {"random", "entropy"}
+    for one in found.values():
+        assert 0 <= one.low <= one.mean <= one.high <= 1
+    with pytest.raises(ValueError, match="more must be"):
+        whole.forecast(0)
+
+
 def test_an_incomplete_comparison_is_read(whole, tmp_path):
     compared(tmp_path, seeds=[0])
     config = json.loads((tmp_path / "comparison.json").read_text())
