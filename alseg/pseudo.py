@@ -6,8 +6,10 @@ import os
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
+from alseg.agreement import colour_evidence, pixel_quality, rank_agreement
 from alseg.ceal import Schedule, predicted_doubt, pseudo_group
 from alseg.images import as_images, as_masks, stack
 from alseg.labels import MISSING, fraction_annotated
@@ -16,6 +18,7 @@ from alseg.threshold import best_threshold, mask_from_proba
 from alseg.validation import check_number, check_option, check_rng, did_you_mean, message
 
 _CHUNK = 16  # images whose probabilities are held at once
+_EVIDENCE = ("cam", "colours")
 
 
 class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
@@ -53,6 +56,16 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         Use only pixels that the model is sure of and leave the others `MISSING`. A number: pixels
         whose likeliest class has a larger probability. A pair (low, high), for two mask classes:
         background where the probability of foreground is below `low`, foreground above `high`.
+    agreement : None, float in [0, 1] or "weight", default=None
+        Control by something other than the decoder. A number: leave an image out whose predicted
+        mask the `evidence` agrees with less than this, see `alseg.agreement.rank_agreement`; 0.5
+        is chance. "weight": an image counts `weight` times ``2 a - 1`` for an agreement a, and not at
+        all at chance or below. Needs some annotated foreground and background.
+    evidence : tuple of {"cam", "colours"}, default=("cam", "colours")
+        What has to agree, on average. "cam": the class activation map of the predicted class.
+        "colours": those of the foreground and background in the annotated image (of the same class,
+        with `same_class`) whose colour histogram is nearest; an image annotated in part is its own.
+        Without one there is no such evidence.
     validation : object with `images` and `masks`, or None, default=None
         What threshold="validation" is chosen on. None: the estimator's own `validation_`.
     verbose : int, default=0
@@ -83,6 +96,11 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         After `transform`: the images that did get at least one predicted pixel.
     threshold_ : float or None
         After `transform`: the threshold used, None if none was needed.
+    report_ : Bunch
+        After `transform`, an entry for each candidate: ``sample_ids``, ``coverage`` (the share of its
+        open pixels that are labelled now; 0 for an image left out), and ``agreement`` (nan without
+        `agreement`). With `true_masks` in `fit` also ``accuracy`` and ``dice`` of the labelled
+        pixels (nan where there are none).
 
     References
     ----------
@@ -115,6 +133,8 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         weight=0.1,
         threshold=None,
         sure=None,
+        agreement=None,
+        evidence=("cam", "colours"),
         validation=None,
         verbose=0,
         labels="hard",
@@ -129,6 +149,8 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         self.weight = weight
         self.threshold = threshold
         self.sure = sure
+        self.agreement = agreement
+        self.evidence = evidence
         self.validation = validation
         self.verbose = verbose
         self.labels = labels
@@ -136,7 +158,7 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         self.n_draws = n_draws
         self.random_state = random_state
 
-    def fit(self, X, y=None, masks=None, *, estimator):
+    def fit(self, X, y=None, masks=None, *, estimator, true_masks=None):
         """Look at what is annotated and decide which images may get predictions.
 
         Parameters
@@ -148,6 +170,8 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
             What the oracle has annotated; `MISSING` pixels and None are not.
         estimator : object with `predict_mask_proba`, or a learner with `estimator`
             Fitted already. It is used in `transform` and not changed.
+        true_masks : masks as everywhere, or None, default=None
+            What the oracle would say, for the ``accuracy`` in `report_` alone: a benchmark knows it.
 
         Returns
         -------
@@ -159,14 +183,19 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         self._estimator = _segmenter(estimator)
         self._given_masks = masks
         self._masks = as_masks(masks, n_samples)
+        self._true_masks = None if true_masks is None else as_masks(true_masks, n_samples)
+        self._examples = {}
         self.pairs_ = np.empty((0, 2), dtype=int)
         self.candidates_ = np.empty(0, dtype=int)
         if self.weight == 0:
             return self
+        self._check_evidence()
         annotated = np.array([fraction_annotated(self._masks[i]) for i in range(n_samples)])
         # Spawned from one seed: what fit draws does not change what transform draws.
         seed = int(check_rng(self.random_state).integers(2**31 - 1))
         self._seeds = np.random.SeedSequence(seed).generate_state(3) >> 1
+        if self.agreement is not None and "colours" in self.evidence:
+            self._examples = self._nearest_annotated(images, y, annotated)
         if self.selection == "ceal":
             self.candidates_ = self._certain(images, annotated)
             return self
@@ -208,26 +237,37 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
             raise ValueError(message("X", rule, len(images)))
         self.selected_, self.threshold_ = np.empty(0, dtype=int), None
         self._labelling = np.random.default_rng(self._seeds[2]) if self.weight else None
+        nothing = np.empty(0)
+        self.report_ = Bunch(sample_ids=self.candidates_, coverage=nothing, agreement=nothing)
         if self.weight == 0:
             return self._given_masks, np.ones(n_samples)
         masks = [self._masks[i] for i in range(n_samples)]
-        weight, mixed, selected = np.ones(n_samples), {}, []
-        for i, proba in self._predictions(images):
+        weight, mixed, selected, rows = np.ones(n_samples), {}, [], []
+        for i, proba, cam in self._predictions(images):
             predicted = self._pseudo_mask(i, proba, masks[i])
+            agreement = self._agreement(i, predicted, cam, images)
+            share = self._share(agreement)
+            if not share:
+                predicted[:] = MISSING
+            rows.append((*self._quality(i, predicted, masks[i]), agreement))
             filled = predicted != MISSING
             if not filled.any():
                 continue
             selected.append(i)
-            pixels = self.weight
+            pixels = self.weight * share
             if self.labels == "weighted":
-                pixels = self.weight * _lead(proba, predicted)
+                pixels = pixels * _lead(proba, predicted)
             partly = fraction_annotated(masks[i]) > 0
             if partly or np.ndim(pixels):
                 mixed[i] = np.where(filled, pixels, 1.0).astype(np.float32)
             else:
-                weight[i] = self.weight
+                weight[i] = pixels
             masks[i] = np.where(filled, predicted, masks[i]) if partly else predicted
         self.selected_ = np.array(selected, dtype=int)
+        columns = np.array(rows, dtype=float).reshape(-1, 4).T
+        self.report_.update(zip(("coverage", "accuracy", "dice", "agreement"), columns))
+        if self._true_masks is None:
+            del self.report_["accuracy"], self.report_["dice"]
         return stack(masks), _weights(weight, mixed, images)
 
     def precompute(self, X):
@@ -268,6 +308,13 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         if self.labels == "sampled" and self.sure is not None:
             remedy = "Take one of the two."
             raise ValueError(message("sure", "None with labels='sampled'", self.sure, remedy))
+        if isinstance(self.agreement, str):
+            check_option("agreement", self.agreement, ["weight"])
+        elif self.agreement is not None:
+            check_number("agreement", self.agreement, 0, 1)
+        known = isinstance(self.evidence, (tuple, list)) and len(self.evidence) > 0
+        if not known or any(name not in _EVIDENCE for name in self.evidence):
+            raise ValueError(message("evidence", f"one or more of {_EVIDENCE}", self.evidence))
         check_number("k", self.k, 1, integer=True)
         check_number("confidence", self.confidence, 0, 1)
         check_number("weight", self.weight, 0)
@@ -283,6 +330,15 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
                 raise ValueError(message("sure", rule, self.sure))
             if not 0 <= self.sure[0] <= self.sure[1] <= 1:
                 raise ValueError(message("sure", rule, self.sure))
+
+    def _check_evidence(self):
+        if self.agreement is None or "cam" not in self.evidence:
+            return
+        headless = getattr(self._estimator, "pooling", "average") is None
+        if headless or not hasattr(self._estimator, "predict_joint"):
+            remedy = "Without a class head take evidence=('colours',)."
+            raise ValueError(message("estimator", "one with predict_joint for evidence='cam'",
+                                     type(self._estimator).__name__, remedy))  # fmt: skip
 
     def _check_labels(self, y, n_samples):
         if not self.same_class:
@@ -316,11 +372,52 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         return self._blocks
 
     def _predictions(self, images):
-        """Pairs (sample id, class probabilities), a chunk of the candidates at a time."""
+        """Sample id, class probabilities of pixels and CAM, a chunk of the candidates at a time."""
         for start in range(0, len(self.candidates_), _CHUNK):
             ids = self.candidates_[start : start + _CHUNK]
-            proba = self._estimator.predict_mask_proba(images.take(ids))
-            yield from zip(ids, proba, strict=True)
+            chunk = images.take(ids)
+            if self.agreement is None or "cam" not in self.evidence:
+                proba = self._estimator.predict_mask_proba(chunk)
+                yield from zip(ids, proba, [None] * len(ids), strict=True)
+                continue
+            joint = self._estimator.predict_joint(chunk)  # both from one pass
+            cams = [cam[k] for cam, k in zip(joint.cams, joint.proba.argmax(1), strict=True)]
+            yield from zip(ids, joint.mask_proba, cams, strict=True)
+
+    def _agreement(self, i, predicted, cam, images):
+        """Of a predicted mask with what else is known of the image; nan if it is not asked for."""
+        if self.agreement is None:
+            return np.nan
+        found = [] if cam is None else [rank_agreement(cam, predicted)]
+        example = self._examples.get(int(i))
+        if example is not None:
+            evidence = colour_evidence(images[i], images[example], self._masks[example])
+            found.append(rank_agreement(evidence, predicted))
+        return float(np.mean(found)) if found else 0.5
+
+    def _share(self, agreement):
+        """What an image of such an agreement counts, in [0, 1]; 0 leaves it out."""
+        if self.agreement is None:
+            return 1.0
+        if self.agreement == "weight":
+            return max(0.0, 2 * agreement - 1)
+        return float(agreement >= self.agreement)
+
+    def _quality(self, i, predicted, mask):
+        nothing = np.full(predicted.shape, MISSING)
+        truth = None if self._true_masks is None else self._true_masks[i]
+        open_pixels = (nothing if mask is None else mask) == MISSING
+        return pixel_quality(predicted, nothing if truth is None else truth, open_pixels)
+
+    def _nearest_annotated(self, images, y, annotated):
+        """The image whose colours tell foreground, for each image that has one."""
+        partly = np.flatnonzero((annotated > 0) & (annotated < 1))
+        examples = {int(i): int(i) for i in partly}
+        if (annotated > 0).any() and (annotated == 0).any():
+            blocks = self._distances(images, self._check_labels(y, len(images)))
+            found = paired_neighbours(blocks, annotated > 0, k=len(images))
+            examples.update(zip(*(ids.tolist() for ids in found)))
+        return examples
 
     def _pseudo_mask(self, i, proba, mask):
         """The predicted classes of one image, `MISSING` where they are not to be used."""

@@ -32,7 +32,7 @@ selection
 regions
 ceal
 costs
-neighbours stain
+neighbours stain agreement
 network
 losses
 gradients learning_loss

@@ -282,7 +282,7 @@ def test_scikit_learn_form():
     params = augmenter.get_params()
     assert params["sure"] == (0.2, 0.7) and set(params) == {
         "selection", "k", "same_class", "confidence", "weight", "threshold", "sure",
-        "validation", "verbose", "labels", "schedule", "n_draws", "random_state",
+        "agreement", "evidence", "validation", "verbose", "labels", "schedule", "n_draws", "random_state",
     }  # fmt: skip
     copy = clone(augmenter)
     assert copy.get_params() == params
@@ -294,6 +294,105 @@ def test_scikit_learn_form():
     learner = SimpleNamespace(estimator=Segmenter())
     augmenter.fit(X, None, None, estimator=learner).transform(X)
     assert learner.estimator.n_predicted == 3
+
+
+class Joint(Segmenter):
+    """Also has the CAM of image i, which is known by its first value of green."""
+
+    def __init__(self, cams, **attributes):
+        super().__init__(**attributes)
+        self.cams = cams
+
+    def predict_joint(self, X):
+        cams = [self.cams[round(float(X[i][0, 0, 1]) * 10)] for i in range(len(X))]
+        cams = np.stack([np.stack([-np.asarray(c, float), np.asarray(c, float)]) for c in cams])
+        proba = np.tile([0.3, 0.7], (len(X), 1))  # the second class is the predicted one
+        return SimpleNamespace(mask_proba=self.predict_mask_proba(X), cams=cams, proba=proba)
+
+
+def numbered(pool):
+    pool = pool.copy()
+    pool[..., 1] = np.arange(len(pool))[:, None, None] / 10
+    return pool
+
+
+SURE = images_of(*[[0.95, 0.95, 0.05, 0.05]] * 4)  # the upper half is foreground
+CAMS = {
+    0: [[2, 1], [0, -1]],  # ranks all 4 pairs rightly
+    1: [[2, 0], [1, -1]],  # 3 of 4
+    2: [[1, 1], [1, 1]],  # chance
+    3: [[-1, 0], [1, 2]],  # none
+}
+
+
+def test_an_image_that_the_cam_disagrees_with_is_left_out():
+    pool, joint = numbered(SURE), Joint(CAMS)
+    augmenter = PseudoLabelAugmenter("all", weight=0.5, agreement=0.75, evidence=("cam",))
+    masks, weight = augment(augmenter, pool, None, estimator=joint)
+    np.testing.assert_allclose(augmenter.report_.agreement, [1, 0.75, 0.5, 0])
+    assert augmenter.selected_.tolist() == [0, 1] and joint.n_predicted == 4
+    assert [m is None for m in masks] == [False, False, True, True]
+    assert weight.tolist() == [0.5, 0.5, 1, 1]
+    assert augmenter.report_.coverage.tolist() == [1, 1, 0, 0]
+    augmenter.set_params(agreement="weight")
+    masks, weight = augment(augmenter, pool, None, estimator=joint)
+    assert weight.tolist() == [0.5, 0.25, 1, 1] and augmenter.selected_.tolist() == [0, 1]
+    augmenter.set_params(agreement="weight", labels="weighted")
+    _, weight = augment(augmenter, pool, None, estimator=joint)
+    np.testing.assert_allclose(weight[1], np.full((2, 2), 0.25 * 0.9), rtol=1e-6)
+
+
+def test_an_agreement_of_zero_leaves_nothing_out():
+    joint = Joint(CAMS)
+    pairs = []
+    for agreement in (None, 0.0):
+        augmenter = PseudoLabelAugmenter("all", sure=0.9, agreement=agreement, evidence=("cam",))
+        pairs.append(augment(augmenter, numbered(SURE), None, estimator=joint))
+    np.testing.assert_array_equal(pairs[0][0], pairs[1][0])
+    np.testing.assert_array_equal(pairs[0][1], pairs[1][1])
+
+
+def test_colours_of_the_nearest_annotated_image():
+    """Foreground is bright red in one stain and blue in the other."""
+    one = images_of([0.9, 0.9, 0.1, 0.1], [0.9, 0.9, 0.1, 0.1], [0.1, 0.1, 0.9, 0.9])
+    other = images_of([0.9, 0.9, 0.1, 0.1])
+    other[..., 2] = 0.9 - other[..., 0] / 2
+    pool = np.concatenate([one, other])
+    masks = [np.array([[1, 1], [0, 0]]), None, None, None]
+    augmenter = PseudoLabelAugmenter("all", agreement=0.9, evidence=("colours",))
+    augment(augmenter, pool, masks)
+    # the decoder here is the red channel itself, so it agrees wherever the colours are known
+    assert augmenter.report_.sample_ids.tolist() == [1, 2, 3]
+    np.testing.assert_allclose(augmenter.report_.agreement, [1, 1, 0.5])
+    assert augmenter.selected_.tolist() == [1, 2]
+    # upside down, they disagree
+    augment(augmenter, pool, [np.array([[0, 0], [1, 1]]), None, None, None])
+    np.testing.assert_allclose(augmenter.report_.agreement, [0, 0, 0.5])
+    # an image annotated in part is judged by its own colours
+    partly = np.array([[MISSING, 0], [MISSING, 1]])
+    augment(augmenter, pool, [masks[0], partly, None, None])
+    np.testing.assert_allclose(augmenter.report_.agreement[0], 0)
+    # of another class there is nobody: chance
+    augment(augmenter, pool, masks, y=list("abab"))
+    np.testing.assert_allclose(augmenter.report_.agreement, [0.5, 1, 0.5])
+
+
+def test_report_against_hidden_masks():
+    partly = np.array([[1, MISSING], [MISSING, MISSING]])
+    truth = [TRUTH, np.array([[1, 0], [0, MISSING]]), np.array([[0, 1], [1, 0]])]
+    augmenter = PseudoLabelAugmenter("all", sure=(0.15, 0.85))
+    augmenter.fit(X, masks=[None, partly, None], estimator=Segmenter(), true_masks=truth)
+    augmenter.transform(X)
+    report = augmenter.report_
+    # image 0 keeps 0.9 (1) and 0.1 (0), whose truth is 0 and 1; image 1 keeps its 3 open pixels,
+    # [., 1], [0, 0], of truth [., 0], [0, ?]; image 2 none
+    np.testing.assert_allclose(report.coverage, [0.5, 1, 0])
+    np.testing.assert_allclose(report.accuracy, [0, 0.5, np.nan])
+    np.testing.assert_allclose(report.dice, [0, 0, np.nan])
+    assert np.isnan(report.agreement).all() and report.sample_ids.tolist() == [0, 1, 2]
+    augment(augmenter, X, None)
+    assert set(augmenter.report_) == {"sample_ids", "coverage", "agreement"}
+    augment(PseudoLabelAugmenter(weight=0), X, None)
 
 
 def test_bad_input():
@@ -322,6 +421,17 @@ def test_bad_input():
             fit(sure=sure)
     with pytest.raises(ValueError, match="sure must be >= 0 and <= 1, got 1.3"):
         fit(sure=1.3)
+    with pytest.raises(ValueError, match="Did you mean 'weight'"):
+        fit(agreement="weigh")
+    with pytest.raises(ValueError, match="agreement must be >= 0 and <= 1, got 2"):
+        fit(agreement=2)
+    for evidence in [(), "cam", ("decoder",)]:
+        with pytest.raises(ValueError, match="evidence must be one or more of"):
+            fit(evidence=evidence)
+    with pytest.raises(ValueError, match="predict_joint for evidence='cam'.*evidence=..colours"):
+        fit(agreement=0.5)
+    with pytest.raises(ValueError, match="predict_joint for evidence='cam'"):
+        fit(agreement=0.5, estimator=Joint({}, pooling=None))
     with pytest.raises(ValueError, match="y must be the class labels"):
         fit(y=None)
     with pytest.raises(ValueError, match=r"y must be of shape \(3,\), got \(2,\)"):
