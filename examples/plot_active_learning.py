@@ -27,7 +27,8 @@ import numpy as np
 from alseg import ActiveLearner, JointCAMSegmenter
 from alseg.datasets import make_glands
 from alseg.oracles import MaskOracle
-from alseg.report.plots import learning_curve, outline, overlay
+from alseg.report.pictures import outline, overlay
+from alseg.report.plots import learning_curve
 from alseg.selection import class_balanced_top_n
 from alseg.strategies import class_balanced, entropy_score, random_score
 

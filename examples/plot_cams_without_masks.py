@@ -24,7 +24,7 @@ import numpy as np
 from alseg import JointCAMSegmenter
 from alseg.datasets import make_glands
 from alseg.metrics import mean_iou, pixel_average_precision
-from alseg.report.plots import outline, overlay
+from alseg.report.pictures import outline, overlay
 from alseg.stain import haematoxylin_masks
 
 train = make_glands(60, image_size=(64, 96), random_state=0)

@@ -10,7 +10,8 @@ from PIL import Image
 from alseg.experiment.records import Records
 from alseg.labels import MISSING
 from alseg.report.html import panel_path, write_report
-from alseg.report.plots import OUTLINE_COLOURS, fit_within, learning_curve, outline, overlay
+from alseg.report.pictures import OUTLINE_COLOURS, fit_within, outline, overlay
+from alseg.report.plots import learning_curve
 from alseg.report.tables import as_html, as_markdown, rounds_table
 
 
@@ -91,8 +92,8 @@ def test_what_it_says(tmp_path):
     assert "image <b>&" in page.text and "toy <b>&" in page.text  # names are escaped
     assert "predicted b" in page.text and "Dice 25.0 when asked" in page.text
     for drawn in re.findall(r"<svg.*?</svg>", text, re.S):
-        assert "var(--one)" in drawn
-        assert not re.search(r"#0[0-9a-f]0[0-9a-f]0[0-9a-f]\b", drawn)  # every stand-in replaced
+        assert "var(--c1)" in drawn
+        assert not re.search(r"#0102[0-9a-f]{2}\b", drawn)  # every stand-in replaced
         assert "Dice 50.0 at 4 masks, 60.0 at 5 masks" in drawn
 
 
@@ -136,7 +137,8 @@ def test_learning_curve_takes_and_returns_axes():
     seeds = np.array([[50.0, 60.0, 70.0], [54.0, 66.0, 68.0]])
     assert learning_curve({"a": seeds, "b": [40, np.nan, 60]}, [4, 6, 8], ax) is ax
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [52, 63, 69])
-    assert len(ax.collections) == 1  # the band of the seeds
+    assert len(ax.collections) == 1  # the band of the mean
+    assert [line.get_label() for line in ax.lines] == ["a", "_seed", "_seed", "b"]
     names = sorted(text.get_text() for text in ax.texts)
     assert names == ["a 69.0", "b 60.0"]
     with pytest.raises(ValueError, match=r"curves\['a'\] must be of 2 rounds, as x, got 3"):

@@ -1,13 +1,20 @@
-"""One-file HTML report: the learning curve, the scores, and the images asked for in each round."""
+"""One-file HTML report of a run: learning curve, scores, and the images asked for each round."""
 
-import base64
-import io
-import json
-import re
 from html import escape
 from pathlib import Path
 
 from alseg.experiment.records import read_records, write_text
+from alseg.report.page import (
+    ROW_COLOURS,
+    as_svg,
+    details,
+    duration,
+    facts,
+    figure_style,
+    page,
+    picture,
+)
+from alseg.report.plots import learning_curve, new_axes
 from alseg.report.tables import as_html, lookup, rounds_table
 
 PANELS = "panels"
@@ -19,101 +26,6 @@ KINDS = {
     "mask": "true mask",
 }
 """Pictures of an asked image: end of the file name, and what the reader sees under it."""
-
-STYLE = """
-:root { color-scheme: light dark;
-  --page: #fbfbfa; --card: #ffffff; --ink: #1b1d22; --soft: #626874; --line: #e3e4e1;
-  --one: #1f5fbf; --two: #b4531a; }
-@media (prefers-color-scheme: dark) { :root {
-  --page: #14161a; --card: #1c1f25; --ink: #e8e9ec; --soft: #9da4b1; --line: #31353e;
-  --one: #7fb0ff; --two: #f0a36b; } }
-@media print { :root { --page: #fff; --card: #fff; --ink: #000; --soft: #444; --line: #ccc;
-  --one: #1f5fbf; --two: #b4531a; } }
-* { box-sizing: border-box; }
-html { -webkit-text-size-adjust: 100%; }
-body { margin: 0; background: var(--page); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 3rem 1.5rem 4rem; }
-h1 { font-size: 1.75rem; line-height: 1.2; font-weight: 650; letter-spacing: -.01em;
-  margin: 0 0 .4rem; }
-h2 { font-size: 1.15rem; line-height: 1.3; font-weight: 650; margin: 3rem 0 .75rem; }
-h3 { font-size: 1rem; font-weight: 600; margin: 2rem 0 .5rem; }
-p { margin: 0 0 .75rem; max-width: 42rem; }
-.soft, caption, figcaption, summary { color: var(--soft); }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr));
-  margin: 2rem 0 0; padding: 0; border-top: 1px solid var(--line); }
-.facts div { padding: .9rem 1rem .2rem 0; }
-.facts dt { color: var(--soft); font-size: .82rem; white-space: nowrap; }
-.facts dd { margin: 0; font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; }
-.facts small { font-size: .82rem; font-weight: 400; color: var(--soft); }
-figure { margin: 0; }
-.curve svg { display: block; width: 100%; height: auto; }
-.curve .narrow { display: none; }
-.curve figcaption { font-size: .85rem; margin-top: .5rem; max-width: 42rem; }
-.wide-table { overflow-x: auto; }
-table.small { width: auto; min-width: min(100%, 26rem); }
-table { border-collapse: collapse; width: 100%; font-size: .88rem;
-  font-variant-numeric: tabular-nums; }
-th { font-weight: 500; color: var(--soft); vertical-align: bottom; line-height: 1.25; }
-th, td { text-align: right; padding: .42rem .6rem; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
-.asked { margin: 0 0 1.1rem; padding: .8rem; background: var(--card);
-  border: 1px solid var(--line); border-radius: 8px; break-inside: avoid; }
-.asked header { display: flex; flex-wrap: wrap; gap: .1rem .9rem; align-items: baseline;
-  font-size: .88rem; margin-bottom: .6rem; }
-.asked header b { font-weight: 600; overflow-wrap: anywhere; }
-.tiles { display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); gap: .6rem; }
-.seed { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr));
-  gap: .8rem; }
-.seed .asked { margin: 0; }
-.seed .tiles { grid-template-columns: repeat(2, minmax(0, 1fr)); }
-.tiles img { display: block; width: 100%; height: auto; border-radius: 4px; }
-.tiles figcaption { font-size: .76rem; line-height: 1.3; margin-top: .25rem; }
-details { margin-top: 1rem; font-size: .88rem; }
-summary { cursor: pointer; }
-pre { overflow-x: auto; padding: .9rem 1rem; background: var(--card); font-size: .8rem;
-  line-height: 1.45; border: 1px solid var(--line); border-radius: 8px; }
-a { color: var(--one); }
-@media (max-width: 36rem) {
-  main { padding: 1.75rem 1rem 3rem; }
-  h1 { font-size: 1.45rem; }
-  .facts { grid-template-columns: repeat(2, 1fr); }
-  .round .tiles { grid-template-columns: repeat(3, minmax(0, 1fr)); }
-  .curve .wide { display: none; } .curve .narrow { display: block; }
-}
-@media print {
-  body { font-size: 11pt; } main { max-width: none; padding: 0; }
-  .wide-table { overflow: visible; } th, td { padding: .25rem .3rem; font-size: 8pt; }
-  h2, h3 { break-after: avoid; }
-}
-"""
-
-# Colours that stand for CSS variables while matplotlib draws, so that one figure serves both modes.
-_STAND_INS = {"#010203": "--ink", "#040506": "--soft", "#070809": "--line",
-              "#0a0b0c": "--one", "#0d0e0f": "--two"}  # fmt: skip
-
-
-def page(title, body):
-    """A whole HTML page around `body`, with this module's style and nothing from elsewhere."""
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
-
-
-def picture(path, alt):
-    """An `img` element that holds the file itself."""
-    path = Path(path)
-    kind = "png" if path.suffix.lower() == ".png" else "jpeg"
-    return embedded(path.read_bytes(), kind, alt)
-
-
-def embedded(data, kind, alt):
-    """An `img` element that holds the bytes of a "jpeg" or "png" file."""
-    data = base64.b64encode(data).decode("ascii")
-    return f'<img alt="{escape(alt)}" loading="lazy" src="data:image/{kind};base64,{data}">'
 
 
 def panel_path(folder, round_, sample_id, kind):
@@ -156,14 +68,6 @@ def _per_cent(value):
     return "–" if value is None else f"{100 * value:.1f}"
 
 
-def _duration(seconds):
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
 def _body(records, folder):
     first, last = records[0], records[-1]
     config = last.get("config", {})
@@ -187,9 +91,9 @@ def _body(records, folder):
         "class, and the uncertainty of each pixel; bright is strong.</p>",
         *(_round(record, folder) for record in records),
         "<h2>How this was run</h2>",
-        _details("Options", config),
-        _details("Machine and versions", last.get("environment", {})),
-        _details("Seconds and memory of the last round",
+        details("Options", config),
+        details("Machine and versions", last.get("environment", {})),
+        details("Seconds and memory of the last round",
                  {"seconds": last.get("seconds"), "memory_mib": last.get("memory_mib")}),
     ]  # fmt: skip
     if first.get("round") != 0:
@@ -214,22 +118,18 @@ def _facts(records):
     first, last = records[0], records[-1]
     start, end = (lookup(r, ("metrics", "dice")) for r in (first, last))
     total = sum(sum(filter(None, (r.get("seconds") or {}).values())) for r in records)
-    facts = [("Dice", _per_cent(end), "")]
+    found = [("Dice", _per_cent(end), "")]
     if len(records) > 1 and None not in (start, end):
-        facts.append(("gain over seed set", f"{100 * (end - start):+.1f}", ""))
+        found.append(("gain over seed set", f"{100 * (end - start):+.1f}", ""))
     pool = lookup(last, ("config", "data", "n_train"))
-    facts.append(("masks", str(last.get("n_masks")), f" of {pool}" if pool else ""))
+    found.append(("masks", str(last.get("n_masks")), f" of {pool}" if pool else ""))
     if last.get("n_masks_validation"):
-        facts.append(("masks for validation", str(last["n_masks_validation"]), ""))
+        found.append(("masks for validation", str(last["n_masks_validation"]), ""))
     accuracy = lookup(last, ("metrics", "class_accuracy"))
     if accuracy is not None:
-        facts.append(("class accuracy", _per_cent(accuracy), ""))
-    facts.append(("time", _duration(total), ""))
-    items = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(more)}</small></dd></div>"
-        for name, value, more in facts
-    )
-    return f'<dl class="facts">{items}</dl>'
+        found.append(("class accuracy", _per_cent(accuracy), ""))
+    found.append(("time", duration(total), ""))
+    return facts(found)
 
 
 def _curve(records):
@@ -259,32 +159,14 @@ def _curve(records):
 def _svg(curves, masks, size, kind, alt):
     import matplotlib
 
-    from alseg.report.plots import learning_curve, new_axes
-
-    names = {variable: colour for colour, variable in _STAND_INS.items()}
-    style = {
-        "svg.fonttype": "none", "svg.hashsalt": kind, "font.size": 10.5,
-        "text.color": names["--ink"], "axes.labelcolor": names["--soft"],
-        "xtick.color": names["--soft"], "ytick.color": names["--soft"],
-        "axes.edgecolor": names["--line"], "grid.color": names["--line"],
-        "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
-    }  # fmt: skip
-    with matplotlib.rc_context(style):
-        colours = dict(zip(curves, (names["--one"], names["--two"])))
+    with matplotlib.rc_context(figure_style(kind)):
+        colours = dict(zip(curves, ROW_COLOURS))
         ax = learning_curve(curves, masks, new_axes(*size), y_label="per cent", colours=colours)
         # The names at the ends of the curves stand outside the axes.
         ax.figure.set_layout_engine(None)
         width, height = size
         ax.set_position([0.62 / width, 0.6 / height, 1 - 1.95 / width, 1 - 0.75 / height])
-        buffer = io.StringIO()
-        ax.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
-    svg = re.sub(r"(font(?:-family)?:[^;\"']*?)'[^;\"]*", r"\1system-ui, sans-serif", svg)
-    for colour, variable in _STAND_INS.items():
-        svg = svg.replace(colour, f"var({variable})")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1)
+        return as_svg(ax.figure, alt)
 
 
 def _by_label(record):
@@ -345,10 +227,3 @@ def _card(item, number, folder):
     notes = "".join(f'<span class="soft">{escape(note)}</span>' for note in notes)
     pictures = f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
     return f'<div class="asked"><header><b>{escape(name)}</b>{notes}</header>{pictures}</div>'
-
-
-def _details(title, content):
-    if not content:
-        return ""
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    return f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"

@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from alseg.report.html import panel_path
-from alseg.report.plots import fit_within, outline, overlay
+from alseg.report.pictures import fit_within, outline, overlay
 
 
 def save_panels(folder, round_, sample_id, image, mask, seen=None, side=288):

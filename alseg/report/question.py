@@ -4,8 +4,8 @@ import io
 from html import escape
 
 from alseg.experiment.records import write_text
-from alseg.report.html import embedded, page
-from alseg.report.plots import fit_within, outline
+from alseg.report.page import embedded, page
+from alseg.report.pictures import fit_within, outline
 
 _STYLE = """<style>
 .questions { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr));
