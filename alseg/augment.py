@@ -8,6 +8,11 @@ from alseg.validation import check_option
 
 FLIPS = ("both", "horizontal", "none")
 
+# Optical density of red, green and blue in haematoxylin, eosin and a third stain (DAB), measured by
+# Ruifrok and Johnston 2001; scikit-image has the same numbers.
+STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
+_DARKEST = 1 / 255  # a logarithm needs a value above 0
+
 
 def random_flip(images, masks, weights, generator, flips="both"):
     """Flip each image, its mask and its weights, each direction with probability one half.
@@ -106,3 +111,47 @@ def colour_jitter(images, generator, strength=0.15):
     gain = 1 + strength * (torch.rand(n, c, 1, 1, generator=generator) * 2 - 1)
     offset = strength / 2 * (torch.rand(n, c, 1, 1, generator=generator) * 2 - 1)
     return (images * gain.to(images.device) + offset.to(images.device)).clamp(0, 1)
+
+
+def stain_jitter(images, generator, strength=0.05):
+    """Change how much of each stain an image of histology shows, as if stained elsewhere [1]_.
+
+    Optical density, ``-log10`` of the colours, is a sum of stains. Each image's amounts c of
+    haematoxylin, eosin and a rest become ``a c + b``, with a and b drawn once an image and stain.
+
+    Parameters
+    ----------
+    images : tensor of shape (N, 3, H, W), float in [0, 1]
+        RGB, stained with haematoxylin and eosin.
+    generator : torch.Generator
+        On the CPU: the same draws whatever the device.
+    strength : float in [0, 1), default=0.05
+        a is drawn from [1 - strength, 1 + strength], b from [-strength, strength] in units of
+        optical density.
+
+    Returns
+    -------
+    tensor of shape (N, 3, H, W)
+        Clipped to [0, 1].
+
+    References
+    ----------
+    .. [1] Tellez et al. 2018, IEEE Transactions on Medical Imaging 37, arXiv:1808.05896.
+
+    Examples
+    --------
+    >>> pink = torch.tensor([0.8, 0.5, 0.7]).reshape(1, 3, 1, 1)
+    >>> draws = torch.Generator().manual_seed(0)
+    >>> torch.allclose(stain_jitter(pink, draws, strength=0.0), pink)
+    True
+    """
+    n = len(images)
+    gain = 1 + strength * (torch.rand(n, 3, generator=generator) * 2 - 1)
+    shift = strength * (torch.rand(n, 3, generator=generator) * 2 - 1)
+    stains = torch.tensor(STAINS)
+    # Density d = c S for amounts c, so that (a c + b) S = d (S^-1 diag(a) S) + b S: one matrix.
+    change = torch.linalg.inv(stains) @ torch.diag_embed(gain) @ stains
+    change, shift = change.to(images.device), (shift @ stains).to(images.device)
+    density = -images.clamp(min=_DARKEST).log10()
+    density = torch.einsum("nchw,ncd->ndhw", density, change) + shift[:, :, None, None]
+    return torch.pow(10, -density).clamp_(0, 1)

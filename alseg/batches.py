@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from alseg.augment import colour_jitter, random_affine, random_flip
+from alseg.augment import colour_jitter, random_affine, random_flip, stain_jitter
 from alseg.crops import enlarged, random_corner, reflected, scaled, whole_image
 from alseg.images import check_pairs
 from alseg.labels import MISSING
@@ -343,7 +343,7 @@ class TrainingBatches:
     batch_size, weak_batch_size : int
         Images of the first stream in each batch, and of the second (see `TrainingData.streams`).
     augmentation : dict
-        ``flips``, ``affine`` (None or (scale, degrees)) and ``jitter``.
+        ``flips``, ``affine`` (None or (scale, degrees)), ``stain`` and ``jitter``.
     rng : numpy.random.Generator
     decode : bool, default=True
         False trains the class head alone: batches are drawn from all images, with no masks.
@@ -441,6 +441,8 @@ class TrainingBatches:
             images, masks, weights = random_affine(
                 images, masks, weights, self.generator, *options["affine"]
             )
+        if options.get("stain"):
+            images = stain_jitter(images, self.generator, options["stain"])
         if options["jitter"]:
             images = colour_jitter(images, self.generator, options["jitter"])
         target = {

@@ -119,6 +119,9 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
         Random zoom and rotation in training.
     jitter : float in [0, 1), default=0.15
         Random gain and offset of the colour channels in training.
+    stain : float in [0, 1), default=0.0
+        Random amounts of haematoxylin and eosin in training, for histology alone, see
+        `alseg.augment.stain_jitter`. Published strengths are 0.05 (light) and 0.2 (strong).
     test_flips : {"none", "horizontal", "both"}, default="none"
         Average predictions over flips: 2 or 4 passes.
     threshold : float in [0, 1] or "validation", default=0.5
@@ -233,6 +236,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         joint_flip=True,
         affine=(0.25, 15.0),
         jitter=0.15,
+        stain=0.0,
         test_flips="none",
         threshold=0.5,
         validation=None,
@@ -296,6 +300,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         self.joint_flip = joint_flip
         self.affine = affine
         self.jitter = jitter
+        self.stain = stain
         self.test_flips = test_flips
         self.threshold = threshold
         self.validation = validation
@@ -518,6 +523,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         check_number("lr", self.lr, 0, open_low=True)
         check_number("encoder_lr_scale", self.encoder_lr_scale, 0)
         check_number("jitter", self.jitter, 0, 1)
+        check_number("stain", self.stain, 0, 1)
         if self.threshold == "validation":
             if self.validation is None:
                 raise ValueError(
@@ -878,7 +884,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             data = data.take(positions)
         augmentation = {"flips": "none", "affine": None, "jitter": 0.0}
         if training:
-            augmentation = {"flips": self.flips, "affine": self.affine, "jitter": self.jitter}
+            names = ("flips", "affine", "jitter", "stain")
+            augmentation = {name: getattr(self, name) for name in names}
         # A pass is counted by the batches themselves: `train_split` may leave fewer images.
         passes = self.sampling == "passes" and not self.steps_per_epoch
         return TrainingBatches(

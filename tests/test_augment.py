@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alseg.augment import colour_jitter, random_affine, random_flip
+from alseg.augment import STAINS, colour_jitter, random_affine, random_flip, stain_jitter
 from alseg.labels import MISSING
 
 
@@ -179,3 +179,48 @@ def test_augmented_stays_in_range_repeats_and_leaves_the_input(seed, flips):
     assert all(torch.equal(a, b) for a, b in zip(copies, (images, masks, weights)))
     assert torch.equal(before[0], torch.get_rng_state())
     assert (before[1] == np.random.get_state()[1]).all()
+
+
+# -- stains ------------------------------------------------------------------------------------------
+
+
+def test_stains_are_scikit_images():
+    from skimage.color import rgb_from_hed
+
+    np.testing.assert_allclose(STAINS, rgb_from_hed)
+
+
+@pytest.mark.parametrize("strength", [0.05, 0.2])
+def test_amounts_of_stain_change_by_a_gain_and_a_shift(strength):
+    """Against scikit-image's separation into stains, whose unit is that of a natural logarithm."""
+    from skimage.color import hed_from_rgb, rgb_from_hed, separate_stains
+
+    torch.manual_seed(0)
+    images = 0.1 + 0.9 * torch.rand(5, 3, 6, 7)
+    changed = stain_jitter(images, seeded(3), strength)
+    draws = seeded(3)
+    gain = 1 + strength * (torch.rand(5, 3, generator=draws) * 2 - 1)
+    shift = strength * (torch.rand(5, 3, generator=draws) * 2 - 1)
+
+    def amounts(image):  # in decadic optical density; scikit-image would clip negative ones
+        rgb = image.permute(1, 2, 0).double().numpy()
+        exact = -np.log10(rgb) @ hed_from_rgb
+        found = separate_stains(rgb, hed_from_rgb) * np.log10(1e6)
+        np.testing.assert_allclose(found, np.maximum(exact, 0), atol=1e-9)
+        return exact
+
+    assert not np.allclose(changed, images, atol=0.01)
+    for i in range(5):
+        stains = amounts(images[i]) * gain[i].numpy() + shift[i].numpy()
+        expected = np.clip(10 ** -(stains @ rgb_from_hed), 0, 1)
+        np.testing.assert_allclose(changed[i].permute(1, 2, 0), expected, atol=1e-5)
+
+
+def test_stain_draws_are_one_an_image_and_of_the_generator():
+    images = torch.full((4, 3, 2, 2), 0.5)
+    changed = stain_jitter(images, seeded(0), 0.1)
+    assert torch.equal(changed, stain_jitter(images, seeded(0), 0.1))
+    assert (changed == changed[:, :, :1, :1]).all()  # one change for all pixels of an image
+    assert len(torch.unique(changed[:, 0, 0, 0])) == 4
+    extremes = stain_jitter(torch.tensor([0.0, 1.0]).expand(2, 3, 1, 2), seeded(1), 0.9)
+    assert torch.isfinite(extremes).all() and 0 <= extremes.min() and extremes.max() <= 1

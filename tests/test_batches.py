@@ -264,3 +264,13 @@ def test_memory_format():
     data = build(*pool())
     x, _ = next(iter(batches(data, memory_format=torch.channels_last)))
     assert x["x"].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_stains_change_the_images_alone():
+    data = build(*pool())
+    (plain, truth), *_ = batches(data)
+    (stained, target), *_ = batches(data, augmentation={**PLAIN, "stain": 0.1})
+    assert not torch.allclose(stained["x"], plain["x"], atol=0.01)
+    assert all(torch.equal(truth[name], target[name]) for name in truth)
+    (off, _), *_ = batches(data, augmentation={**PLAIN, "stain": 0.0})
+    assert torch.equal(off["x"], plain["x"])

@@ -900,6 +900,7 @@ def test_typos_are_told_before_any_file_is_read(typo, suggestion):
         ({"image_size": 0}, "image_size must be >= 1"),
         ({"threshold": 1.5}, "threshold must be"),
         ({"ema": 1.0}, "ema must be"),
+        ({"stain": -0.1}, "stain must be >= 0"),
     ],
 )
 def test_bad_options(options, rule):
@@ -1026,6 +1027,13 @@ def test_the_average_is_what_is_validated_and_saved(tmp_path):
     model.save(tmp_path / "model")
     loaded = JointCAMSegmenter.load(tmp_path / "model", validation=part)
     assert same_weights(loaded, model) and loaded.ema == 0.9
+
+
+def test_stain_reaches_the_batches():
+    images, labels, masks = squares()
+    models = [make(stain=stain).fit(images, labels, masks) for stain in (0.0, 0.1)]
+    assert same_weights(models[0], make().fit(images, labels, masks))
+    assert not same_weights(*models)
 
 
 def test_a_frozen_classifier_stays_as_it_was_in_the_average():
