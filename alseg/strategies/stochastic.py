@@ -2,11 +2,8 @@
 
 import functools
 
-from alseg.regions import UNITS
-from alseg.selection import top_n
-from alseg.strategies.calls import check_pool, draws_score
-from alseg.strategies.parts import ask_parts
-from alseg.validation import check_option, check_rng
+from alseg.strategies.calls import draws_score
+from alseg.strategies.parts import ask_images_or_parts
 
 
 def mc_variance_score(
@@ -87,27 +84,15 @@ def mc_variance_sampling(
 
     Parameters
     ----------
-    learner : estimator, or learner with `.estimator`
-        With `predict_uncertainty` and a dropout, such as `JointCAMSegmenter`.
-    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
-        Of one size or of differing sizes.
+    learner, X_pool, aggregate, target, n_draws
+        As in `mc_variance_score`.
     n_instances : int, default=1
     random_state : None, int, numpy Generator or RandomState, default=None
         Decides the draws, and between equal scores. None leaves the draws to the estimator.
-    aggregate : str or callable, default="mean"
-        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
-    target : {"mask", "label"}, default="mask"
-        Whose uncertainty: the pixels' classes, or the image's class.
-    n_draws : int, default=20
-        Stochastic predictions of each image; their memory does not grow with it.
     unit : {"image", "patch", "superpixel", "pixel"}, default="image"
-        What is asked about. `n_instances` counts it; for parts see `region_sampling`.
-    size : int, default=32
-        Side of a patch; a superpixel has about ``size ** 2`` pixels.
-    per_image : int or None, default=None
-        Most parts of one image.
-    masks_pool : sequence of n_pool masks and None, or None, default=None
-        What is annotated already, where no part is asked for; `ActiveLearner` passes it.
+        What is asked about, and `n_instances` counts.
+    size, per_image, masks_pool
+        Of parts of images, as in `region_sampling`.
 
     Returns
     -------
@@ -128,17 +113,11 @@ def mc_variance_sampling(
     >>> mc_variance_sampling(ToySegmenter(), X_pool, n_instances=3, random_state=0).shape
     (3,)
     """
-    check_option("unit", unit, UNITS)
-    if unit != "image":
-        score = functools.partial(mc_variance_score, target=target, n_draws=n_draws)
-        options = {"unit": unit, "size": size, "per_image": per_image, "masks_pool": masks_pool}
-        return ask_parts(score, learner, X_pool, n_instances, random_state, **options)
-    n_instances = check_pool(X_pool, n_instances)
-    rng = None if random_state is None else check_rng(random_state)
-    scores = mc_variance_score(
-        learner, X_pool, rng, aggregate=aggregate, target=target, n_draws=n_draws
-    )
-    return top_n(scores, n_instances, rng)
+    score = functools.partial(mc_variance_score, target=target, n_draws=n_draws)
+    return ask_images_or_parts(
+        score, learner, X_pool, n_instances, random_state, aggregate, unit=unit, size=size,
+        per_image=per_image, masks_pool=masks_pool,
+    )  # fmt: skip
 
 
 def bald_score(
@@ -158,20 +137,8 @@ def bald_score(
 
     Parameters
     ----------
-    learner : estimator, or learner with `.estimator`
-        With `predict_uncertainty` and a dropout, such as `JointCAMSegmenter`.
-    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
-        Of one size or of differing sizes.
-    random_state : None, int, numpy Generator or RandomState, default=None
-        Decides the draws; None leaves them to the estimator's own `random_state`.
-    aggregate : str or callable, default="mean"
-        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
-    target : {"mask", "label"}, default="mask"
-        Whose uncertainty: the pixels' classes, or the image's class.
-    n_draws : int, default=20
-        Stochastic predictions of each image; their memory does not grow with it.
-    return_maps : bool, default=False
-        Return the maps too, each at its image's own size (for masks).
+    learner, X_pool, random_state, aggregate, target, n_draws, return_maps
+        As in `mc_variance_score`.
 
     Returns
     -------
@@ -218,27 +185,15 @@ def bald_sampling(
 
     Parameters
     ----------
-    learner : estimator, or learner with `.estimator`
-        With `predict_uncertainty` and a dropout, such as `JointCAMSegmenter`.
-    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
-        Of one size or of differing sizes.
+    learner, X_pool, aggregate, target, n_draws
+        As in `bald_score`.
     n_instances : int, default=1
     random_state : None, int, numpy Generator or RandomState, default=None
         Decides the draws, and between equal scores. None leaves the draws to the estimator.
-    aggregate : str or callable, default="mean"
-        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
-    target : {"mask", "label"}, default="mask"
-        Whose uncertainty: the pixels' classes, or the image's class.
-    n_draws : int, default=20
-        Stochastic predictions of each image; their memory does not grow with it.
     unit : {"image", "patch", "superpixel", "pixel"}, default="image"
-        What is asked about. `n_instances` counts it; for parts see `region_sampling`.
-    size : int, default=32
-        Side of a patch; a superpixel has about ``size ** 2`` pixels.
-    per_image : int or None, default=None
-        Most parts of one image.
-    masks_pool : sequence of n_pool masks and None, or None, default=None
-        What is annotated already, where no part is asked for; `ActiveLearner` passes it.
+        What is asked about, and `n_instances` counts.
+    size, per_image, masks_pool
+        Of parts of images, as in `region_sampling`.
 
     Returns
     -------
@@ -259,14 +214,8 @@ def bald_sampling(
     >>> bald_sampling(ToySegmenter(), X_pool, n_instances=3, random_state=0).shape
     (3,)
     """
-    check_option("unit", unit, UNITS)
-    if unit != "image":
-        score = functools.partial(bald_score, target=target, n_draws=n_draws)
-        options = {"unit": unit, "size": size, "per_image": per_image, "masks_pool": masks_pool}
-        return ask_parts(score, learner, X_pool, n_instances, random_state, **options)
-    n_instances = check_pool(X_pool, n_instances)
-    rng = None if random_state is None else check_rng(random_state)
-    scores = bald_score(
-        learner, X_pool, rng, aggregate=aggregate, target=target, n_draws=n_draws
-    )
-    return top_n(scores, n_instances, rng)
+    score = functools.partial(bald_score, target=target, n_draws=n_draws)
+    return ask_images_or_parts(
+        score, learner, X_pool, n_instances, random_state, aggregate, unit=unit, size=size,
+        per_image=per_image, masks_pool=masks_pool,
+    )  # fmt: skip

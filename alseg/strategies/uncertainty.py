@@ -2,11 +2,8 @@
 
 import functools
 
-from alseg.regions import UNITS
-from alseg.selection import top_n
-from alseg.strategies.calls import check_pool, plain_score
-from alseg.strategies.parts import ask_parts
-from alseg.validation import check_option
+from alseg.strategies.calls import plain_score
+from alseg.strategies.parts import ask_images_or_parts
 
 
 def least_confidence_score(
@@ -68,26 +65,15 @@ def least_confidence_sampling(
 
     Parameters
     ----------
-    learner : estimator, or learner with `.estimator`
-        With `predict_uncertainty`; for ``target="label"`` any classifier with
-        `predict_proba`.
-    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
-        Of one size or of differing sizes.
+    learner, X_pool, aggregate, target
+        As in `least_confidence_score`.
     n_instances : int, default=1
     random_state : None, int, numpy Generator or RandomState, default=None
         Decides between equal scores.
-    aggregate : str or callable, default="mean"
-        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
-    target : {"mask", "label"}, default="mask"
-        Whose uncertainty: the pixels' classes, or the image's class.
     unit : {"image", "patch", "superpixel", "pixel"}, default="image"
-        What is asked about. `n_instances` counts it; for parts see `region_sampling`.
-    size : int, default=32
-        Side of a patch; a superpixel has about ``size ** 2`` pixels.
-    per_image : int or None, default=None
-        Most parts of one image.
-    masks_pool : sequence of n_pool masks and None, or None, default=None
-        What is annotated already, where no part is asked for; `ActiveLearner` passes it.
+        What is asked about, and `n_instances` counts.
+    size, per_image, masks_pool
+        Of parts of images, as in `region_sampling`.
 
     Returns
     -------
@@ -108,14 +94,11 @@ def least_confidence_sampling(
     >>> least_confidence_sampling(model, [[0.0], [2.4], [5.0]], target="label")
     array([1])
     """
-    check_option("unit", unit, UNITS)
-    if unit != "image":
-        score = functools.partial(least_confidence_score, target=target)
-        options = {"unit": unit, "size": size, "per_image": per_image, "masks_pool": masks_pool}
-        return ask_parts(score, learner, X_pool, n_instances, random_state, **options)
-    n_instances = check_pool(X_pool, n_instances)
-    scores = least_confidence_score(learner, X_pool, aggregate=aggregate, target=target)
-    return top_n(scores, n_instances, random_state)
+    score = functools.partial(least_confidence_score, target=target)
+    return ask_images_or_parts(
+        score, learner, X_pool, n_instances, random_state, aggregate, unit=unit, size=size,
+        per_image=per_image, masks_pool=masks_pool,
+    )  # fmt: skip
 
 
 def margin_score(
@@ -127,17 +110,8 @@ def margin_score(
 
     Parameters
     ----------
-    learner : estimator, or learner with `.estimator`
-        With `predict_uncertainty`; for ``target="label"`` any classifier with
-        `predict_proba`.
-    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
-        Of one size or of differing sizes.
-    aggregate : str or callable, default="mean"
-        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
-    target : {"mask", "label"}, default="mask"
-        Whose uncertainty: the pixels' classes, or the image's class.
-    return_maps : bool, default=False
-        Return the maps too, each at its image's own size (for masks).
+    learner, X_pool, aggregate, target, return_maps
+        As in `least_confidence_score`.
 
     Returns
     -------
@@ -177,26 +151,15 @@ def margin_sampling(
 
     Parameters
     ----------
-    learner : estimator, or learner with `.estimator`
-        With `predict_uncertainty`; for ``target="label"`` any classifier with
-        `predict_proba`.
-    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
-        Of one size or of differing sizes.
+    learner, X_pool, aggregate, target
+        As in `margin_score`.
     n_instances : int, default=1
     random_state : None, int, numpy Generator or RandomState, default=None
         Decides between equal scores.
-    aggregate : str or callable, default="mean"
-        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
-    target : {"mask", "label"}, default="mask"
-        Whose uncertainty: the pixels' classes, or the image's class.
     unit : {"image", "patch", "superpixel", "pixel"}, default="image"
-        What is asked about. `n_instances` counts it; for parts see `region_sampling`.
-    size : int, default=32
-        Side of a patch; a superpixel has about ``size ** 2`` pixels.
-    per_image : int or None, default=None
-        Most parts of one image.
-    masks_pool : sequence of n_pool masks and None, or None, default=None
-        What is annotated already, where no part is asked for; `ActiveLearner` passes it.
+        What is asked about, and `n_instances` counts.
+    size, per_image, masks_pool
+        Of parts of images, as in `region_sampling`.
 
     Returns
     -------
@@ -217,14 +180,11 @@ def margin_sampling(
     >>> margin_sampling(model, [[0.0], [2.4], [5.0]], target="label")
     array([1])
     """
-    check_option("unit", unit, UNITS)
-    if unit != "image":
-        score = functools.partial(margin_score, target=target)
-        options = {"unit": unit, "size": size, "per_image": per_image, "masks_pool": masks_pool}
-        return ask_parts(score, learner, X_pool, n_instances, random_state, **options)
-    n_instances = check_pool(X_pool, n_instances)
-    scores = margin_score(learner, X_pool, aggregate=aggregate, target=target)
-    return top_n(scores, n_instances, random_state)
+    score = functools.partial(margin_score, target=target)
+    return ask_images_or_parts(
+        score, learner, X_pool, n_instances, random_state, aggregate, unit=unit, size=size,
+        per_image=per_image, masks_pool=masks_pool,
+    )  # fmt: skip
 
 
 def entropy_score(
@@ -236,17 +196,8 @@ def entropy_score(
 
     Parameters
     ----------
-    learner : estimator, or learner with `.estimator`
-        With `predict_uncertainty`; for ``target="label"`` any classifier with
-        `predict_proba`.
-    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
-        Of one size or of differing sizes.
-    aggregate : str or callable, default="mean"
-        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
-    target : {"mask", "label"}, default="mask"
-        Whose uncertainty: the pixels' classes, or the image's class.
-    return_maps : bool, default=False
-        Return the maps too, each at its image's own size (for masks).
+    learner, X_pool, aggregate, target, return_maps
+        As in `least_confidence_score`.
 
     Returns
     -------
@@ -290,26 +241,15 @@ def entropy_sampling(
 
     Parameters
     ----------
-    learner : estimator, or learner with `.estimator`
-        With `predict_uncertainty`; for ``target="label"`` any classifier with
-        `predict_proba`.
-    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
-        Of one size or of differing sizes.
+    learner, X_pool, aggregate, target
+        As in `entropy_score`.
     n_instances : int, default=1
     random_state : None, int, numpy Generator or RandomState, default=None
         Decides between equal scores.
-    aggregate : str or callable, default="mean"
-        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
-    target : {"mask", "label"}, default="mask"
-        Whose uncertainty: the pixels' classes, or the image's class.
     unit : {"image", "patch", "superpixel", "pixel"}, default="image"
-        What is asked about. `n_instances` counts it; for parts see `region_sampling`.
-    size : int, default=32
-        Side of a patch; a superpixel has about ``size ** 2`` pixels.
-    per_image : int or None, default=None
-        Most parts of one image.
-    masks_pool : sequence of n_pool masks and None, or None, default=None
-        What is annotated already, where no part is asked for; `ActiveLearner` passes it.
+        What is asked about, and `n_instances` counts.
+    size, per_image, masks_pool
+        Of parts of images, as in `region_sampling`.
 
     Returns
     -------
@@ -330,11 +270,8 @@ def entropy_sampling(
     >>> entropy_sampling(model, [[0.0], [2.4], [5.0]], target="label")
     array([1])
     """
-    check_option("unit", unit, UNITS)
-    if unit != "image":
-        score = functools.partial(entropy_score, target=target)
-        options = {"unit": unit, "size": size, "per_image": per_image, "masks_pool": masks_pool}
-        return ask_parts(score, learner, X_pool, n_instances, random_state, **options)
-    n_instances = check_pool(X_pool, n_instances)
-    scores = entropy_score(learner, X_pool, aggregate=aggregate, target=target)
-    return top_n(scores, n_instances, random_state)
+    score = functools.partial(entropy_score, target=target)
+    return ask_images_or_parts(
+        score, learner, X_pool, n_instances, random_state, aggregate, unit=unit, size=size,
+        per_image=per_image, masks_pool=masks_pool,
+    )  # fmt: skip
