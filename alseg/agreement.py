@@ -12,8 +12,7 @@ def rank_agreement(evidence, mask):
     """How well a map ranks the foreground of a mask above its background.
 
     The share of pairs of a foreground and a background pixel that the map orders rightly, ties
-    counting one half: the area under the ROC curve. No threshold is needed, and the map's scale does
-    not matter.
+    counting one half: the area under the ROC curve. It needs no threshold and no scale.
 
     Parameters
     ----------

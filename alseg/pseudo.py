@@ -59,8 +59,8 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
     agreement : None, float in [0, 1] or "weight", default=None
         Control by something other than the decoder. A number: leave an image out whose predicted
         mask the `evidence` agrees with less than this, see `alseg.agreement.rank_agreement`; 0.5
-        is chance. "weight": an image counts `weight` times ``2 a - 1`` for an agreement a, and not at
-        all at chance or below. Needs some annotated foreground and background.
+        is chance. "weight": an image counts `weight` times ``2 a - 1`` for an agreement a, and not
+        at all at chance or below. Needs some annotated foreground and background.
     evidence : tuple of {"cam", "colours"}, default=("cam", "colours")
         What has to agree, on average. "cam": the class activation map of the predicted class.
         "colours": those of the foreground and background in the annotated image (of the same class,
@@ -97,8 +97,8 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
     threshold_ : float or None
         After `transform`: the threshold used, None if none was needed.
     report_ : Bunch
-        After `transform`, an entry for each candidate: ``sample_ids``, ``coverage`` (the share of its
-        open pixels that are labelled now; 0 for an image left out), and ``agreement`` (nan without
+        After `transform`, an entry for each candidate: ``sample_ids``, ``coverage`` (the share of
+        its open pixels that are labelled now; 0 for an image left out), and ``agreement`` (nan without
         `agreement`). With `true_masks` in `fit` also ``accuracy`` and ``dice`` of the labelled
         pixels (nan where there are none).
 
@@ -171,7 +171,7 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         estimator : object with `predict_mask_proba`, or a learner with `estimator`
             Fitted already. It is used in `transform` and not changed.
         true_masks : masks as everywhere, or None, default=None
-            What the oracle would say, for the ``accuracy`` in `report_` alone: a benchmark knows it.
+            What the oracle would say, for the ``accuracy`` in `report_` alone.
 
         Returns
         -------
