@@ -75,6 +75,7 @@ def written(small, tmp_path_factory):
 
 def test_one_file_that_needs_nothing_else(written):
     check_page(*written)
+    assert "bootstrap" not in written[1].text  # too few seeds
     assert len(written[1].images) == 4 + 4 * 2  # the seed set, and two of each row
     assert len(written[1].svgs) == 2 + 2 + 3 + 3 + 1 + 4 + 4
 
@@ -131,6 +132,15 @@ def test_one_seed_without_references(tmp_path):
     check_page(text, page)
     assert "One seed cannot tell" in page.text and "Who beats whom" not in page.text
     assert "Dotted" not in page.text and "nan" not in page.text.lower()
+
+
+def test_other_test_images_where_there_are_seeds_enough(tmp_path):
+    comparison = made_comparison(("random", "mine"), n_seeds=5, n_rounds=2, references=False)
+    _, page = read(comparison.to_html(tmp_path / "page.html"))
+    assert "bootstrap over seeds and test images" in page.text
+    row = comparison_numbers(comparison).set_index("row").loc["mine"]
+    low, high = (f"{row[name]:.1f}" for name in ("final_low", "final_high"))
+    assert f"mine{row['final_difference']:+.1f}{low}{high}" in page.text
 
 
 def test_only_a_control_that_has_just_begun(tmp_path):

@@ -544,8 +544,8 @@ def _drawn_anew(comparison):
     """What the last round would say with other seeds and other test images of this kind."""
     numbers = comparison_numbers(comparison)
     known = numbers[np.isfinite(numbers["final_low"].astype(float))]
-    if not len(known):
-        return []
+    if not len(known) or len(comparison.seeds) < 5:
+        return []  # drawn from fewer seeds the interval is so narrow that it misleads
     import pandas as pd
 
     table = pd.DataFrame({
@@ -560,8 +560,8 @@ def _drawn_anew(comparison):
         "<h3>With other test images</h3>",
         f'<div class="wide-table">{table}</div>',
         _note(f"Dice after the last round, and an interval by bootstrap over seeds and {what}: "
-              "seeds alone speak about these images only. Too narrow with fewer than about ten of "
-              "either."),
+              "seeds alone speak about these images only. Too narrow with fewer than about "
+              "ten of either."),
     ]  # fmt: skip
 
 
@@ -590,8 +590,8 @@ def _penalties(shown):
         "<p>Share of the budgets, in per cent, at which the row on the left is above the one at "
         f"the top by a paired t-test at level {shown.comparison.alpha:g}.</p>",
         f'<div class="wide-table"><figure style="{width}" class="figure">{svg}</figure></div>',
-        _note("A picture, not a test: budgets of one run depend on each other, so many tests are "
-              "not adjusted (with equal rows, one entry in twenty is a win by chance), few seeds "
+        _note("A picture, not a test: budgets of one run depend on each other, the many tests are "
+              "not adjusted (one in twenty finds a difference where there is none), few seeds "
               "rarely win at all, and the size of a difference is not seen."),
     )  # fmt: skip
 
@@ -700,7 +700,9 @@ def _time(shown):
         return []
     colours = {"fit": STAND_INS["c1"], "query": STAND_INS["c2"]}
     height, figures = 1.0 + 0.5 * len(seconds), []
-    for what, values, unit in (("Seconds a round", seconds, "s"), ("Peak memory", memory, "MiB")):
+    for what, values, unit, label in (
+        ("Seconds a round", seconds, "s", "seconds"), ("Peak memory", memory, "MiB", "MiB"),
+    ):  # fmt: skip
         if not any(values.values()):
             continue
         alt = f"{what}: " + "; ".join(
@@ -708,7 +710,7 @@ def _time(shown):
             for name, row in values.items()
         )
         drawn = _both(shown, what.split()[0].lower(), alt, height,
-                      lambda ax, values=values, label=f"{what.lower()} ({unit})":
+                      lambda ax, values=values, label=label:
                       plots.bars(values, ax, x_label=label, colours=colours))  # fmt: skip
         figures.append(f'<figure class="figure"><h3>{what}</h3>{drawn}</figure>')
     return _section("Time and memory", *figures)
