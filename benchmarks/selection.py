@@ -13,7 +13,6 @@ own that has alseg too. A part whose peer is not installed is left out, and says
 - typiclust, prob-cover: the data of core-set, time and memory against scikit-activeml;
 - draws: the variance of 20 draws of the pixels of 64 images of 128 x 128 against BaaL, the same
   network with the same dropout; memory with 5 and with 50 draws;
-- regions: sums over 33 x 33 windows of a map of 19 x 640 x 1280 against a dense convolution;
 - scale: core-set, k-means++ and BADGE of 10^4, 10^5 and 10^6 x 256 memory-mapped points.
 
 Times are CPU seconds at one thread; memory is anonymous memory (Linux alone), sampled in a process
@@ -367,36 +366,6 @@ def draws(repeats, seed):
     return [*rows, ratio_row("draws-to-baal", *seconds.values(), 1 / 10)]
 
 
-def regions(repeats, seed):
-    import torch
-
-    from alseg.regions import box_sum
-
-    torch.set_num_threads(1)
-    maps = np.random.default_rng(seed).random((19, 640, 1280)).astype(np.float32)
-    kernel = torch.ones(1, 1, 33, 33)
-
-    def dense():
-        with torch.inference_mode():
-            return torch.nn.functional.conv2d(torch.as_tensor(maps)[:, None], kernel, padding=16)
-
-    ours = []
-    for _ in range(repeats + 1):
-        watch = Stopwatch()
-        sums = box_sum(maps, 33)
-        ours.append(watch.read())
-    watch = Stopwatch()
-    reference = dense()[:, 0].numpy()
-    seconds = [watch.read()]
-    inner = np.s_[:, 16:-16, 16:-16]
-    sums = sums if sums.shape == reference.shape else np.pad(sums, ((0, 0), (16, 16), (16, 16)))
-    error = float(np.abs(sums[inner] / reference[inner] - 1).max())
-    return [
-        ratio_row("regions-to-dense-convolution", ours[1:], seconds, 1 / 50),
-        report("regions-relative-error", error, 1e-4),
-    ]
-
-
 def scale_call(method, path, n):
     X = np.load(path, mmap_mode="r")[:n]
     if method == "badge":
@@ -450,7 +419,6 @@ PARTS = {
     "typiclust": typiclust,
     "prob-cover": prob_cover,
     "draws": draws,
-    "regions": regions,
     "scale": scale,
 }
 
@@ -469,6 +437,9 @@ def main(argv=None):
         measure(*arguments.child)
         return 0
     rows, started = [], time.time()
+    if arguments.out.exists():  # parts that are not run again stay
+        there = json.loads(arguments.out.read_text(encoding="utf-8"))["rows"]
+        rows = [row for row in there if row["part"] not in arguments.parts and row["part"] in PARTS]
     for name in arguments.parts:
         rows += [{"part": name, **row} for row in PARTS[name](arguments.repeats, arguments.seed)]
     peers = {}

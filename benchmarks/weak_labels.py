@@ -21,50 +21,43 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
+from common import RESULTS, find_data, write_record
 
 from alseg import JointCAMSegmenter
 from alseg.datasets import load_folder, load_glas, make_glands
-from alseg.experiment.environment import environment
 from alseg.metrics import mean_iou_per_image, pixel_average_precision
 from alseg.stain import haematoxylin, haematoxylin_masks
 
-HERE = Path(__file__).parent
 
-
-def find_data():
-    candidates = [os.environ.get("ALSEG_DATA"), HERE.parents[1] / "shared" / "data"]
-    return next((Path(c) for c in candidates if c and Path(c).is_dir()), None)
-
-
-def glands(root, seed, texture="glands"):
+def glands(seed, texture="glands"):
     train = make_glands(120, texture=texture, random_state=seed)
     test = make_glands(60, texture=texture, random_state=1000 + seed)
     return train, test, {"encoder": "tiny", "max_epochs": 20}
 
 
-def glas(root, seed):
-    data = load_glas(root / "glas", fold=0)
-    return data.train, data.test, pretrained(root, (128, 192), 200)
+def glas(seed):
+    data = load_glas(find_data("glas"), fold=0)
+    return data.train, data.test, pretrained((128, 192), 200)
 
 
-def leeds(root, seed):
-    data = load_folder(root / "leeds_butterfly")
-    options = pretrained(root, (160, 208), 250) | {"flips": "horizontal"}
+def leeds(seed):
+    data = load_folder(find_data("leeds_butterfly"))
+    options = pretrained((160, 208), 250) | {"flips": "horizontal"}
     return data.train, data.test, options
 
 
-def isic(root, seed):
-    data = load_folder(root / "isic2017")
+def isic(seed):
+    data = load_folder(find_data("isic2017"))
     rng = np.random.default_rng(seed)
     some = np.sort(rng.permutation(len(data.train.labels))[:800])
-    options = pretrained(root, (160, 160), 250) | {"class_weight": "balanced"}
+    options = pretrained((160, 160), 250) | {"class_weight": "balanced"}
     return data.train.take(some), data.val, options
 
 
-def pretrained(root, image_size, n_steps):
+def pretrained(image_size, n_steps):
     return {
         "encoder": "mobilenet_v2",
-        "encoder_weights": str(root / "weights" / "mobilenet_v2_imagenet.safetensors"),
+        "encoder_weights": str(find_data("weights") / "mobilenet_v2_imagenet.safetensors"),
         "image_size": image_size,
         "max_epochs": 1,
         "steps_per_epoch": n_steps,
@@ -73,7 +66,7 @@ def pretrained(root, image_size, n_steps):
 
 DATA = {
     "glands": glands,
-    "glands-stroma": lambda root, seed: glands(root, seed, texture="stroma"),
+    "glands-stroma": lambda seed: glands(seed, texture="stroma"),
     "glas": glas,
     "leeds_butterfly": leeds,
     "isic2017": isic,
@@ -81,8 +74,8 @@ DATA = {
 HISTOLOGY = ("glands", "glands-stroma", "glas")
 
 
-def measure(name, root, seed, pooling):
-    train, test, options = DATA[name](root, seed)
+def measure(name, seed, pooling):
+    train, test, options = DATA[name](seed)
     start = time.perf_counter()
     model = JointCAMSegmenter(pooling=pooling, random_state=seed, device="cpu", **options)
     model.fit(train.images, train.labels)
@@ -146,24 +139,43 @@ def main(argv=None):
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--poolings", nargs="+", default=["average"])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "weak_labels.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "weak_labels.json")
+    parser.add_argument("--again", action="store_true", help="measure rows anew that are there")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
-    root = find_data()
-    rows = []
+    rows = read_rows(arguments.out)
     for name in arguments.only:
-        if not name.startswith("glands") and (root is None or not (root / name).is_dir()):
-            print(f"skipped {name}: set ALSEG_DATA to the folder that holds it")
+        needed = () if name.startswith("glands") else (name, "weights")
+        absent = [folder for folder in needed if find_data(folder) is None]
+        if absent:
+            print(f"skipped {name}: set ALSEG_DATA to the folder that holds {' and '.join(absent)}")
             continue
         for pooling in arguments.poolings:
             for seed in arguments.seeds:
-                rows.append(measure(name, root, seed, pooling))
-                print(json.dumps(rows[-1]), flush=True)
-    record = {"command": "python benchmarks/weak_labels.py", "environment": environment("cpu")}
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({**record, "rows": rows}, indent=1) + "\n", "utf-8")
-    arguments.out.with_suffix(".md").write_text(table(rows), encoding="utf-8")
-    print(table(rows))
+                key = (name, pooling, seed)
+                if key in rows and not arguments.again:
+                    continue
+                rows[key] = measure(name, seed, pooling)
+                print(json.dumps(rows[key]), flush=True)
+                write(arguments.out, rows)
+    write(arguments.out, rows)
+    print(table(rows.values()))
+
+
+def read_rows(path):
+    """Rows of an earlier run by data, pooling and seed: they are not measured again."""
+    if not path.exists():
+        return {}
+    rows = json.loads(path.read_text("utf-8"))["rows"]
+    return {(row["data"], row["pooling"], row["seed"]): row for row in rows}
+
+
+def write(path, rows):
+    """The record and its table, after each fit, so that a killed run goes on where it was."""
+    order = list(DATA)
+    rows = [rows[key] for key in sorted(rows, key=lambda key: (order.index(key[0]), *key[1:]))]
+    write_record(path, rows, command="python benchmarks/weak_labels.py")
+    path.with_suffix(".md").write_text(table(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":
