@@ -46,6 +46,11 @@ NORMALIZATIONS = {
 # Kinds of embeddings, and what the stream calls them.
 EMBEDDINGS = {"encoder": "embedding", "decoder": "decoder_embedding", "cam": "cam_embedding"}
 
+# Weight of the class loss with a named encoder that starts from random weights. The loss's own 0.1 was
+# chosen with trained encoders, whose features tell the classes from the start; from random weights
+# the mask loss then shapes the features alone, and the class is not learned in a short fit.
+CLASS_SCALE_FROM_SCRATCH = 0.3
+
 
 @dataclass(frozen=True)
 class ValidationSet:
@@ -77,8 +82,9 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
         ``"efficientnet-b0"``, or a module that gives a list of feature maps and has
         ``out_channels`` and ``strides``. A module is copied at fit.
     encoder_weights : None, "imagenet", str or Path, default=None
-        None starts from random weights. ``"imagenet"`` downloads the published ones. Else a file or
-        URL: safetensors or a torchvision-style checkpoint, read without executing it.
+        None starts from random weights, and the class loss then counts 0.3 instead of 0.1.
+        ``"imagenet"`` downloads the published ones. Else a file or URL: safetensors or a
+        torchvision-style checkpoint, read without executing it.
     pooling : {"average", "max", "lse", "wildcat", "attention"} or None, default="average"
         How class maps become image logits, see `alseg.network.cam.CAMHead`. None is no class head:
         masks alone, and `y` may be None.
@@ -322,11 +328,11 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     @classmethod
     def from_preset(cls, name, **overrides):
-        """An estimator set up as published, see `alseg.presets`.
+        """An estimator set up as published, or by our own recipe, see `alseg.presets`.
 
         Parameters
         ----------
-        name : {"belharbi2021-glas", "belharbi2021-cub", "gorriz2017-ceal", "survey2024-acdc"}
+        name : {"alseg", "belharbi2021-glas", "belharbi2021-cub", "gorriz2017-ceal", "survey2024-acdc"}
         **overrides
             Parameters of the constructor that replace the preset's; options of the preset itself,
             such as ``wildcat_min_branch=False``.
@@ -690,6 +696,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     def initialize_criterion(self):
         """Build the loss, with the class weights of the labels at hand."""
         options = self.get_params_for("criterion")
+        known = _keywords(self.criterion)
+        if self._from_scratch() and known is not None and "class_scale" in known:
+            options.setdefault("class_scale", CLASS_SCALE_FROM_SCRATCH)
         if self.class_weight is not None and hasattr(self, "_data"):
             y = self.classes_[self._data.labels.cpu().numpy()]
             weight = np.ones(len(self.classes_))
@@ -700,6 +709,13 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             options["class_weight"] = torch.as_tensor(weight, dtype=torch.float32)
         self.criterion_ = self.criterion(**options)
         return self
+
+    def _from_scratch(self):
+        """Whether the encoder starts from random weights; of a module it is not known, so it does not."""
+        own = {"encoder": self.encoder, "encoder_weights": self.encoder_weights}
+        start = {**own, **self.get_params_for("module")}
+        named = isinstance(start["encoder"], str)
+        return named and start["encoder_weights"] is None and self.start_from is None
 
     def initialize_optimizer(self, triggered_directly=None):
         """Build the optimizer over what is trainable, the encoder at its own learning rate."""
@@ -1344,6 +1360,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 model.initialize()
         finally:
             model.encoder_weights, model.normalize = weights, normalization
+        model._initialize_criterion()  # anew: its class_scale depends on `encoder_weights`
         try:
             model.module_.load_state_dict(state)
         except RuntimeError as error:

@@ -19,7 +19,14 @@ from alseg.losses import JointLoss
 from alseg.network.decoder import OneLogitConv
 from alseg.network.encoder import ResNetEncoder
 from alseg.network.published import PlainUNet, TwoEncoderNetwork
-from alseg.presets import PRESETS, preset_params, released_entropy, released_variance
+from alseg.presets import (
+    PRESETS,
+    alseg_pseudo_labels,
+    preset_params,
+    released_entropy,
+    released_variance,
+)
+from alseg.pseudo import PseudoLabelAugmenter
 from alseg.segmenter import JointCAMSegmenter, ValidationSet, poly_decay, step_decay
 from alseg.strategies import class_balanced_sampling, entropy_score, mc_variance_score
 from alseg.threshold import THRESHOLD_GRID
@@ -57,6 +64,8 @@ def small(name, **options):
             lr=0.01,
             validation=ValidationSet(images, labels, masks),
         )
+    elif name == "alseg":
+        params.update(NO_WEIGHTS, encoder="tiny", image_size=(32, 32), steps_per_epoch=1)
     else:
         params.update(image_size=(32, 32), module__channels=(4, 8, 8, 8, 16))
     if name == "survey2024-acdc":
@@ -547,6 +556,19 @@ def test_presets_share_nothing_that_can_be_changed(name):
         if isinstance(value, dict):
             value.clear()
     assert preset_params(name) == before
+
+
+def test_our_recipe_is_the_defaults_but_for_a_few():
+    recipe, defaults = preset_params("alseg"), JointCAMSegmenter().get_params(deep=False)
+    changed = {name for name, value in recipe.items() if defaults[name] != value}
+    assert changed == {"encoder", "encoder_weights", "max_epochs", "steps_per_epoch", "test_flips"}
+    assert recipe["max_epochs"] * recipe["steps_per_epoch"] == 300
+    assert recipe["validation"] is None and recipe["threshold"] == 0.5
+    beside = PseudoLabelAugmenter(**alseg_pseudo_labels())
+    images, labels, masks = discs()
+    model = small("alseg").fit(images, labels, masks)
+    augmented, weight = beside.fit_transform(images, labels, masks=masks, estimator=model)
+    assert np.array_equal(augmented, masks) and weight.tolist() == [1, 1, 1, 1]
 
 
 def test_unknown_presets_and_overrides_are_refused():
