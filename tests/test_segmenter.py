@@ -762,6 +762,36 @@ def test_criterion_options_reach_the_loss():
     assert same_weights(changed.fit(*squares()[:2], masks=squares()[2]), model)
 
 
+def class_scale(**options):
+    return make(**options).initialize().criterion_.class_scale
+
+
+def test_the_class_loss_counts_more_from_random_weights(tmp_path):
+    assert class_scale() == class_scale(encoder="mobilenet_v2") == 0.3
+    assert class_scale(criterion__class_scale=0.7) == 0.7
+    assert class_scale(encoder=OwnEncoder()) == 0.1  # it may come with weights of its own
+    from safetensors.torch import save_file
+
+    from alseg.network.encoder import TinyEncoder
+
+    start = str(tmp_path / "start.safetensors")
+    save_file(TinyEncoder().state_dict(), start)
+    assert class_scale(encoder_weights=start) == class_scale(module__encoder_weights=start) == 0.1
+    model, *_ = fitted(encoder_weights=start)
+    model.save(tmp_path / "model")
+    again = JointCAMSegmenter.load(tmp_path / "model")
+    assert again.criterion_.class_scale == model.criterion_.class_scale == 0.1
+    assert class_scale(start_from=str(tmp_path / "model")) == 0.1
+
+
+def test_a_loss_of_the_users_own_gets_no_class_scale():
+    class OwnLoss(nn.Module):
+        def forward(self, prediction, target):
+            return nn.functional.cross_entropy(prediction["logits"], target["labels"])
+
+    assert fitted(criterion=OwnLoss)[0].n_steps_ == 1
+
+
 def test_module_options_reach_the_network():
     model, *_ = fitted(
         pooling="wildcat", module__head_options={"modalities": 3}, module__decoder_channels=(8, 4)
