@@ -423,7 +423,8 @@ def _compare(args):
     if not args.quiet:
         from alseg.report.tables import as_markdown
 
-        print(as_markdown(result.table()))
+        table = result.table()
+        print(as_markdown(table[[name for name in table.columns[:4]]]))
     print(result.verdict())
     print(f"records: {given['out']}")
     if args.report:

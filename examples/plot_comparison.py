@@ -18,6 +18,7 @@ import matplotlib.pyplot as plt
 
 from alseg import JointCAMSegmenter, Protocol, compare_strategies
 from alseg.datasets import make_glands
+from alseg.report.plots import paired_differences
 from alseg.strategies import entropy_sampling, random_sampling
 
 glands = make_glands(50, image_size=(48, 72), random_state=0)
@@ -36,7 +37,8 @@ result = compare_strategies(
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 result.plot(left)
-result.plot_differences(right)
+curves = {name: 100 * dice for name, (_, dice) in result.curves().items()}
+paired_differences(curves, "random", result.curves()["random"][0][0], right)
 
 # %%
 # The same in words. The p-value of the exact sign-flip test has a floor: three seeds cannot reach

@@ -287,7 +287,7 @@ def test_query_add_query_predict(capsys, slides, tmp_path):
         assert list(proposal.shape) == q["size"] and set(np.unique(proposal)) <= {0, 255}
         assert Path(q["image"]).is_file()
     page = (round_ / "index.html").read_text()
-    assert page.count("<img") == 2 and "alseg add" in page and "http" not in page
+    assert page.count("<img") == 2 and "alseg add" in page and "://" not in page
 
     # Asked again, it says the same, and computes nothing.
     before = state_of(state)

@@ -160,8 +160,12 @@ def run(
         "augmenter": None if augmenter is None else described(augmenter),
         "data": describe_data(train, test),
     }
-    for key, value in (("warm_start", warm_start), ("epochs", epochs)):
-        if value:
+    for key, value, usual in (
+        ("warm_start", warm_start, False),
+        ("epochs", epochs, None),
+        ("cost_rates", list(cost_rates), [0.0, 1.0]),
+    ):
+        if value != usual:
             config[key] = value
     with Records(out, config) as records:
         _check_rounds(records)

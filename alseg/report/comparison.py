@@ -285,7 +285,7 @@ def _verdict(shown):
     intervals = {
         row.name: tuple(100 * value for value in (row.difference, *row.interval))
         for row in verdict.rows
-        if row.n
+        if row.n > 1
     }
     return _section(
         "Verdict",
