@@ -13,6 +13,7 @@ _PUBLIC = {
     "MISSING": "alseg.labels",
     "Protocol": "alseg.experiment.protocol",
     "PseudoLabelAugmenter": "alseg.pseudo",
+    "SelfSupervisedPretrainer": "alseg.pretrain",
     "ValidationSet": "alseg.segmenter",
     "compare_strategies": "alseg.compare",
     "dice_scorer": "alseg.metrics",

@@ -20,6 +20,7 @@ import argparse
 import functools
 import os
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,7 @@ import torch
 from common import RESULTS, find_data
 from tqdm import tqdm
 
-from alseg import JointCAMSegmenter, PseudoLabelAugmenter
+from alseg import JointCAMSegmenter, PseudoLabelAugmenter, SelfSupervisedPretrainer
 from alseg.datasets import class_folds, load_glas
 from alseg.experiment.environment import environment
 from alseg.experiment.records import Records, read_records, write_text
@@ -56,6 +57,8 @@ class Row:
     pseudo : parameters of PseudoLabelAugmenter, or None
     cycles : how often masks are predicted and learned from
     reuse : the default's fit is kept and only its prediction changes
+    oracle : pseudo-labels are the true masks
+    warm_up : steps of self-supervised training of the encoder before, as a multiple of `--steps`
     against : the row that it is compared with
     """
 
@@ -66,12 +69,14 @@ class Row:
     cycles: int = 0
     reuse: bool = False
     oracle: bool = False
+    warm_up: float = 0
     against: str = "default"
 
     @property
     def cost(self):
         """Gradient steps of the whole row, as a multiple of `--steps`."""
-        return 0 if self.reuse else self.steps + self.cycles
+        # A step of the warm-up sees 32 images, about twice, and trains no decoder.
+        return 0 if self.reuse else self.steps + self.cycles + 4 * self.warm_up
 
 
 ROWS = {
@@ -95,6 +100,9 @@ ROWS = {
     "ce-alone": Row("cross-entropy without Dice", {"criterion__dice_scale": 0.0}),
     "dice-alone": Row("Dice without cross-entropy", {"criterion__ce_scale": 0.0}),
     "ema": Row("moving average of weights, 0.95", {"ema": 0.95}),
+    "warm-up": Row(
+        "encoder warmed up on the fold's images, without labels", warm_up=2
+    ),
     "test-flips": Row("mean over four test flips", {"test_flips": "both"}, reuse=True),
     "pseudo-published": Row(
         "pseudo-labels as published: all pixels, weight 0.1",
@@ -175,8 +183,13 @@ class Fold:
             model, seconds = self.default
         else:
             two = row.change.get("schedule") == "two-phase"  # each phase has its own epochs
-            model = self.model(row.change, row.steps / 2 if two else row.steps)
+            change, began = row.change, time.process_time()
+            if row.warm_up:
+                change = change | {"encoder_weights": self.warmed_up(row.warm_up)}
+            warming = time.process_time() - began
+            model = self.model(change, row.steps / 2 if two else row.steps)
             model, seconds = self.fit(model, self.masks)
+            seconds += warming
         for _ in range(row.cycles):
             began = time.process_time()
             masks, weight, found = self.pseudo(row, model)
@@ -199,6 +212,21 @@ class Fold:
             "pseudo": quality,
             "seconds": {"fit": seconds, "predict": prediction},
         }
+
+    def warmed_up(self, steps):
+        """The file of an encoder trained on the fold's training images, which it keeps for a fit."""
+        pretrainer = SelfSupervisedPretrainer(
+            self.options["encoder"],
+            encoder_weights=self.options["encoder_weights"],
+            image_size=tuple(self.options["image_size"]),
+            n_steps=round(steps * self.options["steps"]),
+            random_state=self.seed,
+            device=self.options["device"],
+        )
+        self.folder = tempfile.TemporaryDirectory(prefix="ablation-")
+        return pretrainer.fit(self.train.images).save_encoder(
+            Path(self.folder.name, "encoder.safetensors")
+        )
 
     def pseudo(self, row, model):
         augmenter = PseudoLabelAugmenter(**row.pseudo)

@@ -42,6 +42,7 @@ saving
 inference
 presets
 segmenter
+pretrain
 interop
 strategies
 ensemble
