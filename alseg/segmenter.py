@@ -46,9 +46,9 @@ NORMALIZATIONS = {
 # Kinds of embeddings, and what the stream calls them.
 EMBEDDINGS = {"encoder": "embedding", "decoder": "decoder_embedding", "cam": "cam_embedding"}
 
-# Weight of the class loss with a named encoder that starts from random weights. The loss's own 0.1 was
+# Weight of the class loss where a named encoder starts from random weights. The loss's own 0.1 was
 # chosen with trained encoders, whose features tell the classes from the start; from random weights
-# the mask loss then shapes the features alone, and the class is not learned in a short fit.
+# the mask loss would shape the features alone, and a short fit hardly learn the class.
 CLASS_SCALE_FROM_SCRATCH = 0.3
 
 
@@ -711,7 +711,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         return self
 
     def _from_scratch(self):
-        """Whether the encoder starts from random weights; of a module it is not known, so it does not."""
+        """Whether the encoder starts from random weights; a module may bring weights of its own."""
         own = {"encoder": self.encoder, "encoder_weights": self.encoder_weights}
         start = {**own, **self.get_params_for("module")}
         named = isinstance(start["encoder"], str)
