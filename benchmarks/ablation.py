@@ -214,7 +214,7 @@ class Fold:
         }
 
     def warmed_up(self, steps):
-        """The file of an encoder trained on the fold's training images, which it keeps for a fit."""
+        """The file of an encoder trained on the fold's training images, without labels."""
         pretrainer = SelfSupervisedPretrainer(
             self.options["encoder"],
             encoder_weights=self.options["encoder_weights"],

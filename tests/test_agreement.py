@@ -19,7 +19,7 @@ def test_agreement_is_the_area_under_the_roc_curve(seed, levels):
     known = mask != MISSING
     expected = roc_auc_score(mask[known] > 0, evidence[known])
     assert rank_agreement(evidence, mask) == pytest.approx(expected)
-    assert rank_agreement(3 * evidence + 1, mask) == pytest.approx(expected)  # scale does not matter
+    assert rank_agreement(3 * evidence + 1, mask) == pytest.approx(expected)  # no scale
     assert rank_agreement(-evidence, mask) == pytest.approx(1 - expected)
 
 
