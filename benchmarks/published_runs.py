@@ -30,7 +30,9 @@ from published_work import (
     measured_speed,
     work_of,
 )
+from sklearn.utils import Bunch
 
+from alseg import JointCAMSegmenter
 from alseg.compare import Plan, compare_strategies, read_comparison
 from alseg.experiment.environment import environment
 from alseg.experiment.records import jsonable, write_text
@@ -39,6 +41,7 @@ from alseg.experiment.statistics import area_under_curve
 from alseg.images import as_images, as_masks
 from alseg.report.tables import as_markdown
 from alseg.selection import class_balanced_top_n
+from alseg.threshold import mask_from_proba
 
 CLASSIFIER = "classifier"  # folder of the network that all fits start from, in that of the results
 
@@ -95,7 +98,26 @@ class Study(NamedTuple):
     notes: tuple = ()
 
 
-# -- options ----------------------------------------------------------------------------------------
+class MasksAlone(JointCAMSegmenter):
+    """A segmenter without a class head, in the form that records of a comparison want.
+
+    Its images are of one class, so that the class of all is known.
+    """
+
+    def predict_joint(self, X):
+        """Masks, with the one class that there is."""
+        mask_proba = list(self.predict_mask_proba(X))
+        n = len(mask_proba)
+        return Bunch(
+            labels=np.full(n, self.classes_[0]),
+            proba=np.ones((n, 1)),
+            masks=[mask_from_proba(proba, self.threshold_) for proba in mask_proba],
+            mask_proba=mask_proba,
+            cams=[np.zeros((1, *proba.shape[1:])) for proba in mask_proba],
+        )
+
+
+# -- options --------------------------------------------------------------------------------------
 
 # Command-line option, key of a profile, type; one that is given replaces the profile's.
 _OPTIONS = (
@@ -151,7 +173,7 @@ def read_options(study, arguments):
     return options
 
 
-# -- data -------------------------------------------------------------------------------------------
+# -- data -----------------------------------------------------------------------------------------
 
 
 class BadData(ValueError):
@@ -302,7 +324,7 @@ def read_parts(study, options, folder):
     return found
 
 
-# -- the plan ---------------------------------------------------------------------------------------
+# -- the plan -------------------------------------------------------------------------------------
 
 
 def make_plan(study, parts, options):
@@ -319,8 +341,9 @@ def make_plan(study, parts, options):
             raise SystemExit(f"--rows must be among {', '.join(rows)}, got {unknown[0]!r}.")
         kept = {"random", *options["rows"]}
         rows = {name: row for name, row in rows.items() if name in kept}
-        family = [name for name in protocol.family if name in rows]
-        protocol = dataclasses.replace(protocol, family=family)
+        if protocol.family is not None:
+            family = [name for name in protocol.family if name in rows]
+            protocol = dataclasses.replace(protocol, family=family)
     data = parts["train"], parts["test"]
     return Plan(estimator, rows, data, protocol, options["seeds"])
 
@@ -476,7 +499,7 @@ def _shown(value, none):
     return str(value)
 
 
-# -- the run ----------------------------------------------------------------------------------------
+# -- the run --------------------------------------------------------------------------------------
 
 
 class OutOfTime(Exception):
@@ -552,7 +575,7 @@ def main(study, argv=None):
         options["data_name"] = parts["train"].name.partition(".")[0]
         plan = make_plan(study, parts, options)
         plan.check()
-    except BadData as error:
+    except ValueError as error:  # also sizes that the data do not allow
         print(error, file=sys.stderr)
         return 1
     if arguments.dry_run:
@@ -590,7 +613,7 @@ def _weights(options, folder):
     return str(beside) if beside.is_file() else given
 
 
-# -- tables -----------------------------------------------------------------------------------------
+# -- tables ---------------------------------------------------------------------------------------
 
 
 def published_table(study, result, options):
@@ -630,7 +653,7 @@ def published_table(study, result, options):
         for key in ("area", "final"):
             line[f"published {key}"] = theirs.get(key, "–")
         line["published area, all rounds"] = theirs.get("all", "–")
-        line["not as published"] = odd if theirs else "a control, not in the paper"
+        line["not as published"] = odd if theirs else "no published number"
         lines.append(line)
     wanted = ["row", "seeds", "masks", "area", "published area", "published area, all rounds",
               "final", "published final", "not as published"]  # fmt: skip

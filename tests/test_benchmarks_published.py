@@ -1,0 +1,305 @@
+"""The benchmarks of published methods: constants of the paper profile, data checks, plans, counts."""
+
+import dataclasses
+import importlib
+import inspect
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_path():
+    """Scripts find one another by their folder; tests/published.py has the name of one of them."""
+    hidden = {name: sys.modules.pop(name, None) for name in ("published", "common")}
+    sys.path.insert(0, str(BENCHMARKS))
+    yield
+    sys.path.remove(str(BENCHMARKS))
+    for name, module in hidden.items():
+        sys.modules.pop(name, None)
+        if module is not None:
+            sys.modules[name] = module
+
+
+def script(name):
+    return importlib.import_module(name)
+
+
+def parts_of(n_train=10, n_valid=4, n_test=4, size=(90, 100), classes=("a", "b")):
+    """Parts of black images with a square, a class each in turn."""
+    from alseg.datasets import Dataset
+
+
+    def part(name, n):
+        masks = np.zeros((n, *size), np.int16)
+        masks[:, 20:60, 30:80] = 1
+        images = np.zeros((n, *size, 3), np.uint8)
+        labels = np.array(classes)[np.arange(n) % len(classes)]
+        return Dataset(images, labels, masks, name=f"toy.{name}")
+
+    sizes = {"train": n_train, "valid": n_valid, "test": n_test}
+    return {name: part(name, n) for name, n in sizes.items()}
+
+
+def paper(name, profile="paper"):
+    study = script(name).STUDY
+    return {"profile": profile, "rows": None, **study.profiles[profile]}
+
+
+def write_folder(root, splits, *, masks=True, labels=("a", "b"), size=(90, 100)):
+    """A folder with a manifest: an image of each class in each split, and its mask."""
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    lines = ["image,mask,label,split"]
+    for split in splits:
+        for label in labels:
+            name = f"{split}-{label}.png"
+            Image.new("RGB", size[::-1], "grey").save(root / "images" / name)
+            mask = ""
+            if masks:
+                square = Image.new("L", size[::-1])
+                square.paste(255, (20, 20, 60, 60))
+                square.save(root / "masks" / name)
+                mask = f"masks/{name}"
+            lines.append(f"images/{name},{mask},{label},{split}")
+    (root / "manifest.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+# -- the published constants ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, asked, weight, training, classifier",
+    [
+        ("belharbi_glas", (8, 2, 24), 0.1, (0.1, 1000, 20, ("step", 100, 0.9)),
+         {"lr": 1e-4, "max_epochs": 1000, "lr_schedule": ("step", 100, 0.9)}),
+        ("belharbi_cub", (200, 200, 19), 0.001, (0.1, 30, 8, ("step", 10, 0.95)),
+         {"lr": 0.01, "max_epochs": 90, "lr_schedule": ("step", 10, 0.9)}),
+    ],
+)  # fmt: skip
+def test_paper_profile_of_belharbi_has_the_published_constants(
+    name, asked, weight, training, classifier
+):
+    module, options = script(name), paper(name)
+    parts = parts_of(67)
+    model, rows, protocol = module.STUDY.build(parts, options)
+    assert (protocol.initial, protocol.n_instances, protocol.rounds) == asked
+    assert protocol.class_balanced and not protocol.warm_start
+    assert options["seeds"] == (0, 1, 2, 3, 4)
+    assert (model.lr, model.max_epochs, model.batch_size, model.lr_schedule) == training
+    assert model.crop == {"size": 416, "scale": 0.9, "min_side": 432, "pad": 0.01}
+    assert (model.threshold, model.keep_epoch, model.schedule) == (
+        "validation", "validation", "two-phase")  # fmt: skip
+    assert model.start_from == "classifier" and not model.amp
+    propagation = rows["label propagation"].augmenter
+    assert (propagation.k, propagation.weight, propagation.selection) == (40, weight, "neighbours")
+    dropout = rows["MC-dropout"]
+    assert dropout.estimator.dropout == 0.2
+    assert inspect.signature(dropout.strategy).parameters["n_draws"].default == 50
+    first = module.STUDY.classifier(parts, options)
+    assert first.class_phase == classifier
+    assert first.start_from is None and first.encoder_weights == "imagenet"
+    assert script("published_runs").differences(module.STUDY, options) == []
+
+
+def test_controls_take_the_steps_of_label_propagation_or_its_batches():
+    options = paper("belharbi_glas")
+    module = script("belharbi_glas")
+    model, rows, _ = module.STUDY.build(parts_of(67), options)
+    work = script("published_work")
+    # Two passes over 67 images in batches of 20: eight steps an epoch, however few the masks.
+    longer = rows[module.LONGER].estimator
+    assert work.fit_size(longer, 8, 67) == (8000, 64000, 1000)
+    assert work.fit_size(model, 8, 67, n_pseudo=59)[0] * 2 == 8000
+    assert 0 < rows[module.NO_WEIGHT].augmenter.weight < 1e-6
+
+
+def test_paper_profile_of_ceal_has_the_published_constants():
+    options = paper("ceal_isic")
+    model, rows, protocol = script("ceal_isic").STUDY.build(parts_of(), options)
+    assert (protocol.initial, protocol.n_instances, protocol.rounds) == (600, 35, 10)
+    assert protocol.warm_start and not protocol.class_balanced
+    assert (options["limit"], options["test_limit"]) == (1600, 400)
+    assert (model.image_size, model.lr, model.max_epochs, model.refit_epochs, model.batch_size) == (
+        (192, 240), 1e-5, 10, 2, 32)  # fmt: skip
+    n_pseudo = script("published_work").n_pseudo_masks
+    counts = [n_pseudo(rows["CEAL"].augmenter, 600 + 35 * i, 1600) for i in range(1, 11)]
+    assert counts == [0, 0, 0, 0, 20, 40, 60, 80, 100, 120]
+    assert script("published_work").n_draws_of(rows["CEAL"].strategy) == 20
+
+
+def test_paper_profiles_of_the_survey_have_the_published_constants():
+    survey = script("survey_folder")
+    options = {"profile": "paper", **survey.ACDC["paper"]}
+    model, rows, protocol = survey.build_slices(parts_of(), options)
+    assert (protocol.initial, protocol.n_instances, protocol.warm_start) == (10, 10, True)
+    assert model.max_epochs * model.steps_per_epoch == 4000
+    assert (model.lr, model.batch_size, model.clip_norm) == (1e-3, 32, 10.0)
+    assert len(rows) == 7 and options["seeds"] == (1000, 2000, 3000, 4000, 5000)
+    low = survey.make_study("nct").profiles["paper"]
+    high = {name: survey.make_study(name, "high").profiles["paper"] for name in ("nct", "isic")}
+    asked = ("initial", "n_instances", "rounds")
+    assert [low[key] for key in asked] == [50, 50, 5]
+    assert [high["nct"][key] for key in asked] == [1000, 1000, 20]
+    assert [high["isic"][key] for key in asked] == [1000, 1000, 10]
+    classifier = survey.make_classifier("nct", parts_of(), low)
+    assert (classifier.lr, classifier.batch_size, classifier.max_epochs) == (0.01, 128, 100)
+    assert classifier.image_size == (224, 224) and classifier.class_dropout == 0.5
+    assert len(survey.class_rows(low)) == 9
+
+
+# -- counted work ---------------------------------------------------------------------------------
+
+
+def test_operations_of_a_convolutional_network_are_those_counted_by_hand():
+    from alseg import JointCAMSegmenter
+
+    work = script("published_work")
+    model = JointCAMSegmenter.from_preset("gorriz2017-ceal", image_size=(16, 32))
+    widths, pixels, hand = [1, 32, 64, 128, 256, 512], 16 * 32, 0
+    for level, (c_in, c_out) in enumerate(zip(widths, widths[1:])):
+        hand += 2 * 9 * (c_in * c_out + c_out * c_out) * pixels / 4**level
+    for level, (deep, c_out) in enumerate(zip(widths[:1:-1], widths[-2:0:-1])):
+        hand += 2 * 9 * ((deep + c_out) * c_out + c_out * c_out) * pixels / 4 ** (3 - level)
+    hand += 2 * 32 * pixels
+    forward, training = work.cost_of_image(model, 2)
+    assert forward == pytest.approx(hand)
+    # Each has a gradient of its input and of its weights; the images need none.
+    assert training == pytest.approx(3 * hand - 2 * 9 * 32 * pixels)
+
+
+def test_published_glas_takes_about_as_many_operations_as_was_estimated():
+    runs, work = script("published_runs"), script("published_work")
+    options = paper("belharbi_glas")
+    study = script("belharbi_glas").STUDY
+    parts = parts_of(67, 18, 80, size=(522, 775))
+    plan = runs.make_plan(study, parts, options)
+    found = work.work_of(plan, n_validation=18)
+    published = study.published(options, (None, None))
+    total = sum(w["training"] + w["prediction"] for name, w in found.items() if name in published)
+    assert 4e18 < total < 6e18
+    assert sum(w["fits"] for name, w in found.items() if name == "label propagation") == 250
+    # The first round is one fit of a seed, which rows of the same network share.
+    assert (found["random"]["fits"], found["entropy"]["fits"]) == (125, 120)
+
+
+# -- data that cannot be used ---------------------------------------------------------------------
+
+
+def test_all_lacks_are_named_at_once():
+    runs = script("published_runs")
+    parts = parts_of(n_train=1)  # of class a alone
+    masks = np.empty(4, dtype=object)
+    masks[0] = np.ones((90, 100), np.int16)
+    parts["valid"] = dataclasses.replace(parts["valid"], masks=masks)
+    wanted = {name: runs.Wanted(4) for name in ("train", "valid", "test", "other")}
+    with pytest.raises(runs.BadData) as error:
+        runs.check_parts(parts, wanted, "DATA")
+    text = str(error.value)
+    assert text.startswith("DATA cannot be used:")
+    assert "part 'train': must have 4 images, got 1" in text
+    assert "part 'valid': must have a mask for each image, got none for 3: 1, 2, 3" in text
+    assert "class 'b': must have a training image, got none (2 in 'valid')" in text
+    assert "part 'other': must be there, got the parts train, valid, test" in text
+
+
+@pytest.mark.parametrize(
+    "splits, options, said",
+    [
+        (("train", "test"), {}, "part 'valid': must be there, got the parts train, test"),
+        (("train", "val", "test"), {"masks": False}, "must have a mask for each of 2 images"),
+    ],
+)
+def test_a_folder_that_lacks_something_is_refused_before_training(
+    tmp_path, capsys, splits, options, said
+):
+    folder = write_folder(tmp_path / "data", splits, **options)
+    out = tmp_path / "out"
+    arguments = ["--data", str(folder), "--out", str(out)]
+    assert script("published_runs").main(script("belharbi_cub").STUDY, arguments) == 1
+    assert said in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_missing_file_and_other_numbers_are_named(tmp_path, capsys):
+    runs, study = script("published_runs"), script("belharbi_cub").STUDY
+    folder = write_folder(tmp_path / "data", ("train", "val", "test"))
+    assert runs.main(study, ["--profile", "paper", "--data", str(folder), "--dry-run"]) == 1
+    assert "part 'train': must have 4794 images, got 2" in capsys.readouterr().err
+    (folder / "images" / "train-a.png").unlink()
+    assert runs.main(study, ["--data", str(folder), "--dry-run"]) == 1
+    assert "train-a.png" in capsys.readouterr().err
+
+
+def test_no_folder_at_all_is_said(tmp_path, capsys, monkeypatch):
+    runs = script("published_runs")
+    monkeypatch.setattr(runs, "find_data", lambda name: None)
+    assert runs.main(script("belharbi_glas").STUDY, ["--dry-run"]) == 1
+    assert "missing: a folder glas/" in capsys.readouterr().err
+
+
+# -- plan and tables ------------------------------------------------------------------------------
+
+
+def test_dry_run_prints_plan_fits_and_operations(tmp_path, capsys):
+    folder = write_folder(tmp_path / "data", ("train", "val", "test"), size=(180, 200))
+    arguments = ["--data", str(folder), "--dry-run", "--initial", "1", "--n-instances", "1",
+                 "--rounds", "1", "--seeds", "0", "--rows", "entropy"]  # fmt: skip
+    out = tmp_path / "out"
+    assert script("published_runs").main(
+        script("belharbi_cub").STUDY, [*arguments, "--out", str(out)]
+    ) == 0
+    text = capsys.readouterr().out
+    assert "data        train 2, valid 2, test 2" in text
+    # classifier, one start, random, entropy, full supervision
+    assert "fits        5" in text
+    assert "operations  " in text and "H200" in text
+    assert "data data (published cub)" in text and "seeds 0 (published 0, 1, 2, 3, 4)" in text
+    assert not out.exists()
+
+
+def test_published_numbers_stand_beside_ours_over_the_same_masks():
+    glas = script("belharbi_glas")
+    found = glas.published_rows("GlaS", (8, 12))
+    # trapezoid of 67.14, 70.27, 71.59
+    assert found["random"]["area"] == f"{((67.14 + 70.27) / 2 + (70.27 + 71.59) / 2) / 2:.1f}"
+    assert found["random"]["final"] == "71.6 (12 masks)"
+    assert found["random"]["all"] == "78.57 ± 0.93"
+    assert found["full supervision"]["final"] == "86.53 ± 0.31"
+    assert found["all-ones"]["final"] == "66.02"
+    assert "area" not in glas.published_rows("GlaS", (4, 12))["random"]
+
+
+def test_a_row_says_what_differs():
+    runs, study = script("published_runs"), script("belharbi_glas").STUDY
+    text = runs.short_differences(study, paper("belharbi_glas", "cpu"))
+    assert text == (
+        "images scaled by 0.18 for 1, encoder weights none for imagenet, epochs 16 for 1000, "
+        "seeds 3 for 5"
+    )
+
+
+def test_parts_are_cut_alike_by_class_and_shrunk():
+    runs = script("published_runs")
+    train = parts_of(20)["train"]
+    few = runs.fewer(train, 6)
+    assert sorted(few.labels.tolist()) == ["a"] * 3 + ["b"] * 3
+    np.testing.assert_array_equal(few.ids, runs.fewer(train, 6).ids)
+    small = runs.shrunk(few, 0.5)
+    assert small.images[0].shape == (45, 50, 3) and small.masks[0].shape == (45, 50)
+    np.testing.assert_array_equal(small.masks[0], few.masks[0][1::2, 1::2])
+
+
+def test_the_minutes_end_a_run():
+    runs = script("published_runs")
+    with pytest.raises(runs.OutOfTime), runs.time_limit(0.001):
+        while True:
+            pass
+    with runs.time_limit(None):
+        pass
