@@ -1,4 +1,4 @@
-"""Belharbi et al. 2021 on CUB-200-2011, or its protocol on butterflies: does label propagation help?
+"""Belharbi et al. 2021 on CUB-200-2011, or its protocol on butterflies, as published and scaled.
 
     python benchmarks/belharbi_cub.py --dry-run                   # what it takes; trains nothing
     python benchmarks/belharbi_cub.py                             # butterflies: an hour on 2 cores

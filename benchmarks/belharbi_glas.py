@@ -172,7 +172,7 @@ def build(parts, options):
         "MC-dropout": Row(draws, estimator=make_model(parts, options, mc_dropout=True)),
         "label propagation": Row(random_sampling, propagate(weight=options["lambda"])),
         LONGER: Row(random_sampling, estimator=make_model(parts, options, steps_per_epoch=n_steps)),
-        # Of weight 0 they would be left out; so they fill the batches as published, and count nothing.
+        # Of weight 0 they would be left out; so they fill the batches and count nothing.
         NO_WEIGHT: Row(random_sampling, propagate(weight=1e-9)),
     }
     protocol = Protocol(

@@ -78,8 +78,8 @@ PROFILES = {
 NOTES = (
     "which 400 images test is not known: a seed draws them",
     "images are resized bilinearly, not bicubically; masks are compared at the images' own size",
-    "CEAL's rounds from the first on fit twice, 2 epochs each; soft pseudo-labels are drawn as hard "
-    "ones of the same expected gradient",
+    "CEAL's rounds from the first on fit twice, 2 epochs each; soft pseudo-labels are drawn as "
+    "hard ones of the same expected gradient",
     "groups do not overlap, the undetected are not trusted, and pseudo-masks go to the images that "
     "they are of",
 )

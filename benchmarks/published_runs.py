@@ -646,7 +646,8 @@ def published_table(study, result, options):
         if name in curves:
             x, y = curves[name]
             whole = np.isfinite(y[:, -1])
-            line |= {"seeds": str(int(whole.sum())), "masks": f"{np.nanmin(x):g} to {np.nanmax(x):g}"}
+            line["seeds"] = str(int(whole.sum()))
+            line["masks"] = f"{np.nanmin(x):g} to {np.nanmax(x):g}"
             line |= {"area": _spread(areas[name]), "final": _spread(y[:, -1])}
         elif name in references:
             line |= {"seeds": str(len(references[name])), "final": _spread(references[name])}

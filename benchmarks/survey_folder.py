@@ -1,12 +1,12 @@
 """The benchmark of Wang et al. 2024 on folders laid out as NCT-CRC-HE, ISIC 2020 or ACDC.
 
     python benchmarks/survey_folder.py --layout acdc --data ACDC --dry-run
-    python benchmarks/survey_folder.py --layout acdc --data ACDC                    # 2 cores, an hour
+    python benchmarks/survey_folder.py --layout acdc --data ACDC                  # 2 cores, an hour
     python benchmarks/survey_folder.py --layout nct --data NCT --profile paper --budget high
     python benchmarks/survey_folder.py --layout isic --data ISIC2020 --profile gpu --minutes 9
 
-acdc    manifest.csv (image, mask, split, group) of slices, masks of 0 to 3, parts train, valid, test
-nct     NCT-CRC-HE-100K/<class>/* and CRC-VAL-HE-7K/<class>/*, or a manifest.csv (image, label, split)
+acdc    manifest.csv (image, mask, split) of slices, masks of 0 to 3, parts train, valid, test
+nct     NCT-CRC-HE-100K/<class>/* and CRC-VAL-HE-7K/<class>/*, or manifest.csv (image, label, split)
 isic    manifest.csv (image, label, split) with two classes, the rarer one is what is looked for
 
 Slices are asked for masks; that is a comparison of the package, with its verdict and report. Images

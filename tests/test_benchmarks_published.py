@@ -1,4 +1,4 @@
-"""The benchmarks of published methods: constants of the paper profile, data checks, plans, counts."""
+"""The benchmarks of published methods: published constants, data checks, plans, counts."""
 
 import dataclasses
 import importlib
