@@ -20,9 +20,9 @@ import sys
 
 import numpy as np
 from published import CEAL
-from published_runs import MasksAlone, Study, Wanted, main
+from published_runs import Study, Wanted, main
 
-from alseg import Protocol, PseudoLabelAugmenter
+from alseg import JointCAMSegmenter, Protocol, PseudoLabelAugmenter
 from alseg.datasets import load_isic
 from alseg.experiment.chains import Row
 from alseg.presets import preset_params
@@ -110,7 +110,7 @@ def make_model(options, **more):
     """The published U-Net and its training, at the sizes of a profile."""
     names = ("image_size", "refit_epochs", "lr", "batch_size", "amp", "device")
     given = {name: options[name] for name in names}
-    return MasksAlone.from_preset(
+    return JointCAMSegmenter.from_preset(
         "gorriz2017-ceal", **{**given, "max_epochs": options["epochs"], **more}
     )
 

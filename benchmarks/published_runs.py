@@ -30,9 +30,7 @@ from published_work import (
     measured_speed,
     work_of,
 )
-from sklearn.utils import Bunch
 
-from alseg import JointCAMSegmenter
 from alseg.compare import Plan, compare_strategies, read_comparison
 from alseg.experiment.environment import environment
 from alseg.experiment.records import jsonable, write_text
@@ -41,7 +39,6 @@ from alseg.experiment.statistics import area_under_curve
 from alseg.images import as_images, as_masks
 from alseg.report.tables import as_markdown
 from alseg.selection import class_balanced_top_n
-from alseg.threshold import mask_from_proba
 
 CLASSIFIER = "classifier"  # folder of the network that all fits start from, in that of the results
 
@@ -96,25 +93,6 @@ class Study(NamedTuple):
     published: Callable
     classifier: Any = None
     notes: tuple = ()
-
-
-class MasksAlone(JointCAMSegmenter):
-    """A segmenter without a class head, in the form that records of a comparison want.
-
-    Its images are of one class, so that the class of all is known.
-    """
-
-    def predict_joint(self, X):
-        """Masks, with the one class that there is."""
-        mask_proba = list(self.predict_mask_proba(X))
-        n = len(mask_proba)
-        return Bunch(
-            labels=np.full(n, self.classes_[0]),
-            proba=np.ones((n, 1)),
-            masks=[mask_from_proba(proba, self.threshold_) for proba in mask_proba],
-            mask_proba=mask_proba,
-            cams=[np.zeros((1, *proba.shape[1:])) for proba in mask_proba],
-        )
 
 
 # -- options --------------------------------------------------------------------------------------

@@ -33,7 +33,6 @@ from published_runs import (
     PEAK,
     SUSTAINED,
     BadData,
-    MasksAlone,
     OutOfTime,
     Study,
     Wanted,
@@ -137,7 +136,7 @@ def wanted_slices(folder, options):
 def build_slices(parts, options):
     """Estimator, rows and protocol."""
     valid, n_epochs = parts["valid"], _params["max_epochs"]
-    estimator = MasksAlone.from_preset(
+    estimator = JointCAMSegmenter.from_preset(
         "survey2024-acdc",
         validation=ValidationSet(valid.images, valid.labels, valid.masks),
         image_size=options["image_size"],

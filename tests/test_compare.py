@@ -257,6 +257,18 @@ def test_folds_follow_the_seeds(tmp_path):
     assert len(result.references()["all-ones"]) == 2
 
 
+def test_models_without_a_class_head_are_compared_by_their_masks(tmp_path):
+    protocol = Protocol(
+        initial=2, n_instances=2, rounds=1, controls=(), references=("full supervision",)
+    )
+    model = estimator(pooling=None)
+    result = compared(tmp_path, protocol=protocol, seeds=[0], estimator=model)
+    record = result.chains["entropy", 0][-1]
+    assert "class_accuracy" not in record["metrics"] and 0 <= record["metrics"]["dice"] <= 1
+    assert "mask_calibration_error" in record["metrics"]
+    assert "predicted_label" not in record["asked"][0]
+
+
 # -- nothing but the seed decides --
 
 

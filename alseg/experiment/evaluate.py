@@ -1,6 +1,7 @@
 """Every number that a record holds about a model, from one pass over the test images."""
 
 import numpy as np
+from sklearn.utils import Bunch
 
 from alseg.images import as_images, as_masks
 from alseg.metrics import (
@@ -14,8 +15,28 @@ from alseg.metrics import (
     object_dice,
     object_f1,
 )
+from alseg.threshold import mask_from_proba
 
 _CHUNK = 16  # images whose pixel probabilities are held at once
+
+
+def predict_all(model, images):
+    """What a model predicts of images: `predict_joint`, or the masks of one without a class head.
+
+    Parameters
+    ----------
+    model : JointCAMSegmenter
+    images : images
+
+    Returns
+    -------
+    Bunch
+        ``masks`` and ``mask_proba``, and with a class head ``labels``, ``proba`` and ``cams``.
+    """
+    if getattr(model, "pooling", "") is not None:
+        return model.predict_joint(images)
+    proba = model.predict_mask_proba(images)
+    return Bunch(masks=[mask_from_proba(p, model.threshold_) for p in proba], mask_proba=proba)
 
 
 def evaluate(model, test):
@@ -32,9 +53,9 @@ def evaluate(model, test):
     -------
     metrics : dict
         What `alseg.metrics.mask_metrics` gives (``dice`` of the foreground, ``dice_background``,
-        ``mean_iou``, ``pooled_dice``, ``dice_worst_tenth``, ...), ``class_accuracy``,
-        ``object_dice`` and ``object_f1`` where the data set knows single objects (predicted ones
-        are connected parts), ``mask_calibration_error`` and ``label_calibration_error`` (expected
+        ``mean_iou``, ``pooled_dice``, ``dice_worst_tenth``, ...), ``class_accuracy`` with a
+        class head, ``object_dice`` and ``object_f1`` where the data set knows single objects
+        (predicted ones are connected parts), ``mask_calibration_error`` and ``label_calibration_error`` (expected
         calibration error, where the model gives probabilities), ``by_label`` with ``n_images``,
         ``dice``, ``mean_iou`` and ``class_accuracy`` for each class, and ``dice_per_image`` in the
         order of `test`. All in [0, 1].
@@ -44,25 +65,31 @@ def evaluate(model, test):
     labels = np.asarray(test.labels)
     truth = as_masks(test.masks, n)
     masks = [truth[i] for i in range(n)]
+    has_class_head = getattr(model, "pooling", "") is not None
     predicted_labels, predicted_masks, label_proba = [], [], []
     calibration = 0
     for start in range(0, n, _CHUNK):
         stop = min(start + _CHUNK, n)
-        joint = model.predict_joint(images.take(np.arange(start, stop)))
-        predicted_labels.extend(np.asarray(joint.labels).tolist())
+        joint = predict_all(model, images.take(np.arange(start, stop)))
+        if has_class_head:
+            predicted_labels.extend(np.asarray(joint.labels).tolist())
+            label_proba.extend(joint.get("proba", ()))
         predicted_masks.extend(joint.masks)
-        label_proba.extend(joint.get("proba", ()))
         if "mask_proba" in joint:
             # Every fourth row and column: neighbouring pixels say the same.
             proba = [p[:, ::4, ::4] for p in joint.mask_proba]
             some = [None if m is None else m[::4, ::4] for m in masks[start:stop]]
             calibration = calibration + calibration_bins(proba, some)
     n_mask_classes = getattr(model, "n_mask_classes", 2)
-    right = np.array([a == b for a, b in zip(predicted_labels, labels.tolist(), strict=True)])
+    columns = {}
+    if has_class_head:
+        pairs = zip(predicted_labels, labels.tolist(), strict=True)
+        columns["class_accuracy"] = np.array([a == b for a, b in pairs])
     dice = dice_per_image(predicted_masks, masks, n_mask_classes=n_mask_classes)
     iou = mean_iou_per_image(predicted_masks, masks, n_mask_classes)
     metrics = mask_metrics(predicted_masks, masks, n_mask_classes=n_mask_classes)
-    metrics["class_accuracy"] = float(right.mean())
+    if has_class_head:
+        metrics["class_accuracy"] = float(columns["class_accuracy"].mean())
     if np.any(calibration):
         metrics["mask_calibration_error"] = calibration_error_from_bins(calibration)
     classes = list(getattr(model, "classes_", ()))
@@ -81,7 +108,7 @@ def evaluate(model, test):
         if true:
             metrics["object_dice"] = float(object_dice(found, true))
             metrics["object_f1"] = float(object_f1(found, true))
-    columns = {"dice": dice, "mean_iou": iou, "class_accuracy": right}
+    columns = {"dice": dice, "mean_iou": iou, **columns}
     parts = {name: by_label(values, labels) for name, values in columns.items()}
     metrics["by_label"] = {
         str(label): {

@@ -14,7 +14,7 @@ from sklearn.base import clone
 
 from alseg.costs import AnnotationCost, annotation_cost
 from alseg.experiment.environment import environment, peak_memory, peak_memory_mib
-from alseg.experiment.evaluate import evaluate
+from alseg.experiment.evaluate import evaluate, predict_all
 from alseg.experiment.records import Records, RecordsError, jsonable, read_records
 from alseg.images import as_images, as_masks, check_pairs
 from alseg.interop import unit_of
@@ -366,15 +366,16 @@ def _describe_asked(sample_ids, train, masks, model, save):
         if model is not None:
             # One image at a time: the maps of a whole round of large images would not be small.
             one = images.take(np.array([position]))
-            joint = model.predict_joint(one)
+            joint = predict_all(model, one)
             uncertainty, maps = model.predict_uncertainty(one, return_maps=True)
             n_mask_classes = len(joint.mask_proba[0])
-            item["predicted_label"] = joint.labels[0]
+            if "labels" in joint:
+                item["predicted_label"] = joint.labels[0]
             item["uncertainty"] = float(uncertainty[0])
             item["dice"] = dice_score(joint.masks[0], mask, n_mask_classes=n_mask_classes)
             seen = {
                 "mask": joint.masks[0],
-                "cam": joint.cams[0][int(np.argmax(joint.proba[0]))],
+                "cam": joint.cams[0][int(np.argmax(joint.proba[0]))] if "cams" in joint else None,
                 "uncertainty": maps[0],
                 "highest": np.log(n_mask_classes),  # of the entropy
             }

@@ -30,7 +30,8 @@ def save_panels(folder, round_, sample_id, image, mask, seen=None, side=288):
     pictures = {"image": fit_within(image, side), "mask": outline(image, mask, side)}
     if seen is not None:
         pictures["prediction"] = outline(image, seen["mask"], side)
-        pictures["cam"] = overlay(image, seen["cam"], side)
+        if seen["cam"] is not None:  # a model without a class head has none
+            pictures["cam"] = overlay(image, seen["cam"], side)
         # From 0 to the most that there can be: one scale for all images and rounds.
         pictures["uncertainty"] = overlay(
             image, seen["uncertainty"], side, 0, seen["highest"], cmap="viridis"

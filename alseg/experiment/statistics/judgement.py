@@ -16,6 +16,7 @@ from alseg.experiment.statistics.paired import (
 from alseg.validation import check_number, did_you_mean, message
 
 _POWER = 0.8
+_MANY_SEEDS = 1000  # beyond that the number says "never", and its digits nothing
 
 
 class VerdictRow(NamedTuple):
@@ -150,9 +151,10 @@ class Verdict:
         elif row.sd > 0:
             parts.append(self._needed(row))
         if row.floor_sign > self.alpha / len(self.rows):
+            after = "" if row.floor_sign > self.alpha else _after(self.rows)
             parts.append(
-                f"The exact sign-flip test cannot decide with {row.n} seeds: its least p-value is "
-                f"{row.floor_sign:.3g}."
+                f"The exact sign-flip test cannot decide with {row.n} seeds{after}: its least "
+                f"p-value is {row.floor_sign:.3g}."
             )
         else:
             parts.append(f"Exact sign-flip test: {show_p(row.p_sign)}.")
@@ -168,6 +170,8 @@ class Verdict:
             )
         if math.isinf(row.seeds_needed):
             return "No difference was seen that more seeds could confirm."
+        if row.seeds_needed > _MANY_SEEDS:
+            return f"More than {_MANY_SEEDS} paired seeds are needed to find a difference this small."
         more = f" ({row.seeds_needed_holm:.0f}{after})" if len(self.rows) > 1 else ""
         return (
             f"About {row.seeds_needed:.0f} paired seeds{more} are needed to find a difference of "
