@@ -172,7 +172,7 @@ def _parser():
     sub.add_argument("--part", metavar="NAME", help="part of the data, such as train; default: all")
     _mapping_argument(sub)
     _strategy_arguments(sub, default=None)
-    _estimator_arguments(sub)
+    _estimator_arguments(sub, preset=False)
     sub.add_argument("--seed", type=_natural, metavar="N", help="default: 0")
 
     sub = command("add", _add, "take in masks that were drawn, found by their file names",
@@ -321,8 +321,11 @@ _ESTIMATOR = (
 )  # fmt: skip
 
 
-def _estimator_arguments(sub):
+def _estimator_arguments(sub, preset=True):
     group = sub.add_argument_group("model")
+    if preset:
+        group.add_argument("--preset", metavar="NAME",
+                           help="a set-up, such as alseg; options given here come first")  # fmt: skip
     for option, name, type_, metavar, help_ in _ESTIMATOR:
         group.add_argument(option, dest=name, type=type_, metavar=metavar, help=help_)
     group.add_argument("--image-size", type=_positive, nargs=2, metavar=("H", "W"),
@@ -335,7 +338,25 @@ def _estimator_options(args):
     found = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.image_size is not None:
         found["image_size"] = tuple(args.image_size)
+    if getattr(args, "preset", None) is not None:
+        found["preset"] = args.preset
     return found
+
+
+def _estimator(options, data):
+    """The estimator of these options, checked before any data is read."""
+    from alseg.segmenter import JointCAMSegmenter
+
+    options = dict(options)
+    preset = options.pop("preset", None)
+    if data == "glands" and preset is None:
+        options.setdefault("encoder", "tiny")
+    try:
+        if preset is not None:
+            return _checked(JointCAMSegmenter.from_preset(preset, **options))
+        return _checked(JointCAMSegmenter(**options))
+    except (ValueError, TypeError) as error:
+        raise _BadArgument(error) from error
 
 
 def _natural(text):
@@ -366,12 +387,8 @@ def _run(args):
     strategy, name = _strategy(args)
     from alseg.experiment.run import run
     from alseg.report.panels import save_panels
-    from alseg.segmenter import JointCAMSegmenter
 
-    options = _estimator_options(args)
-    if args.data == "glands":
-        options.setdefault("encoder", "tiny")
-    estimator = _checked(JointCAMSegmenter(**options))
+    estimator = _estimator(_estimator_options(args), args.data)
     augmenter = _augmenter(args.pseudo_labels)
     train, test = _data(args)
     bar = _Bar(args.rounds, args.quiet)
@@ -470,7 +487,6 @@ def _plan(args, given):
     from alseg.compare import Plan
     from alseg.experiment.names import resolve_strategy
     from alseg.experiment.protocol import Protocol
-    from alseg.segmenter import JointCAMSegmenter
 
     try:
         named = given["strategies"]
@@ -482,12 +498,7 @@ def _plan(args, given):
     options = dict(given["estimator"])
     if "image_size" in options:
         options["image_size"] = tuple(options["image_size"])
-    if given["data"] == "glands":
-        options.setdefault("encoder", "tiny")
-    try:
-        estimator = _checked(JointCAMSegmenter(**options))
-    except TypeError as error:
-        raise _BadArgument(error) from error
+    estimator = _estimator(options, given["data"])
     augmenter = _augmenter(given.get("pseudo_labels"))
     args.data, args.seed = given["data"], 0
     if protocol.n_folds is None:

@@ -158,6 +158,25 @@ def test_unwritable_output_folder(capsys, tmp_path):
     assert (tmp_path / "file").read_text() == "kept"
 
 
+def test_a_preset_is_a_set_of_options(capsys, tmp_path):
+    out = tmp_path / "d"
+    small = ["--encoder-weights", "none", "--steps-per-epoch", "1", *TINY]
+    refused(capsys, *RUN[:-len(TINY)], *TINY, "--preset", "alsegg", "--out", out, code=2,
+            match="Did you mean 'alseg'")  # fmt: skip
+    weights = tmp_path / "w.safetensors"
+    from safetensors.torch import save_file
+
+    from alseg.network.encoder import build_encoder
+
+    save_file(build_encoder("tiny").state_dict(), weights)
+    small[1] = weights
+    code, _, err = call(capsys, *RUN[:-len(TINY)], *small, "--preset", "alseg", "--out", out,
+                        "--no-panels", "--quiet")  # fmt: skip
+    assert code == 0, err
+    config = read_records(out)[0]["config"]["estimator"]
+    assert config["test_flips"] == "both" and config["encoder"] == "tiny"
+
+
 # -- compare --------------------------------------------------------------------------------------
 
 COMPARE = ["compare", "--data", "glands", "--limit", "12", "--test-limit", "4", "--rounds", "1",
