@@ -11,7 +11,14 @@ from alseg.validation import check_rng, message
 
 
 def class_balanced_sampling(
-    learner, X_pool, n_instances=1, random_state=None, *, y_pool=None, score=random_score
+    learner,
+    X_pool,
+    n_instances=1,
+    random_state=None,
+    *,
+    y_pool=None,
+    masks_pool=None,
+    score=random_score,
 ):
     """Ask about the best images of each class, the classes sharing alike [1]_.
 
@@ -26,6 +33,8 @@ def class_balanced_sampling(
         classes get what cannot be shared alike.
     y_pool : array-like of shape (n_pool,)
         Class label of each image of the pool. `ActiveLearner` passes it in mask mode.
+    masks_pool : sequence of n_pool masks and None, or None, default=None
+        For a `score` that names it. `ActiveLearner` passes it in mask mode.
     score : callable, default=random_score
         A score ``f(learner, X_pool) -> (n_pool,)``, computed once for the whole pool; or a
         strategy ``f(learner, X_pool, n_instances=...)``, applied to each class's part of it.
@@ -64,7 +73,8 @@ def class_balanced_sampling(
     if not accepts(score, "n_instances"):
         # None stays None: draws are then the estimator's own.
         seed = None if random_state is None else _seed(rng)
-        scores = call(score, learner, X_pool, random_state=seed, y_pool=y_pool)
+        offered = {"random_state": seed, "y_pool": y_pool, "masks_pool": masks_pool}
+        scores = call(score, learner, X_pool, **offered)
         return class_balanced_top_n(check_shape(scores, n_pool), y_pool, n_instances, rng)
     picked, codes = [], []
     for c in rng.permutation(len(classes)):  # no class is always the first of a turn
@@ -78,6 +88,7 @@ def class_balanced_sampling(
             n_instances=int(counts[c]),
             random_state=None if random_state is None else _seed(rng),
             y_pool=np.asarray(y_pool)[mine],
+            masks_pool=None if masks_pool is None else [masks_pool[i] for i in mine],
         )
         picked.append(mine[_positions(result, counts[c], len(mine), score)])
         codes.append(np.full(counts[c], c))
