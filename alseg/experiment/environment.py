@@ -112,6 +112,7 @@ def peak_memory(into, name, device=None):
     if gpu:
         import torch
 
+        torch.cuda.init()  # before it, there are no statistics to set back
         torch.cuda.reset_peak_memory_stats(device)
     yield
     peak = peak_memory_mib(device)
