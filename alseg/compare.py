@@ -21,11 +21,14 @@ from alseg.experiment.chains import (
     with_steps,
 )
 from alseg.experiment.environment import peak_memory
+from alseg.experiment.evaluate import SCORES
 from alseg.experiment.forecast import forecast
 from alseg.experiment.protocol import Protocol, split
 from alseg.experiment.records import RecordsError, jsonable, lock, write_text
-from alseg.experiment.run import check_data, describe_data, described
+from alseg.experiment.run import annotated_part, check_data, describe_data, described
+from alseg.images import as_masks
 from alseg.interop import unit_of
+from alseg.strategies.calls import name_of
 from alseg.validation import check_number, did_you_mean, message
 
 FILE_NAME = "comparison.json"
@@ -103,6 +106,7 @@ def compare_strategies(
     """
     plan = Plan(estimator, strategies, data, protocol, seeds, augmenter)
     plan.check()
+    _check_n_jobs(n_jobs)
     with _Folder(out, plan):
         plan.run(out, n_jobs, verbose)
     return read_comparison(out, data=data)
@@ -140,14 +144,14 @@ class Plan:
     @property
     def config(self):
         """What decides the numbers, as JSON's types."""
-        train, test = self.parts[self.seeds[0]]
+        train, test = split(self.data, self.protocol, 0)  # of the data, not of these seeds
         chains = {job.name: job.row for job in self.jobs if job.kind == "chain"}
         return jsonable({
             "protocol": self.protocol.to_dict(),
             "rows": {
                 name: {
                     "strategy": _described_strategy(chains[name].strategy),
-                    "augmenter": chains[name].augmenter and described(chains[name].augmenter),
+                    "augmenter": _described_augmenter(chains[name].augmenter),
                     "estimator": described(with_steps(chains[name].estimator, self.protocol)),
                 }
                 for name in self.names
@@ -176,18 +180,41 @@ class Plan:
             if low < protocol.initial or high > last:
                 rule = f"within [{protocol.initial}, {last}], the masks of the curves"
                 raise ValueError(message("window", rule, protocol.window))
+            if any(unit_of(row.strategy) != "image" for row in self.rows.values()):
+                rule = "None where a row asks about parts of images: it has no number of masks"
+                raise ValueError(message("window", rule, protocol.window))
+        if protocol.metric not in SCORES:  # an error of calibration: the verdict would turn it over
+            remedy = did_you_mean(protocol.metric, SCORES)
+            rule = f"one of {list(SCORES)}, of which more is better"
+            raise ValueError(message("metric", rule, protocol.metric, remedy))
         for train, test in self.parts.values():
             if (id(train), id(test)) in seen:
                 continue
             seen.add((id(train), id(test)))
             check_data(self.estimator, train, test)
-            n_known = sum(mask is not None for mask in train.masks)
+            n_known = len(annotated_part(train).labels)
+            if protocol.metric.startswith("object_") and getattr(test, "instances", None) is None:
+                rule = "another one: the test images have no numbers of objects"
+                raise ValueError(message("metric", rule, protocol.metric))
+            if not any(mask is not None for mask in as_masks(test.masks, len(test.labels))):
+                raise ValueError(message("test.masks", "masks of some images", "none"))
             images = [job for job in self.jobs if job.kind == "chain"]
             asks = any(unit_of(job.row.strategy) == "image" for job in images)
             wanted = last if asks else protocol.initial
             if wanted > n_known:
                 rule = f"at most {n_known}, the training images with a mask"
                 raise ValueError(message("initial + rounds * n_instances", rule, wanted))
+        for row in {id(job.row.estimator): job.row for job in self.jobs}.values():
+            headless = getattr(row.estimator, "pooling", "") is None
+            if headless and protocol.metric == "class_accuracy":
+                rule = "another one: a model with pooling=None has no class head"
+                raise ValueError(message("metric", rule, protocol.metric))
+            known = row.estimator.get_params(deep=False)
+            for name, needed in (("n_steps", ("max_epochs", "steps_per_epoch")),
+                                 ("epochs", ("max_epochs", "steps_per_epoch", "batch_size"))):  # fmt: skip
+                if getattr(protocol, name) is not None and not set(needed) <= set(known):
+                    rule = f"None for an estimator without {' and '.join(needed)}"
+                    raise ValueError(message(name, rule, getattr(protocol, name)))
         for row in {id(job.row.estimator): job.row for job in self.jobs}.values():
             if hasattr(row.estimator, "_check_params"):
                 clone(row.estimator)._check_params()
@@ -244,10 +271,12 @@ class Plan:
         -------
         str
         """
+        from joblib import effective_n_jobs
+
         protocol, cost = self.protocol, self.estimate()
         train, test = self.parts[self.seeds[0]]
         asks = f"{protocol.rounds} rounds of {protocol.n_instances}"
-        n_jobs = max(n_jobs, 1)
+        n_jobs = min(effective_n_jobs(n_jobs), len(self.jobs))
         lines = [
             f"data        {train.name or 'images'}: {len(train)} to train on, {len(test)} to test on",
             f"rows        {', '.join(self.names)}",
@@ -275,13 +304,14 @@ class Plan:
         from joblib import Parallel, delayed
         from tqdm import tqdm
 
-        done = {job for job in self.jobs if self._is_done(job, out)}
-        bar = tqdm(total=self.n_fits, initial=sum(job.n_fits for job in done), unit="fit",
+        left = [job for job in self.jobs if not self._is_done(job, out)]
+        n_done = self.n_fits - sum(job.n_fits for job in left)
+        bar = tqdm(total=self.n_fits, initial=n_done, unit="fit",
                    disable=not verbose, file=sys.stderr, desc="comparing", smoothing=0.05,
                    leave=False)  # fmt: skip
         with bar:
             for first in (True, False):  # a chain goes on from its start
-                jobs = [j for j in self.jobs if j not in done and (j.kind == "start") == first]
+                jobs = [job for job in left if (job.kind == "start") == first]
                 parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
                 for name, n_fits in parallel(
                     delayed(_do)(job, self.protocol, self.data, str(out)) for job in jobs
@@ -377,11 +407,18 @@ def _checked_rows(strategies):
 
 
 def _checked_seeds(seeds):
-    found = [check_number("seeds", seed, 0, integer=True) for seed in seeds]
-    found = [int(seed) for seed in seeds]
+    if not np.iterable(seeds) or isinstance(seeds, str):
+        raise TypeError(message("seeds", "a sequence of integers", seeds))
+    found = [int(check_number("seeds", seed, 0, integer=True)) for seed in seeds]
     if not found or len(set(found)) != len(found):
-        raise ValueError(message("seeds", "different integers, at least one", list(seeds)))
+        raise ValueError(message("seeds", "different integers, at least one", found))
     return found
+
+
+def _check_n_jobs(n_jobs):
+    check_number("n_jobs", n_jobs, integer=True)
+    if n_jobs == 0:
+        raise ValueError(message("n_jobs", ">= 1, or negative as joblib counts them", n_jobs))
 
 
 def _checked_family(protocol, rows, names):
@@ -399,11 +436,14 @@ def _checked_family(protocol, rows, names):
     return list(protocol.family)
 
 
+def _described_augmenter(augmenter):
+    return None if augmenter is None else described(augmenter)
+
+
 def _described_strategy(strategy):
     """Name and bound arguments of a strategy, as JSON."""
     bound = getattr(strategy, "keywords", None)
-    name = getattr(strategy, "__name__", None) or getattr(strategy.func, "__name__", "")
-    found = {"name": name}
+    found = {"name": name_of(strategy)}
     for key, value in (bound or {}).items():
         try:
             found[key] = jsonable(value)
@@ -560,10 +600,15 @@ class Comparison:
             x = at if rising else np.broadcast_to(np.arange(at.shape[1]), at.shape)
             areas = np.full(len(scores), np.nan)
             for row, whole in enumerate(np.isfinite(scores).all(axis=1)):
-                if whole:
-                    areas[row] = statistics.area_under_curve(
-                        scores[row], x[row], window=window if rising else None
-                    )
+                if not whole:
+                    continue
+                at_row, y = x[row], scores[row]
+                stopped = self.chains[name, self.seeds[row]][-1].get("stopped")
+                if rising and window and stopped and at_row[-1] < window[1]:
+                    at_row, y = np.append(at_row, window[1]), np.append(y, y[-1])
+                areas[row] = statistics.area_under_curve(
+                    y, at_row, window=window if rising else None
+                )
             found[name] = areas
         return found
 
@@ -602,23 +647,29 @@ class Comparison:
         if self.protocol.n_folds is not None:
             return {}
 
-        def images(name):  # (n_seeds, n_images): the mean over the rounds
-            found = []
+        n_rounds = max((len(chain) for chain in self.chains.values()), default=0)
+
+        def images(name):  # of each seed that is complete: the mean over the rounds, (n_images,)
+            found = {}
             for seed in self.seeds:
-                rounds = [r["metrics"]["dice_per_image"] for r in self.chains.get((name, seed), [])]
-                if rounds:
-                    found.append(np.array(rounds, dtype=float).mean(axis=0))
+                chain = self.chains.get((name, seed), [])
+                rounds = [record["metrics"]["dice_per_image"] for record in chain]
+                if chain and chain[-1].get("stopped"):  # its last value goes on, as in `curves`
+                    rounds += rounds[-1:] * (n_rounds - len(rounds))
+                if rounds and len(rounds) == n_rounds:
+                    found[seed] = np.array(rounds, dtype=float).mean(axis=0)
             return found
 
-        control = images(self.control)
-        rows = {name: images(name) for name in self.family}
-        return {
-            name: statistics.bootstrap_groups_seeds(
-                found, control, self.test_groups, random_state=random_state
-            )
-            for name, found in rows.items()
-            if found and len(found) == len(control)
-        }
+        control, intervals = images(self.control), {}
+        for name in self.family:
+            found = images(name)
+            seeds = [seed for seed in found if seed in control]  # pairs
+            if seeds:
+                intervals[name] = statistics.bootstrap_groups_seeds(
+                    [found[seed] for seed in seeds], [control[seed] for seed in seeds],
+                    self.test_groups, random_state=random_state,
+                )  # fmt: skip
+        return intervals
 
     def forecast(self, more, metric=None, confidence=0.9):
         """The score of each row after `more` masks than it has, with an interval.
@@ -634,12 +685,15 @@ class Comparison:
         Returns
         -------
         dict of str -> alseg.experiment.forecast.Forecast
-            For the mean over seeds; of rows with at least three rounds.
+            For the mean over seeds that are complete; of rows with at least three rounds.
         """
         check_number("more", more, 1, integer=True)
         found = {}
         for name, (x, y) in self.curves(metric).items():
-            at, scores = np.nanmean(x, axis=0), np.nanmean(y, axis=0)
+            whole = np.isfinite(y).all(axis=1)  # else later rounds would be means of fewer seeds
+            if not whole.any():
+                continue
+            at, scores = x[whole].mean(axis=0), y[whole].mean(axis=0)
             if len(at) >= 3 and (np.diff(at) > 0).all():
                 found[name] = forecast(at, scores, at[-1] + more, confidence)
         return found

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from alseg import JointCAMSegmenter, PseudoLabelAugmenter
-from alseg.compare import Plan, Row, compare_strategies, read_comparison
+from alseg.compare import Comparison, Plan, Row, compare_strategies, read_comparison
 from alseg.datasets import make_glands
 from alseg.experiment.chains import slug
 from alseg.experiment.protocol import Protocol
@@ -269,6 +269,72 @@ def test_models_without_a_class_head_are_compared_by_their_masks(tmp_path):
     assert "predicted_label" not in record["asked"][0]
 
 
+def test_warm_rounds_count_their_own_steps(tmp_path):
+    protocol = Protocol(
+        initial=2, n_instances=2, rounds=2, controls=(), references=(), warm_start=True, n_steps=2
+    )
+    result = compared(tmp_path, {"random": random_sampling}, protocol, seeds=[0])
+    assert [r["gradient_steps"] for r in result.chains["random", 0]] == [2, 2, 2]
+
+
+def three_classes():
+    import dataclasses
+
+    train, test = data()
+    found = []
+    for part in (train, test):
+        masks = [np.where(np.arange(32) < 16, m, 2 * m) for m in part.masks]
+        found.append(dataclasses.replace(part, masks=masks, instances=None))
+    return found
+
+
+def test_all_ones_of_three_pixel_classes(tmp_path):
+    protocol = Protocol(
+        initial=2, n_instances=1, rounds=0, controls=(), references=("all-ones",)
+    )
+    model, parts = estimator(n_mask_classes=3), three_classes()
+    result = compared(
+        tmp_path, {"random": random_sampling}, protocol, [0], estimator=model, data=parts
+    )
+    metrics = result._references["all-ones"][0]["metrics"]
+    truth = parts[1].masks
+    first = [2 * (m == 1).sum() / (m.size + (m == 1).sum()) for m in truth]
+    ones = np.mean([dice / (1 + (m == 2).any()) for dice, m in zip(first, truth, strict=True)])
+    assert metrics["dice"] == pytest.approx(ones)
+    assert all("class_accuracy" not in one for one in metrics["by_label"].values())
+
+
+def test_full_supervision_takes_the_passes_of_the_protocol(tmp_path):
+    protocol = Protocol(
+        initial=2, n_instances=2, rounds=0, controls=(), references=("full supervision",), epochs=2
+    )
+    model = estimator(batch_size=4, steps_per_epoch=7)
+    result = compared(tmp_path, {"random": random_sampling}, protocol, [0], estimator=model)
+    assert result._references["full supervision"][0]["gradient_steps"] == 2 * 4  # of 14 masks
+
+
+class Last:
+    """A strategy that is an object, and cannot be a key of a dict."""
+
+    __hash__ = None
+
+    def __call__(self, learner, X_pool, n_instances=1, *, masks_pool):
+        assert len(masks_pool) == len(X_pool) and all(mask is None for mask in masks_pool)
+        return np.arange(len(X_pool))[-n_instances:]
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_a_strategy_may_be_an_object_and_ask_for_masks(tmp_path, balanced):
+    protocol = Protocol(
+        initial=2, n_instances=2, rounds=1, controls=(), references=(), control="last",
+        class_balanced=balanced,
+    )  # fmt: skip
+    result = compared(tmp_path, {"last": Last()}, protocol, seeds=[0])
+    assert result.chains["last", 0][1]["n_masks"] == 4
+    described = result.config["rows"]["last"]["strategy"]
+    assert (described["score"] if balanced else described)["name"] == "Last"
+
+
 # -- nothing but the seed decides --
 
 
@@ -295,6 +361,33 @@ def test_more_seeds_add_to_what_is_there(tmp_path, whole):
     result = compared(tmp_path, seeds=[1])
     assert result.seeds == [0, 1] and chain.read_bytes() == before
     assert numbers(result) == numbers(whole)
+
+
+def test_the_order_of_rows_does_not_matter(tmp_path):
+    rows = {"random": random_sampling, "own": Row(random_sampling, None, estimator(lr=0.01))}
+    protocol = Protocol(initial=2, n_instances=2, rounds=1, controls=(), references=())
+    before = compared(tmp_path, rows, protocol, seeds=[0])
+    shutil.rmtree(tmp_path / "rows")
+    after = compared(tmp_path, dict(reversed(rows.items())), protocol, seeds=[0])
+    assert numbers(after) == numbers(before)
+
+
+def test_a_start_of_another_model_is_refused(tmp_path):
+    result = compared(tmp_path, seeds=[0])
+    shutil.rmtree(tmp_path / "rows")
+    path = tmp_path / "starts" / "shared" / "0" / "records.jsonl"
+    path.write_text(path.read_text().replace('"max_epochs": 1', '"max_epochs": 2'))
+    with pytest.raises(RecordsError, match="round 0 of another run"):
+        compared(tmp_path, seeds=[0])
+    assert result.is_complete
+
+
+def test_more_seeds_of_folds_are_more_of_the_same(tmp_path):
+    glands = make_glands(12, image_size=(32, 32), random_state=0)
+    protocol = Protocol(initial=2, rounds=0, n_folds=2, controls=(), references=("all-ones",))
+    rows = {"random": random_sampling}
+    compared(tmp_path, rows, protocol, [0], data=glands)
+    assert compared(tmp_path, rows, protocol, (s for s in [1]), data=glands).seeds == [0, 1]
 
 
 def start(folder, n_jobs=1):
@@ -453,6 +546,27 @@ def test_a_corrupt_description(tmp_path):
         ({"seeds": []}, ValueError, "seeds must be different integers"),
         ({"seeds": [1, 1]}, ValueError, "seeds must be different integers"),
         ({"seeds": [-1]}, ValueError, "seeds must be"),
+        ({"seeds": 3}, TypeError, "seeds must be a sequence of integers, got 3"),
+        ({"n_jobs": 0}, ValueError, "n_jobs must be"),
+        ({"data": ([1], [2])}, TypeError, "data must be Parts"),
+        (
+            {"protocol": Protocol(initial=2, rounds=1, metric="dic")},
+            ValueError,
+            "Did you mean 'dice'",
+        ),
+        (
+            {"protocol": Protocol(initial=2, rounds=1, metric="mask_calibration_error")},
+            ValueError,
+            "more is better",
+        ),
+        (
+            {
+                "protocol": Protocol(initial=2, rounds=2, window=(2, 4)),
+                "strategies": {"parts": by_region(unit="patch", size=8)},
+            },
+            ValueError,
+            "window must be None",
+        ),
         ({"protocol": {"rounds": 3}}, TypeError, "protocol must be a Protocol"),
         (
             {"protocol": Protocol(initial=4, n_instances=4, rounds=3, controls=())},
@@ -527,6 +641,30 @@ def test_intervals_over_patients_and_seeds(whole):
     assert found.low <= found.mean <= found.high
 
 
+def test_intervals_pair_the_seeds_that_both_have(whole, tmp_path):
+    chains = {k: v for k, v in whole.chains.items() if k != ("entropy", 0)}
+    chains["random", 1] = chains["random", 1][:2]
+    options = (whole.protocol, whole.names, whole.family, whole.seeds, whole.config)
+    assert Comparison(chains, {}, *options).patient_intervals() == {}
+    chains["random", 1][-1] = {**chains["random", 1][-1], "stopped": "it agrees"}
+    found = Comparison(chains, {}, *options).patient_intervals()["entropy"]
+    means = {
+        name: [np.mean(r["metrics"]["dice_per_image"]) for r in chains[name, 1]]
+        for name in ("entropy", "random")
+    }
+    stopped = [*means["random"], means["random"][-1]]
+    assert found.mean == pytest.approx(np.mean(means["entropy"]) - np.mean(stopped))
+
+
+def test_a_curve_that_stopped_goes_on_through_the_window(tmp_path):
+    protocol = Protocol(
+        initial=2, n_instances=2, rounds=3, controls=(), references=(), budget=4, window=(2, 8)
+    )
+    result = compared(tmp_path, {"random": random_sampling}, protocol, seeds=[0])
+    a, b = result.curves()["random"][1][0]
+    assert result.areas()["random"] == pytest.approx([(2 * (a + b) / 2 + 4 * b) / 6])
+
+
 def test_a_forecast_of_each_row(whole):
     found = whole.forecast(4)
     assert set(found) == {"random", "entropy"}
@@ -545,6 +683,26 @@ def test_an_incomplete_comparison_is_read(whole, tmp_path):
     assert not result.is_complete and whole.is_complete
     assert np.isnan(result.curves()["entropy"][1][1]).all()
     assert np.isnan(result.areas()["entropy"][1])
+
+
+def test_a_protocol_of_iterators_keeps_them_and_names_stand_once():
+    protocol = Protocol(references=(n for n in ["all-ones"]), controls=np.array(["random"]))
+    assert protocol.references == ("all-ones",) and protocol.controls == ("random",)
+    sizes = Protocol(rounds=np.int64(3), window=np.array([2, 6]), alpha=np.float64(0.1))
+    assert Protocol.from_dict(json.loads(json.dumps(sizes.to_dict()))) == sizes
+    for name in ("references", "family"):
+        with pytest.raises(ValueError, match=f"{name} must be different names"):
+            Protocol(**{name: ["all-ones", "all-ones"]})
+    with pytest.raises(TypeError, match=r"window\[0\] must be a number"):
+        Protocol(window=("a", "b"))
+
+
+def test_a_plan_counts_jobs_as_joblib_does(monkeypatch):
+    plan = Plan(estimator(), {"random": random_sampling}, data(), SMALL, range(9))
+    cost = {"seconds": 80.0, "seconds_per_fit": 1.0, "seconds_per_evaluation": 1.0, "mib": 1.0}
+    monkeypatch.setattr(plan, "estimate", lambda: {**cost, "n_steps": 1})
+    monkeypatch.setattr("joblib.effective_n_jobs", lambda n: {-1: 8}[n])
+    assert "about 10 s with 8 at once" in plan.describe(-1)
 
 
 def test_folders_of_names():

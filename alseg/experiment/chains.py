@@ -25,8 +25,8 @@ from sklearn.utils import Bunch
 from alseg.experiment.environment import environment, peak_memory
 from alseg.experiment.evaluate import evaluate
 from alseg.experiment.protocol import split
-from alseg.experiment.records import Records, read_records
-from alseg.experiment.run import describe_data, described, run
+from alseg.experiment.records import Records, jsonable, read_records
+from alseg.experiment.run import annotated_part, describe_data, described, device_of, run
 from alseg.interop import unit_of
 from alseg.strategies import class_balanced, foreground_random, random_sampling
 
@@ -153,18 +153,24 @@ def make_jobs(protocol, strategies, seeds, estimator, augmenter):
         strategy = row.strategy
         if protocol.class_balanced and unit_of(strategy) == "image":
             strategy = class_balanced(strategy)
-        rows[name] = Row(strategy, row.augmenter or augmenter, row.estimator or estimator)
+        rows[name] = Row(
+            strategy,
+            augmenter if row.augmenter is None else row.augmenter,
+            estimator if row.estimator is None else row.estimator,
+        )
     for name, row in control_rows(protocol, strategies).items():
         rows[name] = Row(row.strategy, augmenter, estimator)
     jobs, settings = [], {}
     for name, row in rows.items():
-        setting = repr((described(row.estimator), row.augmenter and described(row.augmenter)))
-        key = "shared" if not settings else f"own-{name}"
-        settings.setdefault(setting, (key, Row(None, row.augmenter, row.estimator)))
-        key = settings[setting][0]
+        # By what it is, not by its place: rows may stand in another order when it is continued.
+        key = "shared" if _same(row, estimator, augmenter) else f"own-{name}"
+        for other, start in settings.items():
+            if _same(row, start.estimator, start.augmenter):
+                key = other
+        settings.setdefault(key, Row(None, row.augmenter, row.estimator))
         n_fits = protocol.rounds * (1 if row.augmenter is None else 2)
         jobs += [Job("chain", name, seed, row, key, n_fits) for seed in seeds]
-    for key, row in settings.values():
+    for key, row in settings.items():
         n_fits = 1 if row.augmenter is None else 2
         jobs += [Job("start", key, seed, row, None, n_fits) for seed in seeds]
     for name in protocol.references:
@@ -174,6 +180,29 @@ def make_jobs(protocol, strategies, seeds, estimator, augmenter):
         for seed in [0] if once else seeds:
             jobs.append(Job("reference", name, seed, row, None, n_fits))
     return sorted(jobs, key=lambda job: (job.kind != "start", -job.n_fits))
+
+
+def _same(row, estimator, augmenter):
+    return _alike(row.estimator, estimator) and _alike(row.augmenter, augmenter)
+
+
+def _alike(a, b):
+    """Whether two estimators or augmenters have the same parameters."""
+    if a is b:
+        return True
+    if a is None or b is None or described(a) != described(b) or not hasattr(a, "get_params"):
+        return False
+    mine, other = a.get_params(deep=False), b.get_params(deep=False)
+    # A description names an object by its class alone: there they must be one and the same.
+    return all(mine[k] is other[k] or _is_plain(mine[k]) for k in described(a) if k in mine)
+
+
+def _is_plain(value):
+    try:
+        jsonable(value)
+    except TypeError:
+        return False
+    return True
 
 
 def run_job(job, protocol, data, out):
@@ -284,9 +313,10 @@ def n_threads(n):
 
 
 class _Ones:
-    """Predicts foreground everywhere, in the form that `evaluate` takes."""
+    """Predicts foreground (class 1) everywhere, in the form that `evaluate` takes."""
 
-    n_mask_classes = 2
+    def __init__(self, n_mask_classes):
+        self.n_mask_classes = n_mask_classes
 
     def predict_joint(self, images):
         masks = [np.ones(image.shape[:2], np.int16) for image in images]
@@ -295,35 +325,43 @@ class _Ones:
 
 def _reference(job, protocol, train, test, out):
     trained = job.name != "all-ones"
+    train = annotated_part(train)  # what chains are trained on
+    estimator = with_steps(job.row.estimator, protocol)
+    if protocol.epochs is not None and trained:  # as many steps as a chain with all masks
+        steps = -(-len(train.labels) // estimator.batch_size)
+        estimator.set_params(max_epochs=protocol.epochs, steps_per_epoch=steps)
     config = {
         "reference": job.name,
         "seed": job.seed,
-        "estimator": described(with_steps(job.row.estimator, protocol)) if trained else None,
+        "estimator": described(estimator) if trained else None,
         "data": describe_data(train, test),
     }
     with Records(out / job.folder, config) as records:
         if records.records:
             return list(records.records)
-        n_masks, model, seconds, memory = 0, _Ones(), {}, {}
+        n_masks, seconds, memory = 0, {}, {}
+        model = _Ones(getattr(estimator, "n_mask_classes", 2))
         if trained:
-            model = with_steps(job.row.estimator, protocol).set_params(random_state=job.seed)
+            model = estimator.set_params(random_state=job.seed)
             masks = train.masks if job.name == "full supervision" else None
             n_masks = 0 if masks is None else sum(mask is not None for mask in masks)
             began = time.perf_counter()
-            with peak_memory(memory, "fit"):
+            with peak_memory(memory, "fit", device_of(estimator)):
                 model.fit(train.images, train.labels, masks)
             seconds["fit"] = round(time.perf_counter() - began, 3)
         began = time.perf_counter()
         metrics = evaluate(model, test)
         seconds["evaluate"] = round(time.perf_counter() - began, 3)
         if not trained:
-            metrics.pop("class_accuracy")
+            for found in (metrics, *metrics["by_label"].values()):
+                found.pop("class_accuracy")
+        validation = getattr(model, "validation_", None)
         records.append({
             "strategy": job.name,
             "seed": job.seed,
             "round": 0,
             "n_masks": n_masks,
-            "n_masks_validation": 0,
+            "n_masks_validation": 0 if validation is None else len(validation.masks),
             "gradient_steps": getattr(model, "n_steps_", 0),
             "metrics": metrics,
             "seconds": seconds,

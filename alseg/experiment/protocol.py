@@ -122,22 +122,21 @@ class Protocol:
         check_option("cost", self.cost, COSTS)
         if not 0 < self.alpha < 1:
             raise ValueError(message("alpha", "in (0, 1)", self.alpha))
+        set_ = object.__setattr__  # frozen for users; a list is the tuple that it stands for
         for name, known in (("references", REFERENCES), ("controls", CONTROLS)):
             value = getattr(self, name)
-            if isinstance(value, str):
-                raise TypeError(message(name, "a sequence of names", value))
-            for one in value or ():
+            set_(self, name, () if value is None else _names(name, value))
+            for one in getattr(self, name):
                 check_option(name, one, known)
-        set_ = object.__setattr__  # frozen for users; a list is the tuple that it stands for
-        set_(self, "references", tuple(self.references or ()))
-        set_(self, "controls", tuple(self.controls or ()))
         if self.family is not None:
-            if isinstance(self.family, str):
-                raise TypeError(message("family", "a sequence of names", self.family))
-            set_(self, "family", tuple(self.family))
+            set_(self, "family", _names("family", self.family))
         if self.window is not None:
-            window = tuple(self.window)
-            if len(window) != 2 or not window[0] < window[1]:
+            window = tuple(self.window) if np.iterable(self.window) else ()
+            if len(window) != 2:
+                raise ValueError(message("window", "(low, high) with low < high", self.window))
+            for k, value in enumerate(window):
+                check_number(f"window[{k}]", value)
+            if not window[0] < window[1]:
                 raise ValueError(message("window", "(low, high) with low < high", self.window))
             set_(self, "window", window)
 
@@ -199,6 +198,16 @@ class Protocol:
         return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
 
+def _names(name, value):
+    """A tuple of different names."""
+    if isinstance(value, str) or not np.iterable(value):
+        raise TypeError(message(name, "a sequence of names", value))
+    value = tuple(value)
+    if len(set(value)) != len(value):
+        raise ValueError(message(name, "different names", list(value)))
+    return value
+
+
 def split(data, protocol, seed):
     """Training and test part of a seed.
 
@@ -224,6 +233,8 @@ def split(data, protocol, seed):
                 rule = "parts train and test, or a protocol with n_folds"
                 raise ValueError(message("data", rule, f"parts {list(data)}"))
             return data["train"], data["test"]
+        if "all" not in data:
+            raise ValueError(message("data", "a part 'all' for n_folds", f"parts {list(data)}"))
         data = data["all"]
     elif isinstance(data, (tuple, list)):
         if len(data) != 2:
@@ -231,6 +242,9 @@ def split(data, protocol, seed):
         if protocol.n_folds is not None:
             remedy = "Give one data set, or leave n_folds out."
             raise ValueError(message("data", "one data set where n_folds is given", "two", remedy))
+        for part in data:
+            if not hasattr(part, "masks"):
+                raise TypeError(message("data", "Parts, a Dataset, or (train, test)", part))
         return tuple(data)
     if not isinstance(data, Dataset):
         raise TypeError(message("data", "Parts, a Dataset, or (train, test)", data))

@@ -138,7 +138,7 @@ def run(
     check_number("rounds", rounds, 0, integer=True)
     check_number("n_instances", n_instances, 1, integer=True)
     check_number("seed", seed, 0, integer=True)
-    train = _annotated_part(train)
+    train = annotated_part(train)
     labels = np.asarray(train.labels)
     initial = 2 * len(np.unique(labels)) if initial is None else initial
     check_number("initial", initial, 1, integer=True)
@@ -170,7 +170,12 @@ def run(
     with Records(out, config) as records:
         _check_rounds(records)
         if start is not None and not records.records:
-            first = {k: v for k, v in read_records(start)[0].items() if k != "config"}
+            first = dict(read_records(start)[0])
+            if {**first.pop("config"), "strategy": name} != records.config:
+                raise RecordsError(
+                    f"{start} is round 0 of another run. Use another output folder, or the options "
+                    "of that run to continue it."
+                )
             records.append({**first, "strategy": name})
         done = len(records.records)
         if done > rounds or (done and records.records[-1].get("stopped")):
@@ -202,6 +207,13 @@ def run(
             if reason is not None:
                 break
         return list(records.records)
+
+
+def device_of(estimator):
+    """Where an estimator would be fitted ("cpu", "cuda"), or None where it does not say."""
+    from alseg.segmenter import resolve_device
+
+    return resolve_device(estimator.device) if hasattr(estimator, "device") else None
 
 
 def _model_folder(out, round_):
@@ -276,7 +288,7 @@ class _Loop:
         """What a round found; see `run` for the record."""
         learner, train, memory = self.learner, self.train, {}
         watch = _Watch(round_, progress)
-        device = getattr(self.estimator, "device", None)
+        device = device_of(self.estimator)
         if round_ and not hasattr(learner.estimator, "classes_"):
             with watch("refit"):  # continued after an interruption: the model that has to ask
                 self._prepare_fit(len(learner.annotated_ids))
@@ -291,6 +303,8 @@ class _Loop:
             asked = _describe_asked(sample_ids, train, masks, model, panels)
         with watch("fit"), peak_memory(memory, "fit", device):
             self._prepare_fit(len(np.union1d(learner.annotated_ids, sample_ids)))
+            # A model that is trained on counts all of its steps, those of earlier rounds too.
+            steps_before = getattr(learner.estimator, "n_steps_", 0) if learner.warm_start else 0
             learner.annotate(sample_ids, masks)
         self.cost = self.cost + self._cost_of(sample_ids, masks, regions)
         model = learner.estimator
@@ -301,6 +315,10 @@ class _Loop:
         device = getattr(model, "device_", None)
         validation = getattr(model, "validation_", None)
         steps = getattr(model, "n_steps_", None)
+        if steps is not None:
+            # With an augmenter a round is two fits of the same length; a warm model counts both.
+            twice = learner.augmenter is not None and not learner.warm_start
+            steps = steps * (1 + twice) - steps_before
         return {
             "round": round_,
             "sample_ids": sample_ids,
@@ -308,8 +326,7 @@ class _Loop:
             "asked": asked,
             "n_masks": len(learner.annotated_ids),
             "n_masks_validation": 0 if validation is None else len(validation.masks),
-            # With an augmenter a round is two fits of the same length.
-            "gradient_steps": steps if steps is None or learner.augmenter is None else 2 * steps,
+            "gradient_steps": steps,
             "cost": self.cost._asdict(),
             "metrics": metrics,
             **({} if agreed is None else {"agreement": agreed._asdict()}),
@@ -400,7 +417,8 @@ class _Watch:
         self.seconds[field or stage] = round(time.perf_counter() - start, 3)
 
 
-def _annotated_part(train):
+def annotated_part(train):
+    """The images that have a mask: what the oracle can answer for."""
     masks = as_masks(train.masks, len(train.ids))
     known = [i for i in range(len(train.ids)) if _has_mask(masks, i)]
     if not known:
