@@ -798,7 +798,7 @@ def test_keep_epoch_scores_masks_at_one_half():
 
 def test_keep_epoch_keeps_the_smallest_training_loss():
     images, labels, masks = discs(size=(32, 48))
-    options = {"lr": 3.0, "lr_schedule": "constant", "optimizer": torch.optim.SGD}
+    options = {"lr": 10.0, "lr_schedule": "constant", "optimizer": torch.optim.SGD}
     model = quick(keep_epoch="train_loss", **options).fit(images, labels, masks)
     losses = np.array(model.history[:, "train_loss"])
     best = int(np.nanargmin(losses))
