@@ -468,6 +468,13 @@ def _merged_with_file(args):
 
                 remedy = did_you_mean(name, known)
                 raise _BadArgument(f"{args.config}: unknown key {name!r}. {remedy}".rstrip())
+        for name in ("protocol", "estimator"):
+            if not isinstance(found.get(name, {}), dict):
+                raise _BadArgument(f"{args.config}: {name} must be a table [{name}].")
+        for name in ("limit", "test_limit"):
+            value = found.get(name, 1)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise _BadArgument(f"{name} must be an integer >= 1, got {value!r}.")
         given |= found
     for name in ("data", "out", "strategies", "seeds", "n_jobs", "scheduler", "pseudo_labels"):
         if getattr(args, name) is not None:
@@ -490,7 +497,7 @@ def _plan(args, given):
 
     try:
         named = given["strategies"]
-        named = named if isinstance(named, dict) else {_short(name): name for name in named}
+        named = named if isinstance(named, dict) else _named(named)
         strategies = {name: resolve_strategy(value) for name, value in named.items()}
         protocol = Protocol.from_dict(given["protocol"])
     except (ValueError, TypeError) as error:
@@ -501,6 +508,7 @@ def _plan(args, given):
     estimator = _estimator(options, given["data"])
     augmenter = _augmenter(given.get("pseudo_labels"))
     args.data, args.seed = given["data"], 0
+    _refuse_without_parts(args, protocol)
     if protocol.n_folds is None:
         data = _data(args)
     elif args.data == "glands":
@@ -509,12 +517,30 @@ def _plan(args, given):
         data = make_glands(args.limit or 60, random_state=0)
     else:
         data = _parts(args)
+        if args.limit is not None and "all" in data:
+            data = _drawn(data["all"], args.limit, 0)
     seeds = given["seeds"]
     seeds = range(seeds) if isinstance(seeds, int) else seeds
     try:
         return Plan(estimator, strategies, data, protocol, seeds, augmenter)
     except (ValueError, TypeError) as error:
         raise _BadArgument(error) from error
+
+
+def _named(names):
+    """Strategies by what the records call them."""
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"strategies must be a list of names, got {names!r}.")
+    found = {}
+    for name in names:
+        short = _short(name)
+        if short in found:
+            raise ValueError(
+                f"strategies must have different names, got {found[short]!r} and {name!r}, both "
+                f"{short!r}. Name them in a TOML file: strategies = {{a = ..., b = ...}}."
+            )
+        found[short] = name
+    return found
 
 
 def _short(name):
@@ -715,12 +741,28 @@ def _data(args):
                 f"got {name!r}. Name parts in a column 'split' of manifest.csv, or use --fold."
             )
         part = parts[name]
-        if limit is not None and limit < len(part):
-            # Drawn from the seed, so that a sorted folder does not give one class.
-            rng = np.random.default_rng(args.seed)
-            part = part.take(np.sort(rng.permutation(len(part))[:limit]))
-        found.append(part)
+        found.append(part if limit is None else _drawn(part, limit, args.seed))
     return found
+
+
+def _drawn(part, limit, seed):
+    """So many images, drawn from the seed: a sorted folder then does not give one class."""
+    import numpy as np
+
+    if limit >= len(part):
+        return part
+    return part.take(np.sort(np.random.default_rng(seed).permutation(len(part))[:limit]))
+
+
+def _refuse_without_parts(args, protocol):
+    """With folds there is no test part that these options could be about."""
+    if protocol.n_folds is None:
+        return
+    for name, usual in (("test_limit", None), ("fold", None), ("train_split", "train"),
+                        ("test_split", "test")):  # fmt: skip
+        if getattr(args, name) != usual:
+            option = name.replace("_", "-")
+            raise _BadArgument(f"{option} must be left out with folds, got {getattr(args, name)!r}.")
 
 
 def _parts(args):

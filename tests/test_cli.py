@@ -227,6 +227,10 @@ def test_compare_from_a_file(capsys, tmp_path):
     assert list(found["rows"]) == ["random", "core-set"]
     file.write_text('data = "glands"\nstrategy = ["random"]\n')
     refused(capsys, "compare", file, "--out", out, code=2, match="Did you mean 'strategies'")
+    file.write_text('estimator = "tiny"\n')
+    refused(capsys, "compare", file, "--out", out, code=2, match="estimator must be a table")
+    file.write_text("limit = -4\n")
+    refused(capsys, "compare", file, "--out", out, code=2, match="limit must be an integer >= 1")
     file.write_text("data = ")
     refused(capsys, "compare", file, "--out", out, code=2, match="must be TOML")
     file.write_text('[protocol]\nround = 1\n')
@@ -241,6 +245,8 @@ def test_compare_from_a_file(capsys, tmp_path):
         (["--pooling", "avg"], "pooling must be"),
         (["--cost", "mm"], "cost must be"),
         (["--data", "nowhere"], "data must be 'glands' or a folder"),
+        (["--strategy", "random_sampling"], "strategies must have different names"),
+        (["--folds", "2"], "test-limit must be left out with folds, got 4"),
     ],
 )
 def test_compare_refuses_what_is_wrong(capsys, tmp_path, change, match):
