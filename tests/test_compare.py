@@ -151,6 +151,18 @@ def test_controls_and_references_are_rows(tmp_path):
     assert "class_accuracy" not in result._references["all-ones"][0]["metrics"]
 
 
+def test_without_a_random_strategy_the_control_is_the_fair_one():
+    protocol = Protocol(initial=2, n_instances=1, rounds=1)
+    plan = Plan(estimator(), {"entropy": entropy_sampling}, data(), protocol)
+    assert plan.names == ["entropy", "random, not balanced", "random", "CAM-guided random"]
+    strategies = {job.name: job.row.strategy for job in plan.jobs if job.kind == "chain"}
+    balanced = np.asarray(data()[0].labels)[
+        strategies["random"](None, list(range(14)), 4, random_state=0, y_pool=data()[0].labels)
+    ]
+    assert (balanced == balanced[0]).sum() == 2
+    assert strategies["random, not balanced"] is random_sampling
+
+
 def test_a_given_strategy_is_not_run_again_as_a_control():
     names = Plan(
         estimator(), {"mine": random_sampling}, data(),

@@ -122,11 +122,14 @@ def control_rows(protocol, strategies):
     # A plain random_sampling among the strategies is one of the first two.
     there = "class-balanced random" if protocol.class_balanced else "random"
     is_there = any(row == Row(random_sampling) for row in strategies.values())
+    # "random" is what a strategy under this protocol is fairly compared with.
+    fair = {"random": "random, not balanced", "class-balanced random": "random"}
+    named = fair if protocol.class_balanced else {}
     found = {}
     for name in protocol.controls:
         if name == there and is_there:
             continue
-        shown = "random, not balanced" if name == "random" and name in strategies else name
+        shown = named.get(name, name)
         if shown in strategies:
             continue
         found[shown] = Row(made[name])
