@@ -217,15 +217,7 @@ def _run_arguments(sub):
     add("--seed", type=_natural, default=0, metavar="N", help="decides the whole run")
     add("--report", action="store_true", help="write D/report.html at the end")
     add("--no-panels", action="store_true", help="save no pictures of the images asked for")
-    group = sub.add_argument_group("data")
-    group.add_argument("--limit", "--n-samples", type=_positive, metavar="N",
-                       help="training images; glands make 60 by default, a folder has all")
-    group.add_argument("--test-limit", type=_positive, metavar="N",
-                       help="test images; glands make 30 by default, a folder has all")
-    group.add_argument("--train-split", default="train", metavar="NAME", help="part to train on")
-    group.add_argument("--test-split", default="test", metavar="NAME", help="part to test on")
-    group.add_argument("--fold", metavar="K", help="split by this fold or column of the manifest")
-    _mapping_argument(group)
+    _data_arguments(sub)
     _estimator_arguments(sub)
 
 
@@ -276,6 +268,11 @@ def _compare_arguments(sub):
                        help="no full supervision, weak labels and all-ones")  # fmt: skip
     group.add_argument("--pseudo-labels", type=float, metavar="LAMBDA",
                        help="label the rest by the model itself in all rows, with this weight")
+    _data_arguments(sub)
+    _estimator_arguments(sub)
+
+
+def _data_arguments(sub):
     group = sub.add_argument_group("data")
     group.add_argument("--limit", "--n-samples", type=_positive, metavar="N",
                        help="training images; glands make 60 by default, a folder has all")
@@ -285,7 +282,6 @@ def _compare_arguments(sub):
     group.add_argument("--test-split", default="test", metavar="NAME", help="part to test on")
     group.add_argument("--fold", metavar="K", help="split by this fold or column of the manifest")
     _mapping_argument(group)
-    _estimator_arguments(sub)
 
 
 def _mapping_argument(sub):
@@ -429,14 +425,8 @@ def _compare(args):
     if args.dry_run:
         print(plan.describe(given["n_jobs"]))
         return
-    from alseg.compare import compare_strategies
-
     with _backend(given.get("scheduler")):
-        result = compare_strategies(
-            plan.estimator, plan.rows, data=plan.data, out=given["out"], protocol=plan.protocol,
-            seeds=plan.seeds, augmenter=plan.augmenter, n_jobs=given["n_jobs"],
-            verbose=not args.quiet,
-        )  # fmt: skip
+        result = plan.compare(given["out"], given["n_jobs"], verbose=not args.quiet)
     if not args.quiet:
         from alseg.report.tables import as_markdown
 

@@ -106,10 +106,7 @@ def compare_strategies(
     """
     plan = Plan(estimator, strategies, data, protocol, seeds, augmenter)
     plan.check()
-    _check_n_jobs(n_jobs)
-    with _Folder(out, plan):
-        plan.run(out, n_jobs, verbose)
-    return read_comparison(out, data=data)
+    return plan.compare(out, n_jobs, verbose)
 
 
 class Plan:
@@ -204,20 +201,21 @@ class Plan:
             if wanted > n_known:
                 rule = f"at most {n_known}, the training images with a mask"
                 raise ValueError(message("initial + rounds * n_instances", rule, wanted))
-        for row in {id(job.row.estimator): job.row for job in self.jobs}.values():
-            headless = getattr(row.estimator, "pooling", "") is None
+        estimators = {id(job.row.estimator): job.row.estimator for job in self.jobs}.values()
+        for estimator in estimators:
+            headless = getattr(estimator, "pooling", "") is None
             if headless and protocol.metric == "class_accuracy":
                 rule = "another one: a model with pooling=None has no class head"
                 raise ValueError(message("metric", rule, protocol.metric))
-            known = row.estimator.get_params(deep=False)
+            known = estimator.get_params(deep=False)
             for name, needed in (("n_steps", ("max_epochs", "steps_per_epoch")),
                                  ("epochs", ("max_epochs", "steps_per_epoch", "batch_size"))):  # fmt: skip
                 if getattr(protocol, name) is not None and not set(needed) <= set(known):
                     rule = f"None for an estimator without {' and '.join(needed)}"
                     raise ValueError(message(name, rule, getattr(protocol, name)))
-        for row in {id(job.row.estimator): job.row for job in self.jobs}.values():
-            if hasattr(row.estimator, "_check_params"):
-                clone(row.estimator)._check_params()
+        for estimator in estimators:
+            if hasattr(estimator, "_check_params"):
+                clone(estimator)._check_params()
 
     def estimate(self):
         """What a fit and an evaluation take, measured here by two short fits.
@@ -291,6 +289,23 @@ class Plan:
             f"memory      about {cost['mib']:.0f} MiB a job",
         ]
         return "\n".join(lines)
+
+    def compare(self, out, n_jobs=1, verbose=1):
+        """Do what `compare_strategies` does after the check.
+
+        Parameters
+        ----------
+        out, n_jobs, verbose
+            See `compare_strategies`.
+
+        Returns
+        -------
+        result : Comparison
+        """
+        _check_n_jobs(n_jobs)
+        with _Folder(out, self):
+            self.run(out, n_jobs, verbose)
+        return read_comparison(out, data=self.data)
 
     def run(self, out, n_jobs=1, verbose=1):
         """Do all jobs that are not done yet.

@@ -26,7 +26,15 @@ from alseg.experiment.environment import environment, peak_memory
 from alseg.experiment.evaluate import evaluate
 from alseg.experiment.protocol import split
 from alseg.experiment.records import Records, jsonable, read_records
-from alseg.experiment.run import annotated_part, describe_data, described, device_of, run
+from alseg.experiment.run import (
+    annotated_part,
+    describe_data,
+    described,
+    device_of,
+    run,
+    set_passes,
+)
+from alseg.experiment.stopping import stabilised
 from alseg.interop import unit_of
 from alseg.strategies import class_balanced, foreground_random, random_sampling
 
@@ -284,8 +292,8 @@ class Until:
         if protocol.budget is not None and records[-1]["cost"][protocol.cost] >= protocol.budget:
             return f"the budget of {protocol.budget:g} {protocol.cost} is spent"
         if protocol.stop_agreement is not None:
-            last = [r["agreement"]["dice"] for r in records if "agreement" in r][-self.patience :]
-            if len(last) == self.patience and min(last) >= protocol.stop_agreement:
+            found = [r["agreement"]["dice"] for r in records if "agreement" in r]
+            if stabilised(found, protocol.stop_agreement, self.patience):
                 return f"predictions agree by {protocol.stop_agreement:g}"
         return None
 
@@ -331,8 +339,7 @@ def _reference(job, protocol, train, test, out):
     train = annotated_part(train)  # what chains are trained on
     estimator = with_steps(job.row.estimator, protocol)
     if protocol.epochs is not None and trained:  # as many steps as a chain with all masks
-        steps = -(-len(train.labels) // estimator.batch_size)
-        estimator.set_params(max_epochs=protocol.epochs, steps_per_epoch=steps)
+        set_passes(estimator, protocol.epochs, len(train.labels))
     config = {
         "reference": job.name,
         "seed": job.seed,

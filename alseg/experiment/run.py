@@ -233,6 +233,12 @@ def check_data(estimator, train, test):
     check_pairs(test.images, test.masks, n_mask_classes)
 
 
+def set_passes(estimator, epochs, n_masks):
+    """Make the fits of an estimator so many passes over the annotated images."""
+    steps = -(-n_masks // estimator.batch_size)
+    estimator.set_params(max_epochs=epochs, steps_per_epoch=steps)
+
+
 class _Loop:
     """The learner, and a round of asking, annotating, fitting and measuring.
 
@@ -349,9 +355,7 @@ class _Loop:
         if not self.learner.warm_start:  # a model that was loaded is not what the next is made of
             self.learner.estimator = clone(self.estimator)
         if self.epochs is not None:
-            model = self.learner.estimator
-            steps = -(-n_masks // model.batch_size)
-            model.set_params(max_epochs=self.epochs, steps_per_epoch=steps)
+            set_passes(self.learner.estimator, self.epochs, n_masks)
 
     def _cost_of(self, sample_ids, masks, regions):
         instances = getattr(self.train, "instances", None)
