@@ -16,6 +16,7 @@ from alseg.images import as_images, as_masks, stack
 from alseg.interop import resolve_class
 from alseg.labels import is_annotated
 from alseg.metrics import mean_dice
+from alseg.saving import reading
 from alseg.segmenter import JointCAMSegmenter
 from alseg.strategies.calls import TARGETS, rows
 from alseg.strategies.committee import chunks, committee_score, pixel_scores
@@ -376,7 +377,7 @@ def _only_ours(path):
 
 
 def _read_record(path):
-    try:
+    with reading(path):
         record = json.loads((path / RECORD).read_text(encoding="utf-8"))
         if record["format"] != FORMAT:
             raise ValueError(f"unknown format {record['format']!r}")
@@ -393,14 +394,6 @@ def _read_record(path):
             "bootstrap": bool(record["bootstrap"]),
             "random_state": None if seed is None else int(seed),
         }
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise FileNotFoundError(
-            message("path", "a folder that `save` wrote", str(path), f"{error}")
-        ) from None
-    except Exception as error:  # whatever a damaged or made-up file does, the file is at fault
-        raise ValueError(
-            message("path", "a folder that `save` wrote", str(path), f"It is damaged: {error}")
-        ) from error
 
 
 def _given(masks, mask_weight):

@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,27 @@ def write_model(path, record, state):
             raise
 
 
+@contextmanager
+def reading(path):
+    """Whatever goes wrong inside, as one clear error about a saved folder.
+
+    Parameters
+    ----------
+    path : Path
+        The folder that is read.
+    """
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(
+            message("path", "a folder that `save` wrote", str(path), f"{error}")
+        ) from None
+    except Exception as error:  # whatever a damaged or made-up file does, the file is at fault
+        raise ValueError(
+            message("path", "a folder that `save` wrote", str(path), f"It is damaged: {error}")
+        ) from error
+
+
 def read_model(path):
     """Read what `write_model` wrote.
 
@@ -113,7 +135,7 @@ def read_model(path):
     from safetensors.torch import load_file
 
     path = Path(path).expanduser()
-    try:
+    with reading(path):
         record = json.loads((path / RECORD).read_text(encoding="utf-8"))
         if record["format"] != FORMAT:
             raise ValueError(f"unknown format {record['format']!r}")
@@ -127,14 +149,6 @@ def read_model(path):
             "n_steps_": int(record["n_steps"]),
         }
         return params, set(record["left_out"]), fitted, load_file(path / WEIGHTS)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise FileNotFoundError(
-            message("path", "a folder that `save` wrote", str(path), f"{error}")
-        ) from None
-    except Exception as error:  # whatever a damaged or made-up file does, the file is at fault
-        raise ValueError(
-            message("path", "a folder that `save` wrote", str(path), f"It is damaged: {error}")
-        ) from error
 
 
 def _to_json(value):
