@@ -32,9 +32,10 @@ from alseg.losses import JointLoss
 from alseg.metrics import mean_dice
 from alseg.network.average import WeightAverage
 from alseg.network.cam import POOLINGS
-from alseg.network.joint import JointCAMNetwork
+from alseg.network.joint import JointCAMNetwork, evaluating
 from alseg.presets import preset_params
 from alseg.saving import describe_params, read_model, write_model
+from alseg.semi import ConsistentBatches, check_consistency, with_consistency
 from alseg.threshold import best_threshold, mask_from_proba
 from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES
 from alseg.validation import check_number, check_option, check_rng, did_you_mean, message
@@ -144,6 +145,12 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
         Decay of a moving average of weights and BatchNorm statistics over the steps of a fit, such
         as 0.99, see `alseg.network.average.WeightAverage`. The fit ends with the average, and
         `keep_epoch` chooses among averages; callbacks see the weights that are trained.
+    consistency : None, float or dict, default=None
+        Consistency training on the images of each batch that have no mask [3]_: its weight, or a
+        dict of ``weight``, ``threshold``, ``ramp``, ``jitter`` and ``stain``, see
+        `alseg.semi.check_consistency`. The pixels that the model (its average, with `ema`) is sure
+        of are what it has to say of the same view in stronger colours. None, or 0, is none. Needs
+        ``sampling="streams"``.
     class_weight : None, "balanced" or dict, default=None
         Weight of each class in the class loss.
     lr : float, default=3e-3
@@ -209,6 +216,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     ----------
     .. [1] Belharbi et al. 2021, arXiv:2010.04889.
     .. [2] Smith and Topin 2017, arXiv:1708.07120.
+    .. [3] Sohn et al. 2020, FixMatch, arXiv:2001.07685.
 
     Examples
     --------
@@ -248,6 +256,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         validation=None,
         keep_epoch="last",
         ema=None,
+        consistency=None,
         class_weight=None,
         lr=3e-3,
         encoder_lr_scale=0.3,
@@ -312,6 +321,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         self.validation = validation
         self.keep_epoch = keep_epoch
         self.ema = ema
+        self.consistency = consistency
         self.class_weight = class_weight
         self.encoder_lr_scale = encoder_lr_scale
         self.lr_schedule = lr_schedule
@@ -510,6 +520,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             check_number("refit_epochs", self.refit_epochs, 0, integer=True)
         if self.ema is not None:
             check_number("ema", self.ema, 0, 0.99999)
+        if check_consistency(self.consistency) is not None:
+            self._check_second_stream()
         if self.clip_norm is not None:
             check_number("clip_norm", self.clip_norm, 0, open_low=True)
         if self.keep_epoch == "validation" and self.validation is None:
@@ -542,6 +554,19 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             check_option("threshold", self.threshold, ("validation",))
         else:
             check_number("threshold", self.threshold, 0, 1)
+
+    def _check_second_stream(self):
+        """Whether batches hold images without a mask, for consistency training."""
+        if self.sampling != "streams":
+            rule = "'streams' with consistency"
+            raise ValueError(message("sampling", rule, self.sampling, "Or set consistency=None."))
+        if not self.weak_batch_size:
+            rule = "at least 1 with consistency, the images without a mask in a batch"
+            raise ValueError(message("weak_batch_size", rule, self.weak_batch_size))
+        if self.pooling is None and self.schedule == "two-phase":
+            rule = "'joint' with consistency and pooling=None"
+            remedy = "Without a class head the first of two phases has nothing to learn."
+            raise ValueError(message("schedule", rule, self.schedule, remedy))
 
     def _check_class_phase(self):
         options = self.class_phase
@@ -863,7 +888,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     def _only_annotated(self):
         # With streams the frozen phase draws as it always has: both kinds, one after the other.
         frozen = self._phase == "mask" and self.sampling == "passes"
-        return self.pooling is None or frozen
+        # Without a class head an image without a mask teaches nothing but consistency.
+        useless = self.pooling is None and check_consistency(self.consistency) is None
+        return useless or frozen
 
     def _make_scheduler(self, n_steps, n_epoch_steps, lr, lr_schedule):
         for group in self.optimizer_.param_groups:
@@ -904,7 +931,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             augmentation = {name: getattr(self, name) for name in names}
         # A pass is counted by the batches themselves: `train_split` may leave fewer images.
         passes = self.sampling == "passes" and not self.steps_per_epoch
-        return TrainingBatches(
+        batches = TrainingBatches(
             data,
             None if passes else self._n_steps(len(positions)),
             self.batch_size,
@@ -919,6 +946,17 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             drop_tiny=self.drop_tiny_last_batch,
             joint_flip=self.joint_flip,
         )
+        consistency = check_consistency(self.consistency)
+        if not training or consistency is None:
+            return batches
+        n_steps = self._phase_options(self._n_epochs)["max_epochs"] * len(batches)
+        return ConsistentBatches(batches, self._present_mask_logits, consistency, n_steps)
+
+    def _present_mask_logits(self, x):
+        """Mask logits of a batch by the network in training, or its average, as it would predict."""
+        average = nullcontext() if self._average is None else self._average.shown()
+        with torch.no_grad(), average, evaluating(self.module_):
+            return self.infer({"x": x, "n_decode": len(x)})["mask_logits"].float()
 
     @property
     def _memory_format(self):
@@ -936,7 +974,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         """The criterion of a batch; in the mask phase the class loss is off, its part being frozen."""
         if getattr(self, "_phase", "joint") == "mask":
             y_pred = {**y_pred, "logits": y_pred["logits"].detach()}
-        return self.criterion_(y_pred, y_true)
+        return with_consistency(self.criterion_, y_pred, y_true)
 
     def _set_training(self, training=True):
         super()._set_training(training)

@@ -37,7 +37,7 @@ network
 losses
 gradients learning_loss
 crops
-batches
+batches semi
 saving
 inference
 presets
