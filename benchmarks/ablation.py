@@ -60,6 +60,7 @@ class Row:
     oracle : pseudo-labels are the true masks
     warm_up : steps of self-supervised training of the encoder before, as a multiple of `--steps`
     against : the row that it is compared with
+    also : a second one, for a row that takes more seconds a step
     """
 
     what: str
@@ -71,6 +72,7 @@ class Row:
     oracle: bool = False
     warm_up: float = 0
     against: str = "default"
+    also: str = ""
 
     @property
     def cost(self):
@@ -100,6 +102,9 @@ ROWS = {
     "ce-alone": Row("cross-entropy without Dice", {"criterion__dice_scale": 0.0}),
     "dice-alone": Row("Dice without cross-entropy", {"criterion__ce_scale": 0.0}),
     "ema": Row("moving average of weights, 0.95", {"ema": 0.95}),
+    "consistency": Row(
+        "consistency on images without a mask", {"consistency": 1.0}, also="twice"
+    ),
     "warm-up": Row(
         "encoder warmed up on the fold's images, without labels", warm_up=2
     ),
@@ -112,6 +117,15 @@ ROWS = {
         "pseudo-labels: sure pixels, weight 0.5", pseudo=SURE, cycles=1, against="twice"
     ),
     "pseudo-sure-2": Row("the same, two cycles", pseudo=SURE, cycles=2, against="thrice"),
+    "pseudo-neighbours": Row(
+        "sure pixels of images with an annotated one among their 5 nearest by colours",
+        pseudo=SURE | {"selection": "neighbours", "k": 5}, cycles=1, against="pseudo-sure",
+    ),
+    "pseudo-encoder-neighbours": Row(
+        "the same, nearest by the encoder's embeddings",
+        pseudo=SURE | {"selection": "neighbours", "k": 5, "descriptor": "encoder"},
+        cycles=1, against="pseudo-neighbours", also="pseudo-sure",
+    ),
     "pseudo-agreed": Row(
         "sure pixels, weighed by agreement with colours",
         pseudo=SURE | {"agreement": "weight", "evidence": ("colours",)},
@@ -249,11 +263,16 @@ class Fold:
 # -- the plan --------------------------------------------------------------------------------
 
 
+def others(name):
+    """The rows that a row is compared with."""
+    return [other for other in (ROWS[name].against, ROWS[name].also) if other]
+
+
 def chosen_rows(only):
     """The rows to run, and those that they are compared with, in the order of `ROWS`."""
     wanted = set(only or ROWS) | {"default"}
     for _ in ROWS:  # what it is compared with may itself be compared
-        wanted |= {ROWS[name].against for name in wanted} - {""}
+        wanted |= {other for name in wanted for other in others(name)}
     return [name for name in ROWS if name in wanted]
 
 
@@ -306,12 +325,12 @@ def run_all(options, rows, root, out):
 # -- the table -------------------------------------------------------------------------------
 
 
-def gains(records, name, budget):
-    """Of a row over the one that it is compared with, in points of Dice, averaged over seeds."""
+def gains(records, name, budget, against):
+    """Of a row over one that it is compared with, in points of Dice, averaged over seeds."""
     found = {key_of(r): r["dice"] for r in records}
     by_fold, seeds = {}, set()
     for b, seed, fold, row in found:
-        other = found.get((b, seed, fold, ROWS[name].against))
+        other = found.get((b, seed, fold, against))
         if (b, row) == (budget, name) and other is not None:
             by_fold.setdefault(fold, []).append(100 * (found[b, seed, fold, row] - other))
             seeds.add(seed)
@@ -323,11 +342,12 @@ def table(records):
     head = ("masks", "row", "against", "Dice", "gain", "95 % interval", "verdict", "seeds x folds")
     lines = ["| " + " | ".join((*head, "CPU seconds")) + " |", "|---" * (len(head) + 1) + "|"]
     for budget in sorted({record["budget"] for record in records}):
-        for name, row in ROWS.items():
+        # A row that is compared with two has two lines.
+        for name, against in ((name, other) for name in ROWS for other in others(name) or [""]):
             own = [r for r in records if (r["budget"], r["row"]) == (budget, name)]
             if not own:
                 continue
-            differences, n_seeds = gains(records, name, budget)
+            differences, n_seeds = gains(records, name, budget, against)
             gain = interval = verdict = ""
             if len(differences) > 1:
                 test = paired_t(differences)
@@ -339,9 +359,9 @@ def table(records):
                 verdict = verdict if enough else "too few fits to say"
             dice = 100 * np.mean([r["dice"] for r in own])
             seconds = np.mean([sum(r["seconds"].values()) for r in own])
-            against = ROWS[row.against].what if row.against else ""
+            against = ROWS[against].what if against else ""
             size = f"{len({r['seed'] for r in own})} x {len({r['fold'] for r in own})}"
-            cells = (budget, row.what, against, f"{dice:.1f}", gain, interval, verdict, size)
+            cells = (budget, ROWS[name].what, against, f"{dice:.1f}", gain, interval, verdict, size)
             lines.append("| " + " | ".join(map(str, (*cells, f"{seconds:.1f}"))) + " |")
     return "\n".join(lines) + "\n"
 
