@@ -1,5 +1,6 @@
 """Training batches: every image decoded once to one size, then drawn, moved and coloured as a batch."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -360,6 +361,9 @@ class TrainingBatches:
         See `n_batches`.
     joint_flip : bool, default=True
         False flips the images and not their masks: a defect of published code, for comparison.
+    n_views : int or None, default=None
+        Each image comes in one of so many views, which depend on its content alone and are the same
+        in every fit. None moves and colours it anew each time.
     """
 
     def __init__(
@@ -377,6 +381,7 @@ class TrainingBatches:
         only_annotated=False,
         drop_tiny=True,
         joint_flip=True,
+        n_views=None,
     ):
         self.data, self.n_steps = data, n_steps
         self.batch_size, self.weak_batch_size = batch_size, weak_batch_size
@@ -395,6 +400,7 @@ class TrainingBatches:
             n = len(self.first) + len(self.second)
             self.n_steps = n_batches(n, batch_size, drop_tiny)
         self.generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
+        self.n_views, self._image_digests = n_views, {}
 
     def __len__(self):
         return self.n_steps
@@ -431,20 +437,16 @@ class TrainingBatches:
 
     def _batch(self, idx, n_decode):
         idx = idx.to(self.data.labels.device)
-        images, masks, weights = self.data.gather(idx, self.generator)
-        images = to_unit(images.to(self.device))
-        masks, weights = masks.to(self.device), weights.to(self.device)
-        options = self.augmentation
-        flipped = random_flip(images, masks, weights, self.generator, options["flips"])
-        images, masks, weights = flipped if self.joint_flip else (flipped[0], masks, weights)
-        if options["affine"]:
-            images, masks, weights = random_affine(
-                images, masks, weights, self.generator, *options["affine"]
-            )
-        if options.get("stain"):
-            images = stain_jitter(images, self.generator, options["stain"])
-        if options["jitter"]:
-            images = colour_jitter(images, self.generator, options["jitter"])
+        if self.n_views is None:
+            images, masks, weights = self._augmented(idx, self.generator)
+        else:
+            views = self.rng.integers(self.n_views, size=len(idx)).tolist()
+            # One by one: a view must not depend on the images beside it.
+            parts = [
+                self._augmented(one, self._view_generator(int(one), view))
+                for one, view in zip(idx.split(1), views)
+            ]
+            images, masks, weights = (torch.cat(part) for part in zip(*parts))
         target = {
             "labels": self.data.labels[idx].to(self.device),
             "masks": masks[:n_decode].long(),
@@ -452,3 +454,29 @@ class TrainingBatches:
         }
         x = {"x": images.contiguous(memory_format=self.memory_format), "n_decode": n_decode}
         return x, target
+
+    def _augmented(self, idx, generator):
+        """Images, masks and weights at positions, moved and coloured."""
+        images, masks, weights = self.data.gather(idx, generator)
+        images = to_unit(images.to(self.device))
+        masks, weights = masks.to(self.device), weights.to(self.device)
+        options = self.augmentation
+        flipped = random_flip(images, masks, weights, generator, options["flips"])
+        images, masks, weights = flipped if self.joint_flip else (flipped[0], masks, weights)
+        if options["affine"]:
+            images, masks, weights = random_affine(
+                images, masks, weights, generator, *options["affine"]
+            )
+        if options.get("stain"):
+            images = stain_jitter(images, generator, options["stain"])
+        if options["jitter"]:
+            images = colour_jitter(images, generator, options["jitter"])
+        return images, masks, weights
+
+    def _view_generator(self, position, view):
+        """The random numbers of a view: by the content of the image, whatever data it is part of."""
+        if position not in self._image_digests:
+            pixels = self.data.images[position].cpu().contiguous().numpy()
+            self._image_digests[position] = hashlib.blake2b(pixels, digest_size=16).digest()
+        seed = hashlib.blake2b(self._image_digests[position] + bytes(str(view), "ascii"))
+        return torch.Generator().manual_seed(int.from_bytes(seed.digest()[:7], "big"))

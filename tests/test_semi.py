@@ -145,6 +145,10 @@ def test_bad_options(value, error, rule):
     "options, rule",
     [
         ({"sampling": "passes"}, "sampling must be 'streams' with consistency, got 'passes'"),
+        (
+            {"feature_cache": "maps", "encoder_lr_scale": 0},
+            "feature_cache must be None with consistency, got 'maps'. Strong colours",
+        ),
         ({"weak_batch_size": 0}, "weak_batch_size must be at least 1 with consistency"),
         (
             {"pooling": None, "schedule": "two-phase"},
@@ -353,6 +357,7 @@ def test_a_frozen_classifier_stays_frozen_and_the_decoder_learns():
 @pytest.mark.parametrize(
     "options",
     [
+        {"encoder_lr_scale": 0},
         {"crop": {"size": 24}},
         {"amp": True},
         {"image_size": (30, 40), "channels_last": False},
