@@ -78,8 +78,10 @@ class Row:
     @property
     def cost(self):
         """Gradient steps of the whole row, as a multiple of `--steps`."""
+        # A step of consistency predicts and decodes more images.
+        steps = self.steps * (1.25 if "consistency" in self.change else 1)
         # A step of the warm-up sees 32 images, about twice, and trains no decoder.
-        return 0 if self.reuse else self.steps + self.cycles + 4 * self.warm_up
+        return 0 if self.reuse else steps + self.cycles + 4 * self.warm_up
 
 
 ROWS = {
