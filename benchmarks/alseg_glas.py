@@ -155,6 +155,7 @@ STUDY = Study(
     name="alseg-glas",
     text=__doc__,
     profiles=PROFILES,
+    data="GlaS",
     load=load,
     wanted=wanted,
     build=build,

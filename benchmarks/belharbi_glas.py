@@ -215,6 +215,7 @@ STUDY = Study(
     name="belharbi-glas",
     text=__doc__,
     profiles=PROFILES,
+    data="GlaS",
     load=load,
     wanted=wanted,
     build=build,
