@@ -82,7 +82,7 @@ PROFILES = {
         **PAPER,
         "shrink": 0.18,
         "crop": {"size": 76, "scale": 0.9, "min_side": 78, "pad": 0.01},
-        "n_instances": 8,
+        "n_instances": 10,
         "rounds": 2,
         "seeds": (0, 1, 2),
         "epochs": 16,
