@@ -21,6 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 from common import RESULTS, find_data
 from PIL import Image
+from published_tables import pseudo_table, share_table, subset_table
 from published_work import (
     PEAK,
     SUSTAINED,
@@ -40,6 +41,7 @@ from alseg.images import as_images, as_masks
 from alseg.report.tables import as_markdown
 from alseg.selection import class_balanced_top_n
 
+WINDOWS = [(8, 16), (8, 28), (8, 56)]  # masks, of areas
 CLASSIFIER = "classifier"  # folder of the network that all fits start from, in that of the results
 
 
@@ -82,6 +84,8 @@ class Study(NamedTuple):
         ``f(options, n_masks) -> dict of str -> (area, area's sd, final)``, of each row.
     notes : tuple of str
         What is not as published in any profile.
+    data : str or None
+        Name of the published data set, for its pseudo-labels' quality.
     """
 
     name: str
@@ -93,6 +97,7 @@ class Study(NamedTuple):
     published: Callable
     classifier: Any = None
     notes: tuple = ()
+    data: str | None = None
 
 
 # -- options --------------------------------------------------------------------------------------
@@ -689,6 +694,13 @@ def write_results(study, result, options, profile):
     write_text("table.md", as_markdown(result.table()) + "\n")
     write_text("verdict.txt", f"{result.verdict()}\n")
     result.to_html("report.html")
+    details = {
+        "Shares of full supervision, and differences paired by seed": share_table(result, WINDOWS),
+        "Pseudo-labels against the hidden masks": pseudo_table(result, study.data),
+        "Subsets of the test images, after the last round": subset_table(result),
+    }
+    shown = [f"## {title}\n\n{as_markdown(t)}\n" for title, t in details.items() if len(t)]
+    write_text("details.md", "\n".join(shown))
     where = {
         "command": f"python benchmarks/{Path(sys.argv[0]).name} --profile {profile}",
         "options": jsonable({k: v for k, v in options.items() if k != "encoder_weights"}),
