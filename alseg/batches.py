@@ -1,5 +1,6 @@
 """Training batches: every image decoded once to one size, then drawn, moved and coloured as a batch."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -485,6 +486,9 @@ class TrainingBatches:
         See `n_batches`.
     joint_flip : bool, default=True
         False flips the images and not their masks: a defect of published code, for comparison.
+    n_views : int or None, default=None
+        Each image comes in one of so many views, which depend on its content alone and are the same
+        in every fit. None moves and colours it anew each time.
     """
 
     def __init__(
@@ -502,6 +506,7 @@ class TrainingBatches:
         only_annotated=False,
         drop_tiny=True,
         joint_flip=True,
+        n_views=None,
     ):
         self.data, self.n_steps = data, n_steps
         self.batch_size, self.weak_batch_size = batch_size, weak_batch_size
@@ -520,6 +525,7 @@ class TrainingBatches:
             n = len(self.first) + len(self.second)
             self.n_steps = n_batches(n, batch_size, drop_tiny)
         self.generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
+        self.n_views, self._image_digests = n_views, {}
 
     def __len__(self):
         return self.n_steps
@@ -527,13 +533,13 @@ class TrainingBatches:
     def __iter__(self):
         # All that is random in the epoch is drawn before its first batch, and sent to the device in
         # one go: a copy for each batch would have the host wait for a GPU to finish the one before.
-        order = list(self._streams() if self.sampling == "streams" else self._passes())
-        draws = [self._draw(positions, self.generator) for positions, _ in order]
-        table = {name: torch.cat([draw[name] for draw in draws]) for name in draws[0]}
+        batches = self._streams() if self.sampling == "streams" else self._passes()
+        order = [(self._draw(positions), len(positions), n) for positions, n in batches]
+        table = {name: torch.cat([draw[name] for draw, *_ in order]) for name in order[0][0]}
         table = {name: send(numbers, self.device) for name, numbers in table.items()}
         stop = 0
-        for positions, n_decode in order:
-            start, stop = stop, stop + len(positions)
+        for _, n, n_decode in order:
+            start, stop = stop, stop + n
             yield self._batch({name: t[start:stop] for name, t in table.items()}, n_decode)
 
     def _passes(self):
@@ -564,8 +570,18 @@ class TrainingBatches:
                 n_decode = len(idx) if self.second_annotated else self.batch_size
             yield idx, n_decode
 
-    def _draw(self, positions, generator):
+    def _draw(self, positions):
         """All that is random about a batch, by name: tensors on the CPU, a row an image."""
+        if self.n_views is None:
+            return self._draw_from(positions, self.generator)
+        views = self.rng.integers(self.n_views, size=len(positions)).tolist()
+        draws = [
+            self._draw_from(one, self._view_generator(int(one), view))
+            for one, view in zip(positions.split(1), views)
+        ]
+        return {name: torch.cat([draw[name] for draw in draws]) for name in draws[0]}
+
+    def _draw_from(self, positions, generator):
         n, options = len(positions), self.augmentation
         draw = {"positions": positions, **self.data.draw(positions, generator)}
         draw["flips"] = draw_flips(n, generator, options["flips"])
@@ -578,7 +594,14 @@ class TrainingBatches:
         return draw
 
     def _batch(self, draw, n_decode):
-        images, masks, weights = self._augmented(draw)
+        if self.n_views is None:
+            images, masks, weights = self._augmented(draw)
+        else:
+            # One by one: a view must not depend on the images beside it.
+            rows = range(len(draw["positions"]))
+            ones = [{name: part[i : i + 1] for name, part in draw.items()} for i in rows]
+            parts = [self._augmented(one) for one in ones]
+            images, masks, weights = (torch.cat(part) for part in zip(*parts))
         target = {
             "labels": self.data.labels[draw["positions"]],
             "masks": masks[:n_decode].long(),
@@ -601,6 +624,14 @@ class TrainingBatches:
         if "gain" in draw:
             images = recolour(images, draw["gain"], draw["offset"])
         return images, masks, weights
+
+    def _view_generator(self, position, view):
+        """The random numbers of a view: by the content of the image, whatever data it is part of."""
+        if position not in self._image_digests:
+            pixels = self.data.images[position].cpu().contiguous().numpy()
+            self._image_digests[position] = hashlib.blake2b(pixels, digest_size=16).digest()
+        seed = hashlib.blake2b(self._image_digests[position] + bytes(str(view), "ascii"))
+        return torch.Generator().manual_seed(int.from_bytes(seed.digest()[:7], "big"))
 
 
 def send(tensor, device):

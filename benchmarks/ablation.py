@@ -1,7 +1,7 @@
 """What each ingredient of the recipe is worth on GlaS, by folds of its 85 training images.
 
     python benchmarks/ablation.py --dry-run           # the plan: rows, fits, estimated CPU minutes
-    python benchmarks/ablation.py                     # all rows; resumable, one line a fit
+    python benchmarks/ablation.py --n-jobs 2          # all rows; resumable, fold by fold
     python benchmarks/ablation.py --only ema stain    # some rows
     python benchmarks/ablation.py --table-only
 
@@ -30,6 +30,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 from common import RESULTS, find_data
+from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from alseg import JointCAMSegmenter, PseudoLabelAugmenter, SelfSupervisedPretrainer
@@ -282,7 +283,6 @@ def key_of(record):
 
 
 def run_all(options, rows, root, out):
-    torch.set_num_threads(1)
     data = load_glas(root / "glas", fold=None).train
     images = [data.images[i] for i in range(len(data.labels))]  # decoded once for all fits
     config = {k: options[k] for k in ("encoder", "image_size", "steps", "n_images")}
@@ -293,14 +293,25 @@ def run_all(options, rows, root, out):
         data = data.take(some)
     with Records(out, config) as records:
         done = {key_of(record) for record in records.records}
-        work = [task for task in tasks(options, rows) if task not in done]
-        machine, piece = environment(options["device"]), None
-        for budget, seed, fold, name in tqdm(work, desc="ablation", unit="row"):
-            if piece is None or piece[0] != (budget, seed, fold):
-                piece = (budget, seed, fold), Fold(data, options, budget, seed, fold)
-            record = piece[1].run(name)
-            records.append({**record, "budget": budget, "seed": seed, "fold": fold,
-                            "environment": machine})  # fmt: skip
+        pieces = {}
+        for *piece, name in tasks(options, rows):
+            if (*piece, name) not in done:
+                pieces.setdefault(tuple(piece), []).append(name)
+        machine = environment(options["device"])
+        found = Parallel(n_jobs=options["n_jobs"], return_as="generator_unordered")(
+            delayed(run_piece)(data, options, piece, names) for piece, names in pieces.items()
+        )
+        for piece in tqdm(found, desc="ablation", unit="fold", total=len(pieces)):
+            for record in piece:
+                records.append({**record, "environment": machine})
+
+
+def run_piece(data, options, piece, names):
+    """The records of some rows of one fold, seed and number of masks, at one thread."""
+    torch.set_num_threads(1)
+    budget, seed, fold = piece
+    fits = Fold(data, options, budget, seed, fold)
+    return [{**fits.run(name), "budget": budget, "seed": seed, "fold": fold} for name in names]
 
 
 # -- the table -------------------------------------------------------------------------------
@@ -357,6 +368,7 @@ def main(argv=None):
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--encoder", default="mobilenet_v2")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--n-jobs", type=int, default=1, help="folds at once, a thread each")
     parser.add_argument("--n-images", type=int, help="of the 85, for a quick look")
     parser.add_argument("--out", type=Path, default=RESULTS / "ablation")
     parser.add_argument("--dry-run", action="store_true")

@@ -68,8 +68,8 @@ class Study(NamedTuple):
     text : str
         For --help.
     profiles : dict of str -> dict
-        "paper" is what the others are compared with. ``folder`` is that of the data, below
-        ALSEG_DATA.
+        "paper", where there is one, is what the others are compared with. ``folder`` is that of
+        the data, below ALSEG_DATA.
     load : callable
         ``f(folder, options) -> dict of str -> Dataset``, all that is there.
     wanted : callable
@@ -322,7 +322,7 @@ def make_plan(study, parts, options):
         if protocol.family is not None:
             family = [name for name in protocol.family if name in rows]
             protocol = dataclasses.replace(protocol, family=family)
-    data = parts["train"], parts["test"]
+    data = (parts["train"], parts["test"]) if protocol.n_folds is None else parts["train"]
     return Plan(estimator, rows, data, protocol, options["seeds"])
 
 
@@ -430,7 +430,9 @@ def differences(study, options):
     -------
     list of str
     """
-    paper, found = study.profiles["paper"], []
+    paper, found = study.profiles.get("paper"), []
+    if paper is None:
+        return found
     for key, said in _SAID.items():
         mine, theirs = options.get(key), paper.get(key)
         if _plain(mine) != _plain(theirs):
@@ -451,6 +453,8 @@ def short_differences(study, options):
     -------
     str
     """
+    if "paper" not in study.profiles:
+        return "network and recipe"
     odd = {**options, "seeds": len(options["seeds"])}
     paper = {**study.profiles["paper"], "seeds": len(study.profiles["paper"]["seeds"])}
     told = [
@@ -587,7 +591,8 @@ def _weights(options, folder):
         if not path.is_file():
             raise SystemExit(f"--encoder-weights must be a file or imagenet, got {given!r}.")
         return str(path)
-    beside = folder.parent / "weights" / "resnet18_imagenet.safetensors"
+    encoder = options.get("encoder", "resnet18")
+    beside = folder.parent / "weights" / f"{encoder}_imagenet.safetensors"
     return str(beside) if beside.is_file() else given
 
 
