@@ -29,6 +29,7 @@ from alseg.gradients import mask_gradient_length, mask_gradients
 from alseg.images import as_images, as_masks, stack
 from alseg.labels import is_annotated
 from alseg.losses import JointLoss
+from alseg.memory import PartSize, in_parts
 from alseg.metrics import mean_dice
 from alseg.network.average import WeightAverage
 from alseg.network.cam import POOLINGS
@@ -194,8 +195,9 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
         neither used nor changed.
     device : str, default="auto"
         ``"auto"`` is a GPU if there is one, resolved at fit as ``device_``.
-    amp : bool, default=False
-        bfloat16 autocast in training.
+    amp : bool or "auto", default=False
+        bfloat16 autocast in training; the loss stays in float32. ``"auto"`` is on where a GPU
+        computes in bfloat16, and off on a CPU.
     channels_last : bool, default=True
         Memory layout of the convolutions: faster, same results up to rounding.
     verbose : int, default=0
@@ -492,7 +494,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         self.has_masks_ = self.has_masks_ or bool(data.annotated().any())
         self.device_ = resolve_device(self.device)
         self._data, self._rng = data.to(self.device_), rng
-        self._n_epochs = self.max_epochs
+        self._n_epochs, self._part_size = self.max_epochs, PartSize("training", _TRAIN_NOTE)
         if not fresh and self.n_steps_ and self.refit_epochs is not None:
             self._n_epochs = self.refit_epochs
         with forked_torch_rng(int(rng.integers(2**63 - 1))):
@@ -504,7 +506,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                     self._load_start(started)
                 super().partial_fit(positions, codes[train])
             finally:
-                del self._data, self._rng, self._n_epochs
+                del self._data, self._rng, self._n_epochs, self._part_size
                 interrupted = self.__dict__.pop("_interrupted", False)
         if interrupted:
             # skorch ends a fit quietly here; a loop of queries must not take half a fit for a whole.
@@ -524,6 +526,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         check_option("flips", self.flips, FLIPS)
         check_option("test_flips", self.test_flips, tuple(inference.TEST_FLIPS))
         check_option("sampling", self.sampling, ("streams", "passes"))
+        if self.amp not in (False, True, "auto"):
+            raise ValueError(message("amp", "False, True or 'auto'", self.amp))
         check_option("keep_epoch", self.keep_epoch, ("last", "validation", "train_loss"))
         _check_lr_schedule("lr_schedule", self.lr_schedule)
         self._check_class_phase()
@@ -1000,9 +1004,29 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         """Run the network on a batch: a dict ``{"x": images, "n_decode": int}`` or a tensor."""
         if torch.is_tensor(x):
             x = {"x": x.to(self.device_)}
-        kind = torch.device(self.device_).type
-        with torch.autocast(kind, dtype=torch.bfloat16, enabled=bool(self.amp)):
+        if not resolve_amp(self.amp, self.device_):
             return self.module_(**x, **fit_params)
+        with torch.autocast(torch.device(self.device_).type, dtype=torch.bfloat16):
+            out = self.module_(**x, **fit_params)
+        return {name: part if part is None else part.float() for name, part in out.items()}
+
+    def train_step_single(self, batch, **fit_params):
+        """The loss of a batch and its gradient; in parts, once memory has run out."""
+        self._set_training(True)
+        x, target = batch
+
+        def step(parts):
+            if len(parts) == 1:
+                y_pred = self.infer(x, **fit_params)
+            else:
+                self._zero_grad_optimizer()  # what a try that failed has left
+                forward = functools.partial(self.infer, **fit_params)
+                y_pred = in_parts(forward, self.module_, x, parts)
+            loss = self.get_loss(y_pred, target, X=x, training=True)
+            loss.backward()
+            return {"loss": loss, "y_pred": y_pred}
+
+        return self._part_size.run(step, len(x["x"]))
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """The criterion of a batch; in the mask phase the class loss is off, its part being frozen."""
@@ -1103,15 +1127,17 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         images = as_images(X)
         if "mask_proba" in need:
             self._check_mask_branch()
+        size = PartSize("predicting", _PREDICT_NOTE)
         for positions, x in self._batches(images):
-            yield images, positions, inference.predict_batch(
+            predict = functools.partial(
+                inference.predict_batch,
                 self.module_,
-                x,
-                self.has_masks_,
-                self.test_flips,
-                need,
-                self._restore(images, positions),
+                has_masks=self.has_masks_,
+                test_flips=self.test_flips,
+                need=need,
+                restore=self._restore(images, positions),
             )
+            yield images, positions, size.apply(predict, x)
 
     def _concat(self, X, key):
         return _join([out[key].cpu().numpy() for _, _, out in self._stream(X, (key,))])
@@ -1266,20 +1292,26 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         images = as_images(X)
         rng = check_rng(self.random_state if random_state is None else random_state)
         seed = int(rng.integers(2**63 - 1))
-        scores, maps = [], []
+        scores, maps, size = [], [], PartSize("predicting", _PREDICT_NOTE)
         for positions, x in self._batches(images):
-            # The same seed for each batch: a score does not depend on where an image stands.
-            with forked_torch_rng(seed):
-                values, mask_proba = inference.uncertainty_batch(
-                    self.module_,
-                    x,
-                    method,
-                    target,
-                    n_draws,
-                    self.has_masks_,
-                    self.test_flips,
-                    self._restore(images, positions),
-                )
+            restore = self._restore(images, positions)
+
+            def uncertainty(x, restore=restore):
+                # The same seed for each batch: a score does not depend on where an image stands.
+                with forked_torch_rng(seed):
+                    values, mask_proba = inference.uncertainty_batch(
+                        self.module_,
+                        x,
+                        method,
+                        target,
+                        n_draws,
+                        self.has_masks_,
+                        self.test_flips,
+                        restore,
+                    )
+                return {"values": values, "mask_proba": mask_proba}
+
+            values, mask_proba = size.apply(uncertainty, x).values()
             if target == "mask":
                 scores.append(aggregate_maps(values, aggregate, mask_proba=mask_proba))
             else:
@@ -1322,7 +1354,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         if not self.has_masks_:
             remedy = "Fit with some masks, or take target='label'."
             raise ValueError(f"Gradients of masks need an estimator fitted with masks. {remedy}")
-        parts = [function(self.module_, x) for _, x in self._batches(as_images(X))]
+        size, of_batch = PartSize("predicting", _PREDICT_NOTE), functools.partial(function, self.module_)
+        parts = [size.apply(of_batch, x) for _, x in self._batches(as_images(X))]
         return torch.cat(parts).cpu().numpy()
 
     def score_masks(self, X, masks):
@@ -1535,6 +1568,20 @@ def resolve_device(device):
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def resolve_amp(amp, device):
+    """What `amp` means on a device: "auto" is True on a GPU that computes in bfloat16.
+
+    Examples
+    --------
+    >>> resolve_amp("auto", "cpu"), resolve_amp(True, "cpu")
+    (False, True)
+    """
+    if amp != "auto":
+        return bool(amp)
+    # Before compute capability 8 bfloat16 is emulated, and slow.
+    return torch.device(device).type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 @contextmanager
 def forked_torch_rng(seed):
     """Seed torch's global generators inside, and give their states back after."""
@@ -1542,6 +1589,13 @@ def forked_torch_rng(seed):
         torch.manual_seed(seed)
         yield
 
+
+# What it means that a batch goes through the network in parts, see `alseg.memory`.
+_TRAIN_NOTE = (
+    "Steps keep their batch and its gradient, but BatchNorm sees the parts, and a step takes longer:"
+    " set a smaller batch_size or image_size to avoid it."
+)
+_PREDICT_NOTE = "Results stay as they are; set a smaller predict_batch_size to avoid it."
 
 _PHASE_OPTIONS = ("lr", "lr_schedule", "max_epochs")
 

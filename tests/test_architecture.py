@@ -34,7 +34,7 @@ ceal
 costs
 neighbours stain agreement
 network
-losses
+losses memory
 gradients learning_loss
 crops
 batches semi
