@@ -22,6 +22,7 @@ is a training step in that memory layout over one in the default layout: below 1
 
 import argparse
 import copy
+import math
 import os
 import sys
 import time
@@ -65,6 +66,18 @@ GPU_CASES = {
     "resnet18": ("resnet18", (192, 288), 256, 512),
     "resnet50": ("resnet50", (384, 384), 256, 512),
 }
+
+
+def backward_operations(grad_out, x, weight, *rest, out_shape=None):
+    """Of a convolution's backward pass, from shapes: its forward pass once for each gradient.
+
+    torch's own count takes the gradient of a grouped convolution's weight for that of a full one.
+    """
+    transposed, mask = rest[4], rest[7]
+    return 2 * math.prod(x if transposed else grad_out) * math.prod(weight[1:]) * sum(mask[:2])
+
+
+COUNTED = {torch.ops.aten.convolution_backward: backward_operations}
 
 
 class BareLoop:
@@ -136,7 +149,8 @@ class BareLoop:
             return tensor
 
         images, target = self.make_batch()
-        with FlopCounterMode(display=False) as counter, saved_tensors_hooks(keep, lambda t: t):
+        counter = FlopCounterMode(display=False, custom_mapping=COUNTED)
+        with counter, saved_tensors_hooks(keep, lambda t: t):
             self.gradient(images, target)
         self.optimizer.zero_grad(set_to_none=True)
         return {
