@@ -1006,7 +1006,7 @@ def _check_data_of(chains, config, seed, train, test):
         if None not in sizes and sizes != (len(train.ids), len(test.ids)):
             raise ValueError(
                 message("data", f"those of the comparison, {sizes[0]} images to train on and "
-                        f"{sizes[1]} to test on", f"{len(train.ids)} and {len(test.ids)}",
+                        f"{sizes[1]} to test on", (len(train.ids), len(test.ids)),
                         _how_it_ran(config))
             )  # fmt: skip
         for item in (item for record in chain for item in record.get("asked", ())):
@@ -1014,8 +1014,7 @@ def _check_data_of(chains, config, seed, train, test):
             if name != item["id"]:
                 raise ValueError(
                     message("data", f"those of the comparison, where training image "
-                            f"{item['sample_id']} is {item['id']!r}", repr(name),
-                            _how_it_ran(config))
+                            f"{item['sample_id']} is {item['id']!r}", name, _how_it_ran(config))
                 )  # fmt: skip
 
 
