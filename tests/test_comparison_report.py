@@ -195,7 +195,7 @@ def test_pictures_may_be_left_out(small, tmp_path):
 def rows_of(page_text, title):
     """Cells of the table that follows a heading."""
     part = page_text[page_text.index(f"<h2>{title}</h2>") :]
-    part = part[: part.index("</table>")]
+    part = part[: part.index("</table>")].replace("\N{NO-BREAK SPACE}", " ")
     return [re.findall(r"<td>(.*?)</td>", row) for row in part.split("<tr>")[2:]]
 
 

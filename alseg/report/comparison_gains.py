@@ -34,7 +34,9 @@ def saved_section(comparison):
     columns = {"row": list(saved)}
     for share in SHARES:
         columns[f"to {share} % ({share * full / 100:.1f})"] = [
-            saved_text(by_share[share], *_first_last(curves, name, comparison.control))
+            _held_together(
+                saved_text(by_share[share], *_first_last(curves, name, comparison.control))
+            )
             for name, by_share in saved.items()
         ]
     control = comparison.control
@@ -103,6 +105,13 @@ def saved_text(saved, first, last, last_control):
     n = max(n if fewer else -n, 0)
     least = "" if saved.bound == "exact" else "at least "
     return f"{least}{n:,.0f} {'fewer' if fewer else 'more'} ({shown}, not {shown_control})"
+
+
+def _held_together(text):
+    """A line of a narrow cell ends before a bracket, not in it."""
+    head, bracket, rest = text.partition("(")
+    head = head if bracket else head.replace(" ", "\N{NO-BREAK SPACE}")
+    return head + bracket + rest.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _whole(labels):
