@@ -86,7 +86,7 @@ def ratio_row(name, above, below, limit):
     return row
 
 
-def write_record(path, rows, **more):
+def write_record(path, rows, device="cpu", **more):
     """Write rows, command, versions and machine as JSON.
 
     Returns
@@ -97,7 +97,7 @@ def write_record(path, rows, **more):
     record = {
         "command": " ".join(["python", "benchmarks/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
         "environment": {
-            **environment("cpu"),
+            **environment(device),
             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY"),
         },
         **more,

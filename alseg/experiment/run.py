@@ -1,6 +1,7 @@
 """The plain active-learning experiment: seed set, then rounds of ask, annotate, fit, evaluate."""
 
 import functools
+import inspect
 import shutil
 import time
 import warnings
@@ -122,6 +123,9 @@ def run(
           `alseg.costs.annotation_cost`
         - ``metrics``, see `alseg.experiment.evaluate.evaluate`
         - ``agreement`` with the round before, over the training images: ``dice`` and ``kappa``
+        - ``pseudo``, with an augmenter that reports it: images that could get a pseudo-mask and
+          those that did (``n_candidates``, ``n_selected``), the mean ``coverage`` of the former,
+          and the mean ``accuracy`` and ``dice`` of the labelled pixels against the hidden masks
         - ``seconds``, ``memory_mib`` (the most held while asking and while fitting),
           ``environment``
 
@@ -273,6 +277,8 @@ class _Loop:
             estimator, strategy, images=train.images, labels=np.asarray(train.labels),
             augmenter=augmenter, warm_start=warm_start, random_state=seed,
         )  # fmt: skip
+        if augmenter is not None and "true_masks" in inspect.signature(augmenter.fit).parameters:
+            self.learner.true_masks = train.masks  # for the record of their quality alone
         watched = np.random.default_rng(seed).permutation(len(train.labels))[: self.n_watched]
         self.watched, self.watched_masks = as_images(train.images).take(np.sort(watched)), None
 
@@ -351,6 +357,7 @@ class _Loop:
             "cost": self.cost._asdict(),
             "metrics": metrics,
             **({} if agreed is None else {"agreement": agreed._asdict()}),
+            **_pseudo_quality(learner.augmenter),
             "seconds": watch.seconds,
             "memory_mib": {**peak_memory_mib(device), **memory},
             "environment": environment(device),
@@ -382,6 +389,18 @@ class _Loop:
             masks, regions, instances=instances, seconds_per_image=per_image,
             seconds_per_click=per_click,
         )  # fmt: skip
+
+
+def _pseudo_quality(augmenter):
+    """What the record says of the pseudo-labels of a round; nothing where there is no report."""
+    report = getattr(augmenter, "report_", None)
+    if report is None or "accuracy" not in report:
+        return {}
+    found = {"n_candidates": len(report.sample_ids), "n_selected": len(augmenter.selected_)}
+    for key in ("coverage", "accuracy", "dice"):
+        values = np.asarray(report[key], dtype=float)
+        found[key] = float(np.nanmean(values)) if np.isfinite(values).any() else None
+    return {"pseudo": found}
 
 
 def _describe_asked(sample_ids, train, masks, model, save):
