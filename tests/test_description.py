@@ -131,3 +131,14 @@ def test_arrays_have_the_digest_that_committed_records_hold():
         ids=np.array(["a", "b"]), labels=np.array(["x", "y"]), instances=None,
     )  # fmt: skip
     assert digest(part) == "b7869c65d5ceaeb8"
+
+
+def test_a_cache_of_features_may_lie_anywhere_and_grow(tmp_path):
+    models = [
+        JointCAMSegmenter(encoder_lr_scale=0, feature_cache=folder)
+        for folder in (None, tmp_path / "a", tmp_path / "b")
+    ]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "maps.npy").write_bytes(b"1")
+    told = [described(model)["feature_cache"] for model in models]
+    assert told == [False, True, True]

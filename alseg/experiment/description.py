@@ -37,6 +37,8 @@ def described(thing):
     found = {"class": type(thing).__name__}
     if hasattr(thing, "get_params"):
         params = thing.get_params(deep=False)
+        if "feature_cache" in params:  # where it lies, and what it holds by now, decides nothing
+            params["feature_cache"] = params["feature_cache"] is not None
         for key in sorted(params):
             if key not in ("verbose", "random_state") and not key.startswith("_"):
                 found[key] = described_value(params[key], key)
