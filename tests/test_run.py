@@ -65,6 +65,8 @@ def test_what_a_record_holds(finished):
     for round_, record in enumerate(records):
         assert record["round"] == round_ and record["strategy"] == "entropy_sampling"
         assert record["n_masks"] == 4 + 2 * round_ and record["n_masks_validation"] == 0
+        so_far = [i for r in records[: round_ + 1] for i in r["sample_ids"]]
+        assert record["foreground_pixels"] == (np.asarray(train.masks)[so_far] > 0).sum()
         assert record["gradient_steps"] == 3  # one epoch of ceil(12 / 4) steps
         assert {"ask", "query"} & set(record["seconds"]) and record["memory_mib"]["peak"] > 50
         assert record["environment"]["torch_threads"] == 1

@@ -1,9 +1,7 @@
 """The plain active-learning experiment: seed set, then rounds of ask, annotate, fit, evaluate."""
 
 import functools
-import hashlib
 import inspect
-import os
 import shutil
 import time
 import warnings
@@ -14,9 +12,10 @@ import numpy as np
 from sklearn.base import clone
 
 from alseg.costs import AnnotationCost, annotation_cost
+from alseg.experiment.description import describe_data, described
 from alseg.experiment.environment import environment, peak_memory, peak_memory_mib
 from alseg.experiment.evaluate import evaluate, predict_all
-from alseg.experiment.records import Records, RecordsError, jsonable, read_records
+from alseg.experiment.records import Records, RecordsError, jsonable, read_records, same
 from alseg.images import as_images, as_masks, check_pairs
 from alseg.interop import unit_of
 from alseg.labels import is_annotated
@@ -119,6 +118,7 @@ def run(
         - ``n_masks`` that the oracle has given, ``n_masks_validation`` used to choose a threshold
           (with ``validation`` a fraction, they are among the former), ``gradient_steps`` of this
           round's fits
+        - ``foreground_pixels`` of objects that the oracle has annotated so far
         - ``cost`` so far in ``images``, ``pixels``, ``clicks`` and ``seconds``, see
           `alseg.costs.annotation_cost`
         - ``metrics``, see `alseg.experiment.evaluate.evaluate`
@@ -175,7 +175,7 @@ def run(
         _check_rounds(records)
         if start is not None and not records.records:
             first = dict(read_records(start)[0])
-            if {**first.pop("config"), "strategy": name} != records.config:
+            if not same({**first.pop("config"), "strategy": name}, records.config):
                 raise RecordsError(
                     f"{start} is round 0 of another run. Use another output folder, or the options "
                     "of that run to continue it."
@@ -237,6 +237,17 @@ def check_data(estimator, train, test):
     check_pairs(test.images, test.masks, n_mask_classes)
 
 
+def foreground_pixels(masks):
+    """Pixels of a class above 0 in masks; one that is None has none.
+
+    Examples
+    --------
+    >>> foreground_pixels([np.array([[0, 2], [-1, 1]]), None])
+    2
+    """
+    return int(sum((np.asarray(mask) > 0).sum() for mask in masks if mask is not None))
+
+
 def set_passes(estimator, epochs, n_masks):
     """Make the fits of an estimator so many passes over the annotated images."""
     steps = -(-n_masks // estimator.batch_size)
@@ -260,6 +271,7 @@ class _Loop:
         self.initial, self.n_instances = initial, n_instances
         self.epochs, self.cost_rates = epochs, cost_rates
         self.cost = AnnotationCost(0, 0, 0, 0.0)
+        self.foreground = 0
         self.oracle = MaskOracle(train.masks)
         self.learner = ActiveLearner(
             estimator, strategy, images=train.images, labels=np.asarray(train.labels),
@@ -277,6 +289,7 @@ class _Loop:
             answer = self.oracle(record["sample_ids"], regions=regions)
             self.learner.annotate(record["sample_ids"], answer, fit=False)
             self.cost = AnnotationCost(**record["cost"])
+            self.foreground += foreground_pixels(answer)
 
     def load(self, folder):
         """Take the model that `save` has left, if there is one; else it is fitted again."""
@@ -319,6 +332,7 @@ class _Loop:
             steps_before = getattr(learner.estimator, "n_steps_", 0) if learner.warm_start else 0
             learner.annotate(sample_ids, masks)
         self.cost = self.cost + self._cost_of(sample_ids, masks, regions)
+        self.foreground += foreground_pixels(masks)
         model = learner.estimator
         with watch("evaluate"):
             metrics = evaluate(model, self.test)
@@ -338,6 +352,7 @@ class _Loop:
             "asked": asked,
             "n_masks": len(learner.annotated_ids),
             "n_masks_validation": 0 if validation is None else len(validation.masks),
+            "foreground_pixels": self.foreground,
             "gradient_steps": steps,
             "cost": self.cost._asdict(),
             "metrics": metrics,
@@ -479,65 +494,3 @@ def _warn_of_another_machine(records):
             "those of an uninterrupted run in the last digits.",
             stacklevel=3,
         )
-
-
-def described(thing):
-    """Class and parameters of an estimator or augmenter, as JSON's types, for the record.
-
-    Returns
-    -------
-    dict
-    """
-    found = {"class": type(thing).__name__}
-    if hasattr(thing, "get_params"):
-        params = thing.get_params(deep=False)
-        for key in sorted(params):
-            if key not in ("verbose", "random_state") and not key.startswith("_"):
-                found[key] = _parameter(params[key])
-    return found
-
-
-def _parameter(value):
-    try:
-        return jsonable(value)
-    except TypeError:
-        kind = value if hasattr(value, "__qualname__") else type(value)
-        return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def describe_data(train, test):
-    """Name, sizes and a digest of the two parts, for the record.
-
-    Returns
-    -------
-    dict
-    """
-    return {
-        "name": str(train.name),
-        "n_train": len(train.ids),
-        "n_test": len(test.ids),
-        "train": _fingerprint(train),
-        "test": _fingerprint(test),
-    }
-
-
-def _fingerprint(part):
-    """A digest that changes with the images, masks, labels or their order."""
-    digest = hashlib.sha256()
-    digest.update(repr((list(map(str, part.ids)), list(map(str, part.labels)))).encode())
-    images, masks = as_images(part.images), as_masks(part.masks, len(part.ids))
-    for items in (images, masks):
-        paths = getattr(items, "paths", None)
-        for i in range(len(items)):
-            if paths is not None:
-                # Name and length of the file: reading all of them can take minutes.
-                path = paths[i]
-                size = None if path is None else os.stat(path).st_size
-                digest.update(repr((path and os.path.basename(path), size)).encode())
-            elif items[i] is None:
-                digest.update(b"None")
-            else:
-                array = np.ascontiguousarray(items[i])
-                digest.update(f"{array.dtype.str}{array.shape}".encode())
-                digest.update(array)
-    return digest.hexdigest()[:16]
