@@ -7,7 +7,7 @@ Overhead: the wall-clock time of all jobs of a comparison that is not in fits, q
 the models (records, cloning, checks, digests of the data), and what the tests of the models take,
 each as a share of fits and questions.
 
-Example: 4 strategies, 3 seeds and 4 rounds of 40 epochs on 40 synthetic images of 64 x 96 with the
+Example: 4 strategies, 3 seeds and 4 rounds of 40 epochs on 24 synthetic images of 64 x 96 with the
 small encoder, with the control and reference rows, two jobs of one thread; limit 600 s.
 
 Throughput: the same comparison by one job of one thread, two jobs of one thread, and one job of two
@@ -75,12 +75,12 @@ def overhead(n_steps):
 
 
 def example():
-    glands = make_glands(60, image_size=(64, 96), random_state=0)
+    glands = make_glands(36, image_size=(64, 96), random_state=0)
     strategies = {**STRATEGIES, "bald": bald_sampling}
     plan = Plan(
         JointCAMSegmenter(encoder="tiny", max_epochs=40, device="cpu"),
         strategies,
-        (glands.take(range(40)), glands.take(range(40, 60))),
+        (glands.take(range(24)), glands.take(range(24, 36))),
         Protocol(initial=8, n_instances=2, rounds=4),
         range(3),
     )
