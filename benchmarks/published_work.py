@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import torch
+from common import COUNTED
 from torch.utils.flop_counter import FlopCounterMode
 
 from alseg.batches import n_batches
@@ -46,7 +47,7 @@ def cost_of_image(estimator, n_classes, canvas=None, decode=True):
     if estimator.feature_cache is not None:
         known = network.encode(x)
         network.encode = lambda x: known  # read, not computed
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=COUNTED) as counter:
         out = network(x, n_decode=2 if decode else 0)
         forward = counter.get_total_flops()
         out["mask_logits" if decode else "logits"].sum().backward()

@@ -22,7 +22,6 @@ is a training step in that memory layout over one in the default layout: below 1
 
 import argparse
 import copy
-import math
 import os
 import sys
 import time
@@ -33,7 +32,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
-from common import RESULTS, Stopwatch, interleave, ratio_row, write_record
+from common import COUNTED, RESULTS, Stopwatch, interleave, ratio_row, write_record
 from skorch.callbacks import Callback
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
@@ -66,18 +65,6 @@ GPU_CASES = {
     "resnet18": ("resnet18", (192, 288), 256, 512),
     "resnet50": ("resnet50", (384, 384), 256, 512),
 }
-
-
-def backward_operations(grad_out, x, weight, *rest, out_shape=None):
-    """Of a convolution's backward pass, from shapes: its forward pass once for each gradient.
-
-    torch's own count takes the gradient of a grouped convolution's weight for that of a full one.
-    """
-    transposed, mask = rest[4], rest[7]
-    return 2 * math.prod(x if transposed else grad_out) * math.prod(weight[1:]) * sum(mask[:2])
-
-
-COUNTED = {torch.ops.aten.convolution_backward: backward_operations}
 
 
 class BareLoop:
