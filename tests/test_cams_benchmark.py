@@ -191,7 +191,7 @@ def test_plan_has_a_fit_for_each_pooling_and_seed(cams, capsys):
     said = capsys.readouterr().out
     # 13 rows, of which all-ones and the stain have one seed; five poolings.
     assert "35 records, 15 fits" in said and "Score-CAM" in said
-    assert cams.chosen_rows(["lse"]) == ["all-ones", "lse"]
+    assert cams.chosen_rows(["lse"]) == ["all-ones", "random-map", "lse"]
     assert {row.pooling for row in cams.ROWS.values()} == {
         None, "average", "max", "lse", "wildcat", "attention"}  # fmt: skip
 
@@ -221,12 +221,26 @@ def test_a_stopped_run_goes_on_and_gives_the_same_records(cams, parts, tmp_path,
     assert "| 66.01 | 0.00 |" in lines[2] and "| 66.90 | 17.88 |" in "".join(lines)
 
 
+def test_gain_above_a_control_is_paired_by_seed(cams):
+    def record(seed, *values):
+        groups = ["p", "p", "q", "q"]
+        return {"seed": seed, "pixel_ap_per_image": list(values), "groups": groups}
+
+    own = [record(0, 0.6, 0.7, 0.8, 0.9), record(1, 0.2, 0.3, 0.4, 0.5)]
+    same = [record(1, 0.1, 0.2, 0.3, 0.4), record(0, 0.5, 0.6, 0.7, 0.8)]
+    assert cams.above(own, same) == "+10.0 [+10.0, +10.0]"  # not paired, it would be wide
+    one = [record(0, 0.1, 0.1, 0.1, 0.1)]
+    assert cams.above(own, one).startswith("+45.0 [")  # one for all seeds
+    assert cams.above(one, own).startswith("-45.0 [")  # and the mean of several for one
+    assert cams.above([record(0, 0.2, 0.2, 0.2, 0.2)], one) == "+10.0 [+10.0, +10.0]"
+
+
 def test_without_torchcam_its_rows_are_left_out(cams, parts, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cams.importlib.util, "find_spec", lambda name: None)
     rows = cams.chosen_rows(["grad-cam", "score-cam"])
     cams.run_all(OPTIONS, rows, parts, tmp_path)
     assert "skipped grad-cam, score-cam: no torchcam; pip install -r" in capsys.readouterr().out
-    assert [r["row"] for r in read_records(tmp_path)] == ["all-ones"]
+    assert {r["row"] for r in read_records(tmp_path)} == {"all-ones", "random-map"}
     cams.run_all(OPTIONS, cams.chosen_rows(["stain"]), parts, tmp_path)
     assert "skipped" not in capsys.readouterr().out
 
@@ -239,7 +253,7 @@ def test_explained_rows_share_the_network_of_average_pooling(cams, parts, tmp_pa
     rows = cams.chosen_rows(["average", "grad-cam", "grad-cam++", "layer-cam", "score-cam"])
     cams.run_all(options, rows, parts, tmp_path)
     records = read_records(tmp_path)
-    assert fits == [("average", 0)] and len(records) == 6
-    assert len({r["class_error"] for r in records[1:]}) == 1
-    assert all("argmax" not in r["dice"] for r in records[2:])
+    assert fits == [("average", 0)] and [r["row"] for r in records] == rows
+    assert len({r["class_error"] for r in records[2:]}) == 1
+    assert all("argmax" not in r["dice"] for r in records[3:])
     assert records[0]["environment"]["torchcam"]
