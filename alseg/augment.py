@@ -1,4 +1,9 @@
-"""Paired augmentation of a batch: geometry moves image and mask together, colour the image alone."""
+"""Paired augmentation of a batch: geometry moves image and mask together, colour the image alone.
+
+Each change is in two parts: `draw_*` takes its random numbers from a generator on the CPU, so that
+they are the same whatever the device, and the other part works where the images are. The numbers of
+many batches can so be drawn, and sent to a GPU, at once. `random_*` and `*_jitter` do both.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -31,14 +36,30 @@ def random_flip(images, masks, weights, generator, flips="both"):
     -------
     images, masks, weights : tensors of the same shapes
     """
+    chosen = draw_flips(len(images), generator, flips)
+    return flip(images, masks, weights, chosen.to(images.device))
+
+
+def draw_flips(n, generator, flips="both"):
+    """Which of n images are flipped: bool tensor of shape (n, 2), left to right and upside down.
+
+    With ``flips="horizontal"`` of shape (n, 1), with ``"none"`` (n, 0).
+    """
     check_option("flips", flips, FLIPS)
-    axes = {"both": (-1, -2), "horizontal": (-1,), "none": ()}[flips]
-    for axis in axes:
-        chosen = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
-        images = torch.where(chosen[:, None, None, None], images.flip(axis), images)
-        masks = torch.where(chosen[:, None, None], masks.flip(axis), masks)
+    n_axes = {"both": 2, "horizontal": 1, "none": 0}[flips]
+    chosen = torch.empty(n, n_axes, dtype=torch.bool)
+    for axis in range(n_axes):
+        chosen[:, axis] = torch.rand(n, generator=generator) < 0.5
+    return chosen
+
+
+def flip(images, masks, weights, chosen):
+    """Flip the images that `draw_flips` chose, with their masks and weights."""
+    for axis, of_axis in zip((-1, -2), chosen.unbind(1)):
+        images = torch.where(of_axis[:, None, None, None], images.flip(axis), images)
+        masks = torch.where(of_axis[:, None, None], masks.flip(axis), masks)
         if weights.shape[axis] > 1:
-            weights = torch.where(chosen[:, None, None], weights.flip(axis), weights)
+            weights = torch.where(of_axis[:, None, None], weights.flip(axis), weights)
     return images, masks, weights
 
 
@@ -59,7 +80,13 @@ def random_affine(images, masks, weights, generator, scale=0.25, degrees=15.0):
     images, masks, weights : tensors of the same shapes
         Images are reflected at the border.
     """
-    n, _, h, w = images.shape
+    theta = draw_affine(len(images), images.shape[2:], generator, scale, degrees)
+    return move(images, masks, weights, theta.to(images.device))
+
+
+def draw_affine(n, size, generator, scale=0.25, degrees=15.0):
+    """Matrices (n, 2, 3) of random zoom, rotation and shift, for images of a (height, width)."""
+    h, w = size
 
     def uniform():
         return torch.rand(n, generator=generator) * 2 - 1
@@ -70,13 +97,18 @@ def random_affine(images, masks, weights, generator, scale=0.25, degrees=15.0):
     room = (1 - zoom).clamp(min=0)
     shift_x, shift_y = uniform() * room, uniform() * room
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-    theta = torch.stack(
+    return torch.stack(
         [
             torch.stack([cos, -sin * h / w, shift_x], 1),
             torch.stack([sin * w / h, cos, shift_y], 1),
         ],
         1,
-    ).to(images.device)
+    )
+
+
+def move(images, masks, weights, theta):
+    """Move images, masks and weights by matrices of `draw_affine`, see `random_affine`."""
+    n, _, h, w = images.shape
     grid = F.affine_grid(theta, (n, 1, h, w), align_corners=False)
     images = F.grid_sample(
         images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
@@ -107,10 +139,20 @@ def colour_jitter(images, generator, strength=0.15):
     -------
     tensor of shape (N, C, H, W)
     """
-    n, c = images.shape[:2]
-    gain = 1 + strength * (torch.rand(n, c, 1, 1, generator=generator) * 2 - 1)
-    offset = strength / 2 * (torch.rand(n, c, 1, 1, generator=generator) * 2 - 1)
-    return (images * gain.to(images.device) + offset.to(images.device)).clamp(0, 1)
+    gain, offset = draw_colours(*images.shape[:2], generator, strength)
+    return recolour(images, gain.to(images.device), offset.to(images.device))
+
+
+def draw_colours(n, n_channels, generator, strength=0.15):
+    """Random gain and offset of the channels of n images: two tensors of shape (n, C, 1, 1)."""
+    shape = n, n_channels, 1, 1
+    gain = 1 + strength * (torch.rand(shape, generator=generator) * 2 - 1)
+    return gain, strength / 2 * (torch.rand(shape, generator=generator) * 2 - 1)
+
+
+def recolour(images, gain, offset):
+    """Images (N, C, H, W) with gain and offset of `draw_colours`, clipped to [0, 1]."""
+    return (images * gain + offset).clamp(0, 1)
 
 
 def stain_jitter(images, generator, strength=0.05):
@@ -145,13 +187,22 @@ def stain_jitter(images, generator, strength=0.05):
     >>> torch.allclose(stain_jitter(pink, draws, strength=0.0), pink)
     True
     """
-    n = len(images)
+    change, shift = draw_stains(len(images), generator, strength)
+    return restain(images, change.to(images.device), shift.to(images.device))
+
+
+def draw_stains(n, generator, strength=0.05):
+    """What random stains do to the density of n images: (n, 3, 3) matrices and (n, 3) shifts."""
     gain = 1 + strength * (torch.rand(n, 3, generator=generator) * 2 - 1)
     shift = strength * (torch.rand(n, 3, generator=generator) * 2 - 1)
     stains = torch.tensor(STAINS)
     # Density d = c S for amounts c, so that (a c + b) S = d (S^-1 diag(a) S) + b S: one matrix.
     change = torch.linalg.inv(stains) @ torch.diag_embed(gain) @ stains
-    change, shift = change.to(images.device), (shift @ stains).to(images.device)
+    return change, shift @ stains
+
+
+def restain(images, change, shift):
+    """Images (N, 3, H, W) with their optical density changed as `draw_stains` says."""
     density = -images.clamp(min=_DARKEST).log10()
     density = torch.einsum("nchw,ncd->ndhw", density, change) + shift[:, :, None, None]
     return torch.pow(10, -density).clamp_(0, 1)

@@ -1,13 +1,24 @@
 """Training batches: every image decoded once to one size, then drawn, moved and coloured as a batch."""
 
+import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from alseg.augment import colour_jitter, random_affine, random_flip, stain_jitter
-from alseg.crops import enlarged, random_corner, reflected, scaled, whole_image
+from alseg.augment import (
+    draw_affine,
+    draw_colours,
+    draw_flips,
+    draw_stains,
+    flip,
+    move,
+    recolour,
+    restain,
+)
+from alseg.crops import enlarged, random_corner, reflected, scaled, squares, whole_image
 from alseg.images import check_pairs
 from alseg.labels import MISSING
 
@@ -107,12 +118,25 @@ class TrainingData:
     labels : tensor of shape (n,), int64
     masks : tensor of shape (n, h, w), int16, MISSING where not annotated or of weight 0
     weights : tensor of shape (n, 1, 1) or (n, h, w), float32
+    top : tensor of shape (n,), float32, or None
+        The largest weight of each image's annotated pixels, 0 where there is none; on the CPU
+        always, so that nobody waits for a GPU to know it. None computes it.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     masks: torch.Tensor
     weights: torch.Tensor
+    top: torch.Tensor = None
+
+    def __post_init__(self):
+        if self.top is None:
+            self.top = top_weights(self.masks, self.weights)
+
+    @property
+    def size(self):
+        """Height and width of the images of a batch."""
+        return tuple(self.images.shape[2:])
 
     @classmethod
     def build(cls, images, labels, masks, mask_weight, canvas, n_mask_classes):
@@ -142,20 +166,20 @@ class TrainingData:
         return len(self.images)
 
     def annotated(self):
-        """(n,) bool tensor: whether the image has an annotated pixel."""
-        return (self.masks != MISSING).flatten(1).any(1)
+        """(n,) bool tensor on the CPU: whether the image has an annotated pixel."""
+        return self.top > 0
 
     def streams(self):
         """Positions of fully trusted masks, and of all other images, see `split_streams`."""
-        annotated = self.annotated()
-        if not annotated.any():
-            return torch.arange(len(self)), torch.arange(0)
-        top = ((self.masks != MISSING) * self.weights).flatten(1).amax(1)
-        return split_streams(annotated, top)
+        return split_streams(self.top)
 
-    def gather(self, idx, generator):
-        """Images, masks and weights at positions; crops draw from the generator, this does not."""
-        return self.images[idx], self.masks[idx], self.weights[idx]
+    def draw(self, positions, generator):
+        """The random numbers that `gather` needs: none here, corners for crops."""
+        return {}
+
+    def gather(self, positions):
+        """Images, masks and weights at positions, a tensor of the same device."""
+        return self.images[positions], self.masks[positions], self.weights[positions]
 
     def take(self, positions):
         """The same data at these positions alone."""
@@ -163,9 +187,8 @@ class TrainingData:
 
     def to(self, device):
         """The same data on another device."""
-        return TrainingData(
-            *(t.to(device) for t in (self.images, self.labels, self.masks, self.weights))
-        )
+        parts = self.images, self.labels, self.masks, self.weights
+        return TrainingData(*(t.to(device) for t in parts), self.top)
 
 
 @dataclass
@@ -177,6 +200,10 @@ class CropData:
     masks : list of n tensors of shape (H, W), int16, MISSING where not annotated or of weight 0
     weights : list of n tensors of shape (1, 1) or (H, W), float32
     crop : dict
+    top : tensor of shape (n,), float32, or None
+        As of `TrainingData`.
+    joined : JoinedImages or None
+        On a GPU, what a batch is cut from at once; `images`, `masks` and `weights` are views of it.
     """
 
     images: list
@@ -184,6 +211,17 @@ class CropData:
     masks: list
     weights: list
     crop: dict
+    top: torch.Tensor = None
+    joined: Any = None
+
+    def __post_init__(self):
+        if self.top is None:
+            self.top = top_weights(self.masks, self.weights)
+
+    @property
+    def size(self):
+        """Height and width of the images of a batch."""
+        return scaled((self.crop["size"],) * 2, self.crop["scale"])
 
     @classmethod
     def build(cls, images, labels, masks, mask_weight, crop, n_mask_classes):
@@ -217,50 +255,138 @@ class CropData:
         return len(self.images)
 
     def annotated(self):
-        """(n,) bool tensor: whether the image has an annotated pixel."""
-        return torch.tensor([bool((m != MISSING).any()) for m in self.masks])
+        """As of `TrainingData`."""
+        return self.top > 0
 
     def streams(self):
         """As of `TrainingData`."""
-        annotated = self.annotated()
-        if not annotated.any():
-            return torch.arange(len(self)), torch.arange(0)
-        top = [((m != MISSING) * w).max().item() for m, w in zip(self.masks, self.weights)]
-        return split_streams(annotated, torch.tensor(top))
+        return split_streams(self.top)
 
-    def gather(self, idx, generator):
-        """A random crop of each image, with its mask and weights, scaled."""
-        side, images, masks, weights = self.crop["size"], [], [], []
+    def draw(self, positions, generator):
+        """A random place for a crop of each image: ``corners`` (N, 2), rows and columns."""
+        sizes = [self.images[i].shape[1:] for i in positions.tolist()]
+        corners = [random_corner(size, self.crop, generator) for size in sizes]
+        return {"corners": torch.tensor(corners)}
+
+    def gather(self, positions, corners):
+        """A crop of each image, with its mask and weights, scaled; arguments on the same device."""
+        cut = self._cut_each if self.joined is None else self.joined.cut
+        images, masks, weights = cut(positions, corners, self.crop["size"])
+        if self.size == tuple(images.shape[2:]):
+            return images, masks, weights
+        images = F.interpolate(
+            to_unit(images), size=self.size, mode="bilinear", antialias=True, align_corners=False
+        ).clamp_(0, 1)
+        if weights.shape[-1] > 1:
+            weights = _nearest_batch(weights, self.size)
+        return images, _nearest_batch(masks, self.size), weights
+
+    def _cut_each(self, positions, corners, side):
+        images, masks, weights = [], [], []
         flat = all(w.numel() == 1 for w in self.weights)
-        for i in idx.tolist():
+        for i, (top, left) in zip(positions.tolist(), corners.tolist()):
             image, mask, weight = self.images[i], self.masks[i], self.weights[i]
-            top, left = random_corner(image.shape[1:], self.crop, generator)
             cut = (slice(top, top + side), slice(left, left + side))
             images.append(image[(slice(None), *cut)])
             masks.append(mask[cut])
             weights.append(weight if flat else weight.expand(mask.shape)[cut])
-        images, masks, weights = torch.stack(images), torch.stack(masks), torch.stack(weights)
-        size = scaled((side, side), self.crop["scale"])
-        if size == (side, side):
-            return images, masks, weights
-        images = F.interpolate(
-            to_unit(images), size=size, mode="bilinear", antialias=True, align_corners=False
-        ).clamp_(0, 1)
-        masks = _nearest_batch(masks, size)
-        return images, masks, weights if flat else _nearest_batch(weights, size)
+        return torch.stack(images), torch.stack(masks), torch.stack(weights)
 
     def take(self, positions):
         """The same data at these positions alone."""
         chosen = positions.tolist()
         lists = ([part[i] for i in chosen] for part in (self.images, self.masks, self.weights))
         images, masks, weights = lists
-        return CropData(images, self.labels[positions], masks, weights, self.crop)
+        labels, top = self.labels[positions], self.top[positions]
+        joined = None if self.joined is None else self.joined.take(positions)
+        return CropData(images, labels, masks, weights, self.crop, top, joined)
 
     def to(self, device):
         """The same data on another device."""
-        lists = ([t.to(device) for t in part] for part in (self.images, self.masks, self.weights))
-        images, masks, weights = lists
-        return CropData(images, self.labels.to(device), masks, weights, self.crop)
+        if torch.device(device).type == "cpu":
+            lists = ([t.to(device) for t in p] for p in (self.images, self.masks, self.weights))
+            return CropData(*_crop_fields(*lists, self), None)
+        joined = JoinedImages.build(self.images, self.masks, self.weights, device)
+        return CropData(*_crop_fields(*joined.views(self.masks), self), joined)
+
+
+def _crop_fields(images, masks, weights, data):
+    labels = data.labels.to(masks[0].device)
+    return images, labels, masks, weights, data.crop, data.top
+
+
+@dataclass
+class JoinedImages:
+    """Images of differing sizes in one long row of pixels, so that one read cuts a whole batch.
+
+    pixels : tensor of shape (P, 3), uint8 or float
+    masks : tensor of shape (P,), int16
+    weights : tensor of shape (n, 1, 1), or (P,) where they differ within an image, float32
+    starts, widths : tensors of shape (n,), int64
+        Of each image: its first pixel, and the length of its rows.
+    """
+
+    pixels: torch.Tensor
+    masks: torch.Tensor
+    weights: torch.Tensor
+    starts: torch.Tensor
+    widths: torch.Tensor
+
+    @classmethod
+    def build(cls, images, masks, weights, device):
+        """Join images (3, H, W), masks (H, W) and weights (1, 1) or (H, W), on a device."""
+        counts = torch.tensor([mask.numel() for mask in masks])
+        starts, n_pixels = counts.cumsum(0) - counts, int(counts.sum())
+        pixels = torch.empty(n_pixels, 3, dtype=images[0].dtype, device=device)
+        joined = torch.empty(n_pixels, dtype=masks[0].dtype, device=device)
+        uniform = all(weight.numel() == 1 for weight in weights)
+        spread = torch.stack(weights).to(device) if uniform else joined.new_empty(n_pixels).float()
+        for i, (start, count) in enumerate(zip(starts.tolist(), counts.tolist())):
+            part = slice(start, start + count)
+            pixels[part] = images[i].movedim(0, -1).reshape(-1, 3).to(device)
+            joined[part] = masks[i].reshape(-1).to(device)
+            if not uniform:
+                spread[part] = weights[i].expand(masks[i].shape).reshape(-1).to(device)
+        widths = torch.tensor([mask.shape[1] for mask in masks])
+        return cls(pixels, joined, spread, starts.to(device), widths.to(device))
+
+    def views(self, masks):
+        """Lists of images, masks and weights, as `CropData` has them, in the same memory."""
+        images, parts, weights, start = [], [], [], 0
+        for i, shape in enumerate(mask.shape for mask in masks):
+            part = slice(start, start + shape.numel())
+            images.append(self.pixels[part].view(*shape, 3).movedim(-1, 0))
+            parts.append(self.masks[part].view(shape))
+            uniform = self.weights.ndim == 3
+            weights.append(self.weights[i] if uniform else self.weights[part].view(shape))
+            start = part.stop
+        return images, parts, weights
+
+    def cut(self, positions, corners, side):
+        """Squares (N, 3, side, side) of images, with masks and weights, by their corners (N, 2)."""
+        widths = self.widths[positions]
+        starts = self.starts[positions] + corners[:, 0] * widths + corners[:, 1]
+        where = squares(starts, widths, side)
+        weights = self.weights[positions if self.weights.ndim == 3 else where]
+        return self.pixels[where].movedim(-1, 1), self.masks[where], weights
+
+    def take(self, positions):
+        """The same pixels, of these images alone."""
+        weights = self.weights[positions] if self.weights.ndim == 3 else self.weights
+        return JoinedImages(
+            self.pixels, self.masks, weights, self.starts[positions], self.widths[positions]
+        )
+
+
+def top_weights(masks, weights):
+    """The largest weight of each image's annotated pixels, 0 without one: (n,) float32, on the CPU.
+
+    Parameters
+    ----------
+    masks : n tensors of shape (H, W), int
+    weights : n tensors of shape (1, 1) or (H, W), float
+    """
+    return torch.tensor([float(((m != MISSING) * w).max()) for m, w in zip(masks, weights)])
 
 
 def _reflected(tensor, crop):
@@ -272,8 +398,8 @@ def _nearest_batch(maps, size):
     return resized[:, 0].to(maps.dtype)
 
 
-def split_streams(annotated, top):
-    """Positions of fully trusted masks, and of all other images.
+def split_streams(top):
+    """Positions of fully trusted masks, and of all other images; all and none without any mask.
 
     Images whose largest weight is the largest of all are the first stream, pseudo-labelled ones
     and those without a mask the second: a batch holds a fixed share of each, so the number of
@@ -281,12 +407,12 @@ def split_streams(annotated, top):
 
     Parameters
     ----------
-    annotated : tensor of shape (n,), bool
-        At least one is.
     top : tensor of shape (n,), float
-        The largest weight of each image's annotated pixels.
+        The largest weight of each image's annotated pixels, 0 where there is none.
     """
-    first = annotated & (top >= top[annotated].max())
+    if not (top > 0).any():
+        return torch.arange(len(top)), torch.arange(0)
+    first = top >= top.max()
     return first.nonzero().flatten(), (~first).nonzero().flatten()
 
 
@@ -348,7 +474,7 @@ class TrainingBatches:
     decode : bool, default=True
         False trains the class head alone: batches are drawn from all images, with no masks.
     device : str, default="cpu"
-        Where batches are made and given.
+        Where batches are made and given: that of `data`.
     memory_format : torch.memory_format
         Of the images of a batch.
     sampling : {"streams", "passes"}, default="streams"
@@ -360,6 +486,9 @@ class TrainingBatches:
         See `n_batches`.
     joint_flip : bool, default=True
         False flips the images and not their masks: a defect of published code, for comparison.
+    n_views : int or None, default=None
+        Each image comes in one of so many views, which depend on its content alone and are the same
+        in every fit. None moves and colours it anew each time.
     """
 
     def __init__(
@@ -377,6 +506,7 @@ class TrainingBatches:
         only_annotated=False,
         drop_tiny=True,
         joint_flip=True,
+        n_views=None,
     ):
         self.data, self.n_steps = data, n_steps
         self.batch_size, self.weak_batch_size = batch_size, weak_batch_size
@@ -395,14 +525,25 @@ class TrainingBatches:
             n = len(self.first) + len(self.second)
             self.n_steps = n_batches(n, batch_size, drop_tiny)
         self.generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
+        self.n_views, self._image_digests = n_views, {}
 
     def __len__(self):
         return self.n_steps
 
     def __iter__(self):
-        return self._streams() if self.sampling == "streams" else self._passes()
+        # All that is random in the epoch is drawn before its first batch, and sent to the device in
+        # one go: a copy for each batch would have the host wait for a GPU to finish the one before.
+        batches = self._streams() if self.sampling == "streams" else self._passes()
+        order = [(self._draw(positions), len(positions), n) for positions, n in batches]
+        table = {name: torch.cat([draw[name] for draw, *_ in order]) for name in order[0][0]}
+        table = {name: send(numbers, self.device) for name, numbers in table.items()}
+        stop = 0
+        for _, n, n_decode in order:
+            start, stop = stop, stop + n
+            yield self._batch({name: t[start:stop] for name, t in table.items()}, n_decode)
 
     def _passes(self):
+        """Pairs of positions and how many of them, the first ones, have a mask."""
         positions = torch.cat([self.first, self.second])
         known = self.data.annotated() if self.has_masks else torch.zeros(len(self.data), dtype=bool)
         per_pass, step = n_batches(len(positions), self.batch_size, self.drop_tiny), 0
@@ -411,7 +552,7 @@ class TrainingBatches:
             for idx in order.split(self.batch_size)[: min(per_pass, self.n_steps - step)]:
                 # Those with a mask first: the others need the class head alone.
                 idx = torch.cat([idx[known[idx]], idx[~known[idx]]])
-                yield self._batch(idx, int(known[idx].sum()))
+                yield idx, int(known[idx].sum())
                 step += 1
 
     def _streams(self):
@@ -427,28 +568,74 @@ class TrainingBatches:
             n_decode = 0
             if self.has_masks:
                 n_decode = len(idx) if self.second_annotated else self.batch_size
-            yield self._batch(idx, n_decode)
+            yield idx, n_decode
 
-    def _batch(self, idx, n_decode):
-        idx = idx.to(self.data.labels.device)
-        images, masks, weights = self.data.gather(idx, self.generator)
-        images = to_unit(images.to(self.device))
-        masks, weights = masks.to(self.device), weights.to(self.device)
-        options = self.augmentation
-        flipped = random_flip(images, masks, weights, self.generator, options["flips"])
-        images, masks, weights = flipped if self.joint_flip else (flipped[0], masks, weights)
+    def _draw(self, positions):
+        """All that is random about a batch, by name: tensors on the CPU, a row an image."""
+        if self.n_views is None:
+            return self._draw_from(positions, self.generator)
+        views = self.rng.integers(self.n_views, size=len(positions)).tolist()
+        draws = [
+            self._draw_from(one, self._view_generator(int(one), view))
+            for one, view in zip(positions.split(1), views)
+        ]
+        return {name: torch.cat([draw[name] for draw in draws]) for name in draws[0]}
+
+    def _draw_from(self, positions, generator):
+        n, options = len(positions), self.augmentation
+        draw = {"positions": positions, **self.data.draw(positions, generator)}
+        draw["flips"] = draw_flips(n, generator, options["flips"])
         if options["affine"]:
-            images, masks, weights = random_affine(
-                images, masks, weights, self.generator, *options["affine"]
-            )
+            draw["theta"] = draw_affine(n, self.data.size, generator, *options["affine"])
         if options.get("stain"):
-            images = stain_jitter(images, self.generator, options["stain"])
+            draw["stain"], draw["stain_shift"] = draw_stains(n, generator, options["stain"])
         if options["jitter"]:
-            images = colour_jitter(images, self.generator, options["jitter"])
+            draw["gain"], draw["offset"] = draw_colours(n, 3, generator, options["jitter"])
+        return draw
+
+    def _batch(self, draw, n_decode):
+        if self.n_views is None:
+            images, masks, weights = self._augmented(draw)
+        else:
+            # One by one: a view must not depend on the images beside it.
+            rows = range(len(draw["positions"]))
+            ones = [{name: part[i : i + 1] for name, part in draw.items()} for i in rows]
+            parts = [self._augmented(one) for one in ones]
+            images, masks, weights = (torch.cat(part) for part in zip(*parts))
         target = {
-            "labels": self.data.labels[idx].to(self.device),
+            "labels": self.data.labels[draw["positions"]],
             "masks": masks[:n_decode].long(),
             "mask_weight": weights[:n_decode],
         }
         x = {"x": images.contiguous(memory_format=self.memory_format), "n_decode": n_decode}
         return x, target
+
+    def _augmented(self, draw):
+        """Images, masks and weights of a batch, moved and coloured as drawn."""
+        where = {name: draw[name] for name in ("positions", "corners") if name in draw}
+        images, masks, weights = self.data.gather(**where)
+        images = to_unit(images)
+        flipped = flip(images, masks, weights, draw["flips"])
+        images, masks, weights = flipped if self.joint_flip else (flipped[0], masks, weights)
+        if "theta" in draw:
+            images, masks, weights = move(images, masks, weights, draw["theta"])
+        if "stain" in draw:
+            images = restain(images, draw["stain"], draw["stain_shift"])
+        if "gain" in draw:
+            images = recolour(images, draw["gain"], draw["offset"])
+        return images, masks, weights
+
+    def _view_generator(self, position, view):
+        """The random numbers of a view: by the content of the image, whatever data it is part of."""
+        if position not in self._image_digests:
+            pixels = self.data.images[position].cpu().contiguous().numpy()
+            self._image_digests[position] = hashlib.blake2b(pixels, digest_size=16).digest()
+        seed = hashlib.blake2b(self._image_digests[position] + bytes(str(view), "ascii"))
+        return torch.Generator().manual_seed(int.from_bytes(seed.digest()[:7], "big"))
+
+
+def send(tensor, device):
+    """A tensor of the CPU on a device, without waiting for the copy where that can be."""
+    if torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -32,6 +32,7 @@ def main(argv=None):
     """
     parser = _parser()
     args = parser.parse_args(argv)
+    args.argv = sys.argv[1:] if argv is None else list(argv)
     if args.command is None:
         parser.print_help()
         return 0
@@ -156,6 +157,13 @@ def _parser():
                   "alseg report runs/entropy -o entropy.html")  # fmt: skip
     sub.add_argument("folder", metavar="D", help="what alseg run or alseg compare has written")
     sub.add_argument("-o", "--output", metavar="FILE", help="default: report.html in D")
+    sub.add_argument("--data", metavar="glands|DIR", help="of a comparison, as given to alseg "
+                     "compare: for pictures, and intervals for other patients")  # fmt: skip
+    sub.add_argument("--config", metavar="FILE", help="the TOML file of the comparison instead, for "
+                     "its data")  # fmt: skip
+    sub.add_argument("--no-pictures", action="store_true",
+                     help="no images of the data in the report")  # fmt: skip
+    _data_arguments(sub)
 
     sub = command(
         "query", _query, "choose the next images to annotate, and propose their masks",
@@ -190,9 +198,12 @@ def _parser():
     sub.add_argument("--out", metavar="DIR", required=True, help="folder for masks and labels.csv")
     sub.add_argument("--overwrite", action="store_true", help="replace files that are there")
 
-    for sub in commands.choices.values():
-        sub.add_argument("--threads", type=_positive, metavar="N",
-                         help="threads of torch; default: its own")  # fmt: skip
+    for name, sub in commands.choices.items():
+        if name == "compare":  # has them in the protocol, which decides the numbers
+            sub.set_defaults(threads=None)
+        else:
+            sub.add_argument("--threads", type=_positive, metavar="N",
+                             help="threads of torch; default: its own")  # fmt: skip
         sub.add_argument("--quiet", action="store_true", help="no progress, no hints")
     return parser
 
@@ -231,7 +242,7 @@ _PROTOCOL = (
     ("--budget", "budget", float, "X", "end a row when its annotations cost this much"),
     ("--cost", "cost", str, "UNIT", "of the budget: images, pixels, clicks, seconds"),
     ("--folds", "n_folds", int, "N", "test seed s on fold s modulo N of the data, by group"),
-    ("--fit-threads", "n_threads", int, "N", "threads of a fit, part of the protocol; default: 1"),
+    ("--threads", "n_threads", int, "N", "threads of a fit, part of the protocol; default: 1"),
     ("--stop-agreement", "stop_agreement", float, "X", "end a row when predictions agree so much"),
     ("--control", "control", str, "NAME", "row to compare with; default: random"),
     ("--metric", "metric", str, "NAME", "what is compared; default: dice"),
@@ -255,7 +266,8 @@ def _compare_arguments(sub):
     add("--report", action="store_true", help="write D/report.html at the end")
     group = sub.add_argument_group("protocol")
     for option, name, type_, metavar, help_ in _PROTOCOL:
-        group.add_argument(option, dest=name, type=type_, metavar=metavar, help=help_)
+        names = (option, "--fit-threads") if name == "n_threads" else (option,)
+        group.add_argument(*names, dest=name, type=type_, metavar=metavar, help=help_)
     group.add_argument("--window", type=float, nargs=2, metavar=("LOW", "HIGH"),
                        help="masks between which areas are taken; default: all")  # fmt: skip
     group.add_argument("--not-class-balanced", dest="class_balanced", action="store_const",
@@ -426,7 +438,9 @@ def _compare(args):
         print(plan.describe(given["n_jobs"]))
         return
     with _backend(given.get("scheduler")):
-        result = plan.compare(given["out"], given["n_jobs"], verbose=not args.quiet)
+        result = plan.compare(
+            given["out"], given["n_jobs"], verbose=not args.quiet, command=_shown(args.argv)
+        )
     if not args.quiet:
         from alseg.report.tables import as_markdown
 
@@ -438,40 +452,64 @@ def _compare(args):
         print(f"report:  {result.to_html(Path(given['out']) / 'report.html')}")
 
 
-def _merged_with_file(args):
-    """Options by name: those of the command line before those of the file."""
+def _shown(argv):
+    """A command as it may stand in a file: of a path from the root its last part alone."""
+    import shlex
+
+    def without_folder(text):
+        option, sign, value = text.partition("=") if text.startswith("--") else ("", "", text)
+        whole = os.path.expanduser(value)
+        if not (os.path.isabs(whole) or value.startswith("..")):
+            return text
+        return option + sign + os.path.basename(whole.rstrip("/"))
+
+    return shlex.join([PROG, *(without_folder(str(text)) for text in argv)])
+
+
+def _read_toml(path):
+    """The options in a file, their names checked."""
     import tomllib
 
-    given = {"n_jobs": 1, "seeds": 5, "protocol": {}, "estimator": {}}
-    if args.config is not None:
-        try:
-            with open(args.config, "rb") as file:
-                found = tomllib.load(file)
-        except tomllib.TOMLDecodeError as error:
-            raise _BadArgument(f"{args.config} must be TOML: {error}") from error
-        known = {"data", "out", "strategies", "seeds", "n_jobs", "scheduler", "pseudo_labels",
-                 "limit", "test_limit", "train_split", "test_split", "fold", "mask_mapping",
-                 "protocol", "estimator"}  # fmt: skip
-        for name in found:
-            if name not in known:
-                from alseg.validation import did_you_mean
+    try:
+        with open(path, "rb") as file:
+            found = tomllib.load(file)
+    except tomllib.TOMLDecodeError as error:
+        raise _BadArgument(f"{path} must be TOML: {error}") from error
+    known = {"data", "out", "strategies", "seeds", "n_jobs", "scheduler", "pseudo_labels",
+             "limit", "test_limit", "train_split", "test_split", "fold", "mask_mapping",
+             "protocol", "estimator"}  # fmt: skip
+    for name in found:
+        if name not in known:
+            from alseg.validation import did_you_mean
 
-                remedy = did_you_mean(name, known)
-                raise _BadArgument(f"{args.config}: unknown key {name!r}. {remedy}".rstrip())
-        for name in ("protocol", "estimator"):
-            if not isinstance(found.get(name, {}), dict):
-                raise _BadArgument(f"{args.config}: {name} must be a table [{name}].")
-        for name in ("limit", "test_limit"):
-            value = found.get(name, 1)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise _BadArgument(f"{name} must be an integer >= 1, got {value!r}.")
-        given |= found
-    for name in ("data", "out", "strategies", "seeds", "n_jobs", "scheduler", "pseudo_labels"):
-        if getattr(args, name) is not None:
-            given[name] = getattr(args, name)
+            remedy = did_you_mean(name, known)
+            raise _BadArgument(f"{path}: unknown key {name!r}. {remedy}".rstrip())
+    for name in ("protocol", "estimator"):
+        if not isinstance(found.get(name, {}), dict):
+            raise _BadArgument(f"{path}: {name} must be a table [{name}].")
+    for name in ("limit", "test_limit"):
+        value = found.get(name, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise _BadArgument(f"{name} must be an integer >= 1, got {value!r}.")
+    return found
+
+
+def _take_data_options(args, given):
+    """Set those of a file that the command line does not say."""
     for name in ("limit", "test_limit", "fold", "mask_mapping", "train_split", "test_split"):
         if name in given and getattr(args, name) in (None, "train", "test"):
             setattr(args, name, str(given[name]) if name == "fold" else given[name])
+
+
+def _merged_with_file(args):
+    """Options by name: those of the command line before those of the file."""
+    given = {"n_jobs": 1, "seeds": 5, "protocol": {}, "estimator": {}}
+    if args.config is not None:
+        given |= _read_toml(args.config)
+    for name in ("data", "out", "strategies", "seeds", "n_jobs", "scheduler", "pseudo_labels"):
+        if getattr(args, name) is not None:
+            given[name] = getattr(args, name)
+    _take_data_options(args, given)
     fields = [name for _, name, *_ in _PROTOCOL]
     fields += ["window", "class_balanced", "warm_start", "controls", "references"]
     own = {name: getattr(args, name) for name in fields if getattr(args, name) is not None}
@@ -497,24 +535,30 @@ def _plan(args, given):
         options["image_size"] = tuple(options["image_size"])
     estimator = _estimator(options, given["data"])
     augmenter = _augmenter(given.get("pseudo_labels"))
-    args.data, args.seed = given["data"], 0
-    _refuse_without_parts(args, protocol)
-    if protocol.n_folds is None:
-        data = _data(args)
-    elif args.data == "glands":
-        from alseg.datasets import make_glands
-
-        data = make_glands(args.limit or 60, random_state=0)
-    else:
-        data = _parts(args)
-        if args.limit is not None and "all" in data:
-            data = _drawn(data["all"], args.limit, 0)
+    args.data = given["data"]
+    data = _compared_data(args, protocol)
     seeds = given["seeds"]
     seeds = range(seeds) if isinstance(seeds, int) else seeds
     try:
         return Plan(estimator, strategies, data, protocol, seeds, augmenter)
     except (ValueError, TypeError) as error:
         raise _BadArgument(error) from error
+
+
+def _compared_data(args, protocol):
+    """What a comparison is given as `data`."""
+    args.seed = 0
+    _refuse_without_parts(args, protocol)
+    if protocol.n_folds is None:
+        return _data(args)
+    if args.data == "glands":
+        from alseg.datasets import make_glands
+
+        return make_glands(args.limit or 60, random_state=0)
+    data = _parts(args)
+    if args.limit is not None and "all" in data:
+        return _drawn(data["all"], args.limit, 0)
+    return data
 
 
 def _named(names):
@@ -569,10 +613,21 @@ def _report(args):
     from alseg.compare import FILE_NAME, read_comparison
 
     if os.path.isfile(os.path.join(args.folder, FILE_NAME)):
-        print(read_comparison(args.folder).to_html(
-            args.output or os.path.join(args.folder, "report.html")
-        ))  # fmt: skip
+        output = args.output or os.path.join(args.folder, "report.html")
+        if args.config is not None:
+            given = _read_toml(args.config)
+            args.data = given.get("data") if args.data is None else args.data
+            _take_data_options(args, given)
+        data = None
+        if args.data is not None:
+            data = _compared_data(args, read_comparison(args.folder).protocol)
+        found = read_comparison(args.folder, data)
+        print(found.to_html(output, pictures=not args.no_pictures))
         return
+    if args.data is not None or args.config is not None:
+        raise _BadArgument(
+            f"data must be left out for the run in {args.folder}: its pictures were kept in it."
+        )
     from alseg.report.html import write_report
 
     print(write_report(args.folder, args.output))

@@ -1,7 +1,9 @@
 """Many strategies, many seeds, one protocol, and a verdict: `compare_strategies`."""
 
 import json
+import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,18 +16,34 @@ from alseg.experiment.chains import (
     Row,
     control_rows,
     make_jobs,
-    n_threads,
     read_job,
     read_reference,
     run_job,
     with_steps,
 )
-from alseg.experiment.environment import peak_memory
+from alseg.experiment.description import describe_data, described, described_value
+from alseg.experiment.environment import versions
+from alseg.experiment.estimate import measure, not_countable, predictions_of_job, steps_of_job
 from alseg.experiment.evaluate import SCORES
 from alseg.experiment.forecast import forecast
+from alseg.experiment.gains import (
+    backtest_rows,
+    efficiency_by_row,
+    foreground_shares,
+    mean_curve,
+    ranks_without_a_seed,
+    saved_by_row,
+)
 from alseg.experiment.protocol import Protocol, split
-from alseg.experiment.records import RecordsError, jsonable, lock, write_text
-from alseg.experiment.run import annotated_part, check_data, describe_data, described
+from alseg.experiment.records import (
+    FolderInUse,
+    RecordsError,
+    jsonable,
+    lock,
+    same,
+    write_text,
+)
+from alseg.experiment.run import annotated_part, check_data
 from alseg.images import as_masks
 from alseg.interop import unit_of
 from alseg.strategies.calls import name_of
@@ -184,11 +202,14 @@ class Plan:
             remedy = did_you_mean(protocol.metric, SCORES)
             rule = f"one of {list(SCORES)}, of which more is better"
             raise ValueError(message("metric", rule, protocol.metric, remedy))
+        estimators = {id(job.row.estimator): job.row.estimator for job in self.jobs}.values()
+        # Every row's masks: a class that is one to all of them is one to the row with the fewest.
+        strictest = min(estimators, key=lambda one: getattr(one, "n_mask_classes", np.inf))
         for train, test in self.parts.values():
             if (id(train), id(test)) in seen:
                 continue
             seen.add((id(train), id(test)))
-            check_data(self.estimator, train, test)
+            check_data(strictest, train, test)
             n_known = len(annotated_part(train).labels)
             if protocol.metric.startswith("object_") and getattr(test, "instances", None) is None:
                 rule = "another one: the test images have no numbers of objects"
@@ -201,7 +222,6 @@ class Plan:
             if wanted > n_known:
                 rule = f"at most {n_known}, the training images with a mask"
                 raise ValueError(message("initial + rounds * n_instances", rule, wanted))
-        estimators = {id(job.row.estimator): job.row.estimator for job in self.jobs}.values()
         for estimator in estimators:
             headless = getattr(estimator, "pooling", "") is None
             if headless and protocol.metric == "class_accuracy":
@@ -218,44 +238,44 @@ class Plan:
                 clone(estimator)._check_params()
 
     def estimate(self):
-        """What a fit and an evaluation take, measured here by two short fits.
+        """What the comparison takes, from fits whose steps are counted and three short ones.
 
         Returns
         -------
-        dict of str -> float
-            ``n_steps`` of a fit, ``seconds_per_fit``, ``seconds_per_evaluation``, ``seconds`` of
-            all jobs one after another (asking counts as one prediction of the training images),
-            ``mib`` of a job.
+        dict of str -> value
+            ``n_steps``, least and most of a fit; ``seconds_per_fit`` and
+            ``seconds_per_evaluation``, means; ``seconds`` of all jobs one after another (asking
+            counts as one prediction of the training images); ``mib`` of a job; and ``unknown``,
+            None or why steps and seconds are not known: they are None and NaN then.
         """
         train, test = self.parts[self.seeds[0]]
-        model = with_steps(self.estimator, self.protocol).set_params(random_state=0)
-        params = model.get_params(deep=False)
-        steps = params["steps_per_epoch"] or -(-len(train.labels) // params["batch_size"])
-        n_steps = params["max_epochs"] * steps
-        took, memory = {}, {}
-        few = train.take(np.arange(min(len(train.labels), 16)))
-        with n_threads(self.protocol.n_threads), peak_memory(memory, "peak"):
-            for n in (1, 2, 5):  # the first also loads libraries
-                model.set_params(max_epochs=1, steps_per_epoch=n)
-                began = time.perf_counter()
-                model.fit(few.images, few.labels, few.masks)
-                took[n] = time.perf_counter() - began
-            some = test.take(np.arange(min(len(test.labels), 4)))
-            began = time.perf_counter()
-            model.predict_masks(some.images)
-            image = (time.perf_counter() - began) / len(some.labels)
-        step = max(took[5] - took[2], 0.0) / 3
-        reading = max(took[2] - 2 * step, 0.0) / len(few.labels)
-        fit = len(train.labels) * reading + n_steps * step
-        evaluation = image * len(test.labels)
-        asked = sum(job.kind == "chain" for job in self.jobs) * self.protocol.rounds
-        seconds = self.n_fits * (fit + evaluation) + asked * image * len(train.labels)
+        n_train, n_test = len(annotated_part(train).labels), len(test.labels)
+        trained = [job for job in self.jobs if job.n_fits]
+        models = {id(job.row.estimator): job.row.estimator for job in trained}
+        for model in models.values():
+            unknown = not_countable(model)
+            if unknown is not None:
+                nothing = dict.fromkeys(
+                    ("seconds_per_fit", "seconds_per_evaluation", "seconds", "mib"), float("nan")
+                )
+                return {"n_steps": None, **nothing, "unknown": unknown}
+        measured = {key: measure(model, self.protocol, train, test) for key, model in models.items()}
+        steps, fitting, predicting, seen = [], 0.0, 0.0, []
+        for job in trained:
+            cost = measured[id(job.row.estimator)]
+            of_job = steps_of_job(job, self.protocol, n_train)
+            steps += of_job
+            fitting += sum(of_job) * cost.step + len(of_job) * n_train * cost.reading
+            n_images = predictions_of_job(job, self.protocol, n_train, n_test)
+            predicting += n_images * cost.prediction
+            seen.append(cost)
         return {
-            "n_steps": n_steps,
-            "seconds_per_fit": fit,
-            "seconds_per_evaluation": evaluation,
-            "seconds": seconds,
-            "mib": memory.get("peak", float("nan")),
+            "n_steps": (min(steps), max(steps)) if steps else (0, 0),
+            "seconds_per_fit": fitting / max(len(steps), 1),
+            "seconds_per_evaluation": n_test * float(np.mean([c.prediction for c in seen] or [0])),
+            "seconds": fitting + predicting,
+            "mib": max((cost.mib for cost in seen), default=float("nan")),
+            "unknown": None,
         }
 
     def describe(self, n_jobs=1):
@@ -275,6 +295,17 @@ class Plan:
         train, test = self.parts[self.seeds[0]]
         asks = f"{protocol.rounds} rounds of {protocol.n_instances}"
         n_jobs = min(effective_n_jobs(n_jobs), len(self.jobs))
+        if cost["unknown"] is not None:
+            steps, memory = "an unknown number of", "not known"
+            time_ = f"not known: {cost['unknown']}, from which steps are counted"
+        else:
+            steps = " to ".join(map(str, dict.fromkeys(cost["n_steps"])))
+            memory = f"about {cost['mib']:.0f} MiB a job"
+            time_ = (
+                f"about {_duration(cost['seconds'] / n_jobs)} with {n_jobs} at once: "
+                f"{cost['seconds_per_fit']:.1f} s a fit, {cost['seconds_per_evaluation']:.1f} s a "
+                "test"
+            )
         lines = [
             f"data        {train.name or 'images'}: {len(train)} to train on, {len(test)} to test on",
             f"rows        {', '.join(self.names)}",
@@ -283,27 +314,28 @@ class Plan:
             f"asked       {protocol.initial} masks, then {asks}",
             f"verdict     {', '.join(self.family) or 'nothing'} against {protocol.control}, area "
             f"under {protocol.metric}, level {protocol.alpha:g} with Holm's adjustment",
-            f"fits        {self.n_fits} of {cost['n_steps']} steps in {len(self.jobs)} jobs",
-            f"time        about {_duration(cost['seconds'] / n_jobs)} with {n_jobs} at once: "
-            f"{cost['seconds_per_fit']:.1f} s a fit, {cost['seconds_per_evaluation']:.1f} s a test",
-            f"memory      about {cost['mib']:.0f} MiB a job",
+            f"fits        {self.n_fits} of {steps} steps in {len(self.jobs)} jobs",
+            f"time        {time_}",
+            f"memory      {memory}",
         ]
         return "\n".join(lines)
 
-    def compare(self, out, n_jobs=1, verbose=1):
+    def compare(self, out, n_jobs=1, verbose=1, command="Python"):
         """Do what `compare_strategies` does after the check.
 
         Parameters
         ----------
         out, n_jobs, verbose
             See `compare_strategies`.
+        command : str, default="Python"
+            What is kept of how it was run, beside the versions.
 
         Returns
         -------
         result : Comparison
         """
         _check_n_jobs(n_jobs)
-        with _Folder(out, self):
+        with _Folder(out, self, command):
             self.run(out, n_jobs, verbose)
         return read_comparison(out, data=self.data)
 
@@ -329,7 +361,8 @@ class Plan:
                 jobs = [job for job in left if (job.kind == "start") == first]
                 parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
                 for name, n_fits in parallel(
-                    delayed(_do)(job, self.protocol, self.data, str(out)) for job in jobs
+                    delayed(_do)(job, self.protocol, self.data, str(out), os.getpid())
+                    for job in jobs
                 ):
                     bar.set_postfix_str(name, refresh=False)
                     bar.update(n_fits)
@@ -346,16 +379,46 @@ def _duration(seconds):
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _do(job, protocol, data, out):
-    run_job(job, protocol, data, out)
-    return f"{job.name} {job.seed}", job.n_fits
+def _do(job, protocol, data, out, main):
+    _end_with(main)
+    deadline = time.monotonic() + _ORPHANS_END_IN
+    while True:
+        try:
+            run_job(job, protocol, data, out)
+            return f"{job.name} {job.seed}", job.n_fits
+        except FolderInUse:  # by a worker whose main process was killed just now
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_LOOK_EVERY)
+
+
+_LOOK_EVERY, _ORPHANS_END_IN = 0.5, 15.0  # seconds
+_watched = []  # the main processes that this one, a worker, ends with
+
+
+def _end_with(main):
+    """Make a worker process end when the one that started it is gone, in the middle of a round.
+
+    It would go on for the rest of its job else, which may be hours, and hold the lock of its
+    records. They stand being cut anywhere.
+    """
+    if os.getppid() != main or main in _watched:  # here itself, on another machine, or watched
+        return
+    _watched.append(main)
+
+    def watch():
+        while os.getppid() == main:
+            time.sleep(_LOOK_EVERY)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="alseg-end-with-main", daemon=True).start()
 
 
 class _Folder:
     """The folder of a comparison, ours alone until the end."""
 
-    def __init__(self, out, plan):
-        self.out, self.plan, self.file = Path(out), plan, None
+    def __init__(self, out, plan, command):
+        self.out, self.plan, self.command, self.file = Path(out), plan, command, None
 
     def __enter__(self):
         try:
@@ -375,14 +438,18 @@ class _Folder:
 
     def _check_config(self):
         path, config = self.out / FILE_NAME, self.plan.config
-        seeds = list(self.plan.seeds)
+        seeds, ran = list(self.plan.seeds), []
         if path.exists():
             there = _read_json(path)
+            ran = there.get("ran", [])
             _check_same({k: v for k, v in there.items() if k in config}, config, path)
             seeds = sorted({*there["seeds"], *seeds})  # more seeds are more of the same
         elif any((self.out / name).exists() for name in ("starts", "rows", "records.jsonl")):
             raise RecordsError(f"{self.out} holds records of something else. Use another folder.")
-        write_text(path, json.dumps({**config, "seeds": seeds}, indent=1) + "\n")
+        now = {"command": self.command, "versions": versions()}
+        if now not in ran and not all(self.plan._is_done(job, self.out) for job in self.plan.jobs):
+            ran = [*ran, now]
+        write_text(path, json.dumps({**config, "seeds": seeds, "ran": ran}, indent=1) + "\n")
 
     def __exit__(self, *error):
         self.file.close()
@@ -398,9 +465,11 @@ def _read_json(path):
 def _check_same(there, here, path):
     for key in sorted({*there, *here}):
         a, b = there.get(key), here.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
+        if same(a, b):
+            continue
+        if isinstance(a, dict) and isinstance(b, dict) and "sha256" not in a:
             _check_same(a, b, path)
-        elif a != b:
+        else:
             raise RecordsError(
                 f"{path} is of another comparison ({key}: {a!r} there, {b!r} now). Use another "
                 "output folder, or the options of that comparison to continue it."
@@ -460,10 +529,7 @@ def _described_strategy(strategy):
     bound = getattr(strategy, "keywords", None)
     found = {"name": name_of(strategy)}
     for key, value in (bound or {}).items():
-        try:
-            found[key] = jsonable(value)
-        except TypeError:
-            found[key] = _described_strategy(value) if callable(value) else type(value).__name__
+        found[key] = _described_strategy(value) if callable(value) else described_value(value, key)
     return found
 
 
@@ -705,13 +771,121 @@ class Comparison:
         check_number("more", more, 1, integer=True)
         found = {}
         for name, (x, y) in self.curves(metric).items():
-            whole = np.isfinite(y).all(axis=1)  # else later rounds would be means of fewer seeds
-            if not whole.any():
-                continue
-            at, scores = x[whole].mean(axis=0), y[whole].mean(axis=0)
-            if len(at) >= 3 and (np.diff(at) > 0).all():
+            at, scores = mean_curve(x, y)  # else later rounds would be means of fewer seeds
+            if len(at) >= 3:
                 found[name] = forecast(at, scores, at[-1] + more, confidence)
         return found
+
+    def backtest(self, metric=None, confidence=0.9):
+        """How good such forecasts would have been here, of rounds that are known now.
+
+        Parameters
+        ----------
+        metric : str or None, default=None
+            A score in [0, 1].
+        confidence : float, default=0.9
+
+        Returns
+        -------
+        result : alseg.experiment.forecast.Backtest, or None
+            Of the mean curves of all rows; None if no row has more than three rounds.
+        """
+        return backtest_rows(self.curves(metric), confidence)
+
+    def labels_saved(self, shares=(90, 95, 99), metric=None, x="masks"):
+        """How many labels less than the control each row needs for a share of full supervision.
+
+        Parameters
+        ----------
+        shares : sequence of number, default=(90, 95, 99)
+            Per cent of the mean score of full supervision.
+        metric : str or None, default=None
+        x : str, default="masks"
+            What is saved, see `curves`.
+
+        Returns
+        -------
+        dict of str -> dict of number -> alseg.experiment.statistics.LabelsSaved
+            By row and share, of the mean curves, where both may not reach it: see ``bound``. Empty
+            without full supervision or the control.
+        """
+        return saved_by_row(self.curves(metric, x), self.control, self._full(metric), shares)
+
+    def foreground_efficiency(self, metric=None):
+        """How quickly annotated foreground closes each row's gap to full supervision.
+
+        Parameters
+        ----------
+        metric : str or None, default=None
+
+        Returns
+        -------
+        dict of str -> float
+            As `alseg.experiment.statistics.foreground_efficiency`, of the mean curves; infinite
+            where the first round closes the gap. Without full supervision, or a gap to it, empty.
+            Records of before foreground was counted need the data, see `read_comparison`.
+        """
+        full, curves = self._full(metric), self.curves(metric)
+        return efficiency_by_row(self.foreground(), curves, full) if np.isfinite(full) else {}
+
+    def foreground(self):
+        """Share of the training images' foreground that is annotated, over rounds.
+
+        Returns
+        -------
+        dict of str -> ndarray of shape (n_seeds, n_rounds), float
+            In [0, 1], NaN where it is not known.
+        """
+        n_rounds = max((len(chain) for chain in self.chains.values()), default=0)
+        train = None if self.protocol.n_folds is not None else self.train
+        return foreground_shares(
+            self.chains, self._references, self.names, self.seeds, n_rounds, train
+        )
+
+    def rank_stability(self, metric=None):
+        """Whether the rows would be ranked alike without one of the seeds.
+
+        Parameters
+        ----------
+        metric : str or None, default=None
+
+        Returns
+        -------
+        result : alseg.experiment.statistics.RankStability, or None
+            By area, over the seeds that all rows have; None with fewer than two rows or seeds.
+        """
+        areas = self._common_areas(metric)
+        return statistics.rank_stability(areas) if min(areas.shape) > 1 else None
+
+    def ranks(self, metric=None):
+        """Rank of each row by area, and the ranks that it has without one of the seeds.
+
+        Parameters
+        ----------
+        metric : str or None, default=None
+
+        Returns
+        -------
+        dict of str -> (int, ndarray of shape (n_seeds,), int)
+            1 is the best. Empty with fewer than two rows or seeds in common.
+        """
+        areas = self._common_areas(metric)
+        if min(areas.shape) < 2:
+            return {}
+        ranks, without = ranks_without_a_seed(areas)
+        names = self.areas(metric)
+        return {name: (int(ranks[k]), without[k]) for k, name in enumerate(names)}
+
+    def _common_areas(self, metric):
+        """Areas of the rows in the seeds that all of them have: (n_rows, n_seeds)."""
+        areas = np.array(list(self.areas(metric).values())).reshape(-1, len(self.seeds))
+        return areas[:, np.isfinite(areas).all(axis=0)]
+
+    def _full(self, metric):
+        """Mean score of full supervision, NaN without."""
+        values = self.references(metric).get("full supervision", np.empty(0))
+        values = values[np.isfinite(values)]
+        return float(values.mean()) if len(values) else np.nan
 
     def table(self):
         """A row for each strategy, control and reference.
@@ -742,12 +916,14 @@ class Comparison:
 
         return draw_curves(self, ax=ax, x=x, metric=metric)
 
-    def to_html(self, path):
+    def to_html(self, path, pictures=True):
         """Write the report: one file that needs nothing from the network.
 
         Parameters
         ----------
         path : str or Path
+        pictures : bool, default=True
+            Whether images of the data may stand in it, where the data are at hand.
 
         Returns
         -------
@@ -755,7 +931,7 @@ class Comparison:
         """
         from alseg.report.comparison import write_comparison_report
 
-        return write_comparison_report(self, path)
+        return write_comparison_report(self, path, images=None if pictures else False)
 
 
 def _number(value):
@@ -788,6 +964,8 @@ def read_comparison(folder, data=None):
         If there is no comparison in the folder.
     RecordsError
         If a file of it is corrupt.
+    ValueError
+        If the data are not those of the comparison.
     """
     folder = Path(folder)
     path = folder / FILE_NAME
@@ -811,6 +989,35 @@ def read_comparison(folder, data=None):
     train = test = None
     if data is not None:
         train, test = split(data, protocol, seeds[0])
+        train = annotated_part(train)  # what the ids of the records count
+        _check_data_of(chains, config, seeds[0], train, test)
     return Comparison(
         chains, references, protocol, config["rows"], config["family"], seeds, config, train, test
     )
+
+
+def _check_data_of(chains, config, seed, train, test):
+    """Whether records of a seed are about these data: their sizes, and the names of those asked."""
+    for (_, of_seed), chain in chains.items():
+        if of_seed != seed:
+            continue
+        told = chain[0].get("config", {}).get("data", {})
+        sizes = told.get("n_train"), told.get("n_test")
+        if None not in sizes and sizes != (len(train.ids), len(test.ids)):
+            raise ValueError(
+                message("data", f"those of the comparison, {sizes[0]} images to train on and "
+                        f"{sizes[1]} to test on", (len(train.ids), len(test.ids)),
+                        _how_it_ran(config))
+            )  # fmt: skip
+        for item in (item for record in chain for item in record.get("asked", ())):
+            name = str(train.ids[item["sample_id"]])
+            if name != item["id"]:
+                raise ValueError(
+                    message("data", f"those of the comparison, where training image "
+                            f"{item['sample_id']} is {item['id']!r}", name, _how_it_ran(config))
+                )  # fmt: skip
+
+
+def _how_it_ran(config):
+    commands = [one["command"] for one in config.get("ran", ()) if one["command"] != "Python"]
+    return f"It was run by: {commands[-1]}" if commands else ""

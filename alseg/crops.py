@@ -154,3 +154,28 @@ def random_corner(size, crop, generator):
     top, left = (s - crop["size"] + 1 for s in size)
     draw = torch.rand(2, generator=generator)
     return int(draw[0] * top), int(draw[1] * left)
+
+
+def squares(starts, widths, side):
+    """Where the pixels of squares lie, in images whose rows follow one another in one long row.
+
+    Parameters
+    ----------
+    starts : tensor of shape (N,), int64
+        The first pixel of each square.
+    widths : tensor of shape (N,), int64
+        Of the images that they are cut from.
+    side : int
+
+    Returns
+    -------
+    tensor of shape (N, side, side), int64
+
+    Examples
+    --------
+    >>> squares(torch.tensor([1, 12]), torch.tensor([4, 3]), 2).tolist()
+    [[[1, 2], [5, 6]], [[12, 13], [15, 16]]]
+    """
+    steps = torch.arange(side, device=starts.device)
+    rows = starts[:, None] + steps * widths[:, None]
+    return rows[:, :, None] + steps

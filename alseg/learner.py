@@ -128,6 +128,9 @@ class ActiveLearner(Querying, BaseEstimator):
         Mask mode: `masks` is an object array of shape (n,) of integer arrays (H, W) and None.
     annotated_ids, pool_ids : ndarray of int
         Mask mode: images with any annotated pixel, and images not fully annotated.
+    true_masks : masks of all images, or None
+        In a simulation, set after construction: handed to ``augmenter.fit`` for its report of how
+        good pseudo-labels are. Nothing is trained on them, and `save` leaves them out.
 
     Notes
     -----
@@ -154,6 +157,7 @@ class ActiveLearner(Querying, BaseEstimator):
     5
     """
 
+    true_masks = None
     _asking = False  # whether a strategy is running, which may need a model
 
     def __init__(
@@ -643,7 +647,8 @@ class ActiveLearner(Querying, BaseEstimator):
         augmenter = copy.copy(self.augmenter)
         if self.random_state is not None:
             _set_random_state(augmenter, self._seed(_AUGMENT, step))
-        augmenter.fit(self.images, self.labels, masks.copy(), estimator=model)
+        known = {} if self.true_masks is None else {"true_masks": self.true_masks}
+        augmenter.fit(self.images, self.labels, masks.copy(), estimator=model, **known)
         more_masks, mask_weight = augmenter.transform(self.images)
         start = model if self.warm_start else self._estimator
         return self._fit_copy(start, more_masks, mask_weight, seed, fit_kwargs), augmenter

@@ -156,7 +156,9 @@ def _dice_parts(mask_logits, masks, weight, background=False):
     """Overlap and total of each image and class, (M, C or C - 1): Dice is 2 overlap / total."""
     n_classes, first = mask_logits.shape[1], 0 if background else 1
     proba = mask_logits.float().softmax(1)[:, first:]
-    truth = F.one_hot(masks.clamp(min=0), n_classes).movedim(-1, 1)[:, first:]
+    # Not `one_hot`, which makes int64 of all classes.
+    classes = torch.arange(first, n_classes, device=masks.device)[:, None, None]
+    truth = masks.clamp(min=0).unsqueeze(1) == classes
     w = weight.unsqueeze(1)
     overlap = (proba * truth * w).flatten(2).sum(2)
     return overlap, ((proba + truth) * w).flatten(2).sum(2)

@@ -126,20 +126,60 @@ def within_class_distances(histograms, labels=None):
     if histograms.ndim != 3:
         rule = "of shape (n_samples, n_channels, n_bins)"
         raise ValueError(message("histograms", rule, histograms.shape))
-    if labels is None:
-        labels = np.zeros(len(histograms), dtype=int)
-    labels = np.asarray(labels)
-    if labels.shape != (len(histograms),):
-        raise ValueError(message("labels", f"of shape ({len(histograms)},)", labels.shape))
     blocks = []
-    for label in np.unique(labels):
-        sample_ids = np.flatnonzero(labels == label)
+    for sample_ids in _classes(labels, len(histograms)):
         distances = np.zeros((len(sample_ids),) * 2)
         for channel in range(histograms.shape[1]):
             divergence = _pairwise_divergence(histograms[sample_ids, channel])
             total = divergence.sum()
             if total > 0:  # else the channel tells nothing apart, as in a class of one image
                 distances += divergence / total
+        blocks.append((sample_ids, distances))
+    return blocks
+
+
+def within_class_cosine(embeddings, labels=None):
+    """Cosine distances between images of one class.
+
+    Parameters
+    ----------
+    embeddings : ndarray of shape (n_samples, n_features), float
+        Of any length; a row of zeros has the distance 1 to every other.
+    labels : array-like of shape (n_samples,) or None, default=None
+        Class of each image. None takes all images as one class.
+
+    Returns
+    -------
+    blocks : list of tuples (sample_ids, distances)
+        As `within_class_distances` gives them; distances are ``1 - cos``, in [0, 2].
+
+    Raises
+    ------
+    ValueError
+        If `embeddings` is not of two dimensions or holds a value that is not finite.
+
+    Examples
+    --------
+    >>> embeddings = np.array([[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
+    >>> within_class_cosine(embeddings, ["a", "b", "a"])
+    [(array([0, 2]), array([[0., 1.], [1., 0.]])), (array([1]), array([[0.]]))]
+    """
+    embeddings = np.asarray(embeddings, dtype=float)
+    if embeddings.ndim != 2:
+        rule = "of shape (n_samples, n_features)"
+        raise ValueError(message("embeddings", rule, embeddings.shape))
+    if not np.isfinite(embeddings).all():
+        raise ValueError(message("embeddings", "finite", "a value that is not"))
+    # By the largest entry first: the squares of a length neither overflow nor vanish.
+    largest = np.abs(embeddings).max(axis=1, keepdims=True, initial=0)
+    unit = embeddings / np.where(largest > 0, largest, 1)
+    length = np.linalg.norm(unit, axis=1, keepdims=True)
+    unit = unit / np.where(length > 0, length, 1)
+    blocks = []
+    for sample_ids in _classes(labels, len(embeddings)):
+        rows = unit[sample_ids]
+        distances = np.clip(1 - rows @ rows.T, 0, 2)
+        np.fill_diagonal(distances, 0)
         blocks.append((sample_ids, distances))
     return blocks
 
@@ -197,6 +237,16 @@ def paired_neighbours(blocks, labelled, k):
     found, partners = np.concatenate(found), np.concatenate(partners)
     ascending = np.argsort(found)
     return found[ascending], partners[ascending]
+
+
+def _classes(labels, n_samples):
+    """Positions of the images of each class, ascending, in order of the classes."""
+    if labels is None:
+        labels = np.zeros(n_samples, dtype=int)
+    labels = np.asarray(labels)
+    if labels.shape != (n_samples,):
+        raise ValueError(message("labels", f"of shape ({n_samples},)", labels.shape))
+    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
 
 def _as_rgb8(image):

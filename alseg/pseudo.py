@@ -1,5 +1,6 @@
 """Self-labelled masks: which images get one, from which pixels, and what it counts."""
 
+import functools
 import hashlib
 import numbers
 import os
@@ -13,7 +14,12 @@ from alseg.agreement import colour_evidence, pixel_quality, rank_agreement
 from alseg.ceal import Schedule, predicted_doubt, pseudo_group
 from alseg.images import as_images, as_masks, stack
 from alseg.labels import MISSING, fraction_annotated
-from alseg.neighbours import colour_histogram, paired_neighbours, within_class_distances
+from alseg.neighbours import (
+    colour_histogram,
+    paired_neighbours,
+    within_class_cosine,
+    within_class_distances,
+)
 from alseg.threshold import best_threshold, mask_from_proba
 from alseg.validation import check_number, check_option, check_rng, did_you_mean, message
 
@@ -32,8 +38,8 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
     ----------
     selection : {"neighbours", "confidence", "all", "ceal"}, default="neighbours"
         Which images, of those not fully annotated, get predictions. "neighbours": those with an
-        annotated image among their `k` nearest by colour histogram (the published rule), and
-        those annotated in part. "confidence": those that the model is sure of, see `confidence`.
+        annotated image among their `k` nearest by `descriptor` (the published rule), and those
+        annotated in part. "confidence": those that the model is sure of, see `confidence`.
         "all": every one. "ceal": some of those that the model is certain of, as many as the
         `schedule` says [2]_, see `alseg.ceal.pseudo_group`; made to go with `ceal_sampling`.
     k : int, default=10
@@ -64,7 +70,7 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
     evidence : tuple of {"cam", "colours"}, default=("cam", "colours")
         What has to agree, on average. "cam": the class activation map of the predicted class.
         "colours": those of the foreground and background in the annotated image (of the same class,
-        with `same_class`) whose colour histogram is nearest; an image annotated in part is its own.
+        with `same_class`) that is nearest by `descriptor`; an image annotated in part is its own.
         Without one there is no such evidence.
     validation : object with `images` and `masks`, or None, default=None
         What threshold="validation" is chosen on. None: the estimator's own `validation_`.
@@ -85,6 +91,14 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         Stochastic predictions that "ceal" judges an image by.
     random_state : None, int, numpy Generator or RandomState, default=None
         Decides the draws and picks of "ceal", and "sampled" labels. `ActiveLearner` sets it.
+    descriptor : {"histogram", "encoder"}, callable or array of shape (n_samples, d), \
+default="histogram"
+        What neighbours are alike in. "histogram": the colours, as published, kept in the life of
+        the augmenter. "encoder": the embeddings that the estimator given to `fit` makes, its
+        `transform(X)`, by the cosine between them; computed anew at each fit, for they are of that
+        model. Or embeddings of your own, compared in the same way: an array with a row for each
+        image of `X`, or a function of the images (a sequence of arrays (H, W, 3)) that makes one
+        at each fit.
 
     Attributes
     ----------
@@ -141,6 +155,7 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         schedule=None,
         n_draws=20,
         random_state=None,
+        descriptor="histogram",
     ):
         self.selection = selection
         self.k = k
@@ -157,6 +172,7 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         self.schedule = schedule
         self.n_draws = n_draws
         self.random_state = random_state
+        self.descriptor = descriptor
 
     def fit(self, X, y=None, masks=None, *, estimator, true_masks=None):
         """Look at what is annotated and decide which images may get predictions.
@@ -169,7 +185,8 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         masks : masks as everywhere, or None, default=None
             What the oracle has annotated; `MISSING` pixels and None are not.
         estimator : object with `predict_mask_proba`, or a learner with `estimator`
-            Fitted already. It is used in `transform` and not changed.
+            Fitted already. It is used in `transform` and not changed. With
+            ``descriptor="encoder"`` it also has a method `transform` that gives embeddings.
         true_masks : masks as everywhere, or None, default=None
             What the oracle would say, for the ``accuracy`` in `report_` alone.
 
@@ -185,6 +202,7 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         self._masks = as_masks(masks, n_samples)
         self._true_masks = None if true_masks is None else as_masks(true_masks, n_samples)
         self._examples = {}
+        self._check_descriptor(n_samples)
         self.pairs_ = np.empty((0, 2), dtype=int)
         self.candidates_ = np.empty(0, dtype=int)
         if self.weight == 0:
@@ -194,19 +212,21 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         # Spawned from one seed: what fit draws does not change what transform draws.
         seed = int(check_rng(self.random_state).integers(2**31 - 1))
         self._seeds = np.random.SeedSequence(seed).generate_state(3) >> 1
+        # Not before they are wanted: without an annotated image there is no neighbour.
+        blocks = functools.cache(
+            lambda: self._distances(images, self._check_labels(y, n_samples))
+        )
         if self.agreement is not None and "colours" in self.evidence:
-            self._examples = self._nearest_annotated(images, y, annotated)
+            self._examples = self._nearest_annotated(blocks, annotated)
         if self.selection == "ceal":
             self.candidates_ = self._certain(images, annotated)
             return self
         if self.selection != "neighbours":
             self.candidates_ = np.flatnonzero(annotated < 1)
             return self
-        labels = self._check_labels(y, n_samples)
-        # Without an annotated image there is no neighbour: spare the descriptors.
+        self._check_labels(y, n_samples)
         if (annotated > 0).any() and (annotated == 0).any():
-            blocks = self._distances(images, labels)
-            self.pairs_ = np.stack(paired_neighbours(blocks, annotated > 0, self.k), axis=1)
+            self.pairs_ = np.stack(paired_neighbours(blocks(), annotated > 0, self.k), axis=1)
         # Nothing looks more like a partly annotated image than that image itself.
         partly = np.flatnonzero((annotated > 0) & (annotated < 1))
         self.candidates_ = np.union1d(self.pairs_[:, 0], partly)
@@ -271,10 +291,11 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         return stack(masks), _weights(weight, mixed, images)
 
     def precompute(self, X):
-        """Compute the descriptors of a pool ahead of its first `fit`.
+        """Compute the colour histograms of a pool ahead of its first `fit`.
 
         They are kept with the augmenter, by the content of an image (or by path, size and time
-        of a file), so no later `fit` on these images, or on some of them, computes them again.
+        of a file), so no later `fit` on these images, or on some of them, computes them again. With
+        another `descriptor` there is nothing to compute ahead.
 
         Parameters
         ----------
@@ -284,7 +305,9 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         -------
         self
         """
-        self._histograms(as_images(X))
+        images = as_images(X)
+        if self._is_published():
+            self._histograms(images)
         return self
 
     def _certain(self, images, annotated):
@@ -364,12 +387,34 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         return keys, np.stack([known[key] for key in keys])
 
     def _distances(self, images, labels):
+        if not self._is_published():
+            return within_class_cosine(self._embeddings(images), labels)
         keys, histograms = self._histograms(images)
         pool = (keys, None if labels is None else labels.tolist())
         if pool != getattr(self, "_pool", None):
             self._blocks = within_class_distances(histograms, labels)
             self._pool = pool
         return self._blocks
+
+    def _is_published(self):
+        return isinstance(self.descriptor, str) and self.descriptor == "histogram"
+
+    def _check_descriptor(self, n_samples):
+        if isinstance(self.descriptor, str):
+            check_option("descriptor", self.descriptor, ["histogram", "encoder"])
+            if self.descriptor == "encoder" and not hasattr(self._estimator, "transform"):
+                remedy = "Take descriptor='histogram', or give embeddings of your own."
+                raise TypeError(message("estimator", "one with transform for descriptor='encoder'",
+                                        type(self._estimator).__name__, remedy))  # fmt: skip
+        elif not callable(self.descriptor):
+            _check_embeddings("descriptor", self.descriptor, n_samples)
+
+    def _embeddings(self, images):
+        if isinstance(self.descriptor, str):
+            return _check_embeddings("transform(X)", self._estimator.transform(images), len(images))
+        if callable(self.descriptor):
+            return _check_embeddings("descriptor(images)", self.descriptor(images), len(images))
+        return np.asarray(self.descriptor, dtype=float)
 
     def _predictions(self, images):
         """Sample id, class probabilities of pixels and CAM, a chunk of the candidates at a time."""
@@ -409,13 +454,12 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         open_pixels = (nothing if mask is None else mask) == MISSING
         return pixel_quality(predicted, nothing if truth is None else truth, open_pixels)
 
-    def _nearest_annotated(self, images, y, annotated):
+    def _nearest_annotated(self, blocks, annotated):
         """The image whose colours tell foreground, for each image that has one."""
         partly = np.flatnonzero((annotated > 0) & (annotated < 1))
         examples = {int(i): int(i) for i in partly}
         if (annotated > 0).any() and (annotated == 0).any():
-            blocks = self._distances(images, self._check_labels(y, len(images)))
-            found = paired_neighbours(blocks, annotated > 0, k=len(images))
+            found = paired_neighbours(blocks(), annotated > 0, k=len(annotated))
             examples.update(zip(*(ids.tolist() for ids in found)))
         return examples
 
@@ -475,6 +519,19 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
             if isinstance(own, numbers.Real):
                 return float(own)
         return 0.5
+
+
+def _check_embeddings(name, value, n_samples):
+    rule = f"numbers of shape ({n_samples}, d), a row for each image"
+    try:
+        embeddings = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(message(name, rule, type(value).__name__)) from None
+    if embeddings.ndim != 2 or len(embeddings) != n_samples:
+        raise ValueError(message(name, rule, embeddings.shape))
+    if not np.isfinite(embeddings).all():
+        raise ValueError(message(name, "finite", "a value that is not"))
+    return embeddings
 
 
 def _lead(proba, labels):

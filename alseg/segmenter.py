@@ -29,12 +29,15 @@ from alseg.gradients import mask_gradient_length, mask_gradients
 from alseg.images import as_images, as_masks, stack
 from alseg.labels import is_annotated
 from alseg.losses import JointLoss
+from alseg.memory import PartSize, in_parts
 from alseg.metrics import mean_dice
 from alseg.network.average import WeightAverage
 from alseg.network.cam import POOLINGS
-from alseg.network.joint import JointCAMNetwork
+from alseg.network.feature_memory import FeatureMemory
+from alseg.network.joint import JointCAMNetwork, evaluating
 from alseg.presets import preset_params
 from alseg.saving import describe_params, read_model, write_model
+from alseg.semi import ConsistentBatches, check_consistency, with_consistency
 from alseg.threshold import best_threshold, mask_from_proba
 from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES
 from alseg.validation import check_number, check_option, check_rng, did_you_mean, message
@@ -144,12 +147,26 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
         Decay of a moving average of weights and BatchNorm statistics over the steps of a fit, such
         as 0.99, see `alseg.network.average.WeightAverage`. The fit ends with the average, and
         `keep_epoch` chooses among averages; callbacks see the weights that are trained.
+    consistency : None, float or dict, default=None
+        Consistency training on the images of each batch that have no mask [3]_: its weight, or a
+        dict of ``weight``, ``threshold``, ``ramp``, ``jitter`` and ``stain``, see
+        `alseg.semi.check_consistency`. The pixels that the model (its average, with `ema`) is sure
+        of are what it has to say of the same view in stronger colours. None, or 0, is none. Needs
+        ``sampling="streams"`` and no `feature_cache`.
     class_weight : None, "balanced" or dict, default=None
         Weight of each class in the class loss.
     lr : float, default=3e-3
         Largest learning rate.
     encoder_lr_scale : float, default=0.3
-        The encoder's learning rate is this times `lr`.
+        The encoder's learning rate is this times `lr`. With 0 it is frozen, its BatchNorm too.
+    feature_cache : None, str or Path, default=None
+        With ``encoder_lr_scale=0``, a folder for the encoder's maps of images that it has seen: a
+        fit, and a prediction of the same images, then costs the decoder alone. All fits may share
+        it (rounds, seeds, processes), and it may be deleted at any time. An image takes twice its
+        maps' values in bytes, about 0.4 MB for MobileNetV2 at 128 x 192, for each of `n_views`.
+    n_views : int, default=8
+        With `feature_cache`, training moves and colours each image in so many fixed ways, the same
+        in every fit, instead of anew each time.
     lr_schedule : {"one-cycle", "constant"} or tuple, default="one-cycle"
         Over the steps of a fit [2]_. ``("step", n, factor)`` multiplies by `factor` every `n`
         epochs, down to 1e-7; ``("poly", power)`` is (1 - step / n_steps) to that power.
@@ -178,8 +195,9 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
         neither used nor changed.
     device : str, default="auto"
         ``"auto"`` is a GPU if there is one, resolved at fit as ``device_``.
-    amp : bool, default=False
-        bfloat16 autocast in training.
+    amp : bool or "auto", default=False
+        bfloat16 autocast in training; the loss stays in float32. ``"auto"`` is on where a GPU
+        computes in bfloat16, and off on a CPU.
     channels_last : bool, default=True
         Memory layout of the convolutions: faster, same results up to rounding.
     verbose : int, default=0
@@ -209,6 +227,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     ----------
     .. [1] Belharbi et al. 2021, arXiv:2010.04889.
     .. [2] Smith and Topin 2017, arXiv:1708.07120.
+    .. [3] Sohn et al. 2020, FixMatch, arXiv:2001.07685.
 
     Examples
     --------
@@ -248,9 +267,12 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         validation=None,
         keep_epoch="last",
         ema=None,
+        consistency=None,
         class_weight=None,
         lr=3e-3,
         encoder_lr_scale=0.3,
+        feature_cache=None,
+        n_views=8,
         lr_schedule="one-cycle",
         max_epochs=30,
         refit_epochs=None,
@@ -312,8 +334,11 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         self.validation = validation
         self.keep_epoch = keep_epoch
         self.ema = ema
+        self.consistency = consistency
         self.class_weight = class_weight
         self.encoder_lr_scale = encoder_lr_scale
+        self.feature_cache = feature_cache
+        self.n_views = n_views
         self.lr_schedule = lr_schedule
         self.refit_epochs = refit_epochs
         self.steps_per_epoch = steps_per_epoch
@@ -469,7 +494,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         self.has_masks_ = self.has_masks_ or bool(data.annotated().any())
         self.device_ = resolve_device(self.device)
         self._data, self._rng = data.to(self.device_), rng
-        self._n_epochs = self.max_epochs
+        self._n_epochs, self._part_size = self.max_epochs, PartSize("training", _TRAIN_NOTE)
         if not fresh and self.n_steps_ and self.refit_epochs is not None:
             self._n_epochs = self.refit_epochs
         with forked_torch_rng(int(rng.integers(2**63 - 1))):
@@ -481,7 +506,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                     self._load_start(started)
                 super().partial_fit(positions, codes[train])
             finally:
-                del self._data, self._rng, self._n_epochs
+                del self._data, self._rng, self._n_epochs, self._part_size
                 interrupted = self.__dict__.pop("_interrupted", False)
         if interrupted:
             # skorch ends a fit quietly here; a loop of queries must not take half a fit for a whole.
@@ -501,6 +526,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         check_option("flips", self.flips, FLIPS)
         check_option("test_flips", self.test_flips, tuple(inference.TEST_FLIPS))
         check_option("sampling", self.sampling, ("streams", "passes"))
+        if self.amp not in (False, True, "auto"):
+            raise ValueError(message("amp", "False, True or 'auto'", self.amp))
         check_option("keep_epoch", self.keep_epoch, ("last", "validation", "train_loss"))
         _check_lr_schedule("lr_schedule", self.lr_schedule)
         self._check_class_phase()
@@ -510,6 +537,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             check_number("refit_epochs", self.refit_epochs, 0, integer=True)
         if self.ema is not None:
             check_number("ema", self.ema, 0, 0.99999)
+        if check_consistency(self.consistency) is not None:
+            self._check_second_stream()
         if self.clip_norm is not None:
             check_number("clip_norm", self.clip_norm, 0, open_low=True)
         if self.keep_epoch == "validation" and self.validation is None:
@@ -528,6 +557,11 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             check_number(name, getattr(self, name), 0, 0.999)
         check_number("lr", self.lr, 0, open_low=True)
         check_number("encoder_lr_scale", self.encoder_lr_scale, 0)
+        check_number("n_views", self.n_views, 1, integer=True)
+        if self.feature_cache is not None and self.encoder_lr_scale:
+            remedy = "What an encoder that learns gives is of no use in the next step."
+            raise ValueError(message("encoder_lr_scale", "0 with feature_cache",
+                                     self.encoder_lr_scale, remedy))  # fmt: skip
         check_number("jitter", self.jitter, 0, 1)
         check_number("stain", self.stain, 0, 1)
         if self.threshold == "validation":
@@ -542,6 +576,23 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             check_option("threshold", self.threshold, ("validation",))
         else:
             check_number("threshold", self.threshold, 0, 1)
+
+    def _check_second_stream(self):
+        """Whether batches hold images without a mask, for consistency training."""
+        if self.sampling != "streams":
+            rule = "'streams' with consistency"
+            raise ValueError(message("sampling", rule, self.sampling, "Or set consistency=None."))
+        if not self.weak_batch_size:
+            rule = "at least 1 with consistency, the images without a mask in a batch"
+            raise ValueError(message("weak_batch_size", rule, self.weak_batch_size))
+        if self.feature_cache is not None:
+            remedy = "Strong colours are new at each step: their maps would fill the folder."
+            raise ValueError(message("feature_cache", "None with consistency",
+                                     str(self.feature_cache), remedy))  # fmt: skip
+        if self.pooling is None and self.schedule == "two-phase":
+            rule = "'joint' with consistency and pooling=None"
+            remedy = "Without a class head the first of two phases has nothing to learn."
+            raise ValueError(message("schedule", rule, self.schedule, remedy))
 
     def _check_class_phase(self):
         options = self.class_phase
@@ -679,7 +730,17 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             self.module_.measure(self._data.images)
         if self.channels_last:
             self.module_ = self.module_.to(memory_format=torch.channels_last)
+        self._freeze_encoder()
+        if self.feature_cache is not None:
+            if getattr(type(self.module_), "encode", None) is not JointCAMNetwork.encode:
+                raise ValueError(message("module", "a JointCAMNetwork with feature_cache",
+                                         type(self.module_).__name__))  # fmt: skip
+            self.module_.feature_memory = FeatureMemory(self.feature_cache)
         return self
+
+    def _freeze_encoder(self):
+        if self.encoder_lr_scale == 0 and hasattr(self.module_, "encoder"):
+            self.module_.encoder.requires_grad_(False)
 
     def _normalization(self):
         normalize = self.normalize
@@ -848,6 +909,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     def _set_frozen(self, frozen):
         for part in self.module_.class_parts():
             part.requires_grad_(not frozen)
+        self._freeze_encoder()
         if frozen:
             with self._current_init_context("optimizer"):
                 self.initialize_optimizer()
@@ -863,7 +925,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     def _only_annotated(self):
         # With streams the frozen phase draws as it always has: both kinds, one after the other.
         frozen = self._phase == "mask" and self.sampling == "passes"
-        return self.pooling is None or frozen
+        # Without a class head an image without a mask teaches nothing but consistency.
+        useless = self.pooling is None and check_consistency(self.consistency) is None
+        return useless or frozen
 
     def _make_scheduler(self, n_steps, n_epoch_steps, lr, lr_schedule):
         for group in self.optimizer_.param_groups:
@@ -904,7 +968,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             augmentation = {name: getattr(self, name) for name in names}
         # A pass is counted by the batches themselves: `train_split` may leave fewer images.
         passes = self.sampling == "passes" and not self.steps_per_epoch
-        return TrainingBatches(
+        batches = TrainingBatches(
             data,
             None if passes else self._n_steps(len(positions)),
             self.batch_size,
@@ -918,7 +982,19 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             only_annotated=self._only_annotated,
             drop_tiny=self.drop_tiny_last_batch,
             joint_flip=self.joint_flip,
+            n_views=self.n_views if training and self.feature_cache is not None else None,
         )
+        consistency = check_consistency(self.consistency)
+        if not training or consistency is None:
+            return batches
+        n_steps = self._phase_options(self._n_epochs)["max_epochs"] * len(batches)
+        return ConsistentBatches(batches, self._present_mask_logits, consistency, n_steps)
+
+    def _present_mask_logits(self, x):
+        """Mask logits of a batch by the network in training, or its average, as it would predict."""
+        average = nullcontext() if self._average is None else self._average.shown()
+        with torch.no_grad(), average, evaluating(self.module_):
+            return self.infer({"x": x, "n_decode": len(x)})["mask_logits"].float()
 
     @property
     def _memory_format(self):
@@ -928,18 +1004,40 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         """Run the network on a batch: a dict ``{"x": images, "n_decode": int}`` or a tensor."""
         if torch.is_tensor(x):
             x = {"x": x.to(self.device_)}
-        kind = torch.device(self.device_).type
-        with torch.autocast(kind, dtype=torch.bfloat16, enabled=bool(self.amp)):
+        if not resolve_amp(self.amp, self.device_):
             return self.module_(**x, **fit_params)
+        with torch.autocast(torch.device(self.device_).type, dtype=torch.bfloat16):
+            out = self.module_(**x, **fit_params)
+        return {name: part if part is None else part.float() for name, part in out.items()}
+
+    def train_step_single(self, batch, **fit_params):
+        """The loss of a batch and its gradient; in parts, once memory has run out."""
+        self._set_training(True)
+        x, target = batch
+
+        def step(parts):
+            if len(parts) == 1:
+                y_pred = self.infer(x, **fit_params)
+            else:
+                self._zero_grad_optimizer()  # what a try that failed has left
+                forward = functools.partial(self.infer, **fit_params)
+                y_pred = in_parts(forward, self.module_, x, parts)
+            loss = self.get_loss(y_pred, target, X=x, training=True)
+            loss.backward()
+            return {"loss": loss, "y_pred": y_pred}
+
+        return self._part_size.run(step, len(x["x"]))
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """The criterion of a batch; in the mask phase the class loss is off, its part being frozen."""
         if getattr(self, "_phase", "joint") == "mask":
             y_pred = {**y_pred, "logits": y_pred["logits"].detach()}
-        return self.criterion_(y_pred, y_true)
+        return with_consistency(self.criterion_, y_pred, y_true)
 
     def _set_training(self, training=True):
         super()._set_training(training)
+        if self.encoder_lr_scale == 0 and hasattr(self.module_, "encoder"):
+            self.module_.encoder.eval()
         phase = getattr(self, "_phase", None)
         if training and phase == "mask":
             for part in self.module_.class_parts():
@@ -1029,15 +1127,17 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         images = as_images(X)
         if "mask_proba" in need:
             self._check_mask_branch()
+        size = PartSize("predicting", _PREDICT_NOTE)
         for positions, x in self._batches(images):
-            yield images, positions, inference.predict_batch(
+            predict = functools.partial(
+                inference.predict_batch,
                 self.module_,
-                x,
-                self.has_masks_,
-                self.test_flips,
-                need,
-                self._restore(images, positions),
+                has_masks=self.has_masks_,
+                test_flips=self.test_flips,
+                need=need,
+                restore=self._restore(images, positions),
             )
+            yield images, positions, size.apply(predict, x)
 
     def _concat(self, X, key):
         return _join([out[key].cpu().numpy() for _, _, out in self._stream(X, (key,))])
@@ -1192,20 +1292,26 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         images = as_images(X)
         rng = check_rng(self.random_state if random_state is None else random_state)
         seed = int(rng.integers(2**63 - 1))
-        scores, maps = [], []
+        scores, maps, size = [], [], PartSize("predicting", _PREDICT_NOTE)
         for positions, x in self._batches(images):
-            # The same seed for each batch: a score does not depend on where an image stands.
-            with forked_torch_rng(seed):
-                values, mask_proba = inference.uncertainty_batch(
-                    self.module_,
-                    x,
-                    method,
-                    target,
-                    n_draws,
-                    self.has_masks_,
-                    self.test_flips,
-                    self._restore(images, positions),
-                )
+            restore = self._restore(images, positions)
+
+            def uncertainty(x, restore=restore):
+                # The same seed for each batch: a score does not depend on where an image stands.
+                with forked_torch_rng(seed):
+                    values, mask_proba = inference.uncertainty_batch(
+                        self.module_,
+                        x,
+                        method,
+                        target,
+                        n_draws,
+                        self.has_masks_,
+                        self.test_flips,
+                        restore,
+                    )
+                return {"values": values, "mask_proba": mask_proba}
+
+            values, mask_proba = size.apply(uncertainty, x).values()
             if target == "mask":
                 scores.append(aggregate_maps(values, aggregate, mask_proba=mask_proba))
             else:
@@ -1248,7 +1354,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         if not self.has_masks_:
             remedy = "Fit with some masks, or take target='label'."
             raise ValueError(f"Gradients of masks need an estimator fitted with masks. {remedy}")
-        parts = [function(self.module_, x) for _, x in self._batches(as_images(X))]
+        size, of_batch = PartSize("predicting", _PREDICT_NOTE), functools.partial(function, self.module_)
+        parts = [size.apply(of_batch, x) for _, x in self._batches(as_images(X))]
         return torch.cat(parts).cpu().numpy()
 
     def score_masks(self, X, masks):
@@ -1461,6 +1568,20 @@ def resolve_device(device):
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def resolve_amp(amp, device):
+    """What `amp` means on a device: "auto" is True on a GPU that computes in bfloat16.
+
+    Examples
+    --------
+    >>> resolve_amp("auto", "cpu"), resolve_amp(True, "cpu")
+    (False, True)
+    """
+    if amp != "auto":
+        return bool(amp)
+    # Before compute capability 8 bfloat16 is emulated, and slow.
+    return torch.device(device).type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 @contextmanager
 def forked_torch_rng(seed):
     """Seed torch's global generators inside, and give their states back after."""
@@ -1468,6 +1589,13 @@ def forked_torch_rng(seed):
         torch.manual_seed(seed)
         yield
 
+
+# What it means that a batch goes through the network in parts, see `alseg.memory`.
+_TRAIN_NOTE = (
+    "Steps keep their batch and its gradient, but BatchNorm sees the parts, and a step takes longer:"
+    " set a smaller batch_size or image_size to avoid it."
+)
+_PREDICT_NOTE = "Results stay as they are; set a smaller predict_batch_size to avoid it."
 
 _PHASE_OPTIONS = ("lr", "lr_schedule", "max_epochs")
 

@@ -1,7 +1,7 @@
 """What each ingredient of the recipe is worth on GlaS, by folds of its 85 training images.
 
     python benchmarks/ablation.py --dry-run           # the plan: rows, fits, estimated CPU minutes
-    python benchmarks/ablation.py                     # all rows; resumable, one line a fit
+    python benchmarks/ablation.py --n-jobs 2          # all rows; resumable, fold by fold
     python benchmarks/ablation.py --only ema stain    # some rows
     python benchmarks/ablation.py --table-only
 
@@ -30,6 +30,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 from common import RESULTS, find_data
+from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from alseg import JointCAMSegmenter, PseudoLabelAugmenter, SelfSupervisedPretrainer
@@ -60,6 +61,7 @@ class Row:
     oracle : pseudo-labels are the true masks
     warm_up : steps of self-supervised training of the encoder before, as a multiple of `--steps`
     against : the row that it is compared with
+    also : a second one, for a row that takes more seconds a step
     """
 
     what: str
@@ -71,12 +73,15 @@ class Row:
     oracle: bool = False
     warm_up: float = 0
     against: str = "default"
+    also: str = ""
 
     @property
     def cost(self):
         """Gradient steps of the whole row, as a multiple of `--steps`."""
+        # A step of consistency predicts and decodes more images.
+        steps = self.steps * (1.25 if "consistency" in self.change else 1)
         # A step of the warm-up sees 32 images, about twice, and trains no decoder.
-        return 0 if self.reuse else self.steps + self.cycles + 4 * self.warm_up
+        return 0 if self.reuse else steps + self.cycles + 4 * self.warm_up
 
 
 ROWS = {
@@ -100,6 +105,9 @@ ROWS = {
     "ce-alone": Row("cross-entropy without Dice", {"criterion__dice_scale": 0.0}),
     "dice-alone": Row("Dice without cross-entropy", {"criterion__ce_scale": 0.0}),
     "ema": Row("moving average of weights, 0.95", {"ema": 0.95}),
+    "consistency": Row(
+        "consistency on images without a mask", {"consistency": 1.0}, also="twice"
+    ),
     "warm-up": Row(
         "encoder warmed up on the fold's images, without labels", warm_up=2
     ),
@@ -112,6 +120,15 @@ ROWS = {
         "pseudo-labels: sure pixels, weight 0.5", pseudo=SURE, cycles=1, against="twice"
     ),
     "pseudo-sure-2": Row("the same, two cycles", pseudo=SURE, cycles=2, against="thrice"),
+    "pseudo-neighbours": Row(
+        "sure pixels of images with an annotated one among their 5 nearest by colours",
+        pseudo=SURE | {"selection": "neighbours", "k": 5}, cycles=1, against="pseudo-sure",
+    ),
+    "pseudo-encoder-neighbours": Row(
+        "the same, nearest by the encoder's embeddings",
+        pseudo=SURE | {"selection": "neighbours", "k": 5, "descriptor": "encoder"},
+        cycles=1, against="pseudo-neighbours", also="pseudo-sure",
+    ),
     "pseudo-agreed": Row(
         "sure pixels, weighed by agreement with colours",
         pseudo=SURE | {"agreement": "weight", "evidence": ("colours",)},
@@ -249,11 +266,16 @@ class Fold:
 # -- the plan --------------------------------------------------------------------------------
 
 
+def others(name):
+    """The rows that a row is compared with."""
+    return [other for other in (ROWS[name].against, ROWS[name].also) if other]
+
+
 def chosen_rows(only):
     """The rows to run, and those that they are compared with, in the order of `ROWS`."""
     wanted = set(only or ROWS) | {"default"}
     for _ in ROWS:  # what it is compared with may itself be compared
-        wanted |= {ROWS[name].against for name in wanted} - {""}
+        wanted |= {other for name in wanted for other in others(name)}
     return [name for name in ROWS if name in wanted]
 
 
@@ -282,7 +304,6 @@ def key_of(record):
 
 
 def run_all(options, rows, root, out):
-    torch.set_num_threads(1)
     data = load_glas(root / "glas", fold=None).train
     images = [data.images[i] for i in range(len(data.labels))]  # decoded once for all fits
     config = {k: options[k] for k in ("encoder", "image_size", "steps", "n_images")}
@@ -293,25 +314,36 @@ def run_all(options, rows, root, out):
         data = data.take(some)
     with Records(out, config) as records:
         done = {key_of(record) for record in records.records}
-        work = [task for task in tasks(options, rows) if task not in done]
-        machine, piece = environment(options["device"]), None
-        for budget, seed, fold, name in tqdm(work, desc="ablation", unit="row"):
-            if piece is None or piece[0] != (budget, seed, fold):
-                piece = (budget, seed, fold), Fold(data, options, budget, seed, fold)
-            record = piece[1].run(name)
-            records.append({**record, "budget": budget, "seed": seed, "fold": fold,
-                            "environment": machine})  # fmt: skip
+        pieces = {}
+        for *piece, name in tasks(options, rows):
+            if (*piece, name) not in done:
+                pieces.setdefault(tuple(piece), []).append(name)
+        machine = environment(options["device"])
+        found = Parallel(n_jobs=options["n_jobs"], return_as="generator_unordered")(
+            delayed(run_piece)(data, options, piece, names) for piece, names in pieces.items()
+        )
+        for piece in tqdm(found, desc="ablation", unit="fold", total=len(pieces)):
+            for record in piece:
+                records.append({**record, "environment": machine})
+
+
+def run_piece(data, options, piece, names):
+    """The records of some rows of one fold, seed and number of masks, at one thread."""
+    torch.set_num_threads(1)
+    budget, seed, fold = piece
+    fits = Fold(data, options, budget, seed, fold)
+    return [{**fits.run(name), "budget": budget, "seed": seed, "fold": fold} for name in names]
 
 
 # -- the table -------------------------------------------------------------------------------
 
 
-def gains(records, name, budget):
-    """Of a row over the one that it is compared with, in points of Dice, averaged over seeds."""
+def gains(records, name, budget, against):
+    """Of a row over one that it is compared with, in points of Dice, averaged over seeds."""
     found = {key_of(r): r["dice"] for r in records}
     by_fold, seeds = {}, set()
     for b, seed, fold, row in found:
-        other = found.get((b, seed, fold, ROWS[name].against))
+        other = found.get((b, seed, fold, against))
         if (b, row) == (budget, name) and other is not None:
             by_fold.setdefault(fold, []).append(100 * (found[b, seed, fold, row] - other))
             seeds.add(seed)
@@ -323,11 +355,12 @@ def table(records):
     head = ("masks", "row", "against", "Dice", "gain", "95 % interval", "verdict", "seeds x folds")
     lines = ["| " + " | ".join((*head, "CPU seconds")) + " |", "|---" * (len(head) + 1) + "|"]
     for budget in sorted({record["budget"] for record in records}):
-        for name, row in ROWS.items():
+        # A row that is compared with two has two lines.
+        for name, against in ((name, other) for name in ROWS for other in others(name) or [""]):
             own = [r for r in records if (r["budget"], r["row"]) == (budget, name)]
             if not own:
                 continue
-            differences, n_seeds = gains(records, name, budget)
+            differences, n_seeds = gains(records, name, budget, against)
             gain = interval = verdict = ""
             if len(differences) > 1:
                 test = paired_t(differences)
@@ -339,9 +372,9 @@ def table(records):
                 verdict = verdict if enough else "too few fits to say"
             dice = 100 * np.mean([r["dice"] for r in own])
             seconds = np.mean([sum(r["seconds"].values()) for r in own])
-            against = ROWS[row.against].what if row.against else ""
+            against = ROWS[against].what if against else ""
             size = f"{len({r['seed'] for r in own})} x {len({r['fold'] for r in own})}"
-            cells = (budget, row.what, against, f"{dice:.1f}", gain, interval, verdict, size)
+            cells = (budget, ROWS[name].what, against, f"{dice:.1f}", gain, interval, verdict, size)
             lines.append("| " + " | ".join(map(str, (*cells, f"{seconds:.1f}"))) + " |")
     return "\n".join(lines) + "\n"
 
@@ -357,6 +390,7 @@ def main(argv=None):
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--encoder", default="mobilenet_v2")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--n-jobs", type=int, default=1, help="folds at once, a thread each")
     parser.add_argument("--n-images", type=int, help="of the 85, for a quick look")
     parser.add_argument("--out", type=Path, default=RESULTS / "ablation")
     parser.add_argument("--dry-run", action="store_true")

@@ -1,12 +1,14 @@
 """What the benchmark scripts share: where the data are, interleaved timing, ratio lines, the record."""
 
 import json
+import math
 import os
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from alseg.experiment.environment import environment
 
@@ -86,7 +88,7 @@ def ratio_row(name, above, below, limit):
     return row
 
 
-def write_record(path, rows, **more):
+def write_record(path, rows, device="cpu", **more):
     """Write rows, command, versions and machine as JSON.
 
     Returns
@@ -97,7 +99,7 @@ def write_record(path, rows, **more):
     record = {
         "command": " ".join(["python", "benchmarks/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
         "environment": {
-            **environment("cpu"),
+            **environment(device),
             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY"),
         },
         **more,
@@ -106,3 +108,15 @@ def write_record(path, rows, **more):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return int(not all(row.get("met", True) for row in rows))
+
+
+def backward_operations(grad_out, x, weight, *rest, out_shape=None):
+    """Of a convolution's backward pass, from shapes: its forward pass once for each gradient.
+
+    torch's own count takes the gradient of a grouped convolution's weight for that of a full one.
+    """
+    transposed, mask = rest[4], rest[7]
+    return 2 * math.prod(x if transposed else grad_out) * math.prod(weight[1:]) * sum(mask[:2])
+
+
+COUNTED = {torch.ops.aten.convolution_backward: backward_operations}

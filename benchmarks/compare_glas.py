@@ -95,11 +95,9 @@ def main(argv=None):
         return 0
     parts = load_glas(glas, fold=0)
     data = shrunk(parts.train), shrunk(parts.test)
-    # The folder of the weights is this machine's affair: the file is named from where it lies.
-    os.chdir(weights.parent)
     estimator = JointCAMSegmenter(
         encoder="mobilenet_v2",
-        encoder_weights="weights/mobilenet_v2_imagenet.safetensors",
+        encoder_weights=weights / "mobilenet_v2_imagenet.safetensors",
         image_size=NETWORK_SIZE,
         device=arguments.device,
     )
@@ -114,8 +112,8 @@ def main(argv=None):
             estimator, STRATEGIES, data=data, protocol=PROTOCOL, seeds=seeds, out=out,
             n_jobs=arguments.n_jobs,
         )  # fmt: skip
-    result.train = None  # the report goes where GlaS's images may not: names instead of pictures
-    result.to_html(out / "report.html")
+    # The report goes where the images of GlaS may not: names instead of pictures.
+    result.to_html(out / "report.html", pictures=False)
     table, verdict = as_markdown(result.table()), str(result.verdict())
     (out / "table.md").write_text(table + "\n", "utf-8")
     (out / "verdict.txt").write_text(verdict + "\n", "utf-8")

@@ -21,6 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 from common import RESULTS, find_data
 from PIL import Image
+from published_tables import pseudo_table, share_table, subset_table
 from published_work import (
     PEAK,
     SUSTAINED,
@@ -40,6 +41,7 @@ from alseg.images import as_images, as_masks
 from alseg.report.tables import as_markdown
 from alseg.selection import class_balanced_top_n
 
+WINDOWS = [(8, 16), (8, 28), (8, 56)]  # masks, of areas
 CLASSIFIER = "classifier"  # folder of the network that all fits start from, in that of the results
 
 
@@ -68,8 +70,8 @@ class Study(NamedTuple):
     text : str
         For --help.
     profiles : dict of str -> dict
-        "paper" is what the others are compared with. ``folder`` is that of the data, below
-        ALSEG_DATA.
+        "paper", where there is one, is what the others are compared with. ``folder`` is that of
+        the data, below ALSEG_DATA.
     load : callable
         ``f(folder, options) -> dict of str -> Dataset``, all that is there.
     wanted : callable
@@ -84,6 +86,8 @@ class Study(NamedTuple):
         What is not as published in any profile.
     pairs : tuple of (str, str)
         Rows to be set against one another besides the control: a method and its own controls.
+    data : str or None
+        Name of the published data set, for its pseudo-labels' quality.
     """
 
     name: str
@@ -96,6 +100,7 @@ class Study(NamedTuple):
     classifier: Any = None
     notes: tuple = ()
     pairs: tuple = ()
+    data: str | None = None
 
 
 # -- options --------------------------------------------------------------------------------------
@@ -325,7 +330,7 @@ def make_plan(study, parts, options):
         if protocol.family is not None:
             family = [name for name in protocol.family if name in rows]
             protocol = dataclasses.replace(protocol, family=family)
-    data = parts["train"], parts["test"]
+    data = (parts["train"], parts["test"]) if protocol.n_folds is None else parts["train"]
     return Plan(estimator, rows, data, protocol, options["seeds"])
 
 
@@ -435,7 +440,9 @@ def differences(study, options):
     -------
     list of str
     """
-    paper, found = study.profiles["paper"], []
+    paper, found = study.profiles.get("paper"), []
+    if paper is None:
+        return found
     for key, said in _SAID.items():
         mine, theirs = options.get(key), paper.get(key)
         if _plain(mine) != _plain(theirs):
@@ -458,6 +465,8 @@ def short_differences(study, options):
     -------
     str
     """
+    if "paper" not in study.profiles:
+        return "network and recipe"
     odd = {**options, "seeds": len(options["seeds"])}
     paper = {**study.profiles["paper"], "seeds": len(study.profiles["paper"]["seeds"])}
     told = [
@@ -588,7 +597,7 @@ def main(study, argv=None):
 
 def _shown_name(study, options):
     """The study's name; on other data than the published ones, with the name of those."""
-    known = study.profiles["paper"].get("data_name")
+    known = study.profiles.get("paper", {}).get("data_name")
     if known in (None, options["data_name"]):
         return study.name
     return f"{study.name.rpartition('-')[0]}-{options['data_name']}"
@@ -602,7 +611,8 @@ def _weights(options, folder):
         if not path.is_file():
             raise SystemExit(f"--encoder-weights must be a file or imagenet, got {given!r}.")
         return str(path)
-    beside = folder.parent / "weights" / "resnet18_imagenet.safetensors"
+    encoder = options.get("encoder", "resnet18")
+    beside = folder.parent / "weights" / f"{encoder}_imagenet.safetensors"
     return str(beside) if beside.is_file() else given
 
 
@@ -749,6 +759,13 @@ def write_results(study, result, options, profile):
     write_text("verdict.txt", f"{result.verdict()}\n")
     result.train = None  # a report may go where the images may not: names instead of pictures
     result.to_html("report.html")
+    details = {
+        "Shares of full supervision, and differences paired by seed": share_table(result, WINDOWS),
+        "Pseudo-labels against the hidden masks": pseudo_table(result, study.data),
+        "Subsets of the test images, after the last round": subset_table(result),
+    }
+    shown = [f"## {title}\n\n{as_markdown(t)}\n" for title, t in details.items() if len(t)]
+    write_text("details.md", "\n".join(shown))
     where = {
         "command": f"python benchmarks/{Path(sys.argv[0]).name} --profile {profile}",
         "options": jsonable({k: v for k, v in options.items() if k != "encoder_weights"}),

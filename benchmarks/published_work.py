@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import torch
+from common import COUNTED
 from torch.utils.flop_counter import FlopCounterMode
 
 from alseg.batches import n_batches
@@ -43,7 +44,10 @@ def cost_of_image(estimator, n_classes, canvas=None, decode=True):
         freeze(network)
     # Two images: BatchNorm has no statistics of one value.
     x = torch.empty(2, 3, *(canvas or canvas_of(estimator)), device="meta")
-    with FlopCounterMode(display=False) as counter:
+    if estimator.feature_cache is not None:
+        known = network.encode(x)
+        network.encode = lambda x: known  # read, not computed
+    with FlopCounterMode(display=False, custom_mapping=COUNTED) as counter:
         out = network(x, n_decode=2 if decode else 0)
         forward = counter.get_total_flops()
         out["mask_logits" if decode else "logits"].sum().backward()
@@ -59,7 +63,7 @@ def freeze(network):
 def build_network(estimator, n_classes):
     """The network of an estimator, of random weights and nothing read from files."""
     model = estimator.__class__(**{**estimator.get_params(deep=False), "device": "cpu"})
-    model.set_params(encoder_weights=None, start_from=None)
+    model.set_params(encoder_weights=None, start_from=None, feature_cache=None)
     model.classes_ = np.arange(n_classes)
     return model.initialize().module_.train()
 

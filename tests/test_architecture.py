@@ -34,10 +34,10 @@ ceal
 costs
 neighbours stain agreement
 network
-losses
+losses memory
 gradients learning_loss
 crops
-batches
+batches semi
 saving
 inference
 presets

@@ -308,7 +308,8 @@ def test_the_minutes_end_a_run():
 class MadeComparison:
     """Two rows and two seeds, as tables ask for them; what it was drawn from is kept."""
 
-    names, chains = ["mine", "longer"], True
+    names, seeds, control = ["mine", "longer"], [0, 1], "longer"
+    chains, _references = {("mine", 0): []}, {}
 
     def __init__(self):
         self.train = "images"
@@ -317,7 +318,7 @@ class MadeComparison:
             for name, steps in (("mine", 30), ("longer", 50)) for seed in (0, 1) for _ in range(2)
         ]  # fmt: skip
 
-    def areas(self, metric):
+    def areas(self, metric, window=None):
         return {"mine": np.array([0.72, 0.74]), "longer": np.array([0.71, 0.70])}
 
     def curves(self, metric):
@@ -374,7 +375,8 @@ def test_other_data_have_their_own_name_and_rows_of_a_profile_can_be_replaced():
     assert runs.read_options(study, parser.parse_args(["--profile", "paper"]))["rows"] is None
     assert runs._shown_name(study, {"data_name": "leeds_butterfly"}) == "belharbi-leeds_butterfly"
     assert runs._shown_name(study, {"data_name": "cub"}) == "belharbi-cub"
-    assert runs._shown_name(script("survey_folder").make_study("nct"), {}) == "survey-nct-low"
+    nct = script("survey_folder").make_study("nct")
+    assert runs._shown_name(nct, {"data_name": "nct"}) == "survey-nct-low"
 
 
 def test_rows_that_fit_as_often_as_ceal_label_nothing():
@@ -387,3 +389,90 @@ def test_rows_that_fit_as_often_as_ceal_label_nothing():
     assert work.n_pseudo_masks(rows["CEAL"].augmenter, n_masks, 1000) == 6
     assert rows["CEAL"].strategy is rows[ceal.NO_LABELS].strategy
     assert model.criterion__ce_scale == 1.0
+
+
+# -- our recipe beside them -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    """The rows of alseg_glas.py with a tiny network, on images with a square."""
+    import contextlib
+
+    from alseg.compare import compare_strategies
+
+    module = script("alseg_glas")
+    parts = {  # squares that stand out, so that a few steps find something
+        name: dataclasses.replace(part, images=np.repeat(255 * part.masks[..., None], 3, -1).astype("u1"))
+        for name, part in parts_of(10, size=(32, 40)).items()
+    }
+    parts["test"] = dataclasses.replace(
+        parts["test"], subsets=["A", "A", "B", "B"], instances=parts["test"].masks
+    )
+    options = {**paper("alseg_glas", "cpu"), "encoder": "tiny", "encoder_weights": None,
+               "image_size": (32, 40), "steps": 6, "initial": 4, "n_instances": 2, "rounds": 1,
+               "seeds": (0, 1)}  # fmt: skip
+    model, rows, protocol = module.STUDY.build(parts, options)
+    with contextlib.chdir(tmp_path_factory.mktemp("ours")):
+        return compare_strategies(
+            model, rows, data=(parts["train"], parts["test"]), protocol=protocol,
+            seeds=options["seeds"], out=Path(), verbose=0,
+        )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_rows_of_our_recipe_are_at_equal_steps_and_controlled(ours):
+    module = script("alseg_glas")
+    steps = {name: ours.chains[name, 0][-1]["gradient_steps"] for name in ours.names}
+    twice = {"label propagation", "pseudo-labels", "entropy + pseudo-labels", module.LONGER,
+             module.NO_WEIGHT, "true masks as pseudo-labels"}  # fmt: skip
+    assert steps == {name: 12 if name in twice else 6 for name in ours.names}
+    assert {"random", "entropy", "low entropy"} | twice == set(ours.names)
+
+
+def test_true_masks_take_the_place_of_pseudo_labels():
+    parts = parts_of(4, size=(8, 9))["train"]
+    known = [parts.masks[0], None, None, None]
+
+    class Empty:
+        def predict_mask_proba(self, X):
+            return np.stack([np.ones((len(X), 8, 9)), np.zeros((len(X), 8, 9))], 1)
+
+    augmenter = script("alseg_glas").TruePseudoLabels("all", weight=0.5)
+    masks, weight = augmenter.fit(
+        parts.images, parts.labels, known, estimator=Empty(), true_masks=parts.masks
+    ).transform(parts.images)
+    assert weight.tolist() == [1.0, 0.5, 0.5, 0.5]
+    assert all((masks[i] == parts.masks[i]).all() for i in range(4))
+
+
+def test_low_entropy_asks_what_the_model_is_surest_of():
+    class Learner:
+        class estimator:
+            @staticmethod
+            def predict_uncertainty(X, **options):
+                return np.array([0.3, 0.1, 0.2])
+
+    strategy = script("alseg_glas").low_entropy_sampling
+    assert strategy(Learner, np.zeros((3, 4, 4, 3)), n_instances=2).tolist() == [1, 2]
+
+
+@pytest.mark.slow
+def test_details_of_a_comparison(ours):
+    tables = script("published_tables")
+    pseudo = tables.pseudo_table(ours, "GlaS")
+    assert set(pseudo["row"]) == {
+        "label propagation", "pseudo-labels", "entropy + pseudo-labels",
+        "pseudo-labels, lambda = 0", "true masks as pseudo-labels"}  # fmt: skip
+    assert pseudo["masks"].tolist() == ["4", "6"] * 5
+    assert set(pseudo["Dice, published (all pixels)"]) == {"–"}  # from 8 masks on
+    share = tables.share_table(ours, [(4, 6), (4, 60)]).set_index("row")
+    areas, full = ours.areas("dice"), ours.references("dice")["full supervision"]
+    ratio = 100 * areas["entropy"] / full
+    shown = share.loc["entropy", "area 4 to 6, % of full"]
+    assert shown == f"{ratio.mean():.1f} ± {ratio.std(ddof=1):.1f}"
+    assert not any("4 to 60" in column for column in share.columns)
+    subsets = tables.subset_table(ours).set_index("row")
+    assert {"A Dice", "B object F1"} <= set(subsets.columns)
+    last = [ours.chains["random", seed][-1]["metrics"]["by_subset"]["A"] for seed in (0, 1)]
+    assert subsets.loc["random", "A Dice"].startswith(f"{50 * (last[0]['dice'] + last[1]['dice']):.1f}")

@@ -191,8 +191,27 @@ def test_compare_then_report(capsys, tmp_path):
     assert (code, err) == (0, "")
     assert "entropy" in printed and f"report:  {out / 'report.html'}" in printed
     assert (out / "report.html").stat().st_size > 10_000
-    code, printed, _ = call(capsys, "report", out, "-o", tmp_path / "page.html")
-    assert code == 0 and (tmp_path / "page.html").exists()
+    found = json.loads((out / "comparison.json").read_text())
+    assert found["protocol"]["n_threads"] == 1 and str(tmp_path) not in json.dumps(found)
+    command = found["ran"][0]["command"]
+    assert command.startswith("alseg compare --data glands --limit 12")
+    assert command.endswith("--strategy entropy --out d --report --quiet")
+    page = tmp_path / "page.html"
+    code, printed, _ = call(capsys, "report", out, "-o", page)
+    assert code == 0 and "written without the data" in page.read_text("utf-8")
+    data = ["--data", "glands", "--limit", "12", "--test-limit", "4"]
+    code, printed, err = call(capsys, "report", out, "-o", page, *data)
+    assert code == 0, err
+    text = page.read_text("utf-8")
+    assert "<img" in text and "written without the data" not in text and "alseg compare" in text
+    file = tmp_path / "c.toml"
+    file.write_text('data = "glands"\nlimit = 12\ntest_limit = 4\n')
+    code, printed, err = call(capsys, "report", out, "-o", page, "--config", file, "--no-pictures")
+    assert code == 0, err
+    assert "<img" not in page.read_text("utf-8")
+    refused(capsys, "report", out, "-o", page, "--data", "glands", code=1,
+            match="those of the comparison, 12 images to train on and 4 to test on, got (60, 30). "
+            "It was run by: alseg compare --data glands --limit 12")  # fmt: skip
     before = {p: p.read_bytes() for p in out.rglob("records.jsonl")}
     code, printed, _ = call(capsys, *COMPARE, *entropy, "--out", out)
     assert code == 0 and "| entropy" in printed
@@ -254,6 +273,22 @@ def test_compare_refuses_what_is_wrong(capsys, tmp_path, change, match):
     assert not (tmp_path / "d").exists()
 
 
+@pytest.mark.parametrize("option", ["--threads", "--fit-threads"])
+def test_threads_of_a_comparison_are_those_of_its_protocol(option):
+    args = alseg.cli._parser().parse_args(["compare", option, "2"])
+    assert args.threads is None
+    assert alseg.cli._merged_with_file(args)["protocol"] == {"n_threads": 2}
+
+
+def test_a_command_is_kept_without_folders_of_its_machine():
+    argv = ["compare", "a b.toml", "--out=/home/me/runs/", "--data", "~/glas", "--scheduler",
+            "tcp://host:1", "--encoder-weights", "../w.pt", "--strategy", "mine.here:f"]  # fmt: skip
+    assert alseg.cli._shown(argv) == (
+        "alseg compare 'a b.toml' --out=runs --data glas --scheduler tcp://host:1 "
+        "--encoder-weights w.pt --strategy mine.here:f"
+    )
+
+
 def test_compare_needs_to_know_what(capsys, tmp_path):
     refused(capsys, "compare", "--data", "glands", "--out", tmp_path, code=2,
             match="strategy must be given")  # fmt: skip
@@ -263,6 +298,7 @@ def test_compare_needs_to_know_what(capsys, tmp_path):
 
 def test_report_without_records(capsys, tmp_path):
     refused(capsys, "report", tmp_path, code=1, match="no records at")
+    refused(capsys, "report", tmp_path, "--data", "glands", code=2, match="data must be left out")
 
 
 # -- a folder of images ---------------------------------------------------------------------------

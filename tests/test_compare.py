@@ -14,12 +14,15 @@ from functools import partial
 import numpy as np
 import pytest
 
+import alseg.compare
 from alseg import JointCAMSegmenter, PseudoLabelAugmenter
 from alseg.compare import Comparison, Plan, Row, compare_strategies, read_comparison
 from alseg.datasets import make_glands
-from alseg.experiment.chains import slug
+from alseg.ensemble import DeepEnsemble
+from alseg.experiment.chains import Job, slug
+from alseg.experiment.estimate import steps_of_fit, steps_of_job
 from alseg.experiment.protocol import Protocol
-from alseg.experiment.records import RecordsError, comparable
+from alseg.experiment.records import FolderInUse, RecordsError, comparable
 from alseg.strategies import (
     by_region,
     class_balanced,
@@ -428,6 +431,75 @@ def test_killed_twice_it_ends_with_the_same_numbers(whole, tmp_path):
     assert numbers(result) == numbers(whole)
 
 
+ORPHANED = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from alseg import JointCAMSegmenter
+from alseg.compare import compare_strategies
+from alseg.datasets import make_glands
+from alseg.experiment.protocol import Protocol
+
+def slow(learner, X_pool, n_instances=1):
+    if not Path(sys.argv[2]).exists():
+        time.sleep(600)
+    return np.arange(n_instances)
+
+glands = make_glands(12, image_size=(32, 32), random_state=0)
+compare_strategies(
+    JointCAMSegmenter(encoder="tiny", max_epochs=1, device="cpu"), {"slow": slow},
+    data=(glands.take(range(8)), glands.take(range(8, 12))),
+    protocol=Protocol(initial=2, rounds=1, controls=(), references=(), control="slow",
+                      class_balanced=False),
+    seeds=range(2), out=sys.argv[1], n_jobs=2, verbose=0,
+)
+print("done", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="no process groups to clear up with")
+def test_only_the_main_process_killed_and_started_again_at_once(tmp_path):
+    out, asked = tmp_path / "out", tmp_path / "asked"
+    command = [sys.executable, "-c", ORPHANED, str(out), str(asked)]
+    options = {"text": True, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
+    first = subprocess.Popen(command, start_new_session=True, **options)
+    try:
+        chain, deadline = out / "rows" / "slow" / "0" / "records.jsonl", time.time() + 120
+        while not (chain.exists() and chain.stat().st_size) and time.time() < deadline:
+            time.sleep(0.05)
+        first.kill()  # the worker goes on asking, and holds the lock of its chain
+        first.wait()
+        asked.touch()
+        again = subprocess.run(command, capture_output=True, timeout=400, **options)
+        assert again.stdout.endswith("done\n"), again.stderr  # without waiting for the answer
+    finally:
+        try:
+            os.killpg(first.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # all of its workers have ended
+    assert read_comparison(out).is_complete
+
+
+def test_a_chain_that_an_orphan_holds_is_waited_for(monkeypatch):
+    found = []
+
+    def held(job, protocol, data, out):
+        found.append(job)
+        if len(found) < 3:
+            raise FolderInUse("records.jsonl is in use by another run.")
+
+    monkeypatch.setattr(alseg.compare, "run_job", held)
+    monkeypatch.setattr(alseg.compare, "_LOOK_EVERY", 0.0)
+    job = Job("chain", "random", 3, n_fits=2)
+    assert alseg.compare._do(job, SMALL, None, "out", os.getpid()) == ("random 3", 2)
+    assert found == 3 * [job]
+    monkeypatch.setattr(alseg.compare, "_ORPHANS_END_IN", 0.0)
+    found.clear()
+    with pytest.raises(FolderInUse, match="in use by another run"):
+        alseg.compare._do(job, SMALL, None, "out", os.getpid())
+
+
 @pytest.mark.slow
 def test_killed_twenty_times_it_ends_with_the_same_numbers(whole, tmp_path):
     result = killed_and_continued(tmp_path, 20, random.Random(1), 4.0, n_jobs=2)
@@ -712,9 +784,151 @@ def test_a_protocol_of_iterators_keeps_them_and_names_stand_once():
 def test_a_plan_counts_jobs_as_joblib_does(monkeypatch):
     plan = Plan(estimator(), {"random": random_sampling}, data(), SMALL, range(9))
     cost = {"seconds": 80.0, "seconds_per_fit": 1.0, "seconds_per_evaluation": 1.0, "mib": 1.0}
-    monkeypatch.setattr(plan, "estimate", lambda: {**cost, "n_steps": 1})
+    cost |= {"n_steps": (1, 3), "unknown": None}
+    monkeypatch.setattr(plan, "estimate", lambda: cost)
     monkeypatch.setattr("joblib.effective_n_jobs", lambda n: {-1: 8}[n])
     assert "about 10 s with 8 at once" in plan.describe(-1)
+    assert "fits        27 of 1 to 3 steps" in plan.describe(-1)
+
+
+def test_counted_steps_are_those_that_are_taken(tmp_path):
+    rows = {
+        "random": random_sampling,
+        "pseudo": Row(random_sampling, PseudoLabelAugmenter("all", weight=0.5)),
+    }
+    protocol = Protocol(
+        initial=2, n_instances=4, rounds=1, controls=(), epochs=2,
+        references=("full supervision", "weak labels only"),
+    )  # fmt: skip
+    model = estimator(batch_size=4, schedule="two-phase", class_phase={"max_epochs": 3})
+    result = compared(tmp_path, rows, protocol, seeds=[0], estimator=model)
+    plan = Plan(model, rows, data(), protocol)
+    taken = {
+        ("chain", "random"): result.chains["random", 0][1],
+        ("chain", "pseudo"): result.chains["pseudo", 0][1],
+        ("start", "shared"): result.chains["random", 0][0],
+        ("start", "own-pseudo"): result.chains["pseudo", 0][0],
+        **{("reference", name): found[0] for name, found in result._references.items()},
+    }
+    assert len(plan.jobs) == len(taken)
+    for job in plan.jobs:
+        steps = steps_of_job(job, protocol, 14)
+        record = taken[job.kind, job.name]
+        assert sum(steps) == record["gradient_steps"], (job.kind, job.name)
+        assert len(steps) == job.n_fits
+    # 2 masks are a step an epoch, 6 are two; three epochs on classes, two on masks.
+    assert taken["chain", "random"]["gradient_steps"] == 2 * (3 + 2)
+    assert taken["chain", "pseudo"]["gradient_steps"] == 2 * 2 * (3 + 2)
+    cost = plan.estimate()
+    assert cost["n_steps"] == (5, 20) and cost["unknown"] is None
+    assert np.isfinite(cost["seconds"]) and cost["seconds"] > 0
+
+
+def test_steps_of_passes_and_of_warm_fits():
+    passes = estimator(batch_size=4, sampling="passes", pooling=None)
+    assert [steps_of_fit(passes, n, 14) for n in (2, 6, 14)] == [1, 2, 4]
+    assert steps_of_fit(passes.set_params(pooling="average"), 2, 14) == 4  # classes of all images
+    warm = estimator(batch_size=4, refit_epochs=3).set_params(max_epochs=5)
+    assert (steps_of_fit(warm, 2, 14), steps_of_fit(warm, 2, 14, again=True)) == (20, 12)
+
+
+def test_what_an_estimator_without_steps_takes_is_not_known():
+    rows = {"random": random_sampling, "five": Row(random_sampling, None, DeepEnsemble(estimator()))}
+    plan = Plan(estimator(), rows, data(), SMALL)
+    plan.check()
+    said = plan.describe()
+    assert "time        not known: DeepEnsemble has no max_epochs, steps_per_epoch and" in said
+    assert "an unknown number of steps" in said and "nan" not in said
+    assert np.isnan(plan.estimate()["seconds"])
+
+
+def test_a_balanced_strategy_is_not_balanced_twice():
+    mine = class_balanced(entropy_sampling)
+    rows = {"random": random_sampling, "mine": mine, "bound": partial(mine, allow_short=True)}
+    jobs = Plan(estimator(), rows, data(), SMALL).jobs
+    asked = {job.name: job.row.strategy for job in jobs if job.kind == "chain"}
+    assert asked["mine"] is mine and asked["bound"] is rows["bound"]
+    assert asked["random"].keywords["score"] is random_sampling
+
+
+def test_masks_are_checked_by_the_classes_of_each_row(tmp_path):
+    own = Row(random_sampling, None, estimator(n_mask_classes=3))
+    protocol = Protocol(**{**SMALL.to_dict(), "references": ()})
+    Plan(estimator(), {"random": own}, three_classes(), protocol).check()
+    rows = {"random": own, "other": entropy_sampling}  # of the comparison's estimator, with 2
+    with pytest.raises(ValueError, match="value 2, which is no class: with n_mask_classes=2"):
+        Plan(estimator(), rows, three_classes(), protocol).check()
+
+
+# -- what ran it --
+
+
+def test_what_ran_it_is_kept(tmp_path):
+    compared(tmp_path, seeds=[0])
+    there = json.loads((tmp_path / "comparison.json").read_text())
+    (ran,) = there["ran"]
+    assert ran["command"] == "Python" and {"alseg", "python", "torch"} <= set(ran["versions"])
+    compared(tmp_path, seeds=[0])  # nothing is left to do
+    assert json.loads((tmp_path / "comparison.json").read_text()) == there
+    there["ran"][0]["versions"]["torch"] = "1.0"
+    (tmp_path / "comparison.json").write_text(json.dumps(there))
+    found = compared(tmp_path, seeds=[1]).config["ran"]
+    assert [one["versions"]["torch"] == "1.0" for one in found] == [True, False]
+    page = read_comparison(tmp_path).to_html(tmp_path / "page.html").read_text("utf-8")
+    assert page.count("<dt>run by</dt>") == 2 and "torch 1.0" in page
+
+
+def test_weights_are_known_by_their_content(tmp_path):
+    from safetensors.torch import save_file
+
+    from alseg.network.encoder import build_encoder
+
+    home, out = tmp_path / "home" / "me", tmp_path / "out"
+    for name in ("weights.safetensors", "other.safetensors"):
+        (home / "b").mkdir(parents=True, exist_ok=True)
+        save_file(build_encoder("tiny", None).state_dict(), home / name)
+    shutil.copy(home / "weights.safetensors", home / "b" / "renamed.safetensors")
+    first = compared(out, seeds=[0], estimator=estimator(encoder_weights=home / "weights.safetensors"))
+    text = (out / "comparison.json").read_text() + first.to_html(out / "a.html").read_text("utf-8")
+    for path in out.rglob("*.jsonl"):
+        text += path.read_text()
+    assert str(tmp_path) not in text and '"file": "weights.safetensors"' in text
+    moved = estimator(encoder_weights=str(home / "b" / "renamed.safetensors"))
+    shutil.rmtree(out / "rows" / "entropy")  # goes on from the start that is there
+    again = compared(out, seeds=[0, 1], estimator=moved)
+    assert again.is_complete and again.seeds == [0, 1]
+    assert [r["metrics"] for r in again.chains["entropy", 0]] == [
+        r["metrics"] for r in first.chains["entropy", 0]
+    ]
+    with pytest.raises(RecordsError, match="another comparison .*encoder_weights"):
+        compared(out, seeds=[0], estimator=estimator(encoder_weights=home / "other.safetensors"))
+
+
+# -- the data of a report --
+
+
+def test_data_of_another_comparison_are_refused(whole, tmp_path):
+    compared(tmp_path, seeds=[0])
+    train, test = data()
+    result = read_comparison(tmp_path, (train, test))
+    assert result.test is test and len(result.train.labels) == 14
+    with pytest.raises(ValueError, match=r"14 images to train on and 6 to .* got \(13, 6\)"):
+        read_comparison(tmp_path, data(13))
+    with pytest.raises(ValueError, match="data must be those of the comparison, where training"):
+        read_comparison(tmp_path, (train.take(range(13, -1, -1)), test))
+
+
+def test_pictures_are_those_of_images_with_a_mask(tmp_path):
+    import dataclasses
+
+    train, test = data()
+    masks = [None if i == 0 else mask for i, mask in enumerate(train.masks)]
+    parts = dataclasses.replace(train, masks=masks), test
+    result = compared(tmp_path, seeds=[0], data=parts)
+    assert len(result.train.labels) == 13  # as the ids of the records count them
+    for record in result.chains["entropy", 0]:
+        for item in record["asked"]:
+            assert result.train.ids[item["sample_id"]] == item["id"] != train.ids[0]
 
 
 def test_folders_of_names():

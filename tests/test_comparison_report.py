@@ -8,9 +8,18 @@ import pytest
 from made_comparison import REFERENCES, made_comparison
 from test_report import Page
 
-from alseg.experiment.statistics import labels_to_reach, paired_t
+from alseg.experiment.forecast import backtest
+from alseg.experiment.statistics import (
+    LabelsSaved,
+    foreground_efficiency,
+    labels_saved,
+    labels_to_reach,
+    paired_t,
+    rank_stability,
+)
 from alseg.report import plots
 from alseg.report.comparison import draw_curves, write_comparison_report
+from alseg.report.comparison_gains import saved_text
 from alseg.report.comparison_table import comparison_numbers, comparison_table, metric_name
 from alseg.report.page import STYLE, as_svg, figure_style
 
@@ -78,14 +87,16 @@ def test_one_file_that_needs_nothing_else(written):
     assert "bootstrap" not in written[1].text  # too few seeds
     assert len(written[1].images) == 4 + 4 * 2  # the seed set, and two of each row
     assert len(written[1].svgs) == 2 + 2 + 3 + 3 + 1 + 4 + 4
+    assert "without the data" not in written[1].text
 
 
 def test_sections_in_order(written):
     titles = [title for level, title in written[1].headings if level == 2]
     assert titles == [
-        "Verdict", "Protocol", "Learning curves", "Paired differences", "All rows",
-        "Who beats whom", "What the annotation costs", "What was asked first", "Time and memory",
-        "How this was run",
+        "Verdict", "Protocol", "Learning curves", "Paired differences", "All rows", "Masks saved",
+        "Who beats whom", "Would the ranking last?", "What the annotation costs",
+        "What annotated foreground is worth", "What more masks would bring",
+        "What was asked first", "Time and memory", "How this was run",
     ]  # fmt: skip
 
 
@@ -124,6 +135,7 @@ def test_names_of_any_kind_and_missing_rounds(tmp_path):
     assert f"Not complete yet: {HOSTILE[0]} (2 of 3 seeds), {HOSTILE[1]} (2 of 3 seeds)" in said
     assert "masks with validation" in said and "Score minus that of random" in said
     assert "image 9" in said and page.images == []  # without pictures names stand there
+    assert said.count("this page was written without the data: alseg report FOLDER --data") == 1
 
 
 def test_one_seed_without_references(tmp_path):
@@ -132,6 +144,10 @@ def test_one_seed_without_references(tmp_path):
     check_page(text, page)
     assert "One seed cannot tell" in page.text and "Who beats whom" not in page.text
     assert "Dotted" not in page.text and "nan" not in page.text.lower()
+    titles = [title for _, title in page.headings]
+    for title in ("Masks saved", "Would the ranking last?", "What annotated foreground is worth"):
+        assert title not in titles
+    assert "What more masks would bring" in titles
 
 
 def test_other_test_images_where_there_are_seeds_enough(tmp_path):
@@ -168,6 +184,148 @@ def test_pictures_by_a_function(small, tmp_path):
 
     _, page = read(write_comparison_report(comparison, tmp_path / "page.html", images=image))
     assert len(page.images) == len(seen) == 4 + 2 + 2
+
+
+def test_pictures_may_be_left_out(small, tmp_path):
+    _, page = read(small.to_html(tmp_path / "page.html", pictures=False))
+    assert page.images == [] and "image 9" in page.text
+    assert "without the data" not in page.text  # they are there, and were not wanted
+
+
+def rows_of(page_text, title):
+    """Cells of the table that follows a heading."""
+    part = page_text[page_text.index(f"<h2>{title}</h2>") :]
+    part = part[: part.index("</table>")].replace("\N{NO-BREAK SPACE}", " ")
+    return [re.findall(r"<td>(.*?)</td>", row) for row in part.split("<tr>")[2:]]
+
+
+def test_masks_saved(small, written):
+    saved = small.labels_saved()
+    assert list(saved) == ["entropy", "core-set", "mine"]
+    full = small.references()["full supervision"].mean()
+    y, control = (small.curves()[name][1].mean(axis=0) for name in ("mine", "random"))
+    for share in (90, 95, 99):
+        assert saved["mine"][share] == labels_saved([4, 6, 8, 10], y, control, share / 100 * full)
+    at_90 = saved["mine"][90]
+    assert at_90.bound == "at least" and 8 < at_90.labels < 10
+    cells = {row[0]: row[1:] for row in rows_of(written[0], "Masks saved")}
+    assert cells["mine"][0] == "at least 0 fewer (10, not &gt;10)"
+    assert cells["entropy"][2] == "– (&gt;10 both)"
+    assert f"which scores {100 * full:.1f}" in written[1].text
+    assert made_comparison(references=False).labels_saved() == {}
+
+
+@pytest.mark.parametrize(
+    "saved, said",
+    [
+        (LabelsSaved(13.5, 16.2, 2.7, "exact"), "3 fewer (14, not 17)"),
+        (LabelsSaved(17.0, 13.5, -3.5, "exact"), "3 more (17, not 14)"),
+        (LabelsSaved(16.2, 16.9, 0.7, "exact"), "as many (17)"),
+        (LabelsSaved(8.0, 8.0, 0.0, "exact"), "≤8 both"),
+        (LabelsSaved(8.0, 11.0, 3.0, "exact"), "3 fewer (≤8, not 11)"),
+        (LabelsSaved(20.0, np.inf, 6.0, "at least"), "at least 6 fewer (20, not >26)"),
+        (LabelsSaved(np.inf, 17.0, -9.0, "at most"), "at least 9 more (>26, not 17)"),
+        (LabelsSaved(np.inf, np.inf, np.nan, "unknown"), "– (>26 both)"),
+        (LabelsSaved(np.nan, np.inf, np.nan, "unknown"), "–"),
+    ],
+)
+def test_labels_saved_in_words(saved, said):
+    assert saved_text(saved, 8, 26, 26) == said
+
+
+def test_pixels_are_saved_where_rows_ask_for_parts(tmp_path):
+    comparison = made_comparison(("random", "parts"), parts=("parts",))
+    for chain in comparison.chains.values():
+        for record in chain:  # a part of an image that is open already
+            record["n_masks"] = 4 if record["strategy"] == "parts" else record["n_masks"]
+    text, page = read(comparison.to_html(tmp_path / "page.html"))
+    assert "Pixels saved" in text and "Masks saved" not in text
+    assert rows_of(text, "Pixels saved")[0][3] == "– (&gt;7,066 and &gt;15,360)"
+
+
+def test_the_ranking_without_a_seed(small, written):
+    areas = np.array(list(small.areas().values()))
+    stability, ranks = small.rank_stability(), small.ranks()
+    assert stability.taus.tolist() == rank_stability(areas).taus.tolist()
+    assert ranks["mine"][0] == 1 and ranks["random"][0] == 4
+    without_1 = np.delete(areas, 1, axis=1).mean(axis=1)
+    assert [ranks[name][1][1] for name in small.names] == (4 - without_1.argsort().argsort()).tolist()
+    cells = rows_of(written[0], "Would the ranking last?")
+    assert cells[0] == ["mine", "1", "1"] and cells[-1][0] == "random"
+    assert "mine comes first whichever seed is left out." in written[1].text
+    assert made_comparison(("random",)).rank_stability() is None
+    # A seed that a row lacks counts for none of them.
+    lacking = made_comparison(missing=[("mine", 0, 2)])
+    assert len(lacking.ranks()["random"][1]) == 2
+
+
+def test_rows_that_change_places(tmp_path):
+    comparison = made_comparison(("random", "mine"), n_seeds=3, n_rounds=2)
+    for (name, seed), chain in comparison.chains.items():
+        chain[1]["metrics"]["dice"] = {"random": [0.9, 0.5, 0.5], "mine": [0.5, 0.6, 0.65]}[name][seed]
+    _, page = read(comparison.to_html(tmp_path / "page.html"))
+    assert "Which row comes first depends on the seed that is left out: random or mine." in page.text
+
+
+def test_foreground_efficiency(small, written):
+    shares = small.foreground()
+    assert shares["mine"][0].tolist() == [0.2, 0.39, 0.52, 0.65]
+    full, y = small.references()["full supervision"].mean(), small.curves()["mine"][1].mean(axis=0)
+    rate = foreground_efficiency(shares["mine"][0], y, full)
+    assert small.foreground_efficiency()["mine"] == pytest.approx(rate)
+    cells = {row[0]: row[1:] for row in rows_of(written[0], "What annotated foreground is worth")}
+    closed = 100 * (1 - np.exp(-rate / 10))
+    assert cells["mine"] == ["65&nbsp;%", f"{closed:.0f}&nbsp;%", f"{rate:.1f}"]
+
+
+def test_foreground_of_records_that_did_not_count_it():
+    comparison = made_comparison(pictures=True)
+    for record in comparison.records:
+        del record["foreground_pixels"]
+    masks = np.asarray(comparison.train.masks) > 0
+    chain = comparison.chains["mine", 0]
+    ids = [i for record in chain[:2] for i in record["sample_ids"]]
+    found = comparison.foreground()["mine"][0, 1]
+    assert found == pytest.approx(sum(masks[i].sum() for i in ids) / masks.sum())
+    comparison.train = None
+    assert np.isnan(comparison.foreground()["mine"]).all()
+    assert comparison.foreground_efficiency() == {}
+
+
+def test_no_foreground_efficiency_without_a_gap():
+    comparison = made_comparison()
+    for record in comparison._references["full supervision"]:
+        record["metrics"]["dice"] = 0.3
+    assert comparison.foreground_efficiency() == {}
+    for record in comparison._references["full supervision"]:
+        record["metrics"]["dice"] = 0.56
+    found = comparison.foreground_efficiency()
+    assert found and all(np.isinf(rate) for rate in found.values())
+
+
+def test_forecasts_and_how_they_held(small, written):
+    test = small.backtest()
+    each = [backtest(x[0], y.mean(axis=0)) for x, y in small.curves().values()]
+    assert test.n == sum(one.n for one in each) == 4
+    assert test.mean_error == pytest.approx(np.mean([one.mean_error for one in each]))
+    assert test.coverage == pytest.approx(np.mean([one.coverage for one in each]))
+    found = small.forecast(6)["mine"]
+    cells = {row[0]: row[1:] for row in rows_of(written[0], "What more masks would bring")}
+    assert cells["mine"][1:] == [
+        f"{100 * found.mean:.1f}", f"{100 * found.low:.1f} to {100 * found.high:.1f}"
+    ]  # fmt: skip
+    text = " ".join(written[1].text.split())
+    assert "after 6 more masks" in text and "With all 20 masks it was" in text
+    assert f"{round(4 * test.coverage)} of 4 intervals" in text and "at most 2 masks ahead" in text
+    assert made_comparison(n_rounds=3).backtest() is None
+
+
+def test_no_forecast_beyond_the_images_there_are(tmp_path):
+    comparison = made_comparison()
+    comparison.config["data"]["n_train"] = 13
+    assert "after 3 more masks" in read(comparison.to_html(tmp_path / "a.html"))[1].text
+    comparison.config["data"]["n_train"] = 10
+    assert "more masks would bring" not in read(comparison.to_html(tmp_path / "b.html"))[1].text
 
 
 # -- tables --

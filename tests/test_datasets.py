@@ -198,6 +198,8 @@ def test_real_glas(glas_folder):
     check_pairs(one.images, one.masks, n_mask_classes=2)
     assert one.instances[0].max() > 1
     assert len(np.unique(glas.all.groups)) == 16
+    names, counts = np.unique(glas.test.subsets, return_counts=True)
+    assert dict(zip(names.tolist(), counts.tolist())) == {"testA": 60, "testB": 20}
     assert len(set(load_glas(glas_folder, None).train.groups) & set(glas.test.groups)) == 11
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy.spatial.distance import jensenshannon
+from scipy.spatial.distance import cdist, jensenshannon
 
 from alseg import neighbours
 from alseg.images import ImageFiles
@@ -15,6 +15,7 @@ from alseg.neighbours import (
     colour_histograms,
     jensen_shannon,
     paired_neighbours,
+    within_class_cosine,
     within_class_distances,
 )
 
@@ -198,3 +199,30 @@ def test_the_published_gate_on_glas(glas_folder):
     # between draws), which is why k = 10 is allowed three of them.
     for k, expected, tolerance in [(1, 7.1, 1.0), (4, 25.1, 1.0), (10, 45.5, 1.5), (40, 59, 0)]:
         assert abs(np.mean(sizes[k]) - expected) <= tolerance, (k, np.mean(sizes[k]))
+
+
+def test_cosine_distances_are_scipys_and_stay_within_a_class(rng):
+    embeddings = rng.normal(size=(9, 4)) * np.array([1e-200, 1e200] + [1] * 7)[:, None]
+    embeddings[4] = -3 * embeddings[2]
+    labels = np.array(list("aababbaaa"))
+    blocks = within_class_cosine(embeddings, labels)
+    expected = [np.flatnonzero(labels == c).tolist() for c in "ab"]
+    assert [ids.tolist() for ids, _ in blocks] == expected
+    for ids, distances in blocks:
+        safe = embeddings[ids] / np.abs(embeddings[ids]).max(axis=1, keepdims=True)
+        np.testing.assert_allclose(distances, cdist(safe, safe, "cosine"), atol=1e-12)
+        np.testing.assert_array_equal(distances, distances.T)
+        assert (np.diag(distances) == 0).all() and distances.min() >= 0
+    ((_, everything),) = within_class_cosine(embeddings)
+    assert everything[2, 4] == pytest.approx(2)
+
+
+def test_cosine_distances_of_zeros_and_bad_input():
+    ((ids, distances),) = within_class_cosine(np.array([[0.0, 0], [1, 0], [0, 0]]))
+    np.testing.assert_array_equal(distances, [[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    with pytest.raises(ValueError, match=r"embeddings must be of shape \(n_samples, n_features\)"):
+        within_class_cosine(np.zeros(3))
+    with pytest.raises(ValueError, match="embeddings must be finite"):
+        within_class_cosine(np.array([[np.nan]]))
+    with pytest.raises(ValueError, match=r"labels must be of shape \(2,\), got \(1,\)"):
+        within_class_cosine(np.zeros((2, 3)), ["a"])

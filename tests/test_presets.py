@@ -422,7 +422,8 @@ def test_crops_cut_image_mask_and_weight_at_one_place():
     weight = [np.where(m == 1, 0.5, 0.25) for m in masks]
     data = crop_data(masks, weight, images=images)
     generator = torch.Generator().manual_seed(0)
-    x, m, w = data.gather(torch.tensor([1, 0, 1]), generator)
+    positions = torch.tensor([1, 0, 1])
+    x, m, w = data.gather(positions, **data.draw(positions, generator))
     assert x.shape == (3, 3, 48, 48) and m.shape == w.shape == (3, 48, 48)
     assert torch.equal(m == 1, x[:, 0] == 200)
     assert torch.equal(w, torch.where(m == 1, 0.5, 0.25))

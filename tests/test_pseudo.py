@@ -242,6 +242,124 @@ def test_descriptors_are_computed_once_a_pool(monkeypatch, rng, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+class Embedder(Segmenter):
+    """Embeds an image as the angle that its blue says, in right angles."""
+
+    n_embedded = 0
+
+    def transform(self, X):
+        self.n_embedded += 1
+        angle = np.pi / 2 * np.array([X[i][0, 0, 2] for i in range(len(X))])
+        return 3 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def blue(*values):
+    """Images of the same colours but for the blue of their corner."""
+    pool = images_of(*[[0.9, 0.9, 0.1, 0.1]] * len(values))
+    pool[:, 0, 0, 2] = values
+    return pool
+
+
+MASK = np.array([[1, 1], [0, 0]])
+
+
+def test_neighbours_by_embeddings_of_the_model_or_of_the_user():
+    pool = blue(0.0, 0.1, 0.3, 0.8, 1.0)
+    masks = [MASK, None, None, None, MASK]
+    expected = [[1, 0], [3, 4]]  # image 2 is nearest to image 1
+    angle = np.pi / 2 * pool[:, 0, 0, 2]
+    rows = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+    def own(images):
+        assert len(images) == 5 and images[0].shape == (2, 2, 3)
+        return rows
+
+    for descriptor in ("encoder", rows, rows.tolist(), own):
+        augmenter, estimator = PseudoLabelAugmenter(k=1, descriptor=descriptor), Embedder()
+        augment(augmenter, pool, masks, estimator=estimator)
+        assert augmenter.pairs_.tolist() == expected
+        assert estimator.n_embedded == (1 if isinstance(descriptor, str) else 0)
+        assert augmenter.precompute(pool) is augmenter
+        assert "_known_histograms" not in vars(augmenter)
+        assert "descriptor" in repr(augmenter) and clone(augmenter).k == 1
+    augment(augmenter.set_params(k=2), pool, masks)
+    assert augmenter.pairs_.tolist() == [[1, 0], [2, 0], [3, 4]]
+    # within a class
+    augment(augmenter, pool, masks, y=list("aabba"))
+    assert augmenter.pairs_.tolist() == [[1, 0]]
+
+
+def test_embeddings_are_of_the_model_given_to_each_fit():
+    pool, masks = blue(0.0, 0.1, 0.9, 1.0), [MASK, None, None, None]
+
+    class Other(Embedder):
+        def transform(self, X):
+            return super().transform(X)[[0, 3, 2, 1]]
+
+    augmenter = PseudoLabelAugmenter(k=1, descriptor="encoder")
+    for estimator, found in ((Embedder(), [[1, 0]]), (Other(), [[3, 0]]), (Embedder(), [[1, 0]])):
+        augment(augmenter, pool, masks, estimator=estimator)
+        assert augmenter.pairs_.tolist() == found
+    # the kept histograms are left alone
+    augment(augmenter.set_params(descriptor="histogram"), pool, masks)
+    kept = augmenter._blocks
+    augment(augmenter.set_params(descriptor="encoder"), pool, masks, estimator=Embedder())
+    augment(augmenter.set_params(descriptor="histogram"), pool, masks)
+    assert augmenter._blocks is kept
+    # nothing is embedded before there is anything to compare, or without a weight
+    for masks, weight in (([None] * 4, 0.1), ([MASK, None, None, None], 0)):
+        estimator = Embedder()
+        augmenter.set_params(descriptor="encoder", weight=weight)
+        augment(augmenter, pool, masks, estimator=estimator)
+        assert estimator.n_embedded == 0
+
+
+def test_colours_of_the_nearest_by_embeddings():
+    """The example whose colours tell foreground is the one that the embeddings say."""
+    upside_down = images_of([0.1, 0.1, 0.9, 0.9])  # in it, dark is foreground
+    upright = images_of([0.9, 0.9, 0.1, 0.1])
+    pool = np.concatenate([upright, upside_down, upright])
+    masks = [MASK, MASK, None]
+    for like, agreement in ((0, 1.0), (1, 0.0)):
+        rows = np.eye(2)[[0, 1, like]]
+        augmenter = PseudoLabelAugmenter(
+            k=1, agreement=0.6, evidence=("colours",), descriptor=rows
+        )
+        augment(augmenter, pool, masks)
+        assert augmenter.pairs_.tolist() == [[2, like]]
+        assert augmenter.report_.agreement.tolist() == [agreement]
+    estimator = Embedder()
+    augmenter = PseudoLabelAugmenter(agreement=0.6, evidence=("colours",), descriptor="encoder")
+    augment(augmenter, pool, masks, estimator=estimator)
+    assert estimator.n_embedded == 1  # for the gate and for the examples
+
+
+def test_descriptors_that_cannot_be():
+    def fit(descriptor, estimator=None):
+        augmenter = PseudoLabelAugmenter(descriptor=descriptor)
+        estimator = estimator or Segmenter()
+        return augmenter.fit(X, list("aaa"), [TRUTH, None, None], estimator=estimator)
+
+    with pytest.raises(ValueError, match="Did you mean 'histogram'"):
+        fit("histograms")
+    with pytest.raises(TypeError, match="one with transform for descriptor='encoder', got 'Segm"):
+        fit("encoder")
+    with pytest.raises(ValueError, match=r"\(3, d\), a row for each image, got \(2, 4\)"):
+        fit(np.zeros((2, 4)))
+    with pytest.raises(ValueError, match=r"descriptor must be numbers of shape.* got \(\)"):
+        fit(None)
+    with pytest.raises(TypeError, match=r"descriptor must be numbers of shape \(3, d\).*'list'"):
+        fit([[1.0], ["a"], [2.0]])
+    with pytest.raises(ValueError, match="descriptor must be finite"):
+        fit(np.full((3, 1), np.nan))
+    with pytest.raises(ValueError, match=r"descriptor\(images\) must be numbers of shape \(3, d\)"):
+        fit(lambda images: np.zeros(3))
+    broken = Embedder()
+    broken.transform = lambda X: np.full((3, 2), np.inf)
+    with pytest.raises(ValueError, match=r"transform\(X\) must be finite"):
+        fit("encoder", broken)
+
+
 def test_threshold_from_a_number_the_estimator_or_validation():
     pool = images_of([0.3, 0.4, 0.6, 0.7])
 
@@ -283,6 +401,7 @@ def test_scikit_learn_form():
     assert params["sure"] == (0.2, 0.7) and set(params) == {
         "selection", "k", "same_class", "confidence", "weight", "threshold", "sure",
         "agreement", "evidence", "validation", "verbose", "labels", "schedule", "n_draws", "random_state",
+        "descriptor",
     }  # fmt: skip
     copy = clone(augmenter)
     assert copy.get_params() == params

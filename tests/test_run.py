@@ -1,5 +1,6 @@
 """The experiment: what a record holds, and that a killed run ends as if it had not been killed."""
 
+import dataclasses
 import functools
 import json
 import subprocess
@@ -15,6 +16,7 @@ from alseg.datasets import Dataset, make_glands
 from alseg.experiment.evaluate import evaluate
 from alseg.experiment.records import RecordsError, comparable, read_records
 from alseg.experiment.run import run
+from alseg.learner import ActiveLearner
 from alseg.metrics import mean_dice, mean_iou
 from alseg.oracles import MaskOracle
 from alseg.pseudo import PseudoLabelAugmenter
@@ -63,6 +65,8 @@ def test_what_a_record_holds(finished):
     for round_, record in enumerate(records):
         assert record["round"] == round_ and record["strategy"] == "entropy_sampling"
         assert record["n_masks"] == 4 + 2 * round_ and record["n_masks_validation"] == 0
+        so_far = [i for r in records[: round_ + 1] for i in r["sample_ids"]]
+        assert record["foreground_pixels"] == (np.asarray(train.masks)[so_far] > 0).sum()
         assert record["gradient_steps"] == 3  # one epoch of ceil(12 / 4) steps
         assert {"ask", "query"} & set(record["seconds"]) and record["memory_mib"]["peak"] > 50
         assert record["environment"]["torch_threads"] == 1
@@ -110,6 +114,41 @@ def test_metrics_are_those_of_the_model():
     ours = [found["by_label"][str(label)] for label in np.unique(test.labels)]
     assert sum(part["n_images"] for part in ours) == 6
     assert np.mean([part["dice"] for part in ours]) == pytest.approx(found["dice"])
+
+
+def test_subsets_are_measured_each_by_itself():
+    train, test = parts()
+    test = dataclasses.replace(test, subsets=["A", "B", "A", "A", "B", "A"])
+    model = estimator(max_epochs=4, random_state=0)
+    model.fit(train.images, train.labels, masks=train.masks)
+    found = evaluate(model, test)["by_subset"]
+    assert {name: part["n_images"] for name, part in found.items()} == {"A": 4, "B": 2}
+    alone = evaluate(model, test.take([1, 4]))
+    for key in ("dice", "object_dice", "object_f1"):
+        assert found["B"][key] == pytest.approx(alone[key])
+    assert "by_subset" not in evaluate(model, parts()[1])
+
+
+def test_pseudo_labels_are_measured_against_the_hidden_masks(tmp_path, finished):
+    train, _ = parts()
+    ids = finished[1][0]["sample_ids"]  # of the same seed
+    # By hand: the model of the first fit, on the images that it was not given masks of.
+    learner = ActiveLearner(
+        estimator(), images=train.images, labels=train.labels, random_state=OPTIONS["seed"]
+    )
+    learner.annotate(ids, [train.masks[i] for i in ids])
+    rest = np.setdiff1d(np.arange(12), ids)
+    proba = learner.estimator.predict_mask_proba(train.images[rest])[:, 1]
+    low, high = np.quantile(proba, [0.3, 0.6]).tolist()
+    kept = (proba < low) | (proba > high)
+    right = (proba > high) == train.masks[rest]
+    augmenter = PseudoLabelAugmenter("all", sure=(low, high))
+    record = small_run(tmp_path, augmenter=augmenter, rounds=0)[0]
+    assert record["pseudo"]["n_candidates"] == 8
+    assert record["pseudo"]["coverage"] == pytest.approx(kept.mean())
+    each = [r[k].mean() for r, k in zip(right, kept) if k.any()]
+    assert record["pseudo"]["accuracy"] == pytest.approx(np.mean(each))
+    assert "pseudo" not in finished[1][0]
 
 
 def test_the_same_call_does_nothing_more_and_more_rounds_go_on(finished, tmp_path):

@@ -28,6 +28,8 @@ class Dataset:
     ids : ndarray of shape (n,), str, or None
         Names of the images; None gives their positions.
     name : str, default=""
+    subsets : ndarray of shape (n,), str, or None
+        What the images are also measured by, each by itself (GlaS' testA and testB).
 
     Examples
     --------
@@ -45,6 +47,7 @@ class Dataset:
     groups: np.ndarray | None = None
     ids: np.ndarray | None = None
     name: str = ""
+    subsets: np.ndarray | None = None
 
     def __post_init__(self):
         n_samples = len(self.images)
@@ -54,7 +57,9 @@ class Dataset:
         set_(self, "ids", np.asarray(list(map(str, ids)), dtype=str))
         if self.groups is not None:
             set_(self, "groups", np.asarray(self.groups))
-        for field in ("labels", "masks", "instances", "groups", "ids"):
+        if self.subsets is not None:
+            set_(self, "subsets", np.asarray(self.subsets))
+        for field in ("labels", "masks", "instances", "groups", "ids", "subsets"):
             value = getattr(self, field)
             if value is not None and len(value) != n_samples:
                 raise ValueError(

@@ -161,6 +161,7 @@ def parts_of_table(table, name, mask_mapping):
         groups=None if table["group"] is None else table["group"].astype(str),
         ids=table["id"],
         name=name,
+        subsets=table["subset"].astype(str) if "subset" in table else None,
     )
     return make_parts(data, table["split"], name)
 

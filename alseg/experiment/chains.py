@@ -11,6 +11,7 @@ Each job writes its own file, a line a round, and goes on there when it is start
 not matter how many jobs run at once, where, or how often one is killed.
 """
 
+import functools
 import hashlib
 import re
 import time
@@ -22,21 +23,27 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import Bunch
 
+from alseg.experiment.description import describe_data, described
 from alseg.experiment.environment import environment, peak_memory
 from alseg.experiment.evaluate import evaluate
 from alseg.experiment.protocol import split
 from alseg.experiment.records import Records, jsonable, read_records
 from alseg.experiment.run import (
     annotated_part,
-    describe_data,
-    described,
     device_of,
+    foreground_pixels,
     run,
     set_passes,
 )
 from alseg.experiment.stopping import stabilised
+from alseg.images import as_masks
 from alseg.interop import unit_of
-from alseg.strategies import class_balanced, foreground_random, random_sampling
+from alseg.strategies import (
+    class_balanced,
+    class_balanced_sampling,
+    foreground_random,
+    random_sampling,
+)
 
 
 class Row(NamedTuple):
@@ -162,7 +169,7 @@ def make_jobs(protocol, strategies, seeds, estimator, augmenter):
     rows = {}
     for name, row in strategies.items():
         strategy = row.strategy
-        if protocol.class_balanced and unit_of(strategy) == "image":
+        if protocol.class_balanced and not is_balanced(strategy) and unit_of(strategy) == "image":
             strategy = class_balanced(strategy)
         rows[name] = Row(
             strategy,
@@ -191,6 +198,19 @@ def make_jobs(protocol, strategies, seeds, estimator, augmenter):
         for seed in [0] if once else seeds:
             jobs.append(Job("reference", name, seed, row, None, n_fits))
     return sorted(jobs, key=lambda job: (job.kind != "start", -job.n_fits))
+
+
+def is_balanced(strategy):
+    """Whether a strategy is one of `class_balanced`, and needs no second one around it.
+
+    Examples
+    --------
+    >>> is_balanced(class_balanced(random_sampling)), is_balanced(random_sampling)
+    (True, False)
+    """
+    while isinstance(strategy, functools.partial):
+        strategy = strategy.func
+    return strategy is class_balanced_sampling
 
 
 def _same(row, estimator, augmenter):
@@ -349,12 +369,14 @@ def _reference(job, protocol, train, test, out):
     with Records(out / job.folder, config) as records:
         if records.records:
             return list(records.records)
-        n_masks, seconds, memory = 0, {}, {}
+        n_masks, foreground, seconds, memory = 0, 0, {}, {}
         model = _Ones(getattr(estimator, "n_mask_classes", 2))
         if trained:
             model = estimator.set_params(random_state=job.seed)
             masks = train.masks if job.name == "full supervision" else None
-            n_masks = 0 if masks is None else sum(mask is not None for mask in masks)
+            if masks is not None:
+                n_masks = len(train.labels)
+                foreground = foreground_pixels(as_masks(masks, n_masks))
             began = time.perf_counter()
             with peak_memory(memory, "fit", device_of(estimator)):
                 model.fit(train.images, train.labels, masks)
@@ -372,6 +394,7 @@ def _reference(job, protocol, train, test, out):
             "round": 0,
             "n_masks": n_masks,
             "n_masks_validation": 0 if validation is None else len(validation.masks),
+            "foreground_pixels": foreground,
             "gradient_steps": getattr(model, "n_steps_", 0),
             "metrics": metrics,
             "seconds": seconds,

@@ -23,11 +23,10 @@ def environment(device=None):
     """
     import torch
 
-    from alseg._version import __version__
-
+    here = versions()
     found = {
-        "alseg": __version__,
-        "python": platform.python_version(),
+        "alseg": here.pop("alseg"),
+        "python": here.pop("python"),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": _cores(),
@@ -37,6 +36,19 @@ def environment(device=None):
         found["device"] = str(device)
         if str(device).startswith("cuda"):
             found["gpu"] = torch.cuda.get_device_name(device)
+    return found | here
+
+
+def versions():
+    """Versions of alseg, Python and the packages that numbers come from.
+
+    Returns
+    -------
+    dict of str -> str
+    """
+    from alseg._version import __version__
+
+    found = {"alseg": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)

@@ -64,8 +64,10 @@ def evaluate(model, test):
         class head, ``object_dice`` and ``object_f1`` where the data set knows single objects
         (predicted ones are connected parts), ``mask_calibration_error`` and ``label_calibration_error`` (expected
         calibration error, where the model gives probabilities), ``by_label`` with ``n_images``,
-        ``dice``, ``mean_iou`` and ``class_accuracy`` for each class, and ``dice_per_image`` in the
-        order of `test`. All in [0, 1].
+        ``dice``, ``mean_iou`` and ``class_accuracy`` for each class, ``by_subset`` with
+        ``n_images``, ``dice``, and where there are objects ``object_dice`` and ``object_f1`` for each
+        of ``test.subsets`` where it has them, and ``dice_per_image`` in the order of `test`. All in
+        [0, 1].
     """
     images = as_images(test.images)
     n = len(images)
@@ -105,16 +107,17 @@ def evaluate(model, test):
         codes = np.array([position[label] for label in labels.tolist()])
         bins = calibration_bins(np.array(label_proba), codes)
         metrics["label_calibration_error"] = calibration_error_from_bins(bins)
-    if getattr(test, "instances", None) is not None:
-        known = as_masks(test.instances, n)
-        found, true = [], []
-        for i in range(n):
-            if known[i] is not None:
-                found.append(instances_from_mask(predicted_masks[i]))
-                true.append(known[i])
-        if true:
-            metrics["object_dice"] = float(object_dice(found, true))
-            metrics["object_f1"] = float(object_f1(found, true))
+    objects = _objects(test, predicted_masks)
+    metrics.update(_object_metrics(objects, np.ones(n, dtype=bool)))
+    if getattr(test, "subsets", None) is not None:
+        metrics["by_subset"] = {
+            str(name): {
+                "n_images": int((test.subsets == name).sum()),
+                "dice": _mean(dice[test.subsets == name]),
+                **_object_metrics(objects, test.subsets == name),
+            }
+            for name in np.unique(test.subsets)
+        }
     columns = {"dice": dice, "mean_iou": iou, **columns}
     parts = {name: by_label(values, labels) for name, values in columns.items()}
     metrics["by_label"] = {
@@ -126,3 +129,31 @@ def evaluate(model, test):
     }
     metrics["dice_per_image"] = dice
     return metrics
+
+
+def _mean(values):
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _objects(test, predicted_masks):
+    """Position, predicted and true objects of each image whose objects are known."""
+    if getattr(test, "instances", None) is None:
+        return []
+    known = as_masks(test.instances, len(predicted_masks))
+    return [
+        (i, instances_from_mask(mask), known[i])
+        for i, mask in enumerate(predicted_masks)
+        if known[i] is not None
+    ]
+
+
+def _object_metrics(objects, chosen):
+    found = [predicted for i, predicted, _ in objects if chosen[i]]
+    true = [instances for i, _, instances in objects if chosen[i]]
+    if not true:
+        return {}
+    return {
+        "object_dice": float(object_dice(found, true)),
+        "object_f1": float(object_f1(found, true)),
+    }

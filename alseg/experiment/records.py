@@ -77,6 +77,31 @@ def comparable(record):
     return {key: value for key, value in record.items() if key not in VOLATILE}
 
 
+def same(a, b):
+    """Whether two configurations are the same, files by their content whatever their names.
+
+    Parameters
+    ----------
+    a, b : JSON's types
+        Files as `alseg.experiment.description.described_file` tells them.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> there = {"lr": 0.1, "encoder_weights": {"file": "a.pt", "sha256": "93"}}
+    >>> same(there, {"lr": 0.1, "encoder_weights": {"file": "b.pt", "sha256": "93"}})
+    True
+    """
+    if isinstance(a, dict) and isinstance(b, dict):
+        if a.get("sha256") and b.get("sha256"):
+            return a["sha256"] == b["sha256"]
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    return a == b
+
+
 def _reject_constant(name):
     raise ValueError(f"{name} is not JSON")
 
@@ -268,7 +293,7 @@ class Records:
             keys = [
                 key
                 for key in sorted(set(there) | set(self.config))
-                if there.get(key) != self.config.get(key)
+                if not same(there.get(key), self.config.get(key))
             ]
             if keys:
                 shown = "; ".join(

@@ -1,8 +1,7 @@
 """The plain active-learning experiment: seed set, then rounds of ask, annotate, fit, evaluate."""
 
 import functools
-import hashlib
-import os
+import inspect
 import shutil
 import time
 import warnings
@@ -13,9 +12,10 @@ import numpy as np
 from sklearn.base import clone
 
 from alseg.costs import AnnotationCost, annotation_cost
+from alseg.experiment.description import describe_data, described
 from alseg.experiment.environment import environment, peak_memory, peak_memory_mib
 from alseg.experiment.evaluate import evaluate, predict_all
-from alseg.experiment.records import Records, RecordsError, jsonable, read_records
+from alseg.experiment.records import Records, RecordsError, jsonable, read_records, same
 from alseg.images import as_images, as_masks, check_pairs
 from alseg.interop import unit_of
 from alseg.labels import is_annotated
@@ -118,10 +118,14 @@ def run(
         - ``n_masks`` that the oracle has given, ``n_masks_validation`` used to choose a threshold
           (with ``validation`` a fraction, they are among the former), ``gradient_steps`` of this
           round's fits
+        - ``foreground_pixels`` of objects that the oracle has annotated so far
         - ``cost`` so far in ``images``, ``pixels``, ``clicks`` and ``seconds``, see
           `alseg.costs.annotation_cost`
         - ``metrics``, see `alseg.experiment.evaluate.evaluate`
         - ``agreement`` with the round before, over the training images: ``dice`` and ``kappa``
+        - ``pseudo``, with an augmenter that reports it: images that could get a pseudo-mask and
+          those that did (``n_candidates``, ``n_selected``), the mean ``coverage`` of the former,
+          and the mean ``accuracy`` and ``dice`` of the labelled pixels against the hidden masks
         - ``seconds``, ``memory_mib`` (the most held while asking and while fitting),
           ``environment``
 
@@ -171,7 +175,7 @@ def run(
         _check_rounds(records)
         if start is not None and not records.records:
             first = dict(read_records(start)[0])
-            if {**first.pop("config"), "strategy": name} != records.config:
+            if not same({**first.pop("config"), "strategy": name}, records.config):
                 raise RecordsError(
                     f"{start} is round 0 of another run. Use another output folder, or the options "
                     "of that run to continue it."
@@ -233,6 +237,17 @@ def check_data(estimator, train, test):
     check_pairs(test.images, test.masks, n_mask_classes)
 
 
+def foreground_pixels(masks):
+    """Pixels of a class above 0 in masks; one that is None has none.
+
+    Examples
+    --------
+    >>> foreground_pixels([np.array([[0, 2], [-1, 1]]), None])
+    2
+    """
+    return int(sum((np.asarray(mask) > 0).sum() for mask in masks if mask is not None))
+
+
 def set_passes(estimator, epochs, n_masks):
     """Make the fits of an estimator so many passes over the annotated images."""
     steps = -(-n_masks // estimator.batch_size)
@@ -256,11 +271,14 @@ class _Loop:
         self.initial, self.n_instances = initial, n_instances
         self.epochs, self.cost_rates = epochs, cost_rates
         self.cost = AnnotationCost(0, 0, 0, 0.0)
+        self.foreground = 0
         self.oracle = MaskOracle(train.masks)
         self.learner = ActiveLearner(
             estimator, strategy, images=train.images, labels=np.asarray(train.labels),
             augmenter=augmenter, warm_start=warm_start, random_state=seed,
         )  # fmt: skip
+        if augmenter is not None and "true_masks" in inspect.signature(augmenter.fit).parameters:
+            self.learner.true_masks = train.masks  # for the record of their quality alone
         watched = np.random.default_rng(seed).permutation(len(train.labels))[: self.n_watched]
         self.watched, self.watched_masks = as_images(train.images).take(np.sort(watched)), None
 
@@ -271,6 +289,7 @@ class _Loop:
             answer = self.oracle(record["sample_ids"], regions=regions)
             self.learner.annotate(record["sample_ids"], answer, fit=False)
             self.cost = AnnotationCost(**record["cost"])
+            self.foreground += foreground_pixels(answer)
 
     def load(self, folder):
         """Take the model that `save` has left, if there is one; else it is fitted again."""
@@ -313,6 +332,7 @@ class _Loop:
             steps_before = getattr(learner.estimator, "n_steps_", 0) if learner.warm_start else 0
             learner.annotate(sample_ids, masks)
         self.cost = self.cost + self._cost_of(sample_ids, masks, regions)
+        self.foreground += foreground_pixels(masks)
         model = learner.estimator
         with watch("evaluate"):
             metrics = evaluate(model, self.test)
@@ -335,10 +355,12 @@ class _Loop:
             "asked": asked,
             "n_masks": len(learner.annotated_ids),
             "n_masks_validation": 0 if validation is None else len(validation.masks),
+            "foreground_pixels": self.foreground,
             "gradient_steps": steps,
             "cost": self.cost._asdict(),
             "metrics": metrics,
             **({} if agreed is None else {"agreement": agreed._asdict()}),
+            **_pseudo_quality(learner.augmenter),
             "seconds": watch.seconds,
             "memory_mib": {**peak_memory_mib(device), **memory},
             "environment": environment(device),
@@ -370,6 +392,18 @@ class _Loop:
             masks, regions, instances=instances, seconds_per_image=per_image,
             seconds_per_click=per_click,
         )  # fmt: skip
+
+
+def _pseudo_quality(augmenter):
+    """What the record says of the pseudo-labels of a round; nothing where there is no report."""
+    report = getattr(augmenter, "report_", None)
+    if report is None or "accuracy" not in report:
+        return {}
+    found = {"n_candidates": len(report.sample_ids), "n_selected": len(augmenter.selected_)}
+    for key in ("coverage", "accuracy", "dice"):
+        values = np.asarray(report[key], dtype=float)
+        found[key] = float(np.nanmean(values)) if np.isfinite(values).any() else None
+    return {"pseudo": found}
 
 
 def _describe_asked(sample_ids, train, masks, model, save):
@@ -463,65 +497,3 @@ def _warn_of_another_machine(records):
             "those of an uninterrupted run in the last digits.",
             stacklevel=3,
         )
-
-
-def described(thing):
-    """Class and parameters of an estimator or augmenter, as JSON's types, for the record.
-
-    Returns
-    -------
-    dict
-    """
-    found = {"class": type(thing).__name__}
-    if hasattr(thing, "get_params"):
-        params = thing.get_params(deep=False)
-        for key in sorted(params):
-            if key not in ("verbose", "random_state") and not key.startswith("_"):
-                found[key] = _parameter(params[key])
-    return found
-
-
-def _parameter(value):
-    try:
-        return jsonable(value)
-    except TypeError:
-        kind = value if hasattr(value, "__qualname__") else type(value)
-        return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def describe_data(train, test):
-    """Name, sizes and a digest of the two parts, for the record.
-
-    Returns
-    -------
-    dict
-    """
-    return {
-        "name": str(train.name),
-        "n_train": len(train.ids),
-        "n_test": len(test.ids),
-        "train": _fingerprint(train),
-        "test": _fingerprint(test),
-    }
-
-
-def _fingerprint(part):
-    """A digest that changes with the images, masks, labels or their order."""
-    digest = hashlib.sha256()
-    digest.update(repr((list(map(str, part.ids)), list(map(str, part.labels)))).encode())
-    images, masks = as_images(part.images), as_masks(part.masks, len(part.ids))
-    for items in (images, masks):
-        paths = getattr(items, "paths", None)
-        for i in range(len(items)):
-            if paths is not None:
-                # Name and length of the file: reading all of them can take minutes.
-                path = paths[i]
-                size = None if path is None else os.stat(path).st_size
-                digest.update(repr((path and os.path.basename(path), size)).encode())
-            elif items[i] is None:
-                digest.update(b"None")
-            else:
-                array = np.ascontiguousarray(items[i])
-                digest.update(f"{array.dtype.str}{array.shape}".encode())
-                digest.update(array)
-    return digest.hexdigest()[:16]

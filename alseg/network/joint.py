@@ -49,6 +49,8 @@ class JointCAMNetwork(nn.Module):
         For two mask classes, one map of logits, as before a sigmoid, instead of two.
     """
 
+    feature_memory = None  # a `FeatureMemory`, while the encoder is frozen
+
     def __init__(
         self,
         encoder="resnet18",
@@ -135,7 +137,10 @@ class JointCAMNetwork(nn.Module):
         pad_h, pad_w = -h % self.max_stride, -w % self.max_stride
         if pad_h or pad_w:
             x = F.pad(x, (0, pad_w, 0, pad_h), mode="replicate")
-        features = self.encoder(x)
+        if self.feature_memory is None:
+            features = self.encoder(x)
+        else:
+            features = self.feature_memory(self.encoder, x)
         return [dropout(f) for dropout, f in zip(self.encoder_dropouts, features)]
 
     def embed(self, features):

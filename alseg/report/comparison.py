@@ -9,6 +9,12 @@ import numpy as np
 from alseg.experiment.records import jsonable, write_text
 from alseg.experiment.statistics import penalty_matrix
 from alseg.report import plots
+from alseg.report.comparison_gains import (
+    forecast_section,
+    foreground_section,
+    saved_section,
+    stability_section,
+)
 from alseg.report.comparison_table import (
     SHARES,
     comparison_numbers,
@@ -25,7 +31,10 @@ from alseg.report.page import (
     embedded,
     facts,
     figure_style,
+    note,
     page,
+    section,
+    unbroken,
 )
 from alseg.report.pictures import fit_within, outline
 from alseg.report.tables import as_html, lookup
@@ -58,7 +67,7 @@ _STYLE = """<style>
 .thumbs figcaption { font-size: .76rem; line-height: 1.3; margin-top: .25rem;
   overflow-wrap: anywhere; }
 .note { font-size: .85rem; margin-top: .75rem; }
-td { white-space: nowrap; }
+td { white-space: nowrap; } .words td { white-space: normal; }
 td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 7rem; }
 h3 { overflow-wrap: anywhere; }
 @media (max-width: 36rem) {
@@ -102,10 +111,10 @@ def write_comparison_report(comparison, path=None, images=None):
         It may still be going on: what is missing is said.
     path : str or Path or None, default=None
         None is ``comparison.html`` in the working directory.
-    images : sequence, callable or None, default=None
+    images : sequence, callable, None or False, default=None
         Training images by sample id, ``images[sample_id]`` or ``images(sample_id)``, for pictures
         of what was asked first. None takes those of ``comparison.train``, if it has any; without
-        them names stand there.
+        them names stand there, and with False too.
 
     Returns
     -------
@@ -129,8 +138,12 @@ def write_comparison_report(comparison, path=None, images=None):
         *_curves(shown),
         *_differences(shown),
         *_table(shown),
+        *saved_section(comparison),
         *_penalties(shown),
+        *stability_section(comparison),
         *_costs(shown),
+        *foreground_section(comparison),
+        *forecast_section(comparison),
         *_asked(shown, images),
         *_time(shown),
         *_provenance(shown),
@@ -198,15 +211,6 @@ def _shared(curves):
     return rows[0] if len(rows) and (rows == rows[0]).all() else None
 
 
-def _section(title, *parts):
-    parts = [part for part in parts if part]
-    return [f"<h2>{escape(title)}</h2>", *parts] if parts else []
-
-
-def _note(text):
-    return f'<p class="soft note">{escape(text)}</p>'
-
-
 def _plural(n, word):
     return f"{n} {word}{'' if n == 1 else 's'}"
 
@@ -271,7 +275,7 @@ def _verdict(shown):
     comparison = shown.comparison
     if not has_verdict(comparison):
         text = f"No row to compare with {comparison.control}, the control, has been run yet."
-        return _section("Verdict", f"<p>{escape(text)}</p>")
+        return section("Verdict", f"<p>{escape(text)}</p>")
     verdict = comparison.verdict()
     first, *lines = str(verdict).splitlines()
     n = len(verdict.rows)
@@ -287,14 +291,14 @@ def _verdict(shown):
         for row in verdict.rows
         if row.n > 1
     }
-    return _section(
+    return section(
         "Verdict",
         f"<p>{escape(first)}</p>",
         f'<ul class="verdict">{"".join(items)}</ul>',
         *(f"<p>{escape(line)}</p>" for line in lines[n:]),
         _forest(shown, intervals),
-        _note("Area is the mean height of the learning curve over masks, in per cent. The verdict "
-              "speaks about this data set, its test images and this network."),
+        note("Area is the mean height of the learning curve over masks, in per cent. The verdict "
+             "speaks about this data set, its test images and this network."),
     )  # fmt: skip
 
 
@@ -358,7 +362,7 @@ def _protocol(shown):
     if comparison.window:
         terms.append(("area between", "{:g} and {:g} masks".format(*comparison.window)))
     items = "".join(f"<dt>{escape(a)}</dt><dd>{escape(str(b))}</dd>" for a, b in terms)
-    return _section(
+    return section(
         "Protocol",
         "<p>Fixed before anything was run.</p>",
         f'<dl class="terms">{items}</dl>',
@@ -392,13 +396,13 @@ def _curves(shown):
     key = _key(shown, curves)
     dotted = " Dotted: rows that ask nothing." if shown.references else ""
     level = f"{100 * (1 - shown.comparison.alpha):g} %"
-    return _section(
+    return section(
         "Learning curves",
         f'<figure class="figure"><div class="wide">{wide}</div><div class="narrow">{narrow}{key}'
         f"</div><figcaption>Means over the seeds.{dotted}</figcaption></figure>",
         "<h3>Each row and its seeds</h3>",
-        _note(f"Thin: one seed. Thick: their mean, with its {level} interval. Grey: "
-              f"{shown.comparison.control}."),
+        note(f"Thin: one seed. Thick: their mean, with its {level} interval. Grey: "
+             f"{shown.comparison.control}."),
         _panels(shown, "seeds", curves, _one_row),
     )  # fmt: skip
 
@@ -491,12 +495,12 @@ def _differences(shown):
         room = 0.06 * (high - low or 1.0)
         ax.set_ylim(low - room, high + room)
 
-    return _section(
+    return section(
         "Paired differences",
         f"<p>{escape(f'Score minus that of {control} with the same seed, by {label}.')}</p>",
         _panels(shown, "gaps", gaps, one),
-        _note("Rounds of one row depend on each other: a band that leaves zero somewhere is no "
-              "finding. The verdict rests on the area alone."),
+        note("Rounds of one row depend on each other: a band that leaves zero somewhere is no "
+             "finding. The verdict rests on the area alone."),
     )  # fmt: skip
 
 
@@ -529,13 +533,13 @@ def _table(shown):
         more += "supervision; > where it had not with its last mask. "
     more += "Seconds: mean of a round."
     drawn_anew = _drawn_anew(comparison)
-    return _section(
+    return section(
         "All rows",
         f'<div class="wide-table">{as_html(scores)}</div>',
-        _note(" ".join(notes)),
+        note(" ".join(notes)),
         "<h3>What it takes</h3>",
-        f'<div class="wide-table">{as_html(work).replace(" %<", "&nbsp;%<")}</div>',
-        _note(more),
+        f'<div class="wide-table">{unbroken(as_html(work))}</div>',
+        note(more),
         *drawn_anew,
     )
 
@@ -555,13 +559,14 @@ def _drawn_anew(comparison):
         "to": known["final_high"].map("{:.1f}".format),
     })  # fmt: skip
     what = "test images" if comparison.test_groups is None else "groups of test images (patients)"
+    what += " (patients are not known without the data)" if comparison.test is None else ""
     table = as_html(table).replace("<table", '<table class="small"', 1)
     return [
         "<h3>With other test images</h3>",
         f'<div class="wide-table">{table}</div>',
-        _note(f"Dice after the last round, and an interval by bootstrap over seeds and {what}: "
-              "seeds alone speak about these images only. Too narrow with fewer than about "
-              "ten of either."),
+        note(f"Dice after the last round, and an interval by bootstrap over seeds and {what}: "
+             "seeds alone speak about these images only. Too narrow with fewer than about "
+             "ten of either."),
     ]  # fmt: skip
 
 
@@ -585,14 +590,14 @@ def _penalties(shown):
         (2.6 + 0.55 * n, 1.6 + 0.4 * n), "penalty", alt,
     )  # fmt: skip
     width = f"max-width:{min(60, 16 + 4 * n)}rem;min-width:{min(48, 12 + 3 * n)}rem"
-    return _section(
+    return section(
         "Who beats whom",
         "<p>Share of the budgets, in per cent, at which the row on the left is above the one at "
         f"the top by a paired t-test at level {shown.comparison.alpha:g}.</p>",
         f'<div class="wide-table"><figure style="{width}" class="figure">{svg}</figure></div>',
-        _note("A picture, not a test: budgets of one run depend on each other, the many tests are "
-              "not adjusted (one in twenty finds a difference where there is none), few seeds "
-              "rarely win at all, and the size of a difference is not seen."),
+        note("A picture, not a test: budgets of one run depend on each other, the many tests are "
+             "not adjusted (one in twenty finds a difference where there is none), few seeds "
+             "rarely win at all, and the size of a difference is not seen."),
     )  # fmt: skip
 
 
@@ -620,7 +625,7 @@ def _costs(shown):
         )
     if not figures:
         return []
-    return _section(
+    return section(
         "What the annotation costs",
         "<p>Means at equal cost: strategies that pick large or complicated objects pay for them "
         "here. Clicks are those of a polygon around each object.</p>",
@@ -630,8 +635,12 @@ def _costs(shown):
 
 def _asked(shown, images):
     comparison = shown.comparison
-    masks = None
-    if images is None and getattr(comparison, "train", None) is not None:
+    masks, without = None, _without_data(comparison)
+    if images is False:
+        images = None
+    elif images is not None:
+        without = ""
+    elif comparison.train is not None:
         images, masks = comparison.train.images, comparison.train.masks
     seed = comparison.seeds[0]
     chains = {
@@ -649,13 +658,24 @@ def _asked(shown, images):
     for name, chain in chains.items():
         if 1 in chain:
             parts.append(_asked_group(f"{name} asks", chain[1], images, masks))
-    return _section(
+    return section(
         "What was asked first",
-        _note(f"The first questions of each row, with seed {seed}. Rows with one estimator and "
-              "augmenter asked the same model."
-              + (" Outlined: the expert's answer." if masks is not None else "")),
+        note(f"The first questions of each row, with seed {seed}. Rows with one estimator and "
+             "augmenter asked the same model."
+             + (" Outlined: the expert's answer." if masks is not None else "")),
+        note(without) if without else "",
         f'<div class="groups">{"".join(parts)}</div>',
     ) if parts else []  # fmt: skip
+
+
+def _without_data(comparison):
+    """Why there are no pictures and no patients, where the data are not at hand."""
+    if not (comparison.train is None and comparison.test is None):
+        return ""
+    return (
+        "Pictures and intervals for other patients are missing, because this page was written "
+        "without the data: alseg report FOLDER --data DATA, or read_comparison(folder, data)."
+    )
 
 
 def _asked_group(title, record, images, masks):
@@ -713,7 +733,7 @@ def _time(shown):
                       lambda ax, values=values, label=label:
                       plots.bars(values, ax, x_label=label, colours=colours))  # fmt: skip
         figures.append(f'<figure class="figure"><h3>{what}</h3>{drawn}</figure>')
-    return _section("Time and memory", *figures)
+    return section("Time and memory", *figures)
 
 
 def _provenance(shown):
@@ -732,9 +752,9 @@ def _provenance(shown):
         terms.append(("data", f"{data.get('name') or 'images'}: {sizes}"))
         if "train" in data:
             terms.append(("digests of the data", f"{data['train']}, {data.get('test', '')}"))
-    command = config.get("command") or getattr(comparison, "command", None)
-    if command:
-        terms.append(("command", command))
+    for one in config.get("ran", ()):
+        packages = ", ".join(f"{k} {v}" for k, v in one.get("versions", {}).items())
+        terms.append(("run by", f"{one['command']} ({packages})" if packages else one["command"]))
     for key, n in places.items():
         place = dict(key)
         words = [f"alseg {place['alseg']}"] if "alseg" in place else []
@@ -744,7 +764,7 @@ def _provenance(shown):
             words.append(_plural(place["torch_threads"], "thread"))
         terms.append((_plural(n, "record"), ", ".join(words)))
     items = "".join(f"<dt>{escape(a)}</dt><dd>{escape(str(b))}</dd>" for a, b in terms)
-    return _section(
+    return section(
         "How this was run",
         f'<dl class="terms">{items}</dl>',
         details("Rows, estimator and data", jsonable(config)),

@@ -101,6 +101,28 @@ def page(title, body):
     )
 
 
+def section(title, *parts):
+    """A heading and what follows it, as a list of HTML; nothing if all parts are empty."""
+    parts = [part for part in parts if part]
+    return [f"<h2>{escape(title)}</h2>", *parts] if parts else []
+
+
+def note(text):
+    """A paragraph in small, soft letters."""
+    return f'<p class="soft note">{unbroken(escape(text))}</p>'
+
+
+def unbroken(html):
+    """Text where no line ends between a number and its per cent.
+
+    Examples
+    --------
+    >>> unbroken("95 % of it")
+    '95&nbsp;% of it'
+    """
+    return html.replace(" %", "&nbsp;%")
+
+
 def picture(path, alt):
     """An `img` element that holds the file itself."""
     path = Path(path)

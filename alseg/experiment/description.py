@@ -1,0 +1,186 @@
+"""What decides the numbers of a run, as JSON: parameters, files by their content, and data."""
+
+import functools
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from alseg.experiment.records import jsonable
+from alseg.images import as_images, as_masks
+
+_FILES = ("encoder_weights", "start_from")  # parameters that may be a file in the working folder
+_END = 2**16  # bytes at each end of a data file that its digest reads
+
+
+def described(thing):
+    """Class and parameters of an estimator or augmenter, as JSON's types, for the record.
+
+    Parameters
+    ----------
+    thing : estimator
+        Anything with ``get_params``; of something else the class alone is told.
+
+    Returns
+    -------
+    dict
+        A file or folder that a parameter names is told by its name and content, so that it may lie
+        elsewhere the next time. An estimator within is described in the same way.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> described(GaussianNB(priors=[0.5, 0.5]))
+    {'class': 'GaussianNB', 'priors': [0.5, 0.5], 'var_smoothing': 1e-09}
+    """
+    found = {"class": type(thing).__name__}
+    if hasattr(thing, "get_params"):
+        params = thing.get_params(deep=False)
+        if "feature_cache" in params:  # where it lies, and what it holds by now, decides nothing
+            params["feature_cache"] = params["feature_cache"] is not None
+        for key in sorted(params):
+            if key not in ("verbose", "random_state") and not key.startswith("_"):
+                found[key] = described_value(params[key], key)
+    return found
+
+
+def described_value(value, name=""):
+    """One parameter, as JSON's types.
+
+    Parameters
+    ----------
+    value : object
+    name : str, default=""
+        Of the parameter: "encoder_weights" and "start_from" may be a file without a folder.
+
+    Returns
+    -------
+    object
+        What is not made of numbers, strings, lists and dicts is told by its class or name.
+
+    Examples
+    --------
+    >>> described_value((96, 144)), described_value("imagenet", "encoder_weights")
+    ([96, 144], 'imagenet')
+    """
+    if isinstance(value, (str, Path)) and _is_path(value, name.rpartition("__")[2]):
+        return described_file(value)
+    try:
+        return jsonable(value)
+    except TypeError:
+        pass
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        return described(value)
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _is_path(value, name):
+    text = os.path.expanduser(str(value))
+    if "://" in text or text == "imagenet":
+        return False
+    if isinstance(value, Path) or os.path.isabs(text):
+        return True
+    return (name in _FILES or os.sep in text) and os.path.exists(text)
+
+
+def described_file(path):
+    """Name and content of a file, or of a folder with all that is in it.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    dict
+        ``file``, its name without the folder it lies in, and ``sha256``, the first 16 digits, None
+        where there is nothing.
+
+    Examples
+    --------
+    >>> described_file("nowhere/weights.safetensors")
+    {'file': 'weights.safetensors', 'sha256': None}
+    """
+    path = Path(os.path.expanduser(path))
+    digest = None
+    if path.is_file():
+        digest = _digest(*_state(path))
+    elif path.is_dir():
+        whole = hashlib.sha256()
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            whole.update(repr((file.relative_to(path).parts, _digest(*_state(file)))).encode())
+        digest = whole.hexdigest()
+    return {"file": path.name, "sha256": digest and digest[:16]}
+
+
+def _state(path):
+    """What tells whether a file is still the one that was read."""
+    stat = os.stat(path)
+    return str(path), stat.st_size, stat.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=2**10)
+def _digest(path, size, changed):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@functools.lru_cache(maxsize=2**17)
+def _digest_of_ends(path, size, changed):
+    with open(path, "rb") as file:
+        digest = hashlib.sha256(file.read(_END))
+        if size > _END:
+            file.seek(max(_END, size - _END))
+            digest.update(file.read())
+    return digest.hexdigest()
+
+
+def describe_data(train, test):
+    """Name, sizes and a digest of the two parts, for the record.
+
+    Parameters
+    ----------
+    train, test : Dataset
+
+    Returns
+    -------
+    dict
+        ``name``, ``n_train``, ``n_test``, and ``train`` and ``test``, digests that change with the
+        images, masks, labels or their order. Of files they hold the name, the size, both ends of
+        the content (64 KiB each) and how mask values are mapped: reading all of them can take
+        minutes.
+    """
+    return {
+        "name": str(train.name),
+        "n_train": len(train.ids),
+        "n_test": len(test.ids),
+        "train": _fingerprint(train),
+        "test": _fingerprint(test),
+    }
+
+
+def _fingerprint(part):
+    digest = hashlib.sha256()
+    digest.update(repr((list(map(str, part.ids)), list(map(str, part.labels)))).encode())
+    images, masks = as_images(part.images), as_masks(part.masks, len(part.ids))
+    for items in (images, masks):
+        paths = getattr(items, "paths", None)
+        if paths is not None:
+            digest.update(repr(getattr(items, "mapping", None)).encode())
+        for i in range(len(items)):
+            if paths is not None:
+                path = paths[i]
+                told = None
+                if path is not None:
+                    state = _state(path)
+                    told = os.path.basename(path), state[1], _digest_of_ends(*state)
+                digest.update(repr(told).encode())
+            elif items[i] is None:
+                digest.update(b"None")
+            else:
+                array = np.ascontiguousarray(items[i])
+                digest.update(f"{array.dtype.str}{array.shape}".encode())
+                digest.update(array)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,197 @@
+"""What a comparison would take: the steps of its fits, counted, and what a step takes, measured."""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+
+from alseg.batches import n_batches
+from alseg.experiment.chains import n_threads, with_steps
+from alseg.experiment.environment import peak_memory
+
+NEEDED = ("max_epochs", "steps_per_epoch", "batch_size")
+"""Parameters of an estimator without which its steps cannot be counted."""
+
+
+class Measured(NamedTuple):
+    """What `measure` returns.
+
+    Attributes
+    ----------
+    step : float
+        Seconds of a gradient step.
+    reading : float
+        Seconds that a fit takes beside its steps, for each image.
+    prediction : float
+        Seconds to predict an image.
+    mib : float
+        Most memory held.
+    """
+
+    step: float
+    reading: float
+    prediction: float
+    mib: float
+
+
+def not_countable(estimator):
+    """Why the steps of an estimator are not known, or None.
+
+    Parameters
+    ----------
+    estimator : estimator
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> not_countable(GaussianNB())
+    'GaussianNB has no max_epochs, steps_per_epoch and batch_size'
+    """
+    known = estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
+    missing = [name for name in NEEDED if name not in known]
+    if not missing:
+        return None
+    named = " and ".join(filter(None, [", ".join(missing[:-1]), missing[-1]]))
+    return f"{type(estimator).__name__} has no {named}"
+
+
+def steps_of_fit(estimator, n_masks, n_train, again=False):
+    """Gradient steps of a fit.
+
+    Parameters
+    ----------
+    estimator : JointCAMSegmenter
+        Of the fit, with all its parameters set.
+    n_masks, n_train : int
+        Annotated images, and all of them.
+    again : bool, default=False
+        Whether it goes on from the fit before.
+
+    Returns
+    -------
+    int
+        Of both phases, where there are two.
+
+    Examples
+    --------
+    >>> from alseg import JointCAMSegmenter
+    >>> model = JointCAMSegmenter(max_epochs=10, batch_size=8, schedule="two-phase")
+    >>> steps_of_fit(model, 8, 20), steps_of_fit(model, 0, 20), steps_of_fit(model, 8, 20, again=True)
+    (60, 30, 30)
+    """
+    known = estimator.get_params(deep=False)
+    epochs = known["max_epochs"]
+    if again and known.get("refit_epochs") is not None:
+        epochs = known["refit_epochs"]
+    started = again or known.get("start_from") is not None
+    phases = [(epochs, False)]
+    if known.get("schedule") == "two-phase":
+        of_classes = ((known.get("class_phase") or {}).get("max_epochs", epochs), False)
+        of_masks = (epochs, True)
+        phases = [of_classes] if not n_masks else [of_masks] if started else [of_classes, of_masks]
+    total = 0
+    for epochs, frozen in phases:
+        steps = known["steps_per_epoch"]
+        if not steps and known.get("sampling") == "passes":
+            only = n_masks and (frozen or known.get("pooling", "") is None)
+            n, drop = n_masks if only else n_train, known.get("drop_tiny_last_batch", False)
+            steps = n_batches(n, known["batch_size"], drop)
+        total += epochs * (steps or -(-n_train // known["batch_size"]))
+    return total
+
+
+def steps_of_job(job, protocol, n_train):
+    """Gradient steps of each fit of a job, in their order.
+
+    Parameters
+    ----------
+    job : alseg.experiment.chains.Job
+    protocol : Protocol
+    n_train : int
+
+    Returns
+    -------
+    list of int
+        Two a round with an augmenter, one after the other. A row that asks about parts of images is
+        taken to open as many images as it asks questions.
+    """
+    if job.name == "all-ones" and job.kind == "reference":
+        return []
+    estimator = with_steps(job.row.estimator, protocol)
+    rounds = range(1, protocol.rounds + 1) if job.kind == "chain" else [0]
+    found = []
+    for round_ in rounds:
+        n_masks = min(protocol.initial + round_ * protocol.n_instances, n_train)
+        if job.kind == "reference":
+            n_masks = n_train if job.name == "full supervision" else 0
+        model = estimator
+        if protocol.epochs is not None:
+            of_passes = n_train if job.kind == "reference" else n_masks
+            steps = -(-of_passes // model.get_params(deep=False)["batch_size"])
+            model = clone(model).set_params(max_epochs=protocol.epochs, steps_per_epoch=steps)
+        again = protocol.warm_start and round_ > 0
+        found.append(steps_of_fit(model, n_masks, n_train, again))
+        if job.row.augmenter is not None and job.kind != "reference":
+            # On the masks and on those that the first fit has given.
+            found.append(steps_of_fit(model, n_train, n_train, protocol.warm_start))
+    return found
+
+
+def predictions_of_job(job, protocol, n_train, n_test):
+    """Images that a job predicts: to measure, to ask (once each), and to label by itself.
+
+    Parameters
+    ----------
+    job : alseg.experiment.chains.Job
+    protocol : Protocol
+    n_train, n_test : int
+
+    Returns
+    -------
+    int
+    """
+    if job.kind == "reference":
+        return 0 if job.name == "all-ones" else n_test
+    a_round = n_test + (n_train if job.row.augmenter is not None else 0)
+    return protocol.rounds * (a_round + n_train) if job.kind == "chain" else a_round
+
+
+def measure(estimator, protocol, train, test):
+    """What a step, an image to read and an image to predict take here, by three short fits.
+
+    Parameters
+    ----------
+    estimator : JointCAMSegmenter
+    protocol : Protocol
+    train, test : Dataset
+
+    Returns
+    -------
+    Measured
+    """
+    model = with_steps(estimator, protocol).set_params(random_state=0)
+    known, phases = model.get_params(deep=False), 1
+    if known.get("schedule") == "two-phase":
+        phases = 1 if known.get("start_from") is not None else 2
+        if known.get("class_phase"):
+            model.set_params(class_phase={**known["class_phase"], "max_epochs": 1})
+    took, memory = {}, {}
+    few = train.take(np.arange(min(len(train.labels), 16)))
+    with n_threads(protocol.n_threads), peak_memory(memory, "peak"):
+        for n in (1, 2, 5):  # the first also loads libraries
+            model.set_params(max_epochs=1, steps_per_epoch=n)
+            began = time.perf_counter()
+            model.fit(few.images, few.labels, few.masks)
+            took[n] = time.perf_counter() - began
+        some = test.take(np.arange(min(len(test.labels), 4)))
+        began = time.perf_counter()
+        model.predict_masks(some.images)
+        image = (time.perf_counter() - began) / len(some.labels)
+    step = max(took[5] - took[2], 0.0) / (3 * phases)
+    reading = max(took[2] - 2 * phases * step, 0.0) / len(few.labels)
+    return Measured(step, reading, image, memory.get("peak", float("nan")))
