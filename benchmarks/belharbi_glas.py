@@ -41,6 +41,7 @@ PUBLISHED_ROWS = {
 }
 LONGER = "random, steps of label propagation"
 NO_WEIGHT = "label propagation, lambda = 0"
+PAIRS = (("label propagation", LONGER), ("label propagation", NO_WEIGHT))
 
 
 def paper_profile(preset):
@@ -222,6 +223,7 @@ STUDY = Study(
     classifier=make_classifier,
     published=lambda options, window: published_rows("GlaS", window),
     notes=NOTES,
+    pairs=PAIRS,
 )
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from alseg.compare import Plan, compare_strategies, read_comparison
 from alseg.experiment.environment import environment
 from alseg.experiment.records import jsonable, write_text
 from alseg.experiment.run import described
-from alseg.experiment.statistics import area_under_curve
+from alseg.experiment.statistics import area_under_curve, paired_t
 from alseg.images import as_images, as_masks
 from alseg.report.tables import as_markdown
 from alseg.selection import class_balanced_top_n
@@ -84,6 +84,8 @@ class Study(NamedTuple):
         ``f(options, n_masks) -> dict of str -> (area, area's sd, final)``, of each row.
     notes : tuple of str
         What is not as published in any profile.
+    pairs : tuple of (str, str)
+        Rows to be set against one another besides the control: a method and its own controls.
     data : str or None
         Name of the published data set, for its pseudo-labels' quality.
     """
@@ -97,6 +99,7 @@ class Study(NamedTuple):
     published: Callable
     classifier: Any = None
     notes: tuple = ()
+    pairs: tuple = ()
     data: str | None = None
 
 
@@ -152,7 +155,7 @@ def read_options(study, arguments):
             options[key] = getattr(arguments, key)
     if arguments.seeds:
         options["seeds"] = tuple(arguments.seeds)
-    options["rows"] = arguments.rows
+    options["rows"] = arguments.rows or options.get("rows")  # None is all of them
     return options
 
 
@@ -413,6 +416,7 @@ _SAID = {
     "lr": "learning rate",
     "lr_schedule": "schedule",
     "batch_size": "batch size",
+    "ce_scale": "cross-entropy beside Dice",
     "steps": "steps of a fit",
     "n_draws": "draws",
     "amp": "bfloat16",
@@ -425,6 +429,7 @@ _SAID = {
     "test_limit": "test images",
     "refit_epochs": "epochs of a later round",
     "schedule": "pseudo-labels",
+    "rows": "rows",
 }
 
 
@@ -448,7 +453,9 @@ def differences(study, options):
 
 
 # What a row of the table says by itself; the rest stands below it.
-_SHORT = ("data_name", "shrink", "image_size", "encoder_weights", "epochs", "steps", "seeds")
+_SHORT = (
+    "data_name", "shrink", "image_size", "ce_scale", "encoder_weights", "epochs", "steps", "seeds",
+)  # fmt: skip
 
 
 def short_differences(study, options):
@@ -480,7 +487,7 @@ def _shown(value, none):
     if isinstance(value, dict):
         return " ".join(f"{k} {v:g}" for k, v in value.items())
     if isinstance(value, (tuple, list, range)):
-        return ", ".join(map(str, value))
+        return ("; " if any("," in str(v) for v in value) else ", ").join(map(str, value))
     if isinstance(value, str):
         return Path(value).name
     return str(value)
@@ -568,7 +575,7 @@ def main(study, argv=None):
     if arguments.dry_run:
         print(describe(study, plan, parts, options))
         return 0
-    out = arguments.out or RESULTS / f"{study.name}-{options['profile']}"
+    out = arguments.out or RESULTS / f"{_shown_name(study, options)}-{options['profile']}"
     out.mkdir(parents=True, exist_ok=True)
     # From inside: the classifier is then named alike wherever the folder lies.
     with contextlib.chdir(out):
@@ -586,6 +593,14 @@ def main(study, argv=None):
                 return 0
         write_results(study, read_comparison(Path(), data=plan.data), options, arguments.profile)
     return 0
+
+
+def _shown_name(study, options):
+    """The study's name; on other data than the published ones, with the name of those."""
+    known = study.profiles.get("paper", {}).get("data_name")
+    if known in (None, options["data_name"]):
+        return study.name
+    return f"{study.name.rpartition('-')[0]}-{options['data_name']}"
 
 
 def _weights(options, folder):
@@ -618,6 +633,7 @@ def published_table(study, result, options):
     table : pandas.DataFrame of str
         Dice in per cent, standard deviation over seeds (published: of the population). Areas are
         taken over the masks that ours goes over, the published one also over all that it has.
+        Steps are gradient steps of all fits of a seed.
     """
     import pandas as pd
 
@@ -630,7 +646,8 @@ def published_table(study, result, options):
     lines = []
     for name in [*result.names, *references]:
         theirs = published.get(name, {})
-        line = {"row": name, "seeds": "–", "masks": "–", "area": "–", "final": "–"}
+        line = {"row": name, "seeds": "–", "masks": "–", "steps": _steps(result, name)}
+        line |= {"area": "–", "final": "–"}
         if name in curves:
             x, y = curves[name]
             whole = np.isfinite(y[:, -1])
@@ -644,9 +661,54 @@ def published_table(study, result, options):
         line["published area, all rounds"] = theirs.get("all", "–")
         line["not as published"] = odd if theirs else "no published number"
         lines.append(line)
-    wanted = ["row", "seeds", "masks", "area", "published area", "published area, all rounds",
-              "final", "published final", "not as published"]  # fmt: skip
+    wanted = ["row", "seeds", "masks", "steps", "area", "published area",
+              "published area, all rounds", "final", "published final", "not as published"]  # fmt: skip
     return pd.DataFrame(lines)[wanted]
+
+
+def _steps(result, name):
+    """Mean over seeds of the steps of all fits of a row or reference."""
+    found = {}
+    for record in result.records:
+        if record["strategy"] == name and record["gradient_steps"]:
+            found[record["seed"]] = found.get(record["seed"], 0) + record["gradient_steps"]
+    return f"{np.mean(list(found.values())):.0f}" if found else "–"
+
+
+def pairs_table(study, result):
+    """Each pair of a study: the difference of areas, paired by seed, and what both rows trained.
+
+    Parameters
+    ----------
+    study : Study
+    result : alseg.compare.Comparison
+
+    Returns
+    -------
+    table : pandas.DataFrame of str, or None
+        Dice in per cent, intervals of 95 %; p is not adjusted. None without a pair of two seeds.
+    """
+    import pandas as pd
+
+    areas, lines = result.areas("dice") if result.chains else {}, []
+    for name, other in study.pairs:
+        if name not in areas or other not in areas:
+            continue
+        differences = 100 * (areas[name] - areas[other])
+        differences = differences[np.isfinite(differences)]
+        if len(differences) < 2:
+            continue
+        test = paired_t(differences)
+        low, high = test.interval
+        lines.append({
+            "row": name,
+            "against": other,
+            "seeds": str(test.n),
+            "area": f"{test.mean:+.1f} [{low:.1f}, {high:.1f}]",
+            "p": f"{test.p_value:.2f}",
+            "steps": f"{_steps(result, name)} against {_steps(result, other)}",
+        })
+    return pd.DataFrame(lines) if lines else None
 
 
 def _spread(values):
@@ -688,11 +750,14 @@ def published_mean(values):
 
 def write_results(study, result, options, profile):
     """Tables, verdict, report and where they come from, into the present folder."""
-    ours = as_markdown(published_table(study, result, options))
+    ours, pairs = as_markdown(published_table(study, result, options)), pairs_table(study, result)
+    if pairs is not None:
+        ours += f"\n\nAgainst its own controls, 95 % intervals:\n\n{as_markdown(pairs)}"
     odd = "".join(f"- {line}\n" for line in (*differences(study, options), *study.notes))
     write_text("published.md", f"{ours}\n\nNot as published:\n\n{odd}")
     write_text("table.md", as_markdown(result.table()) + "\n")
     write_text("verdict.txt", f"{result.verdict()}\n")
+    result.train = None  # a report may go where the images may not: names instead of pictures
     result.to_html("report.html")
     details = {
         "Shares of full supervision, and differences paired by seed": share_table(result, WINDOWS),

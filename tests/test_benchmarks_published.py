@@ -305,6 +305,92 @@ def test_the_minutes_end_a_run():
         pass
 
 
+class MadeComparison:
+    """Two rows and two seeds, as tables ask for them; what it was drawn from is kept."""
+
+    names, seeds, control = ["mine", "longer"], [0, 1], "longer"
+    chains, _references = {("mine", 0): []}, {}
+
+    def __init__(self):
+        self.train = "images"
+        self.records = [
+            {"strategy": name, "seed": seed, "gradient_steps": steps}
+            for name, steps in (("mine", 30), ("longer", 50)) for seed in (0, 1) for _ in range(2)
+        ]  # fmt: skip
+
+    def areas(self, metric, window=None):
+        return {"mine": np.array([0.72, 0.74]), "longer": np.array([0.71, 0.70])}
+
+    def curves(self, metric):
+        masks = np.array([[8.0, 10.0]] * 2)
+        return {name: (masks, np.stack([area] * 2, 1)) for name, area in self.areas("").items()}
+
+    def references(self, metric):
+        return {}
+
+    def table(self):
+        import pandas as pd
+
+        return pd.DataFrame({"row": self.names})
+
+    def verdict(self):
+        return "no verdict"
+
+    def to_html(self, path):
+        Path(path).write_text(f"drawn from {self.train}")
+
+
+def test_a_method_stands_against_its_own_controls_with_the_steps_of_both():
+    runs = script("published_runs")
+    study = script("belharbi_glas").STUDY._replace(pairs=(("mine", "longer"), ("mine", "absent")))
+    table = runs.pairs_table(study, MadeComparison())
+    # 1 and 4 points: 2.5, and half an interval of t(1, 0.975) * 3 / 2 points
+    half = 12.706204736432095 * 1.5
+    assert table.to_dict("records") == [{
+        "row": "mine", "against": "longer", "seeds": "2",
+        "area": f"+2.5 [{2.5 - half:.1f}, {2.5 + half:.1f}]", "p": "0.34",
+        "steps": "60 against 100",
+    }]  # fmt: skip
+    assert runs.pairs_table(study._replace(pairs=()), MadeComparison()) is None
+
+
+def test_results_hold_tables_and_no_pictures(tmp_path, monkeypatch, capsys):
+    runs, study = script("published_runs"), script("belharbi_glas").STUDY
+    monkeypatch.chdir(tmp_path)
+    study = study._replace(pairs=(("mine", "longer"),))
+    runs.write_results(study, MadeComparison(), paper("belharbi_glas", "cpu"), "cpu")
+    assert (tmp_path / "report.html").read_text() == "drawn from None"
+    text = (tmp_path / "published.md").read_text("utf-8")
+    assert "Against its own controls" in text and "| mine | 2 | 8 to 10 | 60 |" in text
+    assert "Not as published:\n\n- images scaled by 0.18 (published 1)" in text
+
+
+def test_other_data_have_their_own_name_and_rows_of_a_profile_can_be_replaced():
+    runs, study = script("published_runs"), script("belharbi_cub").STUDY
+    parser = runs.make_parser(study)
+    options = runs.read_options(study, parser.parse_args([]))
+    assert "MC-dropout" not in options["rows"] and "entropy" in options["rows"]
+    given = runs.read_options(study, parser.parse_args(["--rows", "MC-dropout"]))
+    assert given["rows"] == ["MC-dropout"]
+    assert runs.read_options(study, parser.parse_args(["--profile", "paper"]))["rows"] is None
+    assert runs._shown_name(study, {"data_name": "leeds_butterfly"}) == "belharbi-leeds_butterfly"
+    assert runs._shown_name(study, {"data_name": "cub"}) == "belharbi-cub"
+    nct = script("survey_folder").make_study("nct")
+    assert runs._shown_name(nct, {"data_name": "nct"}) == "survey-nct-low"
+
+
+def test_rows_that_fit_as_often_as_ceal_label_nothing():
+    ceal, work = script("ceal_isic"), script("published_work")
+    options = {**paper("ceal_isic", "cpu"), "rows": None}
+    model, rows, _ = ceal.STUDY.build(parts_of(), options)
+    for name in (ceal.LONGER, ceal.NO_LABELS):
+        assert work.n_pseudo_masks(rows[name].augmenter, 100, 1000) == 0
+    n_masks = options["initial"] + options["n_instances"]
+    assert work.n_pseudo_masks(rows["CEAL"].augmenter, n_masks, 1000) == 6
+    assert rows["CEAL"].strategy is rows[ceal.NO_LABELS].strategy
+    assert model.criterion__ce_scale == 1.0
+
+
 # -- our recipe beside them -----------------------------------------------------------------------
 
 

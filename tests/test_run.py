@@ -320,3 +320,14 @@ def test_rounds_out_of_order(finished, tmp_path):
     (tmp_path / "records.jsonl").write_bytes(lines[0] + lines[2])
     with pytest.raises(RecordsError, match=r"rounds 0, 1, 2, ... in order, got \[0, 2\]"):
         small_run(tmp_path)
+
+
+def test_steps_of_both_fits_are_counted_where_they_differ(tmp_path):
+    records = small_run(
+        tmp_path,
+        model=estimator(sampling="passes", pooling=None, criterion__class_scale=0.0),
+        augmenter=PseudoLabelAugmenter("all", weight=0.5),
+        rounds=1, panels=None,
+    )  # fmt: skip
+    # In batches of 4, the first fit sees 4 and then 6 masks, the second all 12 images.
+    assert [record["gradient_steps"] for record in records] == [1 + 3, 2 + 3]

@@ -342,9 +342,12 @@ class _Loop:
         validation = getattr(model, "validation_", None)
         steps = getattr(model, "n_steps_", None)
         if steps is not None:
-            # With an augmenter a round is two fits of the same length; a warm model counts both.
-            twice = learner.augmenter is not None and not learner.warm_start
-            steps = steps * (1 + twice) - steps_before
+            first = 0
+            if learner.augmenter is not None and not learner.warm_start:  # a warm model counts both
+                # Of passes over what has a mask, the first of the two fits is the shorter one.
+                labelled_by = getattr(learner.augmenter, "_estimator", model)
+                first = getattr(labelled_by, "n_steps_", steps)
+            steps = first + steps - steps_before
         return {
             "round": round_,
             "sample_ids": sample_ids,
