@@ -25,9 +25,10 @@ def alseg():
 
     The defaults of the estimator (image and mask moved together, two streams, joint training,
     cross-entropy and Dice) on a pretrained MobileNetV2, for 300 steps, and the mean over four flips
-    in prediction. ``benchmarks/ablation.py`` measures each part of it on folds of GlaS' training
-    images; it has not been run in full, so no part is known to be a gain there. A moving average of
-    weights, stain augmentation and agreement of pseudo-labels are rows of it and off here.
+    in prediction. On folds of GlaS' training images with 8 masks (``benchmarks/ablation.py``) more
+    steps and the flips are gains, and a frozen encoder is a loss. What is no gain there, or was not
+    run, is off here: a moving average of weights, stain augmentation, pseudo-labels and their
+    agreement, consistency.
 
     Returns
     -------
@@ -48,7 +49,8 @@ def alseg():
 def alseg_pseudo_labels():
     """Arguments of `PseudoLabelAugmenter` to go with the preset "alseg".
 
-    Sure pixels of all images, at half the weight. An augmenter costs a second fit.
+    Sure pixels of all images, at half the weight. An augmenter costs a second fit, and on GlaS a
+    fit of twice the steps is worth more (``benchmarks/ablation.py``): it is for trying.
 
     Returns
     -------
