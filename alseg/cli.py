@@ -610,7 +610,7 @@ class _backend:
 
 
 def _report(args):
-    from alseg.compare import FILE_NAME, read_comparison
+    from alseg.comparison import FILE_NAME, read_comparison
 
     if os.path.isfile(os.path.join(args.folder, FILE_NAME)):
         output = args.output or os.path.join(args.folder, "report.html")

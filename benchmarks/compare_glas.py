@@ -28,7 +28,8 @@ from common import RESULTS, find_data
 from PIL import Image
 
 from alseg import JointCAMSegmenter, Protocol, compare_strategies
-from alseg.compare import Plan, read_comparison
+from alseg.compare import Plan
+from alseg.comparison import read_comparison
 from alseg.datasets import load_glas
 from alseg.experiment.environment import environment
 from alseg.report.tables import as_markdown

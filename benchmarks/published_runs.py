@@ -32,7 +32,8 @@ from published_work import (
     work_of,
 )
 
-from alseg.compare import Plan, compare_strategies, read_comparison
+from alseg.compare import Plan, compare_strategies
+from alseg.comparison import read_comparison
 from alseg.experiment.environment import environment
 from alseg.experiment.records import jsonable, write_text
 from alseg.experiment.run import described
@@ -625,7 +626,7 @@ def published_table(study, result, options):
     Parameters
     ----------
     study : Study
-    result : alseg.compare.Comparison
+    result : alseg.comparison.Comparison
     options : dict
 
     Returns
@@ -681,7 +682,7 @@ def pairs_table(study, result):
     Parameters
     ----------
     study : Study
-    result : alseg.compare.Comparison
+    result : alseg.comparison.Comparison
 
     Returns
     -------

@@ -12,7 +12,7 @@ def pseudo_table(result, name=None):
 
     Parameters
     ----------
-    result : alseg.compare.Comparison
+    result : alseg.comparison.Comparison
     name : str or None
         Data set whose published numbers stand beside.
 
@@ -51,7 +51,7 @@ def share_table(result, windows):
 
     Parameters
     ----------
-    result : alseg.compare.Comparison
+    result : alseg.comparison.Comparison
     windows : list of (float, float)
         Masks between which areas are taken; left out where the curves do not cover them.
 
@@ -90,7 +90,7 @@ def subset_table(result):
 
     Parameters
     ----------
-    result : alseg.compare.Comparison
+    result : alseg.comparison.Comparison
 
     Returns
     -------

@@ -52,6 +52,7 @@ learner
 committee
 experiment
 report
+comparison
 compare
 cli __main__
 testing

@@ -16,7 +16,8 @@ import pytest
 
 import alseg.compare
 from alseg import JointCAMSegmenter, PseudoLabelAugmenter
-from alseg.compare import Comparison, Plan, Row, compare_strategies, read_comparison
+from alseg.compare import Plan, Row, compare_strategies
+from alseg.comparison import Comparison, read_comparison
 from alseg.datasets import make_glands
 from alseg.ensemble import DeepEnsemble
 from alseg.experiment.chains import Job, slug

@@ -85,7 +85,7 @@ def draw_curves(comparison, ax=None, x="masks", metric=None):
 
     Parameters
     ----------
-    comparison : alseg.compare.Comparison
+    comparison : alseg.comparison.Comparison
     ax : matplotlib.axes.Axes or None, default=None
         None makes new ones.
     x : {"masks", "images", "pixels", "clicks", "seconds", "round"}, default="masks"
@@ -107,7 +107,7 @@ def write_comparison_report(comparison, path=None, images=None):
 
     Parameters
     ----------
-    comparison : alseg.compare.Comparison
+    comparison : alseg.comparison.Comparison
         It may still be going on: what is missing is said.
     path : str or Path or None, default=None
         None is ``comparison.html`` in the working directory.

@@ -17,7 +17,7 @@ def saved_section(comparison):
 
     Parameters
     ----------
-    comparison : alseg.compare.Comparison
+    comparison : alseg.comparison.Comparison
 
     Returns
     -------
@@ -123,7 +123,7 @@ def stability_section(comparison):
 
     Parameters
     ----------
-    comparison : alseg.compare.Comparison
+    comparison : alseg.comparison.Comparison
 
     Returns
     -------
@@ -178,7 +178,7 @@ def foreground_section(comparison):
 
     Parameters
     ----------
-    comparison : alseg.compare.Comparison
+    comparison : alseg.comparison.Comparison
 
     Returns
     -------
@@ -218,7 +218,7 @@ def forecast_section(comparison):
 
     Parameters
     ----------
-    comparison : alseg.compare.Comparison
+    comparison : alseg.comparison.Comparison
 
     Returns
     -------

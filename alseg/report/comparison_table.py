@@ -32,7 +32,7 @@ def comparison_numbers(comparison):
 
     Parameters
     ----------
-    comparison : alseg.compare.Comparison
+    comparison : alseg.comparison.Comparison
 
     Returns
     -------
@@ -92,7 +92,7 @@ def comparison_table(comparison):
 
     Parameters
     ----------
-    comparison : alseg.compare.Comparison
+    comparison : alseg.comparison.Comparison
 
     Returns
     -------
