@@ -455,6 +455,30 @@ def n_batches(n, batch_size, drop_tiny=True):
     return full + bool(rest and not tiny)
 
 
+def steps_of_epoch(n, batch_size, steps_per_epoch=None, passes=False, drop_tiny=True):
+    """Gradient steps of an epoch.
+
+    Parameters
+    ----------
+    n : int
+        Images that a pass goes over.
+    batch_size : int
+    steps_per_epoch : int or None, default=None
+        The answer, where it is given.
+    passes : bool, default=False
+        Whether an epoch is one pass, see `n_batches`; else batches are drawn, as many as hold `n`.
+    drop_tiny : bool, default=True
+
+    Examples
+    --------
+    >>> steps_of_epoch(22, 20), steps_of_epoch(22, 20, passes=True), steps_of_epoch(22, 20, 5)
+    (2, 1, 5)
+    """
+    if steps_per_epoch:
+        return steps_per_epoch
+    return n_batches(n, batch_size, drop_tiny) if passes else -(-n // batch_size)
+
+
 class TrainingBatches:
     """Iterate over an epoch of augmented batches, as ``(x, target)`` pairs for skorch.
 

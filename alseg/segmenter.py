@@ -23,7 +23,13 @@ from alseg import inference
 from alseg._version import __version__
 from alseg.aggregate import aggregate as aggregate_maps
 from alseg.augment import FLIPS
-from alseg.batches import CropData, TrainingBatches, TrainingData, choose_canvas, n_batches
+from alseg.batches import (
+    CropData,
+    TrainingBatches,
+    TrainingData,
+    choose_canvas,
+    steps_of_epoch,
+)
 from alseg.crops import check_crop, scaled, undo
 from alseg.gradients import mask_gradient_length, mask_gradients
 from alseg.images import as_images, as_masks, stack
@@ -738,9 +744,13 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             self.module_.feature_memory = FeatureMemory(self.feature_cache)
         return self
 
+    @property
+    def _frozen_encoder(self):
+        return getattr(self.module_, "encoder", None) if self.encoder_lr_scale == 0 else None
+
     def _freeze_encoder(self):
-        if self.encoder_lr_scale == 0 and hasattr(self.module_, "encoder"):
-            self.module_.encoder.requires_grad_(False)
+        if self._frozen_encoder is not None:
+            self._frozen_encoder.requires_grad_(False)
 
     def _normalization(self):
         normalize = self.normalize
@@ -915,11 +925,12 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 self.initialize_optimizer()
 
     def _n_steps(self, n):
-        if self.sampling == "passes" and not self.steps_per_epoch:
-            if self._only_annotated and self._data.annotated().any():
-                n = int(self._data.annotated().sum())
-            return n_batches(n, self.batch_size, self.drop_tiny_last_batch)
-        return self.steps_per_epoch or -(-n // self.batch_size)
+        passes = self.sampling == "passes"
+        if passes and self._only_annotated and self._data.annotated().any():
+            n = int(self._data.annotated().sum())
+        return steps_of_epoch(
+            n, self.batch_size, self.steps_per_epoch, passes, self.drop_tiny_last_batch
+        )
 
     @property
     def _only_annotated(self):
@@ -1036,8 +1047,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def _set_training(self, training=True):
         super()._set_training(training)
-        if self.encoder_lr_scale == 0 and hasattr(self.module_, "encoder"):
-            self.module_.encoder.eval()
+        if self._frozen_encoder is not None:
+            self._frozen_encoder.eval()
         phase = getattr(self, "_phase", None)
         if training and phase == "mask":
             for part in self.module_.class_parts():

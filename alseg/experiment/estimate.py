@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import clone
 
-from alseg.batches import n_batches
+from alseg.batches import steps_of_epoch
 from alseg.experiment.chains import n_threads, with_steps
 from alseg.experiment.environment import peak_memory
+from alseg.experiment.run import set_passes
 
 NEEDED = ("max_epochs", "steps_per_epoch", "batch_size")
 """Parameters of an estimator without which its steps cannot be counted."""
@@ -96,12 +97,12 @@ def steps_of_fit(estimator, n_masks, n_train, again=False):
         phases = [of_classes] if not n_masks else [of_masks] if started else [of_classes, of_masks]
     total = 0
     for epochs, frozen in phases:
-        steps = known["steps_per_epoch"]
-        if not steps and known.get("sampling") == "passes":
-            only = n_masks and (frozen or known.get("pooling", "") is None)
-            n, drop = n_masks if only else n_train, known.get("drop_tiny_last_batch", False)
-            steps = n_batches(n, known["batch_size"], drop)
-        total += epochs * (steps or -(-n_train // known["batch_size"]))
+        passes = known.get("sampling") == "passes"
+        only = passes and n_masks and (frozen or known.get("pooling", "") is None)
+        total += epochs * steps_of_epoch(
+            n_masks if only else n_train, known["batch_size"], known["steps_per_epoch"], passes,
+            known.get("drop_tiny_last_batch", False),
+        )  # fmt: skip
     return total
 
 
@@ -131,9 +132,8 @@ def steps_of_job(job, protocol, n_train):
             n_masks = n_train if job.name == "full supervision" else 0
         model = estimator
         if protocol.epochs is not None:
-            of_passes = n_train if job.kind == "reference" else n_masks
-            steps = -(-of_passes // model.get_params(deep=False)["batch_size"])
-            model = clone(model).set_params(max_epochs=protocol.epochs, steps_per_epoch=steps)
+            model = clone(model)
+            set_passes(model, protocol.epochs, n_train if job.kind == "reference" else n_masks)
         again = protocol.warm_start and round_ > 0
         found.append(steps_of_fit(model, n_masks, n_train, again))
         if job.row.augmenter is not None and job.kind != "reference":

@@ -3,6 +3,7 @@
 import numpy as np
 
 from alseg.experiment.forecast import Backtest, backtest
+from alseg.experiment.run import foreground_pixels
 from alseg.experiment.statistics import foreground_efficiency, labels_saved
 from alseg.images import as_masks
 
@@ -94,7 +95,7 @@ def foreground_shares(chains, references, names, seeds, n_rounds, train=None):
     pixels = None
     if train is not None and not totals:
         masks = as_masks(train.masks, len(train.labels))
-        pixels = np.array([0 if mask is None else (mask > 0).sum() for mask in masks])
+        pixels = np.array([foreground_pixels([mask]) for mask in masks])
         totals = dict.fromkeys(seeds, pixels.sum())
     found = {}
     for name in names:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from alseg.network.joint import evaluating
+
 
 class FeatureMemory:
     """Feature maps of an encoder that does not change, each computed once and read afterwards.
@@ -71,13 +73,8 @@ class FeatureMemory:
                 return row
         except (OSError, ValueError, EOFError):  # not there, or half a file of a machine that went down
             pass
-        modes = [(m, m.training) for m in encoder.modules()]
-        try:
-            with torch.no_grad():
-                maps = encoder.eval()(x)
-        finally:
-            for module, mode in modes:
-                module.training = mode
+        with evaluating(encoder), torch.no_grad():
+            maps = encoder(x)
         limit = torch.finfo(torch.float16).max
         flat = torch.cat([m.float().clamp(-limit, limit).flatten() for m in maps])
         row = flat.half().cpu().numpy()
