@@ -29,7 +29,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
-from common import RESULTS, find_data
+from common import RESULTS, find_data, find_weights
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
@@ -410,8 +410,7 @@ def main(argv=None):
         if folder is None:
             print("skipped: no GlaS; set ALSEG_DATA to the folder that holds glas/")
             return 0
-        weights = folder.parent / "weights" / f"{arguments.encoder}_imagenet.safetensors"
-        options["encoder_weights"] = str(weights) if weights.is_file() else None
+        options["encoder_weights"] = find_weights(folder, arguments.encoder)
         run_all(options, rows, folder.parent, arguments.out)
     text = table(read_records(arguments.out))
     print(text)

@@ -37,7 +37,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 import torch.nn.functional as F
-from common import RESULTS, find_data
+from common import RESULTS, find_data, find_weights
 from torch import nn
 from tqdm import tqdm
 
@@ -418,8 +418,7 @@ def main(argv=None):
         if folder is None:
             print("skipped: no GlaS; set ALSEG_DATA to the folder that holds glas/")
             return 0
-        weights = folder.parent / "weights" / f"{arguments.encoder}_imagenet.safetensors"
-        options["encoder_weights"] = str(weights) if weights.is_file() else None
+        options["encoder_weights"] = find_weights(folder, arguments.encoder)
         run_all(options, rows, load_glas(folder, fold=0), arguments.out)
     text = table(read_records(arguments.out))
     print(text)

@@ -24,6 +24,12 @@ def find_data(name):
     return None
 
 
+def find_weights(data, encoder):
+    """The file of an encoder's ImageNet weights beside a folder of data, or None."""
+    path = data.parent / "weights" / f"{encoder}_imagenet.safetensors"
+    return str(path) if path.is_file() else None
+
+
 class Stopwatch:
     """CPU and wall-clock seconds since it was made.
 

@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a spinning thread costs i
 
 import numpy as np
 import torch
-from common import find_data
+from common import find_data, find_weights
 from joblib import Parallel, delayed
 from sklearn.utils import Bunch
 from tqdm import tqdm
@@ -289,9 +289,8 @@ def main(argv=None):
             print("skipped: no GlaS; set ALSEG_DATA to the folder that holds glas/")
             return 0
         root = folder.parent
-        weights = root / "weights" / f"{options['encoder']}_imagenet.safetensors"
-        options["encoder_weights"] = arguments.encoder_weights or (
-            str(weights) if weights.is_file() else None
+        options["encoder_weights"] = arguments.encoder_weights or find_weights(
+            folder, options["encoder"]
         )
         run_all(options, root, out, arguments.n_jobs)
     write_table(out, arguments.profile)

@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
-from common import RESULTS, Stopwatch, find_data, write_record
+from common import RESULTS, Stopwatch, find_data, find_weights, write_record
 from tqdm import tqdm
 
 from alseg import JointCAMSegmenter
@@ -124,8 +124,8 @@ def main(argv=None):
     parser.add_argument("--steps", type=int, default=60)
     arguments = parser.parse_args(argv)
     folder = find_data("glas")
-    weights = folder and folder.parent / "weights" / "mobilenet_v2_imagenet.safetensors"
-    if folder is None or not weights.is_file():
+    weights = folder and find_weights(folder, "mobilenet_v2")
+    if weights is None:
         print("skipped: no GlaS, or no weights/mobilenet_v2_imagenet.safetensors beside it")
         return 0
     torch.set_num_threads(1)
@@ -146,7 +146,7 @@ def main(argv=None):
         pair = within_class_cosine(rows), within_class_cosine(rows, labels)
         return measure(*(distances(blocks, n) for blocks in pair), train, agreement)
 
-    start = {"encoder_weights": str(weights)}
+    start = {"encoder_weights": weights}
     still = {"max_epochs": 0, "normalize": "imagenet", "random_state": 0}
     found["encoder, ImageNet"] = by_cosine(embeddings(train, start | still))
     fitted = []

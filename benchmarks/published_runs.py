@@ -19,9 +19,16 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
-from common import RESULTS, find_data
+from common import RESULTS, find_data, find_weights
 from PIL import Image
-from published_tables import pseudo_table, share_table, subset_table
+from published_tables import (
+    pairs_table,
+    pseudo_table,
+    share_table,
+    spread,
+    steps_of,
+    subset_table,
+)
 from published_work import (
     PEAK,
     SUSTAINED,
@@ -37,7 +44,7 @@ from alseg.comparison import read_comparison
 from alseg.experiment.environment import environment
 from alseg.experiment.records import jsonable, write_text
 from alseg.experiment.run import described
-from alseg.experiment.statistics import area_under_curve, paired_t
+from alseg.experiment.statistics import area_under_curve
 from alseg.images import as_images, as_masks
 from alseg.report.tables import as_markdown
 from alseg.selection import class_balanced_top_n
@@ -612,9 +619,7 @@ def _weights(options, folder):
         if not path.is_file():
             raise SystemExit(f"--encoder-weights must be a file or imagenet, got {given!r}.")
         return str(path)
-    encoder = options.get("encoder", "resnet18")
-    beside = folder.parent / "weights" / f"{encoder}_imagenet.safetensors"
-    return str(beside) if beside.is_file() else given
+    return find_weights(folder, options.get("encoder", "resnet18")) or given
 
 
 # -- tables ---------------------------------------------------------------------------------------
@@ -647,16 +652,16 @@ def published_table(study, result, options):
     lines = []
     for name in [*result.names, *references]:
         theirs = published.get(name, {})
-        line = {"row": name, "seeds": "–", "masks": "–", "steps": _steps(result, name)}
+        line = {"row": name, "seeds": "–", "masks": "–", "steps": steps_of(result, name)}
         line |= {"area": "–", "final": "–"}
         if name in curves:
             x, y = curves[name]
             whole = np.isfinite(y[:, -1])
             line["seeds"] = str(int(whole.sum()))
             line["masks"] = f"{np.nanmin(x):g} to {np.nanmax(x):g}"
-            line |= {"area": _spread(areas[name]), "final": _spread(y[:, -1])}
+            line |= {"area": spread(areas[name]), "final": spread(y[:, -1])}
         elif name in references:
-            line |= {"seeds": str(len(references[name])), "final": _spread(references[name])}
+            line |= {"seeds": str(len(references[name])), "final": spread(references[name])}
         for key in ("area", "final"):
             line[f"published {key}"] = theirs.get(key, "–")
         line["published area, all rounds"] = theirs.get("all", "–")
@@ -665,59 +670,6 @@ def published_table(study, result, options):
     wanted = ["row", "seeds", "masks", "steps", "area", "published area",
               "published area, all rounds", "final", "published final", "not as published"]  # fmt: skip
     return pd.DataFrame(lines)[wanted]
-
-
-def _steps(result, name):
-    """Mean over seeds of the steps of all fits of a row or reference."""
-    found = {}
-    for record in result.records:
-        if record["strategy"] == name and record["gradient_steps"]:
-            found[record["seed"]] = found.get(record["seed"], 0) + record["gradient_steps"]
-    return f"{np.mean(list(found.values())):.0f}" if found else "–"
-
-
-def pairs_table(study, result):
-    """Each pair of a study: the difference of areas, paired by seed, and what both rows trained.
-
-    Parameters
-    ----------
-    study : Study
-    result : alseg.comparison.Comparison
-
-    Returns
-    -------
-    table : pandas.DataFrame of str, or None
-        Dice in per cent, intervals of 95 %; p is not adjusted. None without a pair of two seeds.
-    """
-    import pandas as pd
-
-    areas, lines = result.areas("dice") if result.chains else {}, []
-    for name, other in study.pairs:
-        if name not in areas or other not in areas:
-            continue
-        differences = 100 * (areas[name] - areas[other])
-        differences = differences[np.isfinite(differences)]
-        if len(differences) < 2:
-            continue
-        test = paired_t(differences)
-        low, high = test.interval
-        lines.append({
-            "row": name,
-            "against": other,
-            "seeds": str(test.n),
-            "area": f"{test.mean:+.1f} [{low:.1f}, {high:.1f}]",
-            "p": f"{test.p_value:.2f}",
-            "steps": f"{_steps(result, name)} against {_steps(result, other)}",
-        })
-    return pd.DataFrame(lines) if lines else None
-
-
-def _spread(values):
-    values = 100 * np.asarray(values, dtype=float)
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return "–"
-    return f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")
 
 
 def published_of_curve(curve, n_masks, areas, window):
@@ -751,15 +703,15 @@ def published_mean(values):
 
 def write_results(study, result, options, profile):
     """Tables, verdict, report and where they come from, into the present folder."""
-    ours, pairs = as_markdown(published_table(study, result, options)), pairs_table(study, result)
+    ours, pairs = as_markdown(published_table(study, result, options)), pairs_table(result, study.pairs)
     if pairs is not None:
         ours += f"\n\nAgainst its own controls, 95 % intervals:\n\n{as_markdown(pairs)}"
     odd = "".join(f"- {line}\n" for line in (*differences(study, options), *study.notes))
     write_text("published.md", f"{ours}\n\nNot as published:\n\n{odd}")
     write_text("table.md", as_markdown(result.table()) + "\n")
     write_text("verdict.txt", f"{result.verdict()}\n")
-    result.train = None  # a report may go where the images may not: names instead of pictures
-    result.to_html("report.html")
+    # A report may go where the images may not: names instead of pictures.
+    result.to_html("report.html", pictures=False)
     details = {
         "Shares of full supervision, and differences paired by seed": share_table(result, WINDOWS),
         "Pseudo-labels against the hidden masks": pseudo_table(result, study.data),

@@ -37,10 +37,10 @@ def pseudo_table(result, name=None):
                 "row": row,
                 "masks": f"{n_masks:g}",
                 "seeds": str(len(found)),
-                "images": _mean([one["n_selected"] for one in found], 1),
-                "coverage": _mean([one["coverage"] for one in found]),
-                "accuracy": _mean([one["accuracy"] for one in found]),
-                "Dice of the kept pixels": _mean([one["dice"] for one in found]),
+                "images": spread([one["n_selected"] for one in found], 1),
+                "coverage": spread([one["coverage"] for one in found]),
+                "accuracy": spread([one["accuracy"] for one in found]),
+                "Dice of the kept pixels": spread([one["dice"] for one in found]),
                 "Dice, published (all pixels)": "–" if np.isnan(theirs) else f"≈ {theirs:.0f}",
             })  # fmt: skip
     return pd.DataFrame(lines)
@@ -74,14 +74,14 @@ def share_table(result, windows):
             title = f"{window[0]:g} to {window[1]:g}"
             own, control = areas[row], areas[result.control]
             if full is not None and len(full) == len(own):
-                line[f"area {title}, % of full"] = _mean(own / full)
+                line[f"area {title}, % of full"] = spread(own / full)
             line[f"area {title}, minus {result.control}"] = _difference(own, control)
         for place in range(y.shape[1]):
-            line[f"Dice, {np.nanmin(x[:, place]):g} masks"] = _mean(y[:, place])
+            line[f"Dice, {np.nanmin(x[:, place]):g} masks"] = spread(y[:, place])
         lines.append(line)
     if full is not None:
         lines.append({"row": "full supervision", "seeds": str(len(full)),
-                      "Dice, all masks": _mean(full)})  # fmt: skip
+                      "Dice, all masks": spread(full)})  # fmt: skip
     return pd.DataFrame(lines).fillna("–")
 
 
@@ -97,13 +97,12 @@ def subset_table(result):
     pandas.DataFrame of str
         In per cent, means over seeds; empty where the data have no subsets.
     """
-    last = {}
-    for row in result.names:
-        chains = [result.chains.get((row, seed)) for seed in result.seeds]
-        last[row] = [chain[-1] for chain in chains if chain]
-    last |= {name: records for name, records in result._references.items() if name != "all-ones"}
+    last = {}  # record by row and seed; of a row the last round comes last
+    for record in result.records:
+        last.setdefault(record["strategy"], {})[record["seed"]] = record
     lines = []
-    for row, records in last.items():
+    for row in [*result.names, *result.references()]:
+        records = [] if row == "all-ones" else last.get(row, {}).values()
         parts = [record["metrics"].get("by_subset", {}) for record in records]
         names = sorted({name for part in parts for name in part})
         if len(names) < 1:
@@ -113,24 +112,78 @@ def subset_table(result):
             for key, said in (("dice", "Dice"), ("object_dice", "object Dice"),
                               ("object_f1", "object F1")):  # fmt: skip
                 values = [part[name].get(key) for part in parts if name in part]
-                line[f"{name} {said}"] = _mean(values)
+                line[f"{name} {said}"] = spread(values)
         lines.append(line)
     return pd.DataFrame(lines)
 
 
-def _mean(values, scale=100):
+def steps_of(result, name):
+    """Mean over seeds of the steps of all fits of a row or reference."""
+    found = {}
+    for record in result.records:
+        if record["strategy"] == name and record["gradient_steps"]:
+            found[record["seed"]] = found.get(record["seed"], 0) + record["gradient_steps"]
+    return f"{np.mean(list(found.values())):.0f}" if found else "–"
+
+
+def pairs_table(result, pairs):
+    """Each pair of rows: the difference of areas, paired by seed, and what both rows trained.
+
+    Parameters
+    ----------
+    result : alseg.comparison.Comparison
+    pairs : sequence of (str, str)
+        Rows, and those that they are set against.
+
+    Returns
+    -------
+    table : pandas.DataFrame of str, or None
+        Dice in per cent, intervals of 95 %; p is not adjusted. None without a pair of two seeds.
+    """
+    areas, lines = result.areas("dice") if result.chains else {}, []
+    for name, other in pairs:
+        if name not in areas or other not in areas:
+            continue
+        test = _paired(areas[name], areas[other])
+        if test is None:
+            continue
+        low, high = test.interval
+        lines.append({
+            "row": name,
+            "against": other,
+            "seeds": str(test.n),
+            "area": f"{test.mean:+.1f} [{low:.1f}, {high:.1f}]",
+            "p": f"{test.p_value:.2f}",
+            "steps": f"{steps_of(result, name)} against {steps_of(result, other)}",
+        })
+    return pd.DataFrame(lines) if lines else None
+
+
+def spread(values, scale=100):
+    """Mean and standard deviation of what is finite, as a cell; a dash where nothing is.
+
+    Examples
+    --------
+    >>> spread([0.5, 0.75, None]), spread([2.0], scale=1), spread([])
+    ('62.5 ± 17.7', '2.0', '–')
+    """
     values = np.array([v for v in values if v is not None], dtype=float)
-    values = values[np.isfinite(values)]
+    values = scale * values[np.isfinite(values)]
     if not len(values):
         return "–"
-    shown = f"{scale * values.mean():.1f}"
-    return shown + (f" ± {scale * values.std(ddof=1):.1f}" if len(values) > 1 else "")
+    return f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")
+
+
+def _paired(own, other):
+    """The paired test of two rows' areas in points, of the seeds that both have; None of one."""
+    differences = 100 * (own - other)
+    differences = differences[np.isfinite(differences)]
+    return paired_t(differences) if len(differences) > 1 else None
 
 
 def _difference(own, control):
-    both = np.isfinite(own) & np.isfinite(control)
-    if own is control or both.sum() < 2:
+    test = None if own is control else _paired(own, control)
+    if test is None:
         return "–"
-    test = paired_t(100 * (own - control)[both])
     low, high = test.interval
     return f"{test.mean:+.2f} [{low:+.2f}, {high:+.2f}]"
