@@ -101,7 +101,7 @@ def subset_table(result):
     for record in result.records:
         last.setdefault(record["strategy"], {})[record["seed"]] = record
     lines = []
-    for row in [*result.names, *result.references()]:
+    for row in [*result.names, *result.references("dice")]:
         records = [] if row == "all-ones" else last.get(row, {}).values()
         parts = [record["metrics"].get("by_subset", {}) for record in records]
         names = sorted({name for part in parts for name in part})
