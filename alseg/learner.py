@@ -39,7 +39,8 @@ from alseg.validation import EmptyPool, check_n_instances, check_number, check_r
 
 _FORMAT, _VERSION = "alseg-learner", 1
 _STATE_FILE = "learner.json"
-_FIT, _QUERY, _AUGMENT = range(3)  # what a seed is for; a new one goes at the end
+# What a seed is for; a new one goes at the end.
+_FIT, _QUERY, _AUGMENT, _CONTINUE, _CARRY = range(5)
 
 
 class Querying:
@@ -107,8 +108,9 @@ class ActiveLearner(Querying, BaseEstimator):
         like any other in `fit_kwargs`.
     augmenter : object or None, default=None
         ``fit(X, y, masks, *, estimator)`` and ``transform(X) -> (masks, mask_weight)``, such as
-        `PseudoLabelAugmenter`. Each refit is then two fits from the same start [2]_: to the
-        annotated masks alone, and, after the augmenter has used that model, to its masks.
+        `PseudoLabelAugmenter`. Each refit is then two fits [2]_: to the annotated masks alone, and,
+        after the augmenter has used that model, to its masks. The second starts where the first did,
+        or as the augmenter's ``refit`` says.
     warm_start : bool, default=False
         Whether a refit continues from the present model with ``partial_fit`` instead of starting
         from scratch.
@@ -128,6 +130,8 @@ class ActiveLearner(Querying, BaseEstimator):
         Mask mode: `masks` is an object array of shape (n,) of integer arrays (H, W) and None.
     annotated_ids, pool_ids : ndarray of int
         Mask mode: images with any annotated pixel, and images not fully annotated.
+    gradient_steps : int or None
+        Mask mode: of the last refit, all of its fits; None where the estimator does not count.
     true_masks : masks of all images, or None
         In a simulation, set after construction: handed to ``augmenter.fit`` for its report of how
         good pseudo-labels are. Nothing is trained on them, and `save` leaves them out.
@@ -158,6 +162,7 @@ class ActiveLearner(Querying, BaseEstimator):
     """
 
     true_masks = None
+    gradient_steps = None
     _asking = False  # whether a strategy is running, which may need a model
 
     def __init__(
@@ -446,8 +451,7 @@ class ActiveLearner(Querying, BaseEstimator):
         if self.images is not None:
             if X is not None or y is not None or bootstrap:
                 self._refuse_in_mask_mode("fit(X, y)")
-            estimator, augmenter = self._fitted(self.masks, self._n_annotate, fit_kwargs)
-            self.__dict__.update(_estimator=estimator, augmenter=augmenter)
+            self.__dict__.update(self._fitted(self.masks, self._n_annotate, fit_kwargs))
             return self
         if X is None or y is None:
             raise TypeError("fit must be given X and y, unless the learner was given images=.")
@@ -604,10 +608,7 @@ class ActiveLearner(Querying, BaseEstimator):
         faces = as_images(retrieve_rows(self.images, ids))
         merged = _merged(self.masks, ids, as_masks(masks, len(ids)), faces, self._n_classes)
         step = self._n_annotate + 1
-        swapped = {}
-        if fit:
-            estimator, augmenter = self._fitted(merged, step, {})
-            swapped = {"_estimator": estimator, "augmenter": augmenter}
+        swapped = self._fitted(merged, step, {}) if fit else {}
         self._set_masks(merged, _n_annotate=step, **swapped)
         return self
 
@@ -628,43 +629,82 @@ class ActiveLearner(Querying, BaseEstimator):
             return
         self._asking, asking = False, self._asking
         try:
-            estimator, augmenter = self._fitted(self.masks, self._n_annotate, {})
-            self.__dict__.update(_estimator=estimator, augmenter=augmenter)
+            self.__dict__.update(self._fitted(self.masks, self._n_annotate, {}))
         finally:
             self._asking = asking
 
     def _fitted(self, masks, step, fit_kwargs):
-        """A fitted copy of the estimator, and the augmenter that went with it."""
+        """What a refit changes of the learner: a fitted copy, its augmenter, the steps of its fits."""
         fit_kwargs = {**self.fit_kwargs, **fit_kwargs}
-        seed = None if self.random_state is None else self._seed(_FIT, step)
+        seed = self._seed_at(_FIT, step)
         has_masks = any(mask is not None for mask in masks)
+        augmenter, counts = self.augmenter, []
+
+        def fitted(start, masks, weight, seed, go_on=self.warm_start):
+            go_on = go_on and hasattr(start, "classes_")
+            model = self._fit_copy(start, masks, weight, seed, fit_kwargs, go_on)
+            counts.append(_steps(model, start if go_on else None))
+            return model
+
         if not has_masks:
-            return self._fit_copy(self._estimator, None, None, seed, fit_kwargs), self.augmenter
-        model = self._fit_copy(self._estimator, masks, None, seed, fit_kwargs)
-        if self.augmenter is None:
-            return model, None
+            model = fitted(self._estimator, None, None, seed)
+        elif augmenter is None:
+            model = fitted(self._estimator, masks, None, seed)
+        else:
+            refit = getattr(augmenter, "refit", "scratch")
+            known = masks, None
+            if refit == "published":
+                known = self._with_last_pseudo_masks(masks, step)
+            first = fitted(self._estimator, *known, seed)
+            augmenter = self._fitted_augmenter(masks, first, self._seed_at(_AUGMENT, step))
+            more = augmenter.transform(self.images)
+            if refit == "continue" or self.warm_start:
+                # Other random numbers than those that the first fit has used.
+                other = self._seed_at(_CONTINUE, step) if refit == "continue" else None
+                model = fitted(first, *more, other, go_on=True)
+            else:
+                model = fitted(self._estimator, *more, seed)
+            if refit == "published" and _score(model) < _score(first):
+                model = first
+        steps = None if None in counts else sum(counts)
+        return {"_estimator": model, "augmenter": augmenter, "gradient_steps": steps}
+
+    def _seed_at(self, purpose, step):
+        return None if self.random_state is None else self._seed(purpose, step)
+
+    def _fitted_augmenter(self, masks, model, seed):
         # A shallow copy: a descriptor of the pool, computed once, goes along.
         augmenter = copy.copy(self.augmenter)
-        if self.random_state is not None:
-            _set_random_state(augmenter, self._seed(_AUGMENT, step))
+        if seed is not None:
+            _set_random_state(augmenter, seed)
         known = {} if self.true_masks is None else {"true_masks": self.true_masks}
         augmenter.fit(self.images, self.labels, masks.copy(), estimator=model, **known)
-        more_masks, mask_weight = augmenter.transform(self.images)
-        start = model if self.warm_start else self._estimator
-        return self._fit_copy(start, more_masks, mask_weight, seed, fit_kwargs), augmenter
+        return augmenter
 
-    def _fit_copy(self, estimator, masks, mask_weight, seed, fit_kwargs):
+    def _with_last_pseudo_masks(self, masks, step):
+        """Masks, and what the present model says of the images that had pseudo-masks before."""
+        if self.warm_start:
+            remedy = "The published way starts each fit anew."
+            raise ValueError(message("warm_start", "False with refit='published'", True, remedy))
+        if not hasattr(self._estimator, "classes_") or all(mask is None for mask in self.masks):
+            return masks, None  # no round before
+        seed = self._seed_at(_CARRY, step)
+        before = self._fitted_augmenter(self.masks, self._estimator, seed)
+        found, weight = before.transform(self.images)
+        for i, mask in enumerate(masks):
+            if mask is not None:
+                found[i], weight[i] = mask, np.ones_like(weight[i])
+        return found, weight
+
+    def _fit_copy(self, start, masks, mask_weight, seed, fit_kwargs, go_on):
         given = {"masks": masks} if masks is not None else {}
         if mask_weight is not None:
             given["mask_weight"] = mask_weight
-        if self.warm_start and hasattr(estimator, "classes_"):
-            model = copy.deepcopy(estimator)
-            model.partial_fit(self.images, self.labels, **given, **fit_kwargs)
-            return model
-        model = clone(estimator)
-        if seed is not None:
+        model = copy.deepcopy(start) if go_on else clone(start)
+        if seed is not None and not (go_on and self.warm_start):  # that goes on with its own
             _set_random_state(model, seed)
-        model.fit(self.images, self.labels, **given, **fit_kwargs)
+        fit = model.partial_fit if go_on else model.fit
+        fit(self.images, self.labels, **given, **fit_kwargs)
         return model
 
     # -- files ----------------------------------------------------------------------------------
@@ -790,6 +830,18 @@ def _set_random_state(estimator, seed):
     seeded = {n: seed for n in names if n == "random_state" or n.endswith("__random_state")}
     if seeded:
         estimator.set_params(**seeded)
+
+
+def _steps(model, before):
+    """Gradient steps that a fit has taken, those of the model that it went on from aside."""
+    steps = getattr(model, "n_steps_", None)
+    return steps if steps is None or before is None else steps - before.n_steps_
+
+
+def _score(model):
+    """On validation images, of a model that was chosen by them; without them all are alike."""
+    score = getattr(model, "validation_score_", None)
+    return 0.0 if score is None else score
 
 
 def _shown(X):

@@ -99,6 +99,12 @@ default="histogram"
         model. Or embeddings of your own, compared in the same way: an array with a row for each
         image of `X`, or a function of the images (a sequence of arrays (H, W, 3)) that makes one
         at each fit.
+    refit : {"scratch", "continue", "published"}, default="scratch"
+        How `ActiveLearner` fits to the predicted masks, after the fit that predicts them.
+        "scratch": from where that fit started. "continue": from that fit, so that none of its steps
+        are lost. "published": as the released code of [1]_, that is from scratch, but the first fit
+        learns from the masks that the model of the round before predicts, and where epochs are
+        chosen by validation (``keep_epoch="validation"``) the better of the two fits is kept.
 
     Attributes
     ----------
@@ -156,6 +162,7 @@ default="histogram"
         n_draws=20,
         random_state=None,
         descriptor="histogram",
+        refit="scratch",
     ):
         self.selection = selection
         self.k = k
@@ -173,6 +180,7 @@ default="histogram"
         self.n_draws = n_draws
         self.random_state = random_state
         self.descriptor = descriptor
+        self.refit = refit
 
     def fit(self, X, y=None, masks=None, *, estimator, true_masks=None):
         """Look at what is annotated and decide which images may get predictions.
@@ -326,6 +334,7 @@ default="histogram"
     def _check_parameters(self):
         check_option("selection", self.selection, ["neighbours", "confidence", "all", "ceal"])
         check_option("labels", self.labels, ["hard", "weighted", "sampled"])
+        check_option("refit", self.refit, ["scratch", "continue", "published"])
         _schedule(self.schedule)
         check_number("n_draws", self.n_draws, 2, integer=True)
         if self.labels == "sampled" and self.sure is not None:

@@ -223,6 +223,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         Whether any pixel was annotated at fit; otherwise masks come from the CAM.
     threshold_ : float
     validation_ : ValidationSet or None
+    validation_score_ : float
+        With ``keep_epoch="validation"`` and a validation part: what its weights were chosen by.
     n_steps_ : int
         Gradient steps taken so far.
     device_ : str
@@ -496,6 +498,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             # Only now: a fit that is refused leaves the model as it was.
             self.classes_, self.canvas_ = classes, canvas
             self.has_masks_, self.threshold_, self.n_steps_ = False, 0.5, 0
+            self.__dict__.pop("validation_score_", None)
         self.validation_ = validation
         self.has_masks_ = self.has_masks_ or bool(data.annotated().any())
         self.device_ = resolve_device(self.device)
@@ -839,6 +842,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                         raise
                 if self._best is not None:
                     self.module_.load_state_dict(self._best[1])
+                    if self.keep_epoch == "validation":
+                        self.validation_score_ = self._best[0]
                 elif self._average is not None:
                     self._average.keep()
         except KeyboardInterrupt:

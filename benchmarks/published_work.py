@@ -174,16 +174,20 @@ def work_of(plan, n_validation=0):
             if job.kind == "reference":
                 n_masks = n_train if job.name == "full supervision" else 0
             again = protocol.warm_start and round_ > 0
-            sizes = []
+            sizes, looked_at = [], n_test
+            augmenter = None if job.kind == "reference" else job.row.augmenter
+            refit = getattr(augmenter, "refit", "scratch")
+            carried = 0
+            if refit == "published" and round_:  # the first fit has the pseudo-masks of before
+                carried = n_pseudo_masks(augmenter, n_masks, n_train)
+                looked_at += carried
             if n_masks:
-                sizes.append(fit_size(estimator, n_masks, n_train, again=again))
+                sizes.append(fit_size(estimator, n_masks, n_train, carried, again))
             elif (estimator.class_phase or {}).get("max_epochs", 1):
                 sizes.append(fit_size(estimator, n_train, n_train))
-            augmenter = None if job.kind == "reference" else job.row.augmenter
-            looked_at = n_test
             if augmenter is not None:
                 n_pseudo = n_pseudo_masks(augmenter, n_masks, n_train)
-                again = protocol.warm_start
+                again = protocol.warm_start or refit == "continue"
                 sizes.append(fit_size(estimator, n_masks, n_train, n_pseudo, again))
                 looked_at += n_pseudo
                 if augmenter.selection == "ceal" and n_pseudo:

@@ -796,6 +796,8 @@ def test_counted_steps_are_those_that_are_taken(tmp_path):
     rows = {
         "random": random_sampling,
         "pseudo": Row(random_sampling, PseudoLabelAugmenter("all", weight=0.5)),
+        "published": Row(random_sampling, PseudoLabelAugmenter("all", refit="published")),
+        "continued": Row(random_sampling, PseudoLabelAugmenter("all", refit="continue")),
     }
     protocol = Protocol(
         initial=2, n_instances=4, rounds=1, controls=(), epochs=2,
@@ -805,10 +807,9 @@ def test_counted_steps_are_those_that_are_taken(tmp_path):
     result = compared(tmp_path, rows, protocol, seeds=[0], estimator=model)
     plan = Plan(model, rows, data(), protocol)
     taken = {
-        ("chain", "random"): result.chains["random", 0][1],
-        ("chain", "pseudo"): result.chains["pseudo", 0][1],
         ("start", "shared"): result.chains["random", 0][0],
-        ("start", "own-pseudo"): result.chains["pseudo", 0][0],
+        **{("chain", name): result.chains[name, 0][1] for name in rows},
+        **{("start", f"own-{name}"): result.chains[name, 0][0] for name in list(rows)[1:]},
         **{("reference", name): found[0] for name, found in result._references.items()},
     }
     assert len(plan.jobs) == len(taken)
@@ -820,8 +821,10 @@ def test_counted_steps_are_those_that_are_taken(tmp_path):
     # 2 masks are a step an epoch, 6 are two; three epochs on classes, two on masks.
     assert taken["chain", "random"]["gradient_steps"] == 2 * (3 + 2)
     assert taken["chain", "pseudo"]["gradient_steps"] == 2 * 2 * (3 + 2)
+    # A fit that goes on has its classifier; one from scratch trains it again.
+    assert taken["chain", "continued"]["gradient_steps"] == 2 * (3 + 2) + 2 * 2
     cost = plan.estimate()
-    assert cost["n_steps"] == (5, 20) and cost["unknown"] is None
+    assert cost["n_steps"] == (2, 20) and cost["unknown"] is None
     assert np.isfinite(cost["seconds"]) and cost["seconds"] > 0
 
 

@@ -594,9 +594,9 @@ def in_order(learner, X_pool, n_instances=1):
     return np.arange(n_instances)
 
 
-def mask_learner(strategy=in_order, **options):
+def mask_learner(strategy=in_order, model=None, **options):
     options = {"images": IMAGES, "labels": LABELS, "random_state": 0, **options}
-    return ActiveLearner(FakeSegmenter(), strategy, **options)
+    return ActiveLearner(FakeSegmenter() if model is None else model, strategy, **options)
 
 
 def snapshot(learner):
@@ -996,6 +996,87 @@ def test_a_warm_augmented_round_goes_on_from_its_first_fit():
     learner = mask_learner(augmenter=FakeAugmenter(), warm_start=True)
     learner.annotate([0], MASKS[:1])
     assert [n for n, _ in learner.estimator.history_] == [1, 6]
+
+
+class Counting(FakeSegmenter):
+    """Takes ten steps a fit, and is chosen by a validation score that is handed to it."""
+
+    scores = ()
+
+    def partial_fit(self, X, y, masks=None, mask_weight=None, **fit_kwargs):
+        super().partial_fit(X, y, masks, mask_weight, **fit_kwargs)
+        self.n_steps_ = 10 * len(self.history_)
+        if Counting.scores:
+            self.validation_score_ = Counting.scores[(len(LOG) - 1) % len(Counting.scores)]
+        return self
+
+
+class Refitting(FakeAugmenter):
+    """A parameter like `PseudoLabelAugmenter.refit`."""
+
+    def __init__(self, weight=0.5, random_state=None, refit="scratch"):
+        super().__init__(weight, random_state)
+        self.refit = refit
+
+
+def test_a_second_fit_may_go_on_from_the_first_with_other_random_numbers():
+    learner = mask_learner(model=Counting(), augmenter=Refitting(refit="continue"))
+    learner.annotate([0], MASKS[:1])
+    assert [n for n, _ in learner.estimator.history_] == [1, 6]
+    first, second = LOG
+    assert first["seed"] != second["seed"] and first["model"] is not second["model"]
+    assert learner.gradient_steps == 20 and learner.estimator.n_steps_ == 20
+    learner.annotate([1], MASKS[1:2])  # each round starts anew
+    assert [n for n, _ in learner.estimator.history_] == [2, 6] and learner.gradient_steps == 20
+
+
+def test_a_published_round_begins_with_the_last_models_pseudo_masks():
+    learner = mask_learner(model=Counting(), augmenter=Refitting(refit="published"))
+    learner.annotate([0], MASKS[:1])
+    assert [entry["known"] for entry in LOG] == [[0], list(range(N))]  # nothing from before
+    predicted = learner.estimator.predict_masks(IMAGES)
+    learner.annotate([3], MASKS[3:4])
+    first, second = LOG[2:]
+    assert first["known"] == second["known"] == list(range(N))
+    # what the oracle has answered since has taken the place of what was predicted
+    assert first["weights"].tolist() == second["weights"].tolist() == [1, 0.5, 0.5, 1, 0.5, 0.5]
+    # the model of the first fit saw these masks: oracle's at 0 and 3, the last model's elsewhere
+    expected = predicted.copy()
+    expected[[0, 3]] = MASKS[[0, 3]]
+    alone = Counting(random_state=first["seed"]).fit(
+        IMAGES, LABELS, [*expected], np.array([1, 0.5, 0.5, 1, 0.5, 0.5])
+    )
+    assert alone.threshold_ == first["model"].threshold_
+    # each starts anew, and a refit in the same place carries over its own predictions
+    assert all(len(entry["model"].history_) == 1 for entry in LOG)
+    assert learner.gradient_steps == 20
+
+
+def test_of_a_published_round_the_better_fit_is_kept(monkeypatch):
+    for scores, kept in (((0.8, 0.7), 0), ((0.7, 0.8), 1), ((0.7, 0.7), 1)):
+        LOG.clear()
+        monkeypatch.setattr(Counting, "scores", scores)
+        learner = mask_learner(model=Counting(), augmenter=Refitting(refit="published"))
+        learner.annotate([0], MASKS[:1])
+        assert learner.estimator is LOG[kept]["model"]
+        assert learner.gradient_steps == 20  # both were trained, whichever is kept
+
+
+def test_a_published_round_does_not_go_on_from_a_warm_start():
+    learner = mask_learner(augmenter=Refitting(refit="published"), warm_start=True)
+    with pytest.raises(ValueError, match="warm_start must be False with refit='published'"):
+        learner.annotate([0], MASKS[:1])
+    assert learner.annotated_ids.tolist() == []
+
+
+def test_gradient_steps_are_those_of_the_last_refit():
+    learner = mask_learner(model=Counting(), warm_start=True)
+    assert learner.gradient_steps is None
+    for i in range(3):
+        learner.annotate([i], MASKS[i : i + 1])
+        assert learner.gradient_steps == 10
+    assert learner.estimator.n_steps_ == 30
+    assert mask_learner().annotate([0], MASKS[:1]).gradient_steps is None  # it does not count
 
 
 # -- construction -------------------------------------------------------------------------------

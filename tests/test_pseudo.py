@@ -401,7 +401,7 @@ def test_scikit_learn_form():
     assert params["sure"] == (0.2, 0.7) and set(params) == {
         "selection", "k", "same_class", "confidence", "weight", "threshold", "sure",
         "agreement", "evidence", "validation", "verbose", "labels", "schedule", "n_draws", "random_state",
-        "descriptor",
+        "descriptor", "refit",
     }  # fmt: skip
     copy = clone(augmenter)
     assert copy.get_params() == params
@@ -523,6 +523,8 @@ def test_bad_input():
 
     with pytest.raises(NotFittedError, match="not fitted"):
         PseudoLabelAugmenter().transform(X)
+    with pytest.raises(ValueError, match="refit must be one of .*Did you mean 'scratch'"):
+        augment(PseudoLabelAugmenter(refit="scatch"), X, None)
     with pytest.raises(ValueError, match="Did you mean 'neighbours'"):
         fit(selection="neighbors")
     with pytest.raises(ValueError, match="k must be >= 1, got 0"):

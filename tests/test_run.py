@@ -249,6 +249,31 @@ def test_killed_at_any_moment_it_ends_the_same(tmp_path):
     assert panels[0] == panels[1]
 
 
+def test_a_round_that_needs_the_model_before_goes_on_from_its_file(tmp_path, monkeypatch):
+    options = {
+        "model": estimator(validation=0.25, threshold="validation", keep_epoch="validation"),
+        "strategy": random_sampling,
+        "augmenter": PseudoLabelAugmenter("all", weight=0.5, refit="published"),
+    }
+    whole = small_run(tmp_path / "whole", **options)
+    # Both of its fits learn from pseudo-masks from the second round on.
+    fits = []
+    fit = JointCAMSegmenter.fit
+
+    def watched(self, X, y, masks=None, mask_weight=None):
+        fits.append(None if mask_weight is None else int((np.asarray(mask_weight) < 1).sum()))
+        return fit(self, X, y, masks, mask_weight)
+
+    monkeypatch.setattr(JointCAMSegmenter, "fit", watched)
+    small_run(tmp_path / "parts", **options, rounds=0)
+    assert fits == [None, 8]
+    assert [p.name for p in tmp_path.joinpath("parts").glob("model-*")] == ["model-0"]
+    parts = small_run(tmp_path / "parts", **options)
+    assert fits == [None, 8, 6, 6, 4, 4]  # none again for what was done before
+    assert same(parts, whole)
+    assert [p.name for p in tmp_path.joinpath("parts").glob("model-*")] == ["model-2"]
+
+
 def test_validation_masks_are_counted(tmp_path):
     model = estimator(validation=0.5, threshold="validation")
     record = small_run(tmp_path, model=model, rounds=0)[0]

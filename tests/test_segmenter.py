@@ -1053,10 +1053,19 @@ def test_the_average_is_what_is_validated_and_saved(tmp_path):
     options = {"max_epochs": 5, "ema": 0.9, "validation": part, "keep_epoch": "validation", "lr": 1e-2}
     model = make(**options).fit(images[:8], labels[:8], masks[:8])
     scores = model.history[:, "validation_score"]
-    assert model.score_masks(images[8:], masks[8:]) == max(scores)
+    assert model.score_masks(images[8:], masks[8:]) == max(scores) == model.validation_score_
     model.save(tmp_path / "model")
     loaded = JointCAMSegmenter.load(tmp_path / "model", validation=part)
     assert same_weights(loaded, model) and loaded.ema == 0.9
+
+
+def test_a_fit_that_nothing_was_chosen_in_has_no_validation_score():
+    images, labels, masks = squares()
+    part = ValidationSet(images[:4], labels[:4], masks[:4])
+    model = make(max_epochs=1, validation=part, keep_epoch="validation").fit(images, labels, masks)
+    assert 0 <= model.validation_score_ <= 1
+    model.set_params(keep_epoch="last").fit(images, labels, masks)
+    assert not hasattr(model, "validation_score_")
 
 
 def test_stain_reaches_the_batches():

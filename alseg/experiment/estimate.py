@@ -135,10 +135,14 @@ def steps_of_job(job, protocol, n_train):
             model = clone(model)
             set_passes(model, protocol.epochs, n_train if job.kind == "reference" else n_masks)
         again = protocol.warm_start and round_ > 0
-        found.append(steps_of_fit(model, n_masks, n_train, again))
-        if job.row.augmenter is not None and job.kind != "reference":
+        augmenter = None if job.kind == "reference" else job.row.augmenter
+        refit = getattr(augmenter, "refit", "scratch")
+        carried = refit == "published" and round_ > 0  # the round before has left pseudo-masks
+        found.append(steps_of_fit(model, n_train if carried else n_masks, n_train, again))
+        if augmenter is not None:
             # On the masks and on those that the first fit has given.
-            found.append(steps_of_fit(model, n_train, n_train, protocol.warm_start))
+            again = protocol.warm_start or refit == "continue"
+            found.append(steps_of_fit(model, n_train, n_train, again))
     return found
 
 

@@ -194,17 +194,17 @@ def run(
         loop.replay(records.records)
         if done == 1 and start is not None:
             loop.load(_model_folder(start, 0))
-        elif done and warm_start:
+        elif done and loop.carries:
             loop.load(_model_folder(out, done - 1))
         for round_ in range(done, rounds + 1):
             save = None if panels is None else functools.partial(panels, out, round_)
             record = jsonable({"strategy": name, "seed": seed, **loop.round(round_, save, progress)})
             reason = None if until is None else until([*records.records, record])
             # Before the record: a record without its model could not be continued from.
-            if warm_start or (keep_model and round_ == rounds):
+            if loop.carries or (keep_model and round_ == rounds):
                 loop.save(_model_folder(out, round_))
             records.append(record if reason is None else {**record, "stopped": reason})
-            if warm_start and round_:
+            if loop.carries and round_:
                 shutil.rmtree(_model_folder(out, round_ - 1), ignore_errors=True)
             if progress is not None:
                 progress(round_, "done", records.records[-1])
@@ -277,6 +277,8 @@ class _Loop:
             estimator, strategy, images=train.images, labels=np.asarray(train.labels),
             augmenter=augmenter, warm_start=warm_start, random_state=seed,
         )  # fmt: skip
+        # Whether a round's fits need the model of the round before.
+        self.carries = warm_start or getattr(augmenter, "refit", None) == "published"
         if augmenter is not None and "true_masks" in inspect.signature(augmenter.fit).parameters:
             self.learner.true_masks = train.masks  # for the record of their quality alone
         watched = np.random.default_rng(seed).permutation(len(train.labels))[: self.n_watched]
@@ -299,14 +301,14 @@ class _Loop:
             self.learner.estimator = self.estimator.load(folder, **params)
 
     def save(self, folder):
-        """Write the model, and with `warm_start` take what was written.
+        """Write the model, and where the next round needs it take what was written.
 
         Nothing of the optimizer is in a file: a chain that was killed and one that was not then
         continue from the same.
         """
         if hasattr(self.learner.estimator, "save"):
             self.learner.estimator.save(folder)
-            if self.learner.warm_start:
+            if self.carries:
                 self.load(folder)
 
     def round(self, round_, panels, progress):
@@ -328,8 +330,6 @@ class _Loop:
             asked = _describe_asked(sample_ids, train, masks, model, panels)
         with watch("fit"), peak_memory(memory, "fit", device):
             self._prepare_fit(len(np.union1d(learner.annotated_ids, sample_ids)))
-            # A model that is trained on counts all of its steps, those of earlier rounds too.
-            steps_before = getattr(learner.estimator, "n_steps_", 0) if learner.warm_start else 0
             learner.annotate(sample_ids, masks)
         self.cost = self.cost + self._cost_of(sample_ids, masks, regions)
         self.foreground += foreground_pixels(masks)
@@ -340,14 +340,6 @@ class _Loop:
             agreed = None if seen is None else agreement(seen, self.watched_masks)
         device = getattr(model, "device_", None)
         validation = getattr(model, "validation_", None)
-        steps = getattr(model, "n_steps_", None)
-        if steps is not None:
-            first = 0
-            if learner.augmenter is not None and not learner.warm_start:  # a warm model counts both
-                # Of passes over what has a mask, the first of the two fits is the shorter one.
-                labelled_by = getattr(learner.augmenter, "_estimator", model)
-                first = getattr(labelled_by, "n_steps_", steps)
-            steps = first + steps - steps_before
         return {
             "round": round_,
             "sample_ids": sample_ids,
@@ -356,7 +348,7 @@ class _Loop:
             "n_masks": len(learner.annotated_ids),
             "n_masks_validation": 0 if validation is None else len(validation.masks),
             "foreground_pixels": self.foreground,
-            "gradient_steps": steps,
+            "gradient_steps": learner.gradient_steps,
             "cost": self.cost._asdict(),
             "metrics": metrics,
             **({} if agreed is None else {"agreement": agreed._asdict()}),
@@ -377,7 +369,7 @@ class _Loop:
 
     def _prepare_fit(self, n_masks):
         """Make the next fit one of the estimator as it was given, for so many passes."""
-        if not self.learner.warm_start:  # a model that was loaded is not what the next is made of
+        if not self.carries:  # a model that was loaded is not what the next is made of
             self.learner.estimator = clone(self.estimator)
         if self.epochs is not None:
             set_passes(self.learner.estimator, self.epochs, n_masks)
