@@ -36,7 +36,7 @@ from alseg.experiment.run import annotated_part, check_data
 from alseg.images import as_masks
 from alseg.interop import unit_of
 from alseg.strategies.calls import name_of
-from alseg.validation import check_number, did_you_mean, message
+from alseg.validation import check_number, check_option, did_you_mean, message
 
 
 def compare_strategies(
@@ -307,7 +307,7 @@ class Plan:
         ]
         return "\n".join(lines)
 
-    def compare(self, out, n_jobs=1, verbose=1, command="Python"):
+    def compare(self, out, n_jobs=1, verbose=1, command="Python", only=None):
         """Do what `compare_strategies` does after the check.
 
         Parameters
@@ -316,6 +316,9 @@ class Plan:
             See `compare_strategies`.
         command : str, default="Python"
             What is kept of how it was run, beside the versions.
+        only : collection of str or None, default=None
+            Rows to run now, None for all: the same folder takes the others, or other seeds of
+            them, later.
 
         Returns
         -------
@@ -323,10 +326,31 @@ class Plan:
         """
         _check_n_jobs(n_jobs)
         with _Folder(out, self, command):
-            self.run(out, n_jobs, verbose)
+            self.run(out, n_jobs, verbose, only)
         return read_comparison(out, data=self.data)
 
-    def run(self, out, n_jobs=1, verbose=1):
+    def jobs_of(self, only=None):
+        """The jobs that some rows take, references included.
+
+        Parameters
+        ----------
+        only : collection of str or None, default=None
+            Names of rows; None is all.
+
+        Raises
+        ------
+        ValueError
+            If there is no such row.
+        """
+        if only is None:
+            return self.jobs
+        for name in only:
+            check_option("only", name, self.names)
+        starts = {job.start for job in self.jobs if job.kind == "chain" and job.name in only}
+        wanted = {"chain": only, "start": starts}
+        return [job for job in self.jobs if job.name in wanted.get(job.kind, [job.name])]
+
+    def run(self, out, n_jobs=1, verbose=1, only=None):
         """Do all jobs that are not done yet.
 
         Parameters
@@ -334,13 +358,17 @@ class Plan:
         out : str or Path
         n_jobs : int, default=1
         verbose : int, default=1
+        only : collection of str or None, default=None
+            See `compare`.
         """
         from joblib import Parallel, delayed
         from tqdm import tqdm
 
-        left = [job for job in self.jobs if not self._is_done(job, out)]
-        n_done = self.n_fits - sum(job.n_fits for job in left)
-        bar = tqdm(total=self.n_fits, initial=n_done, unit="fit",
+        wanted = self.jobs_of(only)
+        left = [job for job in wanted if not self._is_done(job, out)]
+        n_fits = sum(job.n_fits for job in wanted)
+        n_done = n_fits - sum(job.n_fits for job in left)
+        bar = tqdm(total=n_fits, initial=n_done, unit="fit",
                    disable=not verbose, file=sys.stderr, desc="comparing", smoothing=0.05,
                    leave=False)  # fmt: skip
         with bar:

@@ -39,7 +39,7 @@ from published_work import (
     work_of,
 )
 
-from alseg.compare import Plan, compare_strategies
+from alseg.compare import Plan
 from alseg.comparison import read_comparison
 from alseg.experiment.environment import environment
 from alseg.experiment.records import jsonable, write_text
@@ -144,6 +144,7 @@ def make_parser(study):
     add("--only-report", action="store_true", help="tables and report of what is there")
     add("--minutes", type=float, help="stop after so long; the same command goes on")
     add("--rows", nargs="+", metavar="ROW", help="these alone; 'random' is always among them")
+    add("--only", nargs="+", metavar="ROW", help="of the rows, run these now and others later")
     add("--seeds", type=int, nargs="+")
     for option, key, type_, text in _OPTIONS:
         add(option, dest=key, type=type_, help=text)
@@ -576,6 +577,7 @@ def main(study, argv=None):
         parts = read_parts(study, options, folder)
         options["data_name"] = parts["train"].name.partition(".")[0]
         plan = make_plan(study, parts, options)
+        plan.jobs_of(arguments.only)  # a row that is not there is said now
         plan.check()
     except ValueError as error:  # also sizes that the data do not allow
         print(error, file=sys.stderr)
@@ -592,10 +594,7 @@ def main(study, argv=None):
                 with time_limit(arguments.minutes):
                     if study.classifier is not None:
                         fit_classifier(study, parts, options)
-                    compare_strategies(
-                        plan.estimator, plan.rows, data=plan.data, protocol=plan.protocol,
-                        seeds=plan.seeds, out=Path(), n_jobs=options["n_jobs"],
-                    )  # fmt: skip
+                    plan.compare(Path(), options["n_jobs"], only=arguments.only)
             except OutOfTime:
                 print("stopped: the minutes are over. The same command goes on from here.")
                 return 0

@@ -1,5 +1,6 @@
 """Comparisons: what is run, that it can be killed, and that nothing but the seed decides it."""
 
+import dataclasses
 import json
 import os
 import random
@@ -826,6 +827,22 @@ def test_counted_steps_are_those_that_are_taken(tmp_path):
     cost = plan.estimate()
     assert cost["n_steps"] == (2, 20) and cost["unknown"] is None
     assert np.isfinite(cost["seconds"]) and cost["seconds"] > 0
+
+
+def test_some_rows_may_run_before_the_others(tmp_path):
+    rows = {"random": random_sampling, "entropy": entropy_sampling,
+            "pseudo": Row(random_sampling, PseudoLabelAugmenter("all"))}  # fmt: skip
+    plan = Plan(estimator(), rows, data(), dataclasses.replace(SMALL, controls=()), [0])
+    result = plan.compare(tmp_path, verbose=0, only=["entropy"])
+    assert list(result.chains) == [("entropy", 0)]
+    assert sorted(p.name for p in (tmp_path / "starts").iterdir()) == ["shared"]
+    assert result.names == list(rows)  # the others are still to come
+    began = (tmp_path / "rows/entropy/0/records.jsonl").read_bytes()
+    result = plan.compare(tmp_path, verbose=0)
+    assert sorted(result.chains) == [("entropy", 0), ("pseudo", 0), ("random", 0)]
+    assert (tmp_path / "rows/entropy/0/records.jsonl").read_bytes() == began
+    with pytest.raises(ValueError, match="only must be one of .*Did you mean 'entropy'"):
+        plan.compare(tmp_path, verbose=0, only=["entropi"])
 
 
 def test_steps_of_passes_and_of_warm_fits():
