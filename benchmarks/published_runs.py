@@ -598,7 +598,11 @@ def main(study, argv=None):
             except OutOfTime:
                 print("stopped: the minutes are over. The same command goes on from here.")
                 return 0
-        write_results(study, read_comparison(Path(), data=plan.data), options, arguments.profile)
+        result = read_comparison(Path(), data=plan.data)
+        options["seeds"] = tuple(result.seeds)  # those of earlier slices too
+        if not arguments.only_report:
+            write_origin(options, arguments.profile)
+        write_results(study, result, options)
     return 0
 
 
@@ -700,8 +704,18 @@ def published_mean(values):
     return {"final": f"{values.mean():.2f} ± {values.std():.2f}"}
 
 
-def write_results(study, result, options, profile):
-    """Tables, verdict, report and where they come from, into the present folder."""
+def write_origin(options, profile):
+    """How the records came about, into the present folder; a report made elsewhere leaves it alone."""
+    where = {
+        "command": f"python benchmarks/{Path(sys.argv[0]).name} --profile {profile}",
+        "options": jsonable({k: v for k, v in options.items() if k != "encoder_weights"}),
+        "environment": environment(options["device"]),
+    }
+    write_text("environment.json", json.dumps(where, indent=1) + "\n")
+
+
+def write_results(study, result, options):
+    """Tables, verdict and report, into the present folder."""
     ours, pairs = as_markdown(published_table(study, result, options)), pairs_table(result, study.pairs)
     if pairs is not None:
         ours += f"\n\nAgainst its own controls, 95 % intervals:\n\n{as_markdown(pairs)}"
@@ -718,10 +732,4 @@ def write_results(study, result, options, profile):
     }
     shown = [f"## {title}\n\n{as_markdown(t)}\n" for title, t in details.items() if len(t)]
     write_text("details.md", "\n".join(shown))
-    where = {
-        "command": f"python benchmarks/{Path(sys.argv[0]).name} --profile {profile}",
-        "options": jsonable({k: v for k, v in options.items() if k != "encoder_weights"}),
-        "environment": environment(options["device"]),
-    }
-    write_text("environment.json", json.dumps(where, indent=1) + "\n")
     print(ours, result.verdict(), sep="\n\n")

@@ -75,7 +75,7 @@ def share_table(result, windows):
             own, control = areas[row], areas[result.control]
             if full is not None and len(full) == len(own):
                 line[f"area {title}, % of full"] = spread(own / full)
-            line[f"area {title}, minus {result.control}"] = _difference(own, control)
+            line[f"area {title}, minus {result.control}"] = difference(own, control)
         for place in range(y.shape[1]):
             line[f"Dice, {np.nanmin(x[:, place]):g} masks"] = spread(y[:, place])
         lines.append(line)
@@ -181,7 +181,8 @@ def _paired(own, other):
     return paired_t(differences) if len(differences) > 1 else None
 
 
-def _difference(own, control):
+def difference(own, control):
+    """Mean difference of two rows in points, paired by seed, with its 95 % interval, as a cell."""
     test = None if own is control else _paired(own, control)
     if test is None:
         return "–"

@@ -357,7 +357,7 @@ def test_results_hold_tables_and_no_pictures(tmp_path, monkeypatch, capsys):
     runs, study = script("published_runs"), script("belharbi_glas").STUDY
     monkeypatch.chdir(tmp_path)
     study = study._replace(pairs=(("mine", "longer"),))
-    runs.write_results(study, MadeComparison(), paper("belharbi_glas", "cpu"), "cpu")
+    runs.write_results(study, MadeComparison(), paper("belharbi_glas", "cpu"))
     assert (tmp_path / "report.html").read_text() == "drawn from None"
     text = (tmp_path / "published.md").read_text("utf-8")
     assert "Against its own controls" in text and "| mine | 2 | 8 to 10 | 60 |" in text

@@ -162,7 +162,11 @@ def predictions_of_job(job, protocol, n_train, n_test):
     if job.kind == "reference":
         return 0 if job.name == "all-ones" else n_test
     a_round = n_test + (n_train if job.row.augmenter is not None else 0)
-    return protocol.rounds * (a_round + n_train) if job.kind == "chain" else a_round
+    if job.kind != "chain":
+        return a_round
+    if getattr(job.row.augmenter, "refit", None) == "published":
+        a_round += n_train  # what the model of the round before says
+    return protocol.rounds * (a_round + n_train)
 
 
 def measure(estimator, protocol, train, test):
