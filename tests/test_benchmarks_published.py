@@ -314,7 +314,8 @@ class MadeComparison:
     def __init__(self):
         self.train = "images"
         self.records = [
-            {"strategy": name, "seed": seed, "gradient_steps": steps, "metrics": {}}
+            {"strategy": name, "seed": seed, "gradient_steps": steps, "metrics": {},
+             "seconds": {"fit": 1.5 + seed}}
             for name, steps in (("mine", 30), ("longer", 50)) for seed in (0, 1) for _ in range(2)
         ]  # fmt: skip
 
@@ -351,6 +352,30 @@ def test_a_method_stands_against_its_own_controls_with_the_steps_of_both():
         "steps": "60 against 100",
     }]  # fmt: skip
     assert tables.pairs_table(MadeComparison(), ()) is None
+
+
+def test_a_method_is_set_against_random_masks_of_as_many_steps_in_each_recipe(monkeypatch):
+    factorial = script("factorial")
+    methods = {"class-balanced random": ("random", "random"), "mine": ("pseudo-labels", None),
+               "absent": (None, "absent")}  # fmt: skip
+    monkeypatch.setattr(factorial, "METHODS", methods)
+    made = MadeComparison()
+    renamed = {"mine": "pseudo-labels", "longer": factorial.LONGER_PUBLISHED}
+    made.records = [{**r, "strategy": renamed[r["strategy"]]} for r in made.records]
+    mine, longer = np.array([0.72, 0.74]), np.array([0.71, 0.70])
+    areas = {"random": longer - 0.1, "pseudo-labels": mine, factorial.LONGER_PUBLISHED: longer}
+    monkeypatch.setattr(made, "areas", lambda metric: areas, raising=False)
+    table = factorial.table(made, made).to_dict("records")
+    assert [line["method"] for line in table] == ["class-balanced random", "mine"]
+    line = table[1]
+    # the same 1 and 4 points as above, not those to the row that trains less
+    assert line["published recipe: at equal steps"] == "+2.50 [-16.56, +21.56]"
+    assert line["published recipe: steps"] == "60" and line["published recipe: seconds"] == "4"
+    assert line["ours: Dice"] == "–" and line["as published, 1000 epochs"] == "–"
+    assert table[0]["published recipe: at equal steps"] == "–"
+    assert table[0]["as published, 1000 epochs"] != "–"
+    assert factorial.control_of("entropy", "longer") == "random"
+    assert factorial.control_of("label propagation", "longer") == "longer"
 
 
 def test_results_hold_tables_and_no_pictures(tmp_path, monkeypatch, capsys):
