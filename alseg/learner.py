@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
-from sklearn.exceptions import NotFittedError
 
 from alseg.images import ImageFiles, as_images, as_masks
 from alseg.interop import (

@@ -14,10 +14,12 @@ from tqdm import tqdm
 
 from alseg.augment import FLIPS, colour_jitter, random_affine, random_flip, stain_jitter
 from alseg.batches import choose_canvas, cycle, image_tensor, to_unit
+from alseg.device import forked_torch_rng, resolve_device
 from alseg.images import as_images
 from alseg.inference import pool_batches
 from alseg.network.encoder import build_encoder
-from alseg.segmenter import NORMALIZATIONS, forked_torch_rng, one_cycle, resolve_device
+from alseg.schedules import one_cycle
+from alseg.segmenter import NORMALIZATIONS
 from alseg.validation import check_number, check_option, check_rng, message
 
 

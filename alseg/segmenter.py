@@ -1,8 +1,6 @@
 """JointCAMSegmenter: image labels for all, masks for some; classify and segment with one network."""
 
 import functools
-import inspect
-import math
 import warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,7 +12,6 @@ from sklearn.base import ClassifierMixin, TransformerMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import Bunch
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.validation import column_or_1d
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from tqdm import tqdm
@@ -22,7 +19,7 @@ from tqdm import tqdm
 from alseg import inference
 from alseg._version import __version__
 from alseg.aggregate import aggregate as aggregate_maps
-from alseg.augment import FLIPS
+from alseg.arguments import check_labels, check_param_names, check_params, check_weight, keywords
 from alseg.batches import (
     CropData,
     TrainingBatches,
@@ -31,6 +28,7 @@ from alseg.batches import (
     steps_of_epoch,
 )
 from alseg.crops import check_crop, scaled, undo
+from alseg.device import forked_torch_rng, resolve_amp, resolve_device
 from alseg.gradients import mask_gradient_length, mask_gradients
 from alseg.images import as_images, as_masks, stack
 from alseg.labels import is_annotated
@@ -38,15 +36,15 @@ from alseg.losses import JointLoss
 from alseg.memory import PartSize, in_parts
 from alseg.metrics import mean_dice
 from alseg.network.average import WeightAverage
-from alseg.network.cam import POOLINGS
 from alseg.network.feature_memory import FeatureMemory
 from alseg.network.joint import JointCAMNetwork, evaluating
 from alseg.presets import preset_params
 from alseg.saving import describe_params, read_model, write_model
+from alseg.schedules import make_scheduler
 from alseg.semi import ConsistentBatches, check_consistency, with_consistency
 from alseg.threshold import best_threshold, mask_from_proba
 from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES
-from alseg.validation import check_number, check_option, check_rng, did_you_mean, message
+from alseg.validation import check_number, check_option, check_rng, message
 
 NORMALIZATIONS = {
     "half": (0.5, 0.5),
@@ -462,9 +460,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         self._check_params()
         images = as_images(X)
         n = len(images)
-        y = np.zeros(n, dtype=int) if y is None and self.pooling is None else _check_labels(y, n)
+        y = np.zeros(n, dtype=int) if y is None and self.pooling is None else check_labels(y, n)
         masks = as_masks(masks, n)
-        mask_weight = _check_weight(mask_weight, images)
+        mask_weight = check_weight(mask_weight, images)
         rng = check_rng(self.random_state)
         if fresh:
             classes = np.unique(y) if classes is None else np.unique(classes)
@@ -528,119 +526,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         return self
 
     def _check_params(self):
-        self._check_param_names()
-        if self.pooling is not None:
-            check_option("pooling", self.pooling, POOLINGS)
-        check_option("schedule", self.schedule, ("joint", "two-phase"))
-        check_option("flips", self.flips, FLIPS)
-        check_option("test_flips", self.test_flips, tuple(inference.TEST_FLIPS))
-        check_option("sampling", self.sampling, ("streams", "passes"))
-        if self.amp not in (False, True, "auto"):
-            raise ValueError(message("amp", "False, True or 'auto'", self.amp))
-        check_option("keep_epoch", self.keep_epoch, ("last", "validation", "train_loss"))
-        _check_lr_schedule("lr_schedule", self.lr_schedule)
-        self._check_class_phase()
-        if self.crop is not None:
-            check_crop(self.crop)
-        if self.refit_epochs is not None:
-            check_number("refit_epochs", self.refit_epochs, 0, integer=True)
-        if self.ema is not None:
-            check_number("ema", self.ema, 0, 0.99999)
-        if check_consistency(self.consistency) is not None:
-            self._check_second_stream()
-        if self.clip_norm is not None:
-            check_number("clip_norm", self.clip_norm, 0, open_low=True)
-        if self.keep_epoch == "validation" and self.validation is None:
-            raise ValueError(
-                "keep_epoch='validation' needs a validation part: set `validation` to a fraction or"
-                " a ValidationSet, or `keep_epoch` to 'last'."
-            )
-        check_number("n_mask_classes", self.n_mask_classes, 2, integer=True)
-        check_number("max_epochs", self.max_epochs, 0, integer=True)
-        check_number("batch_size", self.batch_size, 1, integer=True)
-        check_number("weak_batch_size", self.weak_batch_size, 0, integer=True)
-        check_number("predict_batch_size", self.predict_batch_size, 1, integer=True)
-        if self.steps_per_epoch is not None:
-            check_number("steps_per_epoch", self.steps_per_epoch, 1, integer=True)
-        for name in ("dropout", "class_dropout"):
-            check_number(name, getattr(self, name), 0, 0.999)
-        check_number("lr", self.lr, 0, open_low=True)
-        check_number("encoder_lr_scale", self.encoder_lr_scale, 0)
-        check_number("n_views", self.n_views, 1, integer=True)
-        if self.feature_cache is not None and self.encoder_lr_scale:
-            remedy = "What an encoder that learns gives is of no use in the next step."
-            raise ValueError(message("encoder_lr_scale", "0 with feature_cache",
-                                     self.encoder_lr_scale, remedy))  # fmt: skip
-        check_number("jitter", self.jitter, 0, 1)
-        check_number("stain", self.stain, 0, 1)
-        if self.threshold == "validation":
-            if self.validation is None:
-                raise ValueError(
-                    "threshold='validation' needs a validation part: set `validation` to a fraction"
-                    " or a ValidationSet, or `threshold` to a number."
-                )
-            if self.n_mask_classes > 2:
-                raise ValueError("threshold='validation' is for two mask classes alone.")
-        elif isinstance(self.threshold, str):
-            check_option("threshold", self.threshold, ("validation",))
-        else:
-            check_number("threshold", self.threshold, 0, 1)
-
-    def _check_second_stream(self):
-        """Whether batches hold images without a mask, for consistency training."""
-        if self.sampling != "streams":
-            rule = "'streams' with consistency"
-            raise ValueError(message("sampling", rule, self.sampling, "Or set consistency=None."))
-        if not self.weak_batch_size:
-            rule = "at least 1 with consistency, the images without a mask in a batch"
-            raise ValueError(message("weak_batch_size", rule, self.weak_batch_size))
-        if self.feature_cache is not None:
-            remedy = "Strong colours are new at each step: their maps would fill the folder."
-            raise ValueError(message("feature_cache", "None with consistency",
-                                     str(self.feature_cache), remedy))  # fmt: skip
-        if self.pooling is None and self.schedule == "two-phase":
-            rule = "'joint' with consistency and pooling=None"
-            remedy = "Without a class head the first of two phases has nothing to learn."
-            raise ValueError(message("schedule", rule, self.schedule, remedy))
-
-    def _check_class_phase(self):
-        options = self.class_phase
-        if options is None:
-            return
-        rule = f"None or a dict with keys among {list(_PHASE_OPTIONS)}"
-        if not isinstance(options, dict):
-            raise TypeError(message("class_phase", rule, options))
-        unknown = [name for name in options if name not in _PHASE_OPTIONS]
-        if unknown:
-            remedy = did_you_mean(unknown[0], _PHASE_OPTIONS)
-            raise ValueError(message("class_phase", rule, unknown, remedy))
-        if "lr" in options:
-            check_number("class_phase['lr']", options["lr"], 0, open_low=True)
-        if "max_epochs" in options:
-            check_number("class_phase['max_epochs']", options["max_epochs"], 0, integer=True)
-        if "lr_schedule" in options:
-            _check_lr_schedule("class_phase['lr_schedule']", options["lr_schedule"])
-
-    def _check_param_names(self):
-        """Refuse unknown arguments, which skorch would only see after all files were read."""
-        parts = {"module": self.module, "criterion": self.criterion, "optimizer": self.optimizer}
-        for name in sorted(self._params_to_validate):
-            head, dunder, option = name.partition("__")
-            if dunder and head in parts:
-                options = _keywords(parts[head])
-                if options is None or option in options or option.startswith("param_groups"):
-                    continue
-                remedy = did_you_mean(option, options).replace("mean '", f"mean '{head}__")
-            elif name.endswith("_") or any(name.startswith(p) for p in self.prefixes_):
-                continue  # skorch's own checks suffice
-            elif dunder and hasattr(self, head):
-                continue  # a part that a subclass adds
-            else:
-                own = inspect.signature(type(self)).parameters
-                remedy = did_you_mean(head, [*parts, *self.prefixes_] if dunder else own)
-            raise TypeError(
-                f"{type(self).__name__} got an unexpected argument {name!r}. {remedy}".rstrip()
-            )
+        check_params(self)
 
     def _canvas(self, images):
         if self.crop is not None:
@@ -730,7 +616,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             "class_dropout": self.class_dropout,
         }
         options["mean"], options["std"] = self._normalization()
-        known = _keywords(self.module)
+        known = keywords(self.module)
         if known is not None:  # a network that is one whole takes no encoder
             options = {name: value for name, value in options.items() if name in known}
         self.module_ = self.module(**{**options, **self.get_params_for("module")})
@@ -770,7 +656,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     def initialize_criterion(self):
         """Build the loss, with the class weights of the labels at hand."""
         options = self.get_params_for("criterion")
-        known = _keywords(self.criterion)
+        known = keywords(self.criterion)
         if self._from_scratch() and known is not None and "class_scale" in known:
             options.setdefault("class_scale", CLASS_SCALE_FROM_SCRATCH)
         if self.class_weight is not None and hasattr(self, "_data"):
@@ -830,9 +716,10 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 self._set_frozen(self._phase == "mask")
                 options = self._phase_options(epochs)
                 n_steps = self._n_steps(len(X))
-                self._scheduler = self._make_scheduler(
-                    options["max_epochs"] * n_steps, n_steps, options["lr"], options["lr_schedule"]
-                )
+                self._scheduler = make_scheduler(
+                    self.optimizer_, options["lr_schedule"], options["lr"],
+                    options["max_epochs"] * n_steps, n_steps,
+                )  # fmt: skip
                 self._best = None
                 self._average = None if self.ema is None else WeightAverage(self.module_, self.ema)
                 try:
@@ -945,32 +832,6 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         useless = self.pooling is None and check_consistency(self.consistency) is None
         return useless or frozen
 
-    def _make_scheduler(self, n_steps, n_epoch_steps, lr, lr_schedule):
-        for group in self.optimizer_.param_groups:
-            # From the present `lr`, which may have been set since the optimizer was built.
-            group["initial_lr"] = (
-                lr * group["lr_scale"]
-                if "lr_scale" in group
-                else group.get("initial_lr", group["lr"])
-            )
-            group["lr"] = group["initial_lr"]
-        if lr_schedule == "constant" or not n_steps:
-            return None
-        # Betas stay as they are, since not every optimizer has them.
-        if lr_schedule == "one-cycle":
-            shares = functools.partial(one_cycle, n_steps=n_steps)
-        elif lr_schedule[0] == "poly":
-            shares = functools.partial(poly_decay, n_steps=n_steps, power=lr_schedule[1])
-        else:
-            _, every, factor = lr_schedule
-            shares = [
-                functools.partial(
-                    step_decay, n_steps=every * n_epoch_steps, factor=factor,
-                    least=LEAST_LR / max(group["initial_lr"], LEAST_LR),
-                )
-                for group in self.optimizer_.param_groups
-            ]  # fmt: skip
-        return torch.optim.lr_scheduler.LambdaLR(self.optimizer_, shares)
 
     def get_iterator(self, dataset, training=False):
         """Batches of the decoded images that `dataset` (of positions) names."""
@@ -1467,7 +1328,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         if ignored:
             warnings.warn(f"Not in the saved model, so at their defaults: {ignored}.", stacklevel=2)
         model = cls(**{**saved, "device": device, **params})
-        model._check_param_names()
+        check_param_names(model)
         for name in ("module", "criterion", "optimizer"):
             if not callable(getattr(model, name)):
                 raise ValueError(message(name, "a class", getattr(model, name)))
@@ -1496,138 +1357,12 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         return model
 
 
-def one_cycle(step, n_steps, warm_up=0.25, start=1 / 25, end=1e-4 / 25):
-    """The share of the largest learning rate at a step: a cosine up, then a cosine down [1]_.
-
-    As `torch.optim.lr_scheduler.OneCycleLR`, which divides by zero for 4 steps and takes a single
-    step at its lowest rate; here so short a run starts at the peak.
-
-    Parameters
-    ----------
-    step : int
-        In [0, n_steps - 1].
-    n_steps : int
-    warm_up : float, default=0.25
-        Share of the steps before the peak.
-    start, end : float
-        Shares at the first and at the last step.
-
-    Returns
-    -------
-    float
-
-    References
-    ----------
-    .. [1] Smith and Topin 2017, arXiv:1708.07120.
-
-    Examples
-    --------
-    >>> [round(one_cycle(step, 9), 2) for step in range(9)]
-    [0.04, 0.91, 0.97, 0.84, 0.64, 0.41, 0.2, 0.05, 0.0]
-    >>> one_cycle(0, 1)
-    1.0
-    """
-    peak = max(warm_up * n_steps - 1, 0.0)
-    if step < peak:
-        low, progress = start, step / peak  # from low up to 1
-    else:
-        low, progress = end, 1 - (step - peak) / max(n_steps - 1 - peak, 1.0)
-    return low + (1 - low) * (1 - math.cos(math.pi * progress)) / 2
-
-
-LEAST_LR = 1e-7
-
-
-def step_decay(step, n_steps, factor, least=0.0):
-    """The share of the largest learning rate after one more `factor` every `n_steps` steps.
-
-    Parameters
-    ----------
-    step : int
-    n_steps : int
-    factor : float
-    least : float, default=0.0
-
-    Returns
-    -------
-    float
-
-    Examples
-    --------
-    >>> [round(step_decay(epoch, 100, 0.9), 4) for epoch in (0, 99, 100, 250)]
-    [1.0, 1.0, 0.9, 0.81]
-    """
-    return max(factor ** (step // n_steps), least)
-
-
-def poly_decay(step, n_steps, power=0.9):
-    """The share of the largest learning rate at a step: ``(1 - step / n_steps) ** power``.
-
-    Examples
-    --------
-    >>> poly_decay(0, 4), poly_decay(3, 4, power=1), poly_decay(4, 4)
-    (1.0, 0.25, 0.0)
-    """
-    return max(0.0, 1 - step / n_steps) ** power
-
-
-def resolve_device(device):
-    """What "auto" means here: the GPU if there is one, else the CPU.
-
-    Examples
-    --------
-    >>> resolve_device("cpu")
-    'cpu'
-    """
-    if device not in (None, "auto"):
-        return str(device)
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def resolve_amp(amp, device):
-    """What `amp` means on a device: "auto" is True on a GPU that computes in bfloat16.
-
-    Examples
-    --------
-    >>> resolve_amp("auto", "cpu"), resolve_amp(True, "cpu")
-    (False, True)
-    """
-    if amp != "auto":
-        return bool(amp)
-    # Before compute capability 8 bfloat16 is emulated, and slow.
-    return torch.device(device).type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-
-
-@contextmanager
-def forked_torch_rng(seed):
-    """Seed torch's global generators inside, and give their states back after."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
-
 # What it means that a batch goes through the network in parts, see `alseg.memory`.
 _TRAIN_NOTE = (
     "Steps keep their batch and its gradient, but BatchNorm sees the parts, and a step takes longer:"
     " set a smaller batch_size or image_size to avoid it."
 )
 _PREDICT_NOTE = "Results stay as they are; set a smaller predict_batch_size to avoid it."
-
-_PHASE_OPTIONS = ("lr", "lr_schedule", "max_epochs")
-
-
-def _check_lr_schedule(name, value):
-    if isinstance(value, str):
-        check_option(name, value, ("one-cycle", "constant"))
-        return
-    rule = "'one-cycle', 'constant', ('step', n_epochs, factor) or ('poly', power)"
-    kind = value[0] if isinstance(value, (tuple, list)) and value else None
-    if (kind, np.size(value)) not in (("step", 3), ("poly", 2)):
-        raise ValueError(message(name, rule, value))
-    if kind == "step":
-        check_number(f"{name}[1]", value[1], 1, integer=True)
-    check_number(f"{name}[-1]", value[-1], 0, open_low=True)
-
 
 def _join(parts):
     """Batches of predictions as one array, or as one of arrays where sizes differ."""
@@ -1636,70 +1371,12 @@ def _join(parts):
     return stack([row for part in parts for row in part])
 
 
-def _keywords(part):
-    """The argument names that a class takes, or None if it takes any."""
-    try:
-        parameters = inspect.signature(part).parameters
-    except (TypeError, ValueError):
-        return None
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return None
-    return list(parameters)
-
-
 def _is_from_callback(error):
     """Whether a callback raised it, as `EarlyStopping` does to say that training is done."""
     frame = error.__traceback__
     while frame.tb_next is not None:
         frame = frame.tb_next
     return isinstance(frame.tb_frame.f_locals.get("self"), Callback)
-
-
-def _check_labels(y, n):
-    if y is None:
-        raise ValueError(
-            "y must be one class label an image, got None: fit requires y to be passed, but the"
-            " target y is None."
-        )
-    y = column_or_1d(np.asarray(y), warn=True)
-    if len(y) != n:
-        raise ValueError(message("y", f"of the length of X ({n})", len(y)))
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise ValueError(message("y", "finite", "Input y contains NaN or infinity"))
-    if y.dtype.kind == "f" and (y != np.round(y)).any():
-        raise ValueError("Unknown label type: continuous. y must be class labels, got fractions.")
-    if y.dtype == object:
-        try:
-            np.unique(y)
-        except TypeError:
-            raise TypeError(message("y", "labels of one sortable type", y[:3].tolist())) from None
-    return y
-
-
-def _check_weight(mask_weight, images):
-    """The weights as a list of floats and (H, W) arrays, or None."""
-    if mask_weight is None:
-        return None
-    n = len(images)
-    if not hasattr(mask_weight, "__len__") or not hasattr(mask_weight, "__iter__"):
-        remedy = "For one weight for all pass np.full(len(X), weight)."
-        raise TypeError(message("mask_weight", "one weight an image", mask_weight, remedy))
-    if len(mask_weight) != n:
-        raise ValueError(message("mask_weight", f"of the length of X ({n})", len(mask_weight)))
-    weights = []
-    for i, weight in enumerate(mask_weight):  # iterated, since a Series is not indexed by position
-        try:
-            weight = np.asarray(weight, dtype=np.float32)
-        except (TypeError, ValueError):
-            raise TypeError(message(f"mask_weight[{i}]", "a number or an array", weight)) from None
-        if weight.ndim and weight.shape != images.size(i):
-            raise ValueError(
-                message(f"mask_weight[{i}]", f"a number or of shape {images.size(i)}", weight.shape)
-            )
-        if not np.isfinite(weight).all() or (weight < 0).any():
-            raise ValueError(message(f"mask_weight[{i}]", "finite and >= 0", float(weight.min())))
-        weights.append(weight if weight.ndim else float(weight))
-    return weights
 
 
 def _list_masks(masks, n):

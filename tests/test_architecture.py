@@ -34,13 +34,13 @@ ceal
 costs
 neighbours stain agreement
 network
-losses memory
+losses memory device schedules
 gradients learning_loss
 crops
 batches semi
 saving
 inference
-presets
+presets arguments
 segmenter
 pretrain
 interop

@@ -14,8 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from alseg.batches import CropData, JoinedImages, TrainingBatches, TrainingData, send
+from alseg.device import resolve_amp
 from alseg.images import as_images, as_masks
-from alseg.segmenter import JointCAMSegmenter, resolve_amp
+from alseg.segmenter import JointCAMSegmenter
 
 AUGMENTED = {"flips": "both", "affine": (0.25, 15.0), "stain": 0.05, "jitter": 0.15}
 N_STEPS = 2

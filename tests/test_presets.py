@@ -27,7 +27,8 @@ from alseg.presets import (
     released_variance,
 )
 from alseg.pseudo import PseudoLabelAugmenter
-from alseg.segmenter import JointCAMSegmenter, ValidationSet, poly_decay, step_decay
+from alseg.schedules import poly_decay, step_decay
+from alseg.segmenter import JointCAMSegmenter, ValidationSet
 from alseg.strategies import class_balanced_sampling, entropy_score, mc_variance_score
 from alseg.threshold import THRESHOLD_GRID
 

@@ -25,7 +25,8 @@ from torch import nn
 from alseg.images import ImageFiles, MaskFiles
 from alseg.labels import MISSING
 from alseg.metrics import dice_per_image, dice_scorer
-from alseg.segmenter import JointCAMSegmenter, ValidationSet, one_cycle
+from alseg.schedules import one_cycle
+from alseg.segmenter import JointCAMSegmenter, ValidationSet
 
 H, W = 32, 48
 

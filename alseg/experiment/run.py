@@ -215,7 +215,7 @@ def run(
 
 def device_of(estimator):
     """Where an estimator would be fitted ("cpu", "cuda"), or None where it does not say."""
-    from alseg.segmenter import resolve_device
+    from alseg.device import resolve_device
 
     return resolve_device(estimator.device) if hasattr(estimator, "device") else None
 

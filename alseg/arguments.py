@@ -1,0 +1,205 @@
+"""What `JointCAMSegmenter` and its `fit` are given, checked before anything is read or trained."""
+
+import inspect
+
+import numpy as np
+from sklearn.utils.validation import column_or_1d
+
+from alseg import inference
+from alseg.augment import FLIPS
+from alseg.crops import check_crop
+from alseg.network.cam import POOLINGS
+from alseg.schedules import check_lr_schedule
+from alseg.semi import check_consistency
+from alseg.validation import check_number, check_option, did_you_mean, message
+
+_PHASE_OPTIONS = ("lr", "lr_schedule", "max_epochs")
+
+
+def check_params(model):
+    """Check all parameters of an estimator, before any file is read.
+
+    Parameters
+    ----------
+    model : JointCAMSegmenter
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is not known, out of its range, or does not go with another.
+    """
+    check_param_names(model)
+    if model.pooling is not None:
+        check_option("pooling", model.pooling, POOLINGS)
+    check_option("schedule", model.schedule, ("joint", "two-phase"))
+    check_option("flips", model.flips, FLIPS)
+    check_option("test_flips", model.test_flips, tuple(inference.TEST_FLIPS))
+    check_option("sampling", model.sampling, ("streams", "passes"))
+    if model.amp not in (False, True, "auto"):
+        raise ValueError(message("amp", "False, True or 'auto'", model.amp))
+    check_option("keep_epoch", model.keep_epoch, ("last", "validation", "train_loss"))
+    check_lr_schedule("lr_schedule", model.lr_schedule)
+    _check_class_phase(model)
+    if model.crop is not None:
+        check_crop(model.crop)
+    if model.refit_epochs is not None:
+        check_number("refit_epochs", model.refit_epochs, 0, integer=True)
+    if model.ema is not None:
+        check_number("ema", model.ema, 0, 0.99999)
+    if check_consistency(model.consistency) is not None:
+        _check_second_stream(model)
+    if model.clip_norm is not None:
+        check_number("clip_norm", model.clip_norm, 0, open_low=True)
+    if model.keep_epoch == "validation" and model.validation is None:
+        raise ValueError(
+            "keep_epoch='validation' needs a validation part: set `validation` to a fraction or"
+            " a ValidationSet, or `keep_epoch` to 'last'."
+        )
+    check_number("n_mask_classes", model.n_mask_classes, 2, integer=True)
+    check_number("max_epochs", model.max_epochs, 0, integer=True)
+    check_number("batch_size", model.batch_size, 1, integer=True)
+    check_number("weak_batch_size", model.weak_batch_size, 0, integer=True)
+    check_number("predict_batch_size", model.predict_batch_size, 1, integer=True)
+    if model.steps_per_epoch is not None:
+        check_number("steps_per_epoch", model.steps_per_epoch, 1, integer=True)
+    for name in ("dropout", "class_dropout"):
+        check_number(name, getattr(model, name), 0, 0.999)
+    check_number("lr", model.lr, 0, open_low=True)
+    check_number("encoder_lr_scale", model.encoder_lr_scale, 0)
+    check_number("n_views", model.n_views, 1, integer=True)
+    if model.feature_cache is not None and model.encoder_lr_scale:
+        remedy = "What an encoder that learns gives is of no use in the next step."
+        raise ValueError(message("encoder_lr_scale", "0 with feature_cache",
+                                 model.encoder_lr_scale, remedy))  # fmt: skip
+    check_number("jitter", model.jitter, 0, 1)
+    check_number("stain", model.stain, 0, 1)
+    if model.threshold == "validation":
+        if model.validation is None:
+            raise ValueError(
+                "threshold='validation' needs a validation part: set `validation` to a fraction"
+                " or a ValidationSet, or `threshold` to a number."
+            )
+        if model.n_mask_classes > 2:
+            raise ValueError("threshold='validation' is for two mask classes alone.")
+    elif isinstance(model.threshold, str):
+        check_option("threshold", model.threshold, ("validation",))
+    else:
+        check_number("threshold", model.threshold, 0, 1)
+
+
+def _check_second_stream(model):
+    """Whether batches hold images without a mask, for consistency training."""
+    if model.sampling != "streams":
+        rule = "'streams' with consistency"
+        raise ValueError(message("sampling", rule, model.sampling, "Or set consistency=None."))
+    if not model.weak_batch_size:
+        rule = "at least 1 with consistency, the images without a mask in a batch"
+        raise ValueError(message("weak_batch_size", rule, model.weak_batch_size))
+    if model.feature_cache is not None:
+        remedy = "Strong colours are new at each step: their maps would fill the folder."
+        raise ValueError(message("feature_cache", "None with consistency",
+                                 str(model.feature_cache), remedy))  # fmt: skip
+    if model.pooling is None and model.schedule == "two-phase":
+        rule = "'joint' with consistency and pooling=None"
+        remedy = "Without a class head the first of two phases has nothing to learn."
+        raise ValueError(message("schedule", rule, model.schedule, remedy))
+
+
+def _check_class_phase(model):
+    options = model.class_phase
+    if options is None:
+        return
+    rule = f"None or a dict with keys among {list(_PHASE_OPTIONS)}"
+    if not isinstance(options, dict):
+        raise TypeError(message("class_phase", rule, options))
+    unknown = [name for name in options if name not in _PHASE_OPTIONS]
+    if unknown:
+        remedy = did_you_mean(unknown[0], _PHASE_OPTIONS)
+        raise ValueError(message("class_phase", rule, unknown, remedy))
+    if "lr" in options:
+        check_number("class_phase['lr']", options["lr"], 0, open_low=True)
+    if "max_epochs" in options:
+        check_number("class_phase['max_epochs']", options["max_epochs"], 0, integer=True)
+    if "lr_schedule" in options:
+        check_lr_schedule("class_phase['lr_schedule']", options["lr_schedule"])
+
+
+def check_param_names(model):
+    """Refuse unknown arguments, which skorch would only see after all files were read."""
+    parts = {"module": model.module, "criterion": model.criterion, "optimizer": model.optimizer}
+    for name in sorted(model._params_to_validate):
+        head, dunder, option = name.partition("__")
+        if dunder and head in parts:
+            options = keywords(parts[head])
+            if options is None or option in options or option.startswith("param_groups"):
+                continue
+            remedy = did_you_mean(option, options).replace("mean '", f"mean '{head}__")
+        elif name.endswith("_") or any(name.startswith(p) for p in model.prefixes_):
+            continue  # skorch's own checks suffice
+        elif dunder and hasattr(model, head):
+            continue  # a part that a subclass adds
+        else:
+            own = inspect.signature(type(model)).parameters
+            remedy = did_you_mean(head, [*parts, *model.prefixes_] if dunder else own)
+        raise TypeError(
+            f"{type(model).__name__} got an unexpected argument {name!r}. {remedy}".rstrip()
+        )
+
+
+def keywords(part):
+    """The argument names that a class takes, or None if it takes any."""
+    try:
+        parameters = inspect.signature(part).parameters
+    except (TypeError, ValueError):
+        return None
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return None
+    return list(parameters)
+
+
+def check_labels(y, n):
+    """Class labels of n images as an array of one type that can be sorted."""
+    if y is None:
+        raise ValueError(
+            "y must be one class label an image, got None: fit requires y to be passed, but the"
+            " target y is None."
+        )
+    y = column_or_1d(np.asarray(y), warn=True)
+    if len(y) != n:
+        raise ValueError(message("y", f"of the length of X ({n})", len(y)))
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError(message("y", "finite", "Input y contains NaN or infinity"))
+    if y.dtype.kind == "f" and (y != np.round(y)).any():
+        raise ValueError("Unknown label type: continuous. y must be class labels, got fractions.")
+    if y.dtype == object:
+        try:
+            np.unique(y)
+        except TypeError:
+            raise TypeError(message("y", "labels of one sortable type", y[:3].tolist())) from None
+    return y
+
+
+def check_weight(mask_weight, images):
+    """The weights as a list of floats and (H, W) arrays, or None."""
+    if mask_weight is None:
+        return None
+    n = len(images)
+    if not hasattr(mask_weight, "__len__") or not hasattr(mask_weight, "__iter__"):
+        remedy = "For one weight for all pass np.full(len(X), weight)."
+        raise TypeError(message("mask_weight", "one weight an image", mask_weight, remedy))
+    if len(mask_weight) != n:
+        raise ValueError(message("mask_weight", f"of the length of X ({n})", len(mask_weight)))
+    weights = []
+    for i, weight in enumerate(mask_weight):  # iterated, since a Series is not indexed by position
+        try:
+            weight = np.asarray(weight, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise TypeError(message(f"mask_weight[{i}]", "a number or an array", weight)) from None
+        if weight.ndim and weight.shape != images.size(i):
+            raise ValueError(
+                message(f"mask_weight[{i}]", f"a number or of shape {images.size(i)}", weight.shape)
+            )
+        if not np.isfinite(weight).all() or (weight < 0).any():
+            raise ValueError(message(f"mask_weight[{i}]", "finite and >= 0", float(weight.min())))
+        weights.append(weight if weight.ndim else float(weight))
+    return weights
