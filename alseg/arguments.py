@@ -11,7 +11,7 @@ from alseg.crops import check_crop
 from alseg.network.cam import POOLINGS
 from alseg.schedules import check_lr_schedule
 from alseg.semi import check_consistency
-from alseg.validation import check_number, check_option, did_you_mean, message
+from alseg.validation import check_keys, check_number, check_option, did_you_mean, message
 
 _PHASE_OPTIONS = ("lr", "lr_schedule", "max_epochs")
 
@@ -109,13 +109,7 @@ def _check_class_phase(model):
     options = model.class_phase
     if options is None:
         return
-    rule = f"None or a dict with keys among {list(_PHASE_OPTIONS)}"
-    if not isinstance(options, dict):
-        raise TypeError(message("class_phase", rule, options))
-    unknown = [name for name in options if name not in _PHASE_OPTIONS]
-    if unknown:
-        remedy = did_you_mean(unknown[0], _PHASE_OPTIONS)
-        raise ValueError(message("class_phase", rule, unknown, remedy))
+    check_keys("class_phase", options, _PHASE_OPTIONS)
     if "lr" in options:
         check_number("class_phase['lr']", options["lr"], 0, open_low=True)
     if "max_epochs" in options:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from alseg.validation import check_number, did_you_mean, message
+from alseg.validation import check_keys, check_number
 
 CROP_DEFAULTS = {"size": None, "scale": 1.0, "min_side": None, "pad": 0.0}
 
@@ -35,13 +35,7 @@ def check_crop(crop):
     >>> check_crop({"size": 416, "scale": 0.9})
     {'size': 416, 'scale': 0.9, 'min_side': None, 'pad': 0.0}
     """
-    rule = f"None or a dict with keys among {sorted(CROP_DEFAULTS)}"
-    if not isinstance(crop, dict):
-        raise TypeError(message("crop", rule, crop))
-    unknown = [name for name in crop if name not in CROP_DEFAULTS]
-    if unknown:
-        raise ValueError(message("crop", rule, unknown, did_you_mean(unknown[0], CROP_DEFAULTS)))
-    crop = {**CROP_DEFAULTS, **crop}
+    crop = {**CROP_DEFAULTS, **check_keys("crop", crop, sorted(CROP_DEFAULTS))}
     check_number("crop['size']", crop["size"], 1, integer=True)
     check_number("crop['scale']", crop["scale"], 0, open_low=True)
     check_number("crop['pad']", crop["pad"], 0, 0.5)

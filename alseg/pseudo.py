@@ -21,7 +21,7 @@ from alseg.neighbours import (
     within_class_distances,
 )
 from alseg.threshold import best_threshold, mask_from_proba
-from alseg.validation import check_number, check_option, check_rng, did_you_mean, message
+from alseg.validation import check_keys, check_number, check_option, check_rng, message
 
 _CHUNK = 16  # images whose probabilities are held at once
 _EVIDENCE = ("cam", "colours")
@@ -555,14 +555,8 @@ def _schedule(schedule):
         return Schedule()
     if isinstance(schedule, Schedule):
         return schedule
-    names = list(Schedule.__dataclass_fields__)
-    rule = f"a Schedule, or a dict with keys among {names}"
-    if not isinstance(schedule, dict):
-        raise TypeError(message("schedule", rule, schedule))
-    unknown = [name for name in schedule if name not in names]
-    if unknown:
-        raise ValueError(message("schedule", rule, unknown, did_you_mean(unknown[0], names)))
-    return Schedule(**schedule)
+    known = Schedule.__dataclass_fields__
+    return Schedule(**check_keys("schedule", schedule, known, "None, a Schedule"))
 
 
 def _segmenter(estimator):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from alseg.augment import colour_jitter, stain_jitter
 from alseg.labels import MISSING
-from alseg.validation import check_number, did_you_mean, message
+from alseg.validation import check_keys, check_number
 
 DEFAULTS = {"weight": 1.0, "threshold": 0.95, "ramp": 0.25, "jitter": 0.5, "stain": 0.0}
 
@@ -47,14 +47,7 @@ def check_consistency(consistency):
         return None
     if isinstance(consistency, numbers.Real):
         consistency = {"weight": consistency}
-    rule = f"None, a number or a dict with keys among {list(DEFAULTS)}"
-    if not isinstance(consistency, dict):
-        raise TypeError(message("consistency", rule, consistency))
-    unknown = [name for name in consistency if name not in DEFAULTS]
-    if unknown:
-        remedy = did_you_mean(unknown[0], DEFAULTS)
-        raise ValueError(message("consistency", rule, unknown, remedy))
-    options = {**DEFAULTS, **consistency}
+    options = {**DEFAULTS, **check_keys("consistency", consistency, DEFAULTS, "None, a number")}
     check_number("consistency['weight']", options["weight"], 0)
     for name in ("threshold", "ramp", "jitter", "stain"):
         check_number(f"consistency[{name!r}]", options[name], 0, 1)

@@ -52,6 +52,39 @@ def check_option(name, value, options):
     )
 
 
+def check_keys(name, value, known, instead="None"):
+    """Return `value` if it is a dict of known keys, else raise with the nearest key named.
+
+    Parameters
+    ----------
+    name : str
+    value : object
+    known : iterable of str
+    instead : str, default="None"
+        What else the argument may be, for the error.
+
+    Raises
+    ------
+    TypeError
+        If it is no dict.
+    ValueError
+        If a key is not known.
+
+    Examples
+    --------
+    >>> check_keys("crop", {"size": 64}, ["size", "pad"])
+    {'size': 64}
+    """
+    known = list(known)
+    rule = f"{instead} or a dict with keys among {known}"
+    if not isinstance(value, dict):
+        raise TypeError(message(name, rule, value))
+    unknown = [key for key in value if key not in known]
+    if unknown:
+        raise ValueError(message(name, rule, unknown, did_you_mean(unknown[0], known)))
+    return value
+
+
 def check_number(name, value, low=None, high=None, *, integer=False, open_low=False):
     """Return `value` if it is a finite number in range, else raise.
 

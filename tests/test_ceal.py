@@ -386,7 +386,7 @@ def test_bad_settings():
 
     with pytest.raises(ValueError, match="schedule must be .*'n_frist'.*Did you mean 'n_first'"):
         fit(schedule={"n_frist": 3})
-    with pytest.raises(TypeError, match="schedule must be a Schedule"):
+    with pytest.raises(TypeError, match="schedule must be None, a Schedule or a dict"):
         fit(schedule=3)
     with pytest.raises(ValueError, match="labels must be one of"):
         fit(labels="soft")
