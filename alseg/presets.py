@@ -49,8 +49,9 @@ def alseg():
 def alseg_pseudo_labels():
     """Arguments of `PseudoLabelAugmenter` to go with the preset "alseg".
 
-    Sure pixels of all images, at half the weight. An augmenter costs a second fit, and on GlaS a
-    fit of twice the steps is worth more (``benchmarks/ablation.py``): it is for trying.
+    Sure pixels of all images, at half the weight, in a second fit that goes on from the first. On
+    GlaS a fit of twice the steps is worth as much or more (``benchmarks/README.md``): it is for
+    trying.
 
     Returns
     -------
@@ -60,9 +61,10 @@ def alseg_pseudo_labels():
     --------
     >>> from alseg import PseudoLabelAugmenter
     >>> PseudoLabelAugmenter(**alseg_pseudo_labels())
-    PseudoLabelAugmenter(selection='all', sure=(0.1, 0.9), weight=0.5)
+    PseudoLabelAugmenter(refit='continue', selection='all', sure=(0.1, 0.9),
+                         weight=0.5)
     """
-    return {"selection": "all", "sure": (0.1, 0.9), "weight": 0.5}
+    return {"selection": "all", "sure": (0.1, 0.9), "weight": 0.5, "refit": "continue"}
 
 
 def belharbi2021_glas(mc_dropout=False, wildcat_min_branch=True):
