@@ -17,6 +17,7 @@ includes 0. Seconds are CPU seconds at one thread.
 """
 
 import argparse
+import copy
 import functools
 import os
 import sys
@@ -38,6 +39,7 @@ from alseg.datasets import class_folds, load_glas
 from alseg.experiment.environment import environment
 from alseg.experiment.records import Records, read_records, write_text
 from alseg.experiment.statistics import paired_t
+from alseg.labels import MISSING
 from alseg.metrics import dice_per_image
 from alseg.selection import class_balanced_top_n
 
@@ -58,7 +60,8 @@ class Row:
     pseudo : parameters of PseudoLabelAugmenter, or None
     cycles : how often masks are predicted and learned from
     reuse : the default's fit is kept and only its prediction changes
-    oracle : pseudo-labels are the true masks
+    oracle : "all" takes the true masks for pseudo-labels, "kept" the true classes of those pixels
+        alone that the pseudo-labels keep
     warm_up : steps of self-supervised training of the encoder before, as a multiple of `--steps`
     against : the row that it is compared with
     also : a second one, for a row that takes more seconds a step
@@ -70,7 +73,7 @@ class Row:
     pseudo: dict | None = None
     cycles: int = 0
     reuse: bool = False
-    oracle: bool = False
+    oracle: str = ""
     warm_up: float = 0
     against: str = "default"
     also: str = ""
@@ -144,9 +147,17 @@ ROWS = {
         pseudo={"selection": "all", "labels": "weighted", "weight": 0.5},
         cycles=1, against="pseudo-sure",
     ),
+    "pseudo-continued": Row(
+        "sure pixels, the second fit goes on from the first",
+        pseudo=SURE | {"refit": "continue"}, cycles=1, against="twice", also="pseudo-sure",
+    ),
     "pseudo-oracle": Row(
         "control: the true masks as pseudo-labels, weight 0.5",
-        pseudo=SURE, cycles=1, oracle=True, against="twice",
+        pseudo=SURE, cycles=1, oracle="all", against="twice",
+    ),
+    "pseudo-oracle-kept": Row(
+        "control: the true classes of the sure pixels, weight 0.5",
+        pseudo=SURE, cycles=1, oracle="kept", against="twice", also="pseudo-sure",
     ),
 }  # fmt: skip
 
@@ -178,10 +189,16 @@ class Fold:
             }
         )
 
-    def fit(self, model, masks, weight=None):
-        """The fitted model, and the CPU seconds that it took."""
+    def fit(self, model, masks, weight=None, after=None):
+        """The fitted model, and the CPU seconds; with `after` it goes on from a copy of that one."""
         began = time.process_time()
-        model.fit(self.train.images, self.train.labels, masks, weight)
+        if after is not None:
+            model = copy.deepcopy(after).set_params(random_state=self.seed + 1000)  # other draws
+            model.partial_fit(
+                self.train.images, self.train.labels, masks=masks, mask_weight=weight
+            )
+        else:
+            model.fit(self.train.images, self.train.labels, masks, weight)
         return model, time.process_time() - began
 
     @functools.cached_property
@@ -207,12 +224,15 @@ class Fold:
             model = self.model(change, row.steps / 2 if two else row.steps)
             model, seconds = self.fit(model, self.masks)
             seconds += warming
+        n_steps = 0  # of fits that the last one does not go on from
         for _ in range(row.cycles):
             began = time.process_time()
             masks, weight, found = self.pseudo(row, model)
             seconds += time.process_time() - began
             quality.append(found)
-            model, more = self.fit(self.model(row.change, 1), masks, weight)
+            n_steps += 0 if row.pseudo.get("refit") == "continue" else model.n_steps_
+            after = model if row.pseudo.get("refit") == "continue" else None
+            model, more = self.fit(self.model(row.change, 1), masks, weight, after)
             seconds += more
         began = time.process_time()
         predicted = model.predict_masks(self.test.images)
@@ -222,7 +242,7 @@ class Fold:
         dice = dice_per_image(list(predicted), truth)
         return {
             "row": name,
-            "gradient_steps": model.n_steps_ + round(self.options["steps"] * row.cycles),
+            "gradient_steps": n_steps + model.n_steps_,
             "dice": float(np.nanmean(dice)),
             "dice_per_image": np.round(dice, 5),
             "ids": self.test.ids,
@@ -253,7 +273,9 @@ class Fold:
         )  # fmt: skip
         masks, weight = augmenter.transform(self.train.images)
         if row.oracle:
-            masks = [self.train.masks[i] for i in range(len(self.masks))]
+            n, kept_alone = len(self.masks), row.oracle == "kept"
+            true = [self.train.masks[i] for i in range(n)]
+            masks = [true_classes(masks[i], true[i]) if kept_alone else true[i] for i in range(n)]
             weight = [row.pseudo["weight"] if m is None else 1.0 for m in self.masks]
         report = augmenter.report_
         kept = {"n_candidates": len(report.sample_ids), "n_selected": len(augmenter.selected_)}
@@ -264,6 +286,11 @@ class Fold:
 
 
 # -- the plan --------------------------------------------------------------------------------
+
+
+def true_classes(guess, true):
+    """The true classes of the pixels that have a guessed one; None where the image has none."""
+    return None if guess is None else np.where(np.asarray(guess) == MISSING, MISSING, true)
 
 
 def others(name):

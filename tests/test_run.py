@@ -67,6 +67,7 @@ def test_what_a_record_holds(finished):
         assert record["n_masks"] == 4 + 2 * round_ and record["n_masks_validation"] == 0
         so_far = [i for r in records[: round_ + 1] for i in r["sample_ids"]]
         assert record["foreground_pixels"] == (np.asarray(train.masks)[so_far] > 0).sum()
+        assert "validation_score" not in record  # none chose the weights
         assert record["gradient_steps"] == 3  # one epoch of ceil(12 / 4) steps
         assert {"ask", "query"} & set(record["seconds"]) and record["memory_mib"]["peak"] > 50
         assert record["environment"]["torch_threads"] == 1
@@ -256,6 +257,7 @@ def test_a_round_that_needs_the_model_before_goes_on_from_its_file(tmp_path, mon
         "augmenter": PseudoLabelAugmenter("all", weight=0.5, refit="published"),
     }
     whole = small_run(tmp_path / "whole", **options)
+    assert all(0 <= record["validation_score"] <= 1 for record in whole)
     # Both of its fits learn from pseudo-masks from the second round on.
     fits = []
     fit = JointCAMSegmenter.fit

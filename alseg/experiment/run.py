@@ -118,6 +118,7 @@ def run(
         - ``n_masks`` that the oracle has given, ``n_masks_validation`` used to choose a threshold
           (with ``validation`` a fraction, they are among the former), ``gradient_steps`` of this
           round's fits
+        - ``validation_score``, where ``keep_epoch="validation"`` chose the weights by it
         - ``foreground_pixels`` of objects that the oracle has annotated so far
         - ``cost`` so far in ``images``, ``pixels``, ``clicks`` and ``seconds``, see
           `alseg.costs.annotation_cost`
@@ -347,6 +348,7 @@ class _Loop:
             "asked": asked,
             "n_masks": len(learner.annotated_ids),
             "n_masks_validation": 0 if validation is None else len(validation.masks),
+            **_validation_score(model),
             "foreground_pixels": self.foreground,
             "gradient_steps": learner.gradient_steps,
             "cost": self.cost._asdict(),
@@ -384,6 +386,12 @@ class _Loop:
             masks, regions, instances=instances, seconds_per_image=per_image,
             seconds_per_click=per_click,
         )  # fmt: skip
+
+
+def _validation_score(model):
+    """What the weights of a model were chosen by; nothing where it was not by validation images."""
+    score = getattr(model, "validation_score_", None)
+    return {} if score is None else {"validation_score": score}
 
 
 def _pseudo_quality(augmenter):
