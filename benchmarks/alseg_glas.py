@@ -46,6 +46,7 @@ CPU = {
     "k": 40,
     "lambda": 0.1,
     "seeds": tuple(range(10)),
+    "references": ("full supervision", "weak labels only", "all-ones"),
     "shrink": 0.5,
     "device": "cpu",
     "n_jobs": 2,
@@ -67,7 +68,8 @@ PROFILES = {
                  "rows": ("random", "label propagation", "pseudo-labels", LONGER)},
     # Fine-tuned at the resolution of the floor that was set for class-balanced random.
     "fine-tuned": {**CPU, "trained": True, "image_size": (192, 288), "steps": 300, "shrink": 1,
-                   "n_instances": 16, "rounds": 3, "seeds": (0, 1, 2)},
+                   "n_instances": 16, "rounds": 3, "seeds": (0, 1, 2),
+                   "references": ("full supervision", "all-ones")},
     "gpu": GPU,
 }  # fmt: skip
 
@@ -135,6 +137,7 @@ def build(parts, options):
         class_balanced=True,
         n_threads=options["threads"],
         n_folds=5 if options["patients"] else None,
+        references=options["references"],
         control="random",
         family=("entropy", "label propagation", "pseudo-labels", "entropy + pseudo-labels"),
         controls=(),
