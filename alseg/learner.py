@@ -1,19 +1,13 @@
 """The active-learning loop: `ActiveLearner`, modAL's surface and a mask mode."""
 
 import copy
-import hashlib
-import json
 import numbers
-import os
-import secrets
-import shutil
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
-from alseg.images import ImageFiles, as_images, as_masks
+from alseg.images import as_images, as_masks
 from alseg.interop import (
     accepts,
     accepts_any,
@@ -21,23 +15,16 @@ from alseg.interop import (
     check_query_idx,
     check_training_data,
     data_vstack,
-    describe_callable,
-    describe_object,
-    is_json,
     n_rows,
-    resolve_callable,
-    resolve_class,
-    resolve_object,
     retrieve_rows,
     transform_without_estimating,
     unit_of,
 )
 from alseg.labels import MISSING, fraction_annotated, is_annotated
+from alseg.learner_files import read_learner, write_learner
 from alseg.regions import Regions
 from alseg.validation import EmptyPool, check_n_instances, check_number, check_rng, message
 
-_FORMAT, _VERSION = "alseg-learner", 1
-_STATE_FILE = "learner.json"
 # What a seed is for; a new one goes at the end.
 _FIT, _QUERY, _AUGMENT, _CONTINUE, _CARRY = range(5)
 
@@ -723,46 +710,8 @@ class ActiveLearner(Querying, BaseEstimator):
             Whether images that are arrays are written too. Without, give them to `load`.
         """
         self._require_mask_mode("save")
-        if not is_json(self.fit_kwargs):
-            raise TypeError(message("fit_kwargs", "plain JSON to be saved", self.fit_kwargs))
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        previous = _read_state(folder) if (folder / _STATE_FILE).exists() else {}
-        token = secrets.token_hex(4)
-        state = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "root": str(self._root),  # 63 bits are more than every JSON reader keeps
-            "n_annotate": self._n_annotate,
-            "seeded": self.random_state is not None,
-            "on_transformed": bool(self.on_transformed),
-            "warm_start": bool(self.warm_start),
-            "fit_kwargs": self.fit_kwargs,
-            "labels": {"dtype": self.labels.dtype.str, "values": self.labels.tolist()},
-            "query_strategy": _described(self.query_strategy, describe_callable),
-            "augmenter": _described(self.augmenter, describe_object),
-            "estimator": self._save_estimator(folder / f"estimator-{token}"),
-            "masks": f"masks-{token}.npz",
-            "images": _save_images(self.images, folder, token, include_images, previous),
-        }
-        known = {str(i): mask for i, mask in enumerate(self.masks) if mask is not None}
-        with open(folder / state["masks"], "wb") as file:
-            np.savez_compressed(file, **known)
-            file.flush()
-            os.fsync(file.fileno())  # before the state that names it
-        _replace(folder / _STATE_FILE, json.dumps(state, indent=1))
-        _sweep(folder, state)
+        write_learner(self, Path(path), include_images)
         return self
-
-    def _save_estimator(self, folder):
-        estimator = self._estimator
-        name = f"{type(estimator).__module__}:{type(estimator).__qualname__}"
-        if not hasattr(estimator, "classes_"):  # not fitted: its parameters are all there is
-            return {"class": name, "file": None, "described": describe_object(estimator)}
-        if not hasattr(estimator, "save"):
-            raise TypeError(message("estimator", "one with save(path) and load(path)", estimator))
-        estimator.save(folder)
-        return {"class": name, "file": folder.name}
 
     @classmethod
     def load(cls, path, *, estimator=None, query_strategy=None, augmenter=None, images=None):
@@ -796,28 +745,11 @@ class ActiveLearner(Querying, BaseEstimator):
         ValueError
             If its files are damaged, of a later version, or name something that is not alseg's.
         """
-        folder = Path(path)
-        state = _read_state(folder)
-        labels = state["labels"]
-        if images is None:
-            images = _load_images(state["images"], folder)
-        if query_strategy is None:
-            query_strategy = _undescribed("query_strategy", state, resolve_callable)
-        if augmenter is None:
-            augmenter = _undescribed("augmenter", state, _resolve_augmenter)
-        learner = cls(
-            _load_estimator(state["estimator"], folder, estimator),
-            query_strategy,
-            on_transformed=state["on_transformed"],
-            images=images,
-            labels=np.array(labels["values"], dtype=np.dtype(labels["dtype"])),
-            masks=_load_masks(_inside(folder, state["masks"]), len(labels["values"])),
-            augmenter=augmenter,
-            warm_start=state["warm_start"],
-            random_state=int(state["root"]) if state["seeded"] else None,
-            **state["fit_kwargs"],
+        root, n_annotate, arguments = read_learner(
+            Path(path), estimator, query_strategy, augmenter, images
         )
-        learner._root, learner._n_annotate = int(state["root"]), state["n_annotate"]
+        learner = cls(**arguments)
+        learner._root, learner._n_annotate = root, n_annotate
         return learner
 
 
@@ -894,154 +826,3 @@ def _merged(masks, ids, given, images, n_classes, skip=False):
         new = new.copy() if old is None else np.where(new == MISSING, old, new)
         merged[i] = new.astype(np.int8 if new.max() <= 127 else np.int16)
     return merged
-
-
-# -- files --------------------------------------------------------------------------------------
-
-
-def _replace(path, text):
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with open(beside, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-
-
-def _sweep(folder, state):
-    """Remove what earlier or interrupted saves left behind."""
-    keep = {state["masks"], state["estimator"]["file"], state["images"].get("file")}
-    for pattern in ("masks-*.npz", "images-*.npz", "estimator-*", f".{_STATE_FILE}.*"):
-        for path in folder.glob(pattern):
-            if path.name not in keep:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _read_state(folder):
-    path = folder / _STATE_FILE
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} must be a saved learner, but is no JSON: {error}.") from error
-    if not isinstance(state, dict) or state.get("format") != _FORMAT:
-        raise ValueError(f"{path} must be a saved learner, but is something else.")
-    if state.get("version") != _VERSION:
-        raise ValueError(
-            message(f"version in {path}", f"{_VERSION}", state.get("version"), "Update alseg.")
-        )
-    return state
-
-
-def _described(value, describe):
-    if value is None:
-        return None
-    return {"described": describe(value), "shown": repr(value)[:200]}
-
-
-def _undescribed(argument, state, resolve):
-    saved = state[argument]
-    if saved is None:
-        return None
-    if saved["described"] is None:
-        raise ValueError(
-            message(argument, "given: the saved one has no name in alseg", saved["shown"])
-        )
-    return resolve(argument, saved["described"])
-
-
-def _resolve_augmenter(argument, described):
-    return resolve_object(argument, described, needs=("fit", "transform"))
-
-
-def _load_estimator(saved, folder, given):
-    if saved["file"] is None:
-        if given is not None:
-            return given
-        if saved["described"] is None:
-            raise ValueError(
-                message("estimator", "given: the saved one was not fitted yet", saved["class"])
-            )
-        return resolve_object("estimator", saved["described"], needs=("fit", "load"))
-    path = _inside(folder, saved["file"])
-    if given is None:
-        given = resolve_class("estimator", saved["class"], needs=("fit", "load"))
-    return given.load(path) if hasattr(given, "load") else given(path)
-
-
-def _inside(folder, name):
-    if Path(name).name != name:
-        raise ValueError(message(f"a file named in {folder / _STATE_FILE}", "in that folder", name))
-    return folder / name
-
-
-def _load_arrays(path):
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged: {error}. Take an earlier copy.") from error
-
-
-def _load_masks(path, n):
-    masks = np.full(n, None, dtype=object)
-    for name, mask in _load_arrays(path).items():
-        masks[int(name)] = mask
-    return masks
-
-
-def _paths_of(images):
-    """The paths behind `images`, or None where they are arrays."""
-    paths = getattr(images, "paths", images)
-    if isinstance(paths, np.ndarray) and paths.ndim != 1:
-        return None
-    if all(isinstance(path, (str, os.PathLike)) for path in paths):
-        return [os.fspath(path) for path in paths]
-    return None
-
-
-def _save_images(images, folder, token, include, previous):
-    kind = "files" if hasattr(images, "paths") else "array"
-    kind = "list" if isinstance(images, (list, tuple)) else kind
-    paths = _paths_of(images)
-    if paths is not None:
-        return {"kind": kind, "paths": paths}
-    if not include:
-        return {"kind": "given"}
-    if any(isinstance(image, (str, os.PathLike)) for image in images):
-        raise TypeError("images must be all arrays or all paths to be saved, got some of each.")
-    one_array = isinstance(images, np.ndarray) and images.dtype != object
-    arrays = {"all": images} if one_array else {str(i): a for i, a in enumerate(images)}
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    digest = hashlib.sha256()
-    for array in arrays.values():
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(array)
-    state = {"kind": kind, "file": f"images-{token}.npz", "sha256": digest.hexdigest()}
-    before = previous.get("images", {})
-    if before.get("sha256") == state["sha256"] and _inside(folder, before["file"]).exists():
-        return {**state, "file": before["file"]}  # images do not change from round to round
-    with open(folder / state["file"], "wb") as file:
-        np.savez(file, **arrays)
-    return state
-
-
-def _load_images(saved, folder):
-    if saved["kind"] == "given":
-        raise ValueError("images must be given: they were not saved (include_images=False).")
-    if "paths" in saved:
-        if saved["kind"] == "list":
-            return list(saved["paths"])
-        paths = np.array(saved["paths"], dtype=object)
-        if saved["kind"] == "array":
-            return paths
-        return ImageFiles(paths)
-    arrays = _load_arrays(_inside(folder, saved["file"]))
-    if "all" in arrays:
-        return arrays["all"]
-    images = [arrays[str(i)] for i in range(len(arrays))]
-    if saved["kind"] == "list":
-        return images
-    held = np.empty(len(images), dtype=object)
-    for i, image in enumerate(images):
-        held[i] = image
-    return held

@@ -48,6 +48,7 @@ strategies
 ensemble
 oracles
 pseudo
+learner_files
 learner
 committee
 experiment
