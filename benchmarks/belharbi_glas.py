@@ -102,7 +102,14 @@ PROFILES = {
         "device": "cpu",
         "n_jobs": 2,
     },
-    "gpu": {**PAPER, "epochs": 100, "class_epochs": 100, "amp": True, "device": "cuda"},
+    "gpu": {
+        **PAPER,
+        "rows": ("random", "entropy", "MC-dropout", "label propagation", OURS),
+        "epochs": 100,
+        "class_epochs": 100,
+        "amp": True,
+        "device": "cuda",
+    },
 }
 
 NOTES = (

@@ -76,7 +76,7 @@ def share_table(result, windows):
             if full is not None and len(full) == len(own):
                 line[f"area {title}, % of full"] = spread(own / full)
             line[f"area {title}, minus {result.control}"] = difference(own, control)
-        for place in range(y.shape[1]):
+        for place in np.flatnonzero(np.isfinite(x).any(0)):  # a chain may not be at its end
             line[f"Dice, {np.nanmin(x[:, place]):g} masks"] = spread(y[:, place])
         lines.append(line)
     if full is not None:

@@ -354,6 +354,16 @@ def test_a_method_stands_against_its_own_controls_with_the_steps_of_both():
     assert tables.pairs_table(MadeComparison(), ()) is None
 
 
+def test_a_row_that_has_only_begun_has_no_column_of_its_own(monkeypatch):
+    tables, made = script("published_tables"), MadeComparison()
+    begun = np.array([[8.0, np.nan]]), np.array([[0.6, np.nan]])
+    whole = made.curves("dice")
+    monkeypatch.setattr(made, "curves", lambda metric: {**whole, "begun": begun}, raising=False)
+    table = tables.share_table(made, [])
+    assert [name for name in table if "masks" in name] == ["Dice, 8 masks", "Dice, 10 masks"]
+    assert table.set_index("row").loc["begun"].tolist() == ["0", "60.0", "–"]
+
+
 def test_a_method_is_set_against_random_masks_of_as_many_steps_in_each_recipe(monkeypatch):
     factorial = script("factorial")
     methods = {"class-balanced random": ("random", "random"), "mine": ("pseudo-labels", None),
