@@ -11,6 +11,7 @@ from PIL import Image
 from sklearn.base import clone
 
 from alseg import crops
+from alseg.arguments import check_param_names
 from alseg.batches import CropData, TrainingBatches, TrainingData, n_batches
 from alseg.images import as_images, as_masks
 from alseg.inference import mask_draws, predict_batch
@@ -27,7 +28,7 @@ from alseg.presets import (
     released_variance,
 )
 from alseg.pseudo import PseudoLabelAugmenter
-from alseg.schedules import poly_decay, step_decay
+from alseg.schedules import make_scheduler, poly_decay, step_decay
 from alseg.segmenter import JointCAMSegmenter, ValidationSet
 from alseg.strategies import class_balanced_sampling, entropy_score, mc_variance_score
 from alseg.threshold import THRESHOLD_GRID
@@ -299,10 +300,10 @@ def lrs(model, phase, n_steps, epochs):
     weights = [torch.nn.Parameter(torch.zeros(1))]
     model._phase = phase
     groups = [{"params": weights, "lr": 9.0, "lr_scale": 1.0}]
-    vars(model)["optimizer_"] = torch.optim.SGD(groups, lr=9.0)
+    vars(model)["optimizer_"] = optimizer = torch.optim.SGD(groups, lr=9.0)
     options = model._phase_options(model.max_epochs)
-    scheduler = model._make_scheduler(
-        options["max_epochs"] * n_steps, n_steps, options["lr"], options["lr_schedule"]
+    scheduler = make_scheduler(
+        optimizer, options["lr_schedule"], options["lr"], options["max_epochs"] * n_steps, n_steps
     )
     return [options["lr"] * scheduler.lr_lambdas[0](epoch * n_steps) for epoch in epochs]
 
@@ -543,7 +544,7 @@ def test_streams_without_a_class_head_leave_out_what_has_no_mask():
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_parameters_of_the_estimator(name):
     model = JointCAMSegmenter.from_preset(name, max_epochs=7, random_state=3)
-    model._check_param_names()
+    check_param_names(model)
     params = model.get_params(deep=False)
     assert params["max_epochs"] == 7 and params["random_state"] == 3
     assert clone(model).get_params(deep=False).keys() == params.keys()
