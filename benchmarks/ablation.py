@@ -18,7 +18,6 @@ includes 0. Seconds are CPU seconds at one thread.
 
 import argparse
 import copy
-import functools
 import os
 import sys
 import tempfile
@@ -169,7 +168,7 @@ class Fold:
         held = class_folds(data.labels, fold, data.groups, N_FOLDS)
         self.train = data.take(np.flatnonzero(~held))
         self.test = data.take(np.flatnonzero(held))
-        self.options, self.seed = options, seed
+        self.options, self.seed, self._default = options, seed, None
         n = len(self.train.labels)
         order = class_balanced_top_n(np.zeros(n), self.train.labels, n, random_state=seed)
         chosen = set(np.asarray(order)[:budget].tolist())
@@ -201,9 +200,12 @@ class Fold:
             model.fit(self.train.images, self.train.labels, masks, weight)
         return model, time.process_time() - began
 
-    @functools.cached_property
+    # Not a `cached_property`: its lock cannot go to a worker with the class.
+    @property
     def default(self):
-        return self.fit(self.model({}, 1), self.masks)
+        if self._default is None:
+            self._default = self.fit(self.model({}, 1), self.masks)
+        return self._default
 
     def run(self, name):
         """The record of one row."""
