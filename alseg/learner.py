@@ -632,10 +632,8 @@ class ActiveLearner(Querying, BaseEstimator):
             counts.append(_steps(model, start if go_on else None))
             return model
 
-        if not has_masks:
-            model = fitted(self._estimator, None, None, seed)
-        elif augmenter is None:
-            model = fitted(self._estimator, masks, None, seed)
+        if augmenter is None or not has_masks:
+            model = fitted(self._estimator, masks if has_masks else None, None, seed)
         else:
             refit = getattr(augmenter, "refit", "scratch")
             known = masks, None
@@ -646,8 +644,7 @@ class ActiveLearner(Querying, BaseEstimator):
             more = augmenter.transform(self.images)
             if refit == "continue" or self.warm_start:
                 # Other random numbers than those that the first fit has used.
-                other = self._seed_at(_CONTINUE, step) if refit == "continue" else None
-                model = fitted(first, *more, other, go_on=True)
+                model = fitted(first, *more, self._seed_at(_CONTINUE, step), go_on=True)
             else:
                 model = fitted(self._estimator, *more, seed)
             if refit == "published" and _score(model) < _score(first):

@@ -188,16 +188,17 @@ class Fold:
             }
         )
 
-    def fit(self, model, masks, weight=None, after=None):
-        """The fitted model, and the CPU seconds; with `after` it goes on from a copy of that one."""
+    def fit(self, model, masks, weight=None):
+        """The fitted model, and the CPU seconds that it took."""
         began = time.process_time()
-        if after is not None:
-            model = copy.deepcopy(after).set_params(random_state=self.seed + 1000)  # other draws
-            model.partial_fit(
-                self.train.images, self.train.labels, masks=masks, mask_weight=weight
-            )
-        else:
-            model.fit(self.train.images, self.train.labels, masks, weight)
+        model.fit(self.train.images, self.train.labels, masks, weight)
+        return model, time.process_time() - began
+
+    def fit_on(self, model, masks, weight):
+        """As `fit`, of a copy that goes on from where the model is, with other draws."""
+        model = copy.deepcopy(model).set_params(random_state=self.seed + 1000)
+        began = time.process_time()
+        model.partial_fit(self.train.images, self.train.labels, masks=masks, mask_weight=weight)
         return model, time.process_time() - began
 
     # Not a `cached_property`: its lock cannot go to a worker with the class.
@@ -232,9 +233,11 @@ class Fold:
             masks, weight, found = self.pseudo(row, model)
             seconds += time.process_time() - began
             quality.append(found)
-            n_steps += 0 if row.pseudo.get("refit") == "continue" else model.n_steps_
-            after = model if row.pseudo.get("refit") == "continue" else None
-            model, more = self.fit(self.model(row.change, 1), masks, weight, after)
+            if row.pseudo.get("refit") == "continue":
+                model, more = self.fit_on(model, masks, weight)
+            else:
+                n_steps += model.n_steps_
+                model, more = self.fit(self.model(row.change, 1), masks, weight)
             seconds += more
         began = time.process_time()
         predicted = model.predict_masks(self.test.images)
@@ -287,12 +290,12 @@ class Fold:
         return masks, weight, kept
 
 
-# -- the plan --------------------------------------------------------------------------------
-
-
 def true_classes(guess, true):
     """The true classes of the pixels that have a guessed one; None where the image has none."""
     return None if guess is None else np.where(np.asarray(guess) == MISSING, MISSING, true)
+
+
+# -- the plan --------------------------------------------------------------------------------
 
 
 def others(name):

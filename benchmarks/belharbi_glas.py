@@ -177,10 +177,9 @@ def build(parts, options):
     """Estimator, rows and protocol."""
     n_train = len(parts["train"])
     # A pass of each of two fits over all images; the very first knows the first masks alone.
-    n_passes = 2 * n_batches(n_train, options["batch_size"]) * (options["rounds"] + 1)
-    n_passes += n_batches(options["initial"], options["batch_size"])
-    n_passes -= n_batches(n_train, options["batch_size"])
-    n_steps = round(n_passes / (options["rounds"] + 1))
+    rounds, batch = options["rounds"], options["batch_size"]
+    all_passes = (2 * rounds + 1) * n_batches(n_train, batch) + n_batches(options["initial"], batch)
+    n_steps = round(all_passes / (rounds + 1))
     draws = functools.partial(mc_variance_sampling, n_draws=options["n_draws"])
     two = {"refit": "published"}  # the same fits, so the same steps
     propagate = functools.partial(PseudoLabelAugmenter, k=options["k"], **two)

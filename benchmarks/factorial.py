@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from alseg_glas import LONGER as LONGER_OURS
 from belharbi_glas import LONGER as LONGER_PUBLISHED
 from belharbi_glas import published_rows
 from common import RESULTS
-from published_tables import difference, spread, steps_of
+from published_tables import difference, fit_seconds, spread, steps_of
 
 from alseg.comparison import read_comparison
 from alseg.experiment.records import write_text
@@ -27,13 +28,13 @@ from alseg.report.tables import as_markdown
 # What a method is called in the records of the two recipes, and as published.
 METHODS = {
     "class-balanced random": ("random", "random"),
-    "the same, steps of the pseudo-labels": (LONGER_PUBLISHED, "random, twice the steps"),
+    "the same, steps of the pseudo-labels": (LONGER_PUBLISHED, LONGER_OURS),
     "entropy": ("entropy", "entropy"),
     "low entropy (negative control)": (None, "low entropy"),
     "label propagation, k 40, weight 0.1": ("label propagation", "label propagation"),
-    "the same, weight 0": ("label propagation, lambda = 0", None),
+    "label propagation, weight 0": ("label propagation, lambda = 0", None),
     "sure pixels, weight 0.5": ("pseudo-labels", "pseudo-labels"),
-    "the same, weight 0 ": (None, "pseudo-labels, lambda = 0"),
+    "sure pixels, weight 0": (None, "pseudo-labels, lambda = 0"),
     "true masks as pseudo-labels": (None, "true masks as pseudo-labels"),
     "full supervision": ("full supervision", "full supervision"),
 }
@@ -43,16 +44,6 @@ TWICE = ("label propagation", "pseudo-labels", "lambda = 0", "true masks")
 def control_of(name, longer):
     """The row of random masks with as many gradient steps."""
     return longer if any(part in name for part in TWICE) and name != longer else "random"
-
-
-def fit_seconds(result, name):
-    """Mean over seeds of the seconds of all fits of a row."""
-    found = {}
-    for record in result.records:
-        if record["strategy"] == name:
-            seconds = record["seconds"].get("fit", 0.0)
-            found[record["seed"]] = found.get(record["seed"], 0.0) + seconds
-    return f"{np.mean(list(found.values())):.0f}" if found else "–"
 
 
 def columns(result, name, longer, title):
@@ -87,9 +78,9 @@ def table(published, ours):
     theirs = published_rows("GlaS", (float(np.nanmin(x)), float(np.nanmax(x))))
     lines = []
     for said, (a, b) in METHODS.items():
-        line = {"method": said.strip()}
+        line = {"method": said}
         line |= columns(published, a, LONGER_PUBLISHED, "published recipe")
-        line |= columns(ours, b, "random, twice the steps", "ours")
+        line |= columns(ours, b, LONGER_OURS, "ours")
         known = theirs.get(a, {})
         line["as published, 1000 epochs"] = known.get("area", known.get("final", "–"))
         if any(line[f"{title}: Dice"] != "–" for title in ("published recipe", "ours")):

@@ -118,11 +118,20 @@ def subset_table(result):
 
 
 def steps_of(result, name):
-    """Mean over seeds of the steps of all fits of a row or reference."""
+    """Mean over seeds of the steps of all fits of a row or reference, as a cell."""
+    return _total(result, name, lambda record: record["gradient_steps"])
+
+
+def fit_seconds(result, name):
+    """Mean over seeds of the seconds of all fits of a row or reference, as a cell."""
+    return _total(result, name, lambda record: record["seconds"].get("fit"))
+
+
+def _total(result, name, value):
     found = {}
     for record in result.records:
-        if record["strategy"] == name and record["gradient_steps"]:
-            found[record["seed"]] = found.get(record["seed"], 0) + record["gradient_steps"]
+        if record["strategy"] == name and value(record):
+            found[record["seed"]] = found.get(record["seed"], 0) + value(record)
     return f"{np.mean(list(found.values())):.0f}" if found else "–"
 
 
