@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alseg.selection import top_n
-from alseg.validation import check_n_instances, check_number, check_rng, message
+from alseg.validation import check_keys, check_n_instances, check_number, check_rng, message
 
 N_BINS = 80
 
@@ -60,6 +60,14 @@ class Schedule:
         """Pseudo-labels to be used when so many images are annotated."""
         since = self.iteration(n_annotated) - self.start
         return 0 if since < 0 else self.n_first + self.growth * since
+
+
+def as_schedule(schedule):
+    """A `Schedule` of one, of its arguments as a dict, or of None, which is the published one."""
+    if schedule is None or isinstance(schedule, Schedule):
+        return schedule or Schedule()
+    known = Schedule.__dataclass_fields__
+    return Schedule(**check_keys("schedule", schedule, known, "None, a Schedule"))
 
 
 def histogram_bins(scores, n_bins=N_BINS):

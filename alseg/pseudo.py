@@ -11,7 +11,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 from alseg.agreement import colour_evidence, pixel_quality, rank_agreement
-from alseg.ceal import Schedule, predicted_doubt, pseudo_group
+from alseg.ceal import as_schedule, predicted_doubt, pseudo_group
 from alseg.images import as_images, as_masks, stack
 from alseg.labels import MISSING, fraction_annotated
 from alseg.neighbours import (
@@ -320,7 +320,7 @@ default="histogram"
 
     def _certain(self, images, annotated):
         """CEAL's fourth group among the images without an annotation, as dataset positions."""
-        schedule = _schedule(self.schedule)
+        schedule = as_schedule(self.schedule)
         n = schedule.n_pseudo(int((annotated > 0).sum()))
         unlabelled = np.flatnonzero(annotated == 0)
         if n == 0 or not len(unlabelled):
@@ -335,7 +335,7 @@ default="histogram"
         check_option("selection", self.selection, ["neighbours", "confidence", "all", "ceal"])
         check_option("labels", self.labels, ["hard", "weighted", "sampled"])
         check_option("refit", self.refit, ["scratch", "continue", "published"])
-        _schedule(self.schedule)
+        as_schedule(self.schedule)
         check_number("n_draws", self.n_draws, 2, integer=True)
         if self.labels == "sampled" and self.sure is not None:
             remedy = "Take one of the two."
@@ -548,15 +548,6 @@ def _lead(proba, labels):
     own = np.take_along_axis(proba, np.maximum(labels, 0)[None], axis=0)[0]
     others = np.where(np.arange(len(proba))[:, None, None] == labels, -np.inf, proba).max(axis=0)
     return np.maximum(own - others, 0)
-
-
-def _schedule(schedule):
-    if schedule is None:
-        return Schedule()
-    if isinstance(schedule, Schedule):
-        return schedule
-    known = Schedule.__dataclass_fields__
-    return Schedule(**check_keys("schedule", schedule, known, "None, a Schedule"))
 
 
 def _segmenter(estimator):

@@ -171,6 +171,7 @@ STUDY = Study(
         ("label propagation", LONGER),
         ("pseudo-labels", LONGER),
         ("pseudo-labels", NO_WEIGHT),
+        (NO_WEIGHT, LONGER),
         (ORACLE, LONGER),
         ("entropy + pseudo-labels", "pseudo-labels"),
         ("entropy", "low entropy"),

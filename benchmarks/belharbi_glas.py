@@ -45,6 +45,7 @@ OURS = "pseudo-labels"
 PAIRS = (
     ("label propagation", LONGER),
     ("label propagation", NO_WEIGHT),
+    (NO_WEIGHT, LONGER),
     (OURS, LONGER),
     (OURS, "label propagation"),
 )
@@ -60,6 +61,7 @@ def paper_profile(preset):
         "lr": params["lr"],
         "batch_size": params["batch_size"],
         "crop": params["crop"],
+        "encoder": params["encoder"],
         "encoder_weights": params["encoder_weights"],
         "n_draws": 50,
         "k": 40,
@@ -82,25 +84,37 @@ PAPER = {
     "rounds": 24,
     "lambda": 0.1,
 }
+# 68 pixels are little more than the least that its unpadded convolutions take.
+CPU = {
+    **PAPER,
+    "shrink": 0.18,
+    "crop": {"size": 76, "scale": 0.9, "min_side": 78, "pad": 0.01},
+    "n_instances": 10,
+    "rounds": 2,
+    "rows": ("random", "entropy", "label propagation", OURS, LONGER, NO_WEIGHT),
+    "seeds": (0, 1, 2),
+    "epochs": 16,
+    "class_epochs": 16,
+    "batch_size": 4,
+    "lr": 0.05,
+    "n_draws": 10,
+    "encoder_weights": None,
+    "device": "cpu",
+    "n_jobs": 2,
+}
 PROFILES = {
     "paper": PAPER,
-    # 68 pixels are little more than the least that its unpadded convolutions take.
-    "cpu": {
-        **PAPER,
-        "shrink": 0.18,
-        "crop": {"size": 76, "scale": 0.9, "min_side": 78, "pad": 0.01},
-        "n_instances": 10,
-        "rounds": 2,
-        "rows": ("random", "entropy", "label propagation", OURS, LONGER, NO_WEIGHT),
-        "seeds": (0, 1, 2),
-        "epochs": 16,
-        "class_epochs": 16,
-        "batch_size": 4,
-        "lr": 0.05,
-        "n_draws": 10,
-        "encoder_weights": None,
-        "device": "cpu",
-        "n_jobs": 2,
+    "cpu": CPU,
+    # Pretrained weights that are at hand, in a smaller network: with them it learns at this size.
+    "cpu-mobilenet": {
+        **CPU,
+        "encoder": "mobilenet_v2",
+        "encoder_weights": "imagenet",
+        "n_instances": 20,
+        "rounds": 1,
+        "rows": ("random", "entropy", "label propagation", OURS, LONGER),
+        "epochs": 32,
+        "lr": 0.1,
     },
     "gpu": {
         **PAPER,
@@ -150,6 +164,7 @@ def make_model(parts, options, **more):
             "lr_schedule": phase_of(options, options["epochs"], published),
             "amp": options["amp"],
             "device": options["device"],
+            "encoder": options["encoder"],
             # All weights come from the classifier; without masks it is that, trained no further.
             "encoder_weights": None,
             "start_from": CLASSIFIER,

@@ -1,12 +1,15 @@
 """The published recipe and ours side by side on GlaS: each method, within each recipe.
 
-    python benchmarks/belharbi_glas.py && python benchmarks/alseg_glas.py    # the records
-    python benchmarks/factorial.py                                           # this table
+    python benchmarks/belharbi_glas.py                             # the records, two hours in all
+    python benchmarks/belharbi_glas.py --profile cpu-mobilenet
+    python benchmarks/alseg_glas.py
+    python benchmarks/factorial.py                                 # these tables
 
-Rows are methods, and each recipe has its columns: gradient steps and seconds of all fits of a seed,
-the area under the curve of test Dice, and its difference to class-balanced random masks with as many
-steps, paired by seed. A difference within a recipe speaks about the method; one between the recipes
-is also one of network, weights, resolution and validation masks, which stand below the table.
+Rows are methods, and each recipe has its columns: the area under the curve of test Dice (seeds in
+brackets), and its difference to class-balanced random masks with as many steps, paired by seed. A
+difference within a recipe speaks about the method; one between recipes is also one of network,
+weights, resolution and validation masks, which stand in the folders of the records. A second table
+has the gradient steps and seconds of all fits of a seed.
 """
 
 import argparse
@@ -16,7 +19,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from alseg_glas import LONGER as LONGER_OURS
+from alseg_glas import STUDY as OURS
 from belharbi_glas import LONGER as LONGER_PUBLISHED
+from belharbi_glas import STUDY as PUBLISHED
 from belharbi_glas import published_rows
 from common import RESULTS
 from published_tables import difference, fit_seconds, spread, steps_of
@@ -25,7 +30,13 @@ from alseg.comparison import read_comparison
 from alseg.experiment.records import write_text
 from alseg.report.tables import as_markdown
 
-# What a method is called in the records of the two recipes, and as published.
+# Folder of the records: title, study, its row of random masks with more steps.
+RECIPES = {
+    "belharbi-glas-cpu": ("published recipe", PUBLISHED, LONGER_PUBLISHED),
+    "belharbi-glas-cpu-mobilenet": ("the same, pretrained", PUBLISHED, LONGER_PUBLISHED),
+    "alseg-glas-cpu": ("ours", OURS, LONGER_OURS),
+}
+# What a method is called in the records of the published recipe and of ours.
 METHODS = {
     "class-balanced random": ("random", "random"),
     "the same, steps of the pseudo-labels": (LONGER_PUBLISHED, LONGER_OURS),
@@ -38,72 +49,87 @@ METHODS = {
     "true masks as pseudo-labels": (None, "true masks as pseudo-labels"),
     "full supervision": ("full supervision", "full supervision"),
 }
-TWICE = ("label propagation", "pseudo-labels", "lambda = 0", "true masks")
+SAME = 0.05  # share by which steps may differ and still be called equal
 
 
-def control_of(name, longer):
-    """The row of random masks with as many gradient steps."""
-    return longer if any(part in name for part in TWICE) and name != longer else "random"
-
-
-def columns(result, name, longer, title):
-    """What a recipe says of a method."""
-    areas, references = result.areas("dice"), result.references("dice")
-    cells = {"seeds": "–", "steps": "–", "seconds": "–", "Dice": "–", "at equal steps": "–"}
-    if name in areas:
-        own, control = areas[name], control_of(name, longer)
-        cells["seeds"] = str(int(np.isfinite(own).sum()))
-        cells["Dice"] = spread(own)
-        if control != name and control in areas and name != longer:
-            cells["at equal steps"] = difference(own, areas[control])
-    elif name in references:
-        cells |= {"seeds": str(len(references[name])), "Dice": spread(references[name])}
-    if name in areas or name in references:
-        cells |= {"steps": steps_of(result, name), "seconds": fit_seconds(result, name)}
-    return {f"{title}: {key}": cell for key, cell in cells.items()}
-
-
-def table(published, ours):
-    """Both recipes, a line a method; only those that one of them has.
+def cells(result, name, study, longer):
+    """What a recipe says of a method: its area, the difference at equal steps, steps and seconds.
 
     Parameters
     ----------
-    published, ours : alseg.comparison.Comparison
+    result : alseg.comparison.Comparison
+    name : str or None
+        Of the row or reference; None is one that the recipe does not have.
+    study : published_runs.Study
+        Whose pairs say which methods are set against `longer`.
+    longer : str
+        The row of random masks with more steps.
 
     Returns
     -------
-    pandas.DataFrame of str
+    dict of str -> str
     """
-    x = next(iter(published.curves("dice").values()))[0]
+    areas, references = result.areas("dice"), result.references("dice")
+    values = areas.get(name, references.get(name))
+    found = dict.fromkeys(("Dice", "at equal steps", "steps", "seconds"), "–")
+    if values is None or not np.isfinite(values).any():
+        return found
+    found["Dice"] = f"{spread(values)} ({int(np.isfinite(values).sum())})"
+    found |= {"steps": steps_of(result, name), "seconds": fit_seconds(result, name)}
+    control = longer if (name, longer) in study.pairs else "random"
+    if name in areas and control in areas and name not in ("random", longer):
+        taken, given = float(found["steps"]), float(steps_of(result, control))
+        share = "" if abs(taken / given - 1) < SAME else f", {100 * taken / given:.0f} % of the steps"
+        shown = difference(values, areas[control])
+        found["at equal steps"] = shown if shown == "–" else shown + share
+    return found
+
+
+def tables(results):
+    """All recipes, a line a method; only those that one of them has.
+
+    Parameters
+    ----------
+    results : dict of str -> alseg.comparison.Comparison
+        By the names of `RECIPES`.
+
+    Returns
+    -------
+    dice, work : pandas.DataFrame of str
+    """
+    x = np.concatenate([x.ravel() for r in results.values() for x, _ in r.curves("dice").values()])
     theirs = published_rows("GlaS", (float(np.nanmin(x)), float(np.nanmax(x))))
-    lines = []
-    for said, (a, b) in METHODS.items():
-        line = {"method": said}
-        line |= columns(published, a, LONGER_PUBLISHED, "published recipe")
-        line |= columns(ours, b, LONGER_OURS, "ours")
-        known = theirs.get(a, {})
-        line["as published, 1000 epochs"] = known.get("area", known.get("final", "–"))
-        if any(line[f"{title}: Dice"] != "–" for title in ("published recipe", "ours")):
-            lines.append(line)
-    return pd.DataFrame(lines)
+    dice, work = [], []
+    for said, names in METHODS.items():
+        lines = {"method": said}, {"method": said}
+        for folder, result in results.items():
+            title, study, longer = RECIPES[folder]
+            found = cells(result, names[study is OURS], study, longer)
+            for line, keys in zip(lines, (("Dice", "at equal steps"), ("steps", "seconds"))):
+                line |= {f"{title}: {key}": found[key] for key in keys}
+        if any(cell != "–" for cell in list(lines[0].values())[1:]):
+            known = theirs.get(names[0], {})
+            known = known.get("area", known.get("final", "–"))
+            dice.append(lines[0] | {"as published, 1000 epochs": known})
+            work.append(lines[1])
+    return pd.DataFrame(dice), pd.DataFrame(work)
 
 
 def main(argv=None):
-    """Write the table beside the records."""
+    """Write the tables beside the records."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--published", type=Path, default=RESULTS / "belharbi-glas-cpu")
-    parser.add_argument("--ours", type=Path, default=RESULTS / "alseg-glas-cpu")
-    parser.add_argument("--out", type=Path, default=RESULTS / "factorial.md")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the records")
+    parser.add_argument("--out", type=Path, help="default: factorial.md in that folder")
     arguments = parser.parse_args(argv)
     try:
-        both = read_comparison(arguments.published), read_comparison(arguments.ours)
+        results = {name: read_comparison(arguments.results / name) for name in RECIPES}
     except FileNotFoundError as error:
         print(f"missing: {error}", file=sys.stderr)
         return 1
-    text = as_markdown(table(*both)) + "\n"
-    write_text(arguments.out, text)
+    text = "\n\n".join(map(as_markdown, tables(results))) + "\n"
+    write_text(arguments.out or arguments.results / "factorial.md", text)
     print(text)
     return 0
 

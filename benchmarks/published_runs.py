@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -400,7 +401,7 @@ def classifier_work(study, parts, options):
     n = len(parts["train"])
     phase = model.get_params(deep=False)["class_phase"] or {}
     model.set_params(max_epochs=phase.get("max_epochs", model.max_epochs))
-    steps, images, epochs = fit_size(model, n, n)
+    steps, images, epochs = fit_size(model, 0, n)
     forward, training = cost_of_image(
         model, len(np.unique(parts["train"].labels)), decode=False
     )
@@ -419,6 +420,7 @@ _SAID = {
     "shrink": "images scaled by",
     "crop": "crop",
     "image_size": "image size",
+    "encoder": "encoder",
     "encoder_weights": "encoder weights",
     "epochs": "epochs",
     "class_epochs": "epochs on class labels",
@@ -463,7 +465,8 @@ def differences(study, options):
 
 # What a row of the table says by itself; the rest stands below it.
 _SHORT = (
-    "data_name", "shrink", "image_size", "ce_scale", "encoder_weights", "epochs", "steps", "seeds",
+    "data_name", "shrink", "image_size", "ce_scale", "encoder", "encoder_weights", "epochs",
+    "steps", "seeds",
 )  # fmt: skip
 
 
@@ -601,7 +604,7 @@ def main(study, argv=None):
         result = read_comparison(Path(), data=plan.data)
         options["seeds"] = tuple(result.seeds)  # those of earlier slices too
         if not arguments.only_report:
-            write_origin(options, arguments.profile)
+            write_origin(options, command_of(arguments))
         write_results(study, result, options)
     return 0
 
@@ -704,10 +707,37 @@ def published_mean(values):
     return {"final": f"{values.mean():.2f} ± {values.std():.2f}"}
 
 
-def write_origin(options, profile):
-    """How the records came about, into the present folder; a report made elsewhere leaves it alone."""
+_NOT_TOLD = ("data", "out", "encoder_weights", "minutes", "dry_run", "only_report", "n_jobs")
+
+
+def command_of(arguments):
+    """The command line in words, without what changes no number and without paths.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+
+    Returns
+    -------
+    str
+    """
+    told = ["python", f"benchmarks/{Path(sys.argv[0]).name}"]
+    for key, value in vars(arguments).items():
+        if key not in _NOT_TOLD and value is not None:
+            told += [f"--{key.replace('_', '-')}", *(value if isinstance(value, list) else [value])]
+    return shlex.join(map(str, told))
+
+
+def write_origin(options, command):
+    """How the records came about, into the present folder; a report made elsewhere leaves it alone.
+
+    A comparison may be run in parts: the commands of all of them, in their order, and the options
+    and versions of the last one. Each record has its own versions.
+    """
+    path = Path("environment.json")
+    before = json.loads(path.read_text("utf-8")).get("commands", []) if path.is_file() else []
     where = {
-        "command": f"python benchmarks/{Path(sys.argv[0]).name} --profile {profile}",
+        "commands": before + [command] * (command not in before),
         "options": jsonable({k: v for k, v in options.items() if k != "encoder_weights"}),
         "environment": environment(options["device"]),
     }

@@ -9,9 +9,9 @@ from common import COUNTED
 from torch.utils.flop_counter import FlopCounterMode
 
 from alseg.batches import n_batches
-from alseg.ceal import Schedule
 from alseg.crops import check_crop, enlarged
 from alseg.experiment.chains import with_steps
+from alseg.experiment.estimate import fits_of_job, steps_of_fit
 from alseg.images import as_images
 
 PEAK = 989e12  # operations a second of an H200 in bfloat16, by its data sheet
@@ -94,42 +94,33 @@ def fit_size(estimator, n_masks, n_train, n_pseudo=0, again=False):
     Parameters
     ----------
     estimator : JointCAMSegmenter
-    n_masks, n_train, n_pseudo : int
-        Annotated images, all images, and those with a pseudo-mask.
+    n_masks, n_train : int
+        Annotated images, and all images. Without a mask the classifier is trained, on all.
+    n_pseudo : int, default=0
+        Those with a pseudo-mask.
     again : bool, default=False
         Whether it goes on from the fit before.
 
     Examples
     --------
     >>> from alseg import JointCAMSegmenter
-    >>> model = JointCAMSegmenter.from_preset("belharbi2021-glas", validation=0.2)
+    >>> model = JointCAMSegmenter.from_preset(
+    ...     "belharbi2021-glas", validation=0.2, start_from="classifier"
+    ... )
     >>> fit_size(model, 8, 67), fit_size(model, 8, 67, n_pseudo=59)
     ((1000, 8000, 1000), (4000, 67000, 1000))
     """
-    epochs, steps, batch = estimator.max_epochs, estimator.steps_per_epoch, estimator.batch_size
+    batch, epochs = estimator.batch_size, estimator.max_epochs
     if again and estimator.refit_epochs is not None:
         epochs = estimator.refit_epochs
-    n = n_masks + n_pseudo
+    steps = steps_of_fit(estimator, n_masks + n_pseudo, n_train, again)
+    n_masks = n_masks or n_train
     if estimator.sampling == "streams":
-        steps = -(-n_train // batch) if steps is None else steps
         weak = estimator.weak_batch_size if n_masks < n_train and estimator.pooling else 0
-        return epochs * steps, epochs * steps * (batch + weak), epochs
+        return steps, steps * (batch + weak), epochs
+    n = n_masks + n_pseudo
     a_pass = n_batches(n, batch, estimator.drop_tiny_last_batch)
-    seen = min(n, a_pass * batch)
-    if steps is None:
-        return epochs * a_pass, epochs * seen, epochs
-    return epochs * steps, epochs * round(steps * seen / a_pass), epochs
-
-
-def n_pseudo_masks(augmenter, n_masks, n_train):
-    """Pseudo-masks of a fit at most: of the neighbour rule, all that have none."""
-    if augmenter.weight == 0:
-        return 0
-    if augmenter.selection != "ceal":
-        return n_train - n_masks
-    schedule = augmenter.schedule
-    schedule = Schedule(**schedule) if isinstance(schedule, dict) else schedule or Schedule()
-    return min(schedule.n_pseudo(n_masks), n_train - n_masks)
+    return steps, round(steps * min(n, a_pass * batch) / a_pass), epochs
 
 
 def n_draws_of(strategy):
@@ -168,34 +159,15 @@ def work_of(plan, n_validation=0):
             share = whole_image_share(estimator, train.images)
             seen[key] = *cost_of_image(estimator, n_classes), share
         forward, training, share = seen[key]
-        rounds = range(1, protocol.rounds + 1) if job.kind == "chain" else [0]
-        for round_ in rounds:
-            n_masks = protocol.initial + round_ * protocol.n_instances
-            if job.kind == "reference":
-                n_masks = n_train if job.name == "full supervision" else 0
-            again = protocol.warm_start and round_ > 0
-            sizes, looked_at = [], n_test
-            augmenter = None if job.kind == "reference" else job.row.augmenter
-            refit = getattr(augmenter, "refit", "scratch")
-            carried = 0
-            if refit == "published" and round_:  # the first fit has the pseudo-masks of before
-                carried = n_pseudo_masks(augmenter, n_masks, n_train)
-                looked_at += carried
-            if n_masks:
-                sizes.append(fit_size(estimator, n_masks, n_train, carried, again))
-            elif (estimator.class_phase or {}).get("max_epochs", 1):
-                sizes.append(fit_size(estimator, n_train, n_train))
-            if augmenter is not None:
-                n_pseudo = n_pseudo_masks(augmenter, n_masks, n_train)
-                again = protocol.warm_start or refit == "continue"
-                sizes.append(fit_size(estimator, n_masks, n_train, n_pseudo, again))
-                looked_at += n_pseudo
-                if augmenter.selection == "ceal" and n_pseudo:
-                    looked_at += (n_train - n_masks) * (augmenter.n_draws + 1)
+        for fits in fits_of_job(job, protocol, n_train):
+            sizes = [fit_size(estimator, n, n_train, more, again) for n, more, again in fits]
+            sizes = [size for size in sizes if size[0]]  # none where there is no class phase
+            n_masks, looked_at = fits[0].n_masks, n_test + sum(fit.n_pseudo for fit in fits)
+            augmenter = job.row.augmenter
+            if getattr(augmenter, "selection", None) == "ceal" and fits[-1].n_pseudo:
+                looked_at += (n_train - n_masks) * (augmenter.n_draws + 1)
             if job.kind == "chain":
-                strategy = plan.rows[job.name].strategy if job.name in plan.rows else None
-                n_pool = n_train - n_masks + protocol.n_instances
-                looked_at += n_draws_of(strategy) * n_pool if strategy is not None else n_pool
+                looked_at += n_draws_of(job.row.strategy) * (n_train - n_masks + protocol.n_instances)
             if estimator.keep_epoch == "validation":
                 looked_at += n_validation * sum(epochs for *_, epochs in sizes)
             line["fits"] += len(sizes)

@@ -3,12 +3,15 @@
 import dataclasses
 import importlib
 import inspect
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from alseg.experiment.estimate import n_pseudo_masks
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -128,8 +131,7 @@ def test_paper_profile_of_ceal_has_the_published_constants():
     assert (options["limit"], options["test_limit"]) == (1600, 400)
     assert (model.image_size, model.lr, model.max_epochs, model.refit_epochs, model.batch_size) == (
         (192, 240), 1e-5, 10, 2, 32)  # fmt: skip
-    n_pseudo = script("published_work").n_pseudo_masks
-    counts = [n_pseudo(rows["CEAL"].augmenter, 600 + 35 * i, 1600) for i in range(1, 11)]
+    counts = [n_pseudo_masks(rows["CEAL"].augmenter, 600 + 35 * i, 1600) for i in range(1, 11)]
     assert counts == [0, 0, 0, 0, 20, 40, 60, 80, 100, 120]
     assert script("published_work").n_draws_of(rows["CEAL"].strategy) == 20
 
@@ -367,25 +369,34 @@ def test_a_row_that_has_only_begun_has_no_column_of_its_own(monkeypatch):
 def test_a_method_is_set_against_random_masks_of_as_many_steps_in_each_recipe(monkeypatch):
     factorial = script("factorial")
     methods = {"class-balanced random": ("random", "random"), "mine": ("pseudo-labels", None),
-               "absent": (None, "absent")}  # fmt: skip
+               "asked": ("entropy", "entropy"), "absent": (None, "absent")}  # fmt: skip
     monkeypatch.setattr(factorial, "METHODS", methods)
-    made = MadeComparison()
+    made, steps = MadeComparison(), {"random": 30, "pseudo-labels": 99, "entropy": 60}
     renamed = {"mine": "pseudo-labels", "longer": factorial.LONGER_PUBLISHED}
-    made.records = [{**r, "strategy": renamed[r["strategy"]]} for r in made.records]
+    made.records = [
+        {**r, "strategy": name, "gradient_steps": n}
+        for r in made.records if r["strategy"] == "mine"
+        for name, n in {**steps, renamed["longer"]: 100}.items()
+    ]  # fmt: skip
     mine, longer = np.array([0.72, 0.74]), np.array([0.71, 0.70])
-    areas = {"random": longer - 0.1, "pseudo-labels": mine, factorial.LONGER_PUBLISHED: longer}
+    areas = {"random": longer - 0.1, "pseudo-labels": mine, renamed["longer"]: longer,
+             "entropy": mine - 0.1}  # fmt: skip
     monkeypatch.setattr(made, "areas", lambda metric: areas, raising=False)
-    table = factorial.table(made, made).to_dict("records")
-    assert [line["method"] for line in table] == ["class-balanced random", "mine"]
-    line = table[1]
+    dice, work = factorial.tables({"belharbi-glas-cpu": made, "alseg-glas-cpu": made})
+    dice, work = (t.set_index("method").to_dict("index") for t in (dice, work))
+    assert list(dice) == list(work) == ["class-balanced random", "mine", "asked"]
     # the same 1 and 4 points as above, not those to the row that trains less
-    assert line["published recipe: at equal steps"] == "+2.50 [-16.56, +21.56]"
-    assert line["published recipe: steps"] == "60" and line["published recipe: seconds"] == "4"
-    assert line["ours: Dice"] == "–" and line["as published, 1000 epochs"] == "–"
-    assert table[0]["published recipe: at equal steps"] == "–"
-    assert table[0]["as published, 1000 epochs"] != "–"
-    assert factorial.control_of("entropy", "longer") == "random"
-    assert factorial.control_of("label propagation", "longer") == "longer"
+    differs = "+2.50 [-16.56, +21.56]"
+    assert dice["mine"]["published recipe: at equal steps"] == differs
+    assert dice["mine"]["published recipe: Dice"] == "73.0 ± 1.4 (2)"
+    assert work["mine"]["published recipe: steps"] == "198"  # of two rounds
+    assert dice["mine"]["ours: Dice"] == work["mine"]["ours: steps"] == "–"
+    assert dice["mine"]["as published, 1000 epochs"] == "–"
+    # a question takes no second fit, so random masks with one are its control; steps are told
+    assert dice["asked"]["ours: at equal steps"] == f"{differs}, 200 % of the steps"
+    random = dice["class-balanced random"]
+    assert random["published recipe: at equal steps"] == "–"
+    assert random["as published, 1000 epochs"] != "–"
 
 
 def test_results_hold_tables_and_no_pictures(tmp_path, monkeypatch, capsys):
@@ -414,13 +425,13 @@ def test_other_data_have_their_own_name_and_rows_of_a_profile_can_be_replaced():
 
 
 def test_rows_that_fit_as_often_as_ceal_label_nothing():
-    ceal, work = script("ceal_isic"), script("published_work")
+    ceal = script("ceal_isic")
     options = {**paper("ceal_isic", "cpu"), "rows": None}
     model, rows, _ = ceal.STUDY.build(parts_of(), options)
     for name in (ceal.LONGER, ceal.NO_LABELS):
-        assert work.n_pseudo_masks(rows[name].augmenter, 100, 1000) == 0
+        assert n_pseudo_masks(rows[name].augmenter, 100, 1000) == 0
     n_masks = options["initial"] + options["n_instances"]
-    assert work.n_pseudo_masks(rows["CEAL"].augmenter, n_masks, 1000) == 6
+    assert n_pseudo_masks(rows["CEAL"].augmenter, n_masks, 1000) == 6
     assert rows["CEAL"].strategy is rows[ceal.NO_LABELS].strategy
     assert model.criterion__ce_scale == 1.0
 
@@ -510,3 +521,21 @@ def test_details_of_a_comparison(ours):
     assert {"A Dice", "B object F1"} <= set(subsets.columns)
     last = [ours.chains["random", seed][-1]["metrics"]["by_subset"]["A"] for seed in (0, 1)]
     assert subsets.loc["random", "A Dice"].startswith(f"{50 * (last[0]['dice'] + last[1]['dice']):.1f}")
+
+
+def test_a_run_in_parts_tells_the_command_of_each(tmp_path, monkeypatch):
+    runs, study = script("published_runs"), script("alseg_glas").STUDY
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["/somewhere/alseg_glas.py"])
+    first = ["--profile", "cpu", "--seeds", "0", "1", "--only", "random", "random, twice the steps"]
+    for given in (first, [*first, "--n-jobs", "2", "--out", "/somewhere"], ["--lr", "0.5"]):
+        arguments = runs.make_parser(study).parse_args(given)
+        runs.write_origin(runs.read_options(study, arguments), runs.command_of(arguments))
+    told = json.loads((tmp_path / "environment.json").read_text("utf-8"))
+    # What changes no number, and where things lie, is not told.
+    assert told["commands"] == [
+        "python benchmarks/alseg_glas.py --profile cpu --only random 'random, twice the steps' "
+        "--seeds 0 1",
+        "python benchmarks/alseg_glas.py --profile cpu --lr 0.5",
+    ]
+    assert told["options"]["lr"] == 0.5 and "encoder_weights" not in told["options"]

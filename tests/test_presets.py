@@ -139,6 +139,15 @@ def test_two_encoder_network_takes_any_size_that_leaves_three_positions(shallow)
 def test_two_encoder_network_refuses_an_encoder_without_its_stages():
     with pytest.raises(ValueError, match="encoder must be one of"):
         TwoEncoderNetwork("tiny")
+    with pytest.raises(ValueError, match="encoder must be one of"):  # its stages are no ResNet's
+        TwoEncoderNetwork("mobilenet_v2", dropout=0.2, dropout_placement="everywhere")
+
+
+def test_two_encoder_network_stands_on_another_encoder():
+    net = TwoEncoderNetwork("mobilenet_v2", base_width=2, leak=3).eval()
+    with torch.no_grad():
+        out = net(torch.rand(2, 3, 65, 97))
+    assert out["mask_logits"].shape == (2, 2, 65, 97) and out["cam"].shape == (2, 2, 3, 4)
 
 
 def test_monte_carlo_variant_drops_in_fourteen_places(shallow):

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import clone
 
 from alseg.batches import steps_of_epoch
+from alseg.ceal import as_schedule
 from alseg.experiment.chains import n_threads, with_steps
 from alseg.experiment.environment import peak_memory
 from alseg.experiment.run import set_passes
@@ -106,8 +107,53 @@ def steps_of_fit(estimator, n_masks, n_train, again=False):
     return total
 
 
-def steps_of_job(job, protocol, n_train):
-    """Gradient steps of each fit of a job, in their order.
+class Fit(NamedTuple):
+    """A fit as a job makes it.
+
+    Attributes
+    ----------
+    n_masks : int
+        Annotated images.
+    n_pseudo : int
+        Images with a pseudo-mask, at most.
+    again : bool
+        Whether it goes on from the fit before.
+    """
+
+    n_masks: int
+    n_pseudo: int
+    again: bool
+
+
+def n_pseudo_masks(augmenter, n_masks, n_train):
+    """Images that an augmenter gives a mask, at most.
+
+    Parameters
+    ----------
+    augmenter : PseudoLabelAugmenter, other augmenter or None
+    n_masks, n_train : int
+        Annotated images, and all of them.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> from alseg import PseudoLabelAugmenter
+    >>> ceal = PseudoLabelAugmenter("ceal")
+    >>> [n_pseudo_masks(ceal, 600 + 35 * i, 1600) for i in (1, 5, 6)]
+    [0, 20, 40]
+    """
+    if augmenter is None or getattr(augmenter, "weight", None) == 0:
+        return 0
+    if getattr(augmenter, "selection", None) != "ceal":
+        return n_train - n_masks
+    return min(as_schedule(augmenter.schedule).n_pseudo(n_masks), n_train - n_masks)
+
+
+def fits_of_job(job, protocol, n_train):
+    """The fits of a job, in their order.
 
     Parameters
     ----------
@@ -117,32 +163,40 @@ def steps_of_job(job, protocol, n_train):
 
     Returns
     -------
-    list of int
-        Two a round with an augmenter, one after the other. A row that asks about parts of images is
-        taken to open as many images as it asks questions.
+    list of list of Fit
+        Of each round: two with an augmenter. A row that asks about parts of images is taken to open
+        as many images as it asks questions.
     """
-    if job.name == "all-ones" and job.kind == "reference":
-        return []
-    estimator = with_steps(job.row.estimator, protocol)
-    rounds = range(1, protocol.rounds + 1) if job.kind == "chain" else [0]
+    if job.kind == "reference":
+        n_masks = {"full supervision": n_train, "all-ones": None}.get(job.name, 0)
+        return [[]] if n_masks is None else [[Fit(n_masks, 0, False)]]
+    augmenter = job.row.augmenter
+    refit = getattr(augmenter, "refit", "scratch")
     found = []
-    for round_ in rounds:
+    for round_ in range(1, protocol.rounds + 1) if job.kind == "chain" else [0]:
         n_masks = min(protocol.initial + round_ * protocol.n_instances, n_train)
-        if job.kind == "reference":
-            n_masks = n_train if job.name == "full supervision" else 0
-        model = estimator
-        if protocol.epochs is not None:
-            model = clone(model)
-            set_passes(model, protocol.epochs, n_train if job.kind == "reference" else n_masks)
-        again = protocol.warm_start and round_ > 0
-        augmenter = None if job.kind == "reference" else job.row.augmenter
-        refit = getattr(augmenter, "refit", "scratch")
-        carried = refit == "published" and round_ > 0  # the round before has left pseudo-masks
-        found.append(steps_of_fit(model, n_train if carried else n_masks, n_train, again))
+        n_pseudo = n_pseudo_masks(augmenter, n_masks, n_train)
+        # As published, the first fit has the pseudo-masks of the round before, anew.
+        carried = n_pseudo if refit == "published" and round_ else 0
+        found.append([Fit(n_masks, carried, protocol.warm_start and round_ > 0)])
         if augmenter is not None:
-            # On the masks and on those that the first fit has given.
-            again = protocol.warm_start or refit == "continue"
-            found.append(steps_of_fit(model, n_train, n_train, again))
+            found[-1].append(Fit(n_masks, n_pseudo, protocol.warm_start or refit == "continue"))
+    return found
+
+
+def steps_of_job(job, protocol, n_train):
+    """Gradient steps of each fit of a job, in their order; parameters as of `fits_of_job`.
+
+    Returns
+    -------
+    list of int
+    """
+    model, found = with_steps(job.row.estimator, protocol), []
+    for fits in fits_of_job(job, protocol, n_train):
+        if protocol.epochs is not None and fits:
+            model = clone(model)
+            set_passes(model, protocol.epochs, n_train if job.kind == "reference" else fits[0].n_masks)
+        found += [steps_of_fit(model, n + more, n_train, again) for n, more, again in fits]
     return found
 
 

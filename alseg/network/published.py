@@ -10,6 +10,8 @@ from alseg.network.encoder import ResNetEncoder
 from alseg.network.joint import JointCAMNetwork
 from alseg.validation import check_option, message
 
+RESNETS = tuple(ResNetEncoder.LAYERS)
+ALIKE = (*RESNETS, "mobilenet_v2")  # five maps of the same sizes
 VARIANTS = ("pooled", "strided")
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's mode "L"
 
@@ -84,7 +86,7 @@ class SecondEncoder(nn.Module):
 
 
 class TwoEncoderNetwork(JointCAMNetwork):
-    """ResNet with a WILDCAT head, and a mask head with an encoder of its own [1]_.
+    """An encoder with a WILDCAT head, and a mask head with an encoder of its own [1]_.
 
     All resizing inside has its corners aligned, and images are not padded, as published. For two
     mask classes there is one logit a pixel. With ResNet-18, 2 classes, 24 and 64: 26,901,451
@@ -92,7 +94,8 @@ class TwoEncoderNetwork(JointCAMNetwork):
 
     Parameters
     ----------
-    encoder : {"resnet18", "resnet34", "resnet50"}, default="resnet18"
+    encoder : str, default="resnet18"
+        A ResNet as published, or ``"mobilenet_v2"``, whose maps have the same strides and sizes.
     encoder_weights : None, "imagenet", str or Path, default=None
     n_classes, n_mask_classes : int, default=2
     pooling : str or None, default="wildcat"
@@ -103,7 +106,7 @@ class TwoEncoderNetwork(JointCAMNetwork):
     dropout_placement : {"last", "everywhere"}, default="last"
         ``"everywhere"`` is the published Monte-Carlo network, with 0.2: single elements, after
         each of the ResNet's stages (what the next stage sees, too) and each level of the mask head,
-        14 places. It rests while the classifier is trained.
+        14 places. It rests while the classifier is trained. No other encoder has it.
     class_dropout : float in [0, 1), default=0.1
     head_options : dict or None
         Further arguments of `CAMHead`.
@@ -134,8 +137,8 @@ class TwoEncoderNetwork(JointCAMNetwork):
         std=0.5,
     ):
         check_option("dropout_placement", dropout_placement, ("last", "everywhere"))
-        check_option("encoder", encoder, tuple(ResNetEncoder.LAYERS))
         active = dropout > 0 and dropout_placement == "everywhere"
+        check_option("encoder", encoder, RESNETS if active else ALIKE)
         everywhere = nn.Dropout(dropout) if active else nn.Identity()
         options = dict(head_options or {})
         if pooling == "wildcat":
@@ -168,6 +171,8 @@ class TwoEncoderNetwork(JointCAMNetwork):
                         tuple(x.shape[2:]), "Its unpadded convolutions need 3 x 3 at stride 32.")
             )  # fmt: skip
         x = (x - self.mean) / self.std
+        if isinstance(self.everywhere, nn.Identity):
+            return [x, *self.encoder(x)]
         return [x, *self.encoder(x, after=self.everywhere)]
 
     def embed(self, features):
