@@ -409,6 +409,15 @@ def test_references_are_lines_near_the_curves_and_words_far_off():
     assert len(flat) == 1
 
 
+def test_what_is_far_below_stands_clear_of_a_line_at_the_foot():
+    references = {"ones": 64.0, "weak": 31.0}
+    ax = plots.learning_curve({"a": [66.0, 77, 81]}, [4, 6, 8], references=references)
+    ax.figure.canvas.draw()
+    (weak,) = [text for text in ax.texts if text.get_text() == "↓ weak 31.0"]
+    top = ax.transData.inverted().transform(weak.get_window_extent().corners())[:, 1].max()
+    assert ax.get_ylim()[0] < top < 64.0
+
+
 def test_costs_are_compared_where_they_are_equal():
     x = [[0.0, 10, 20], [0, 5, 40]]
     y = [[0.0, 10, 20], [0, 20, 90]]

@@ -517,10 +517,15 @@ def _draw_references(ax, references):
     values = {name: float(np.nanmean(v)) for name, v in references.items() if np.isfinite(v).any()}
     span = high - low
     near = {k: v for k, v in values.items() if low - 0.4 * span <= v <= high + 0.4 * span}
+    far = {True: [], False: []}  # above, below
+    for name, value in values.items():
+        if name not in near:
+            far[value > high].append(f"{name} {value:.1f}")
     if near:
         low, high = min(low, *near.values()), max(high, *near.values())
         room = 0.05 * (high - low)
-        ax.set_ylim(low - room, high + 2 * room)
+        # Below a line at the foot there is room for the words about what is lower still.
+        ax.set_ylim(low - (2 * room if far[False] else room), high + 2 * room)
     low, high = ax.get_ylim()
     placed = -np.inf
     inside = ax.get_yaxis_transform()
@@ -531,10 +536,6 @@ def _draw_references(ax, references):
         ax.text(0.99 if right else 0.01, placed, f"{name} {value:.1f}", transform=inside,
                 color=_soft(), va="bottom", ha="right" if right else "left", fontsize="small",
                 parse_math=False)  # fmt: skip
-    far = {
-        False: [f"{name} {value:.1f}" for name, value in values.items() if value < low],
-        True: [f"{name} {value:.1f}" for name, value in values.items() if value > high],
-    }
     for above, texts in far.items():
         if texts:
             arrow = "\N{UPWARDS ARROW}" if above else "\N{DOWNWARDS ARROW}"
