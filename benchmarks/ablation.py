@@ -103,6 +103,12 @@ ROWS = {
     "two-phase": Row(
         "two phases instead of joint", {"schedule": "two-phase"}, steps=2, against="twice"
     ),
+    "decoder-narrow": Row(
+        "decoder of half the width", {"module__decoder_channels": (64, 32, 24, 16)}
+    ),
+    "decoder-wide": Row(
+        "decoder of twice the width", {"module__decoder_channels": (256, 128, 96, 64)}
+    ),
     "no-class": Row("without class loss", {"criterion__class_scale": 0.0}),
     "ce-alone": Row("cross-entropy without Dice", {"criterion__dice_scale": 0.0}),
     "dice-alone": Row("Dice without cross-entropy", {"criterion__ce_scale": 0.0}),
