@@ -105,6 +105,7 @@ default="histogram"
         are lost. "published": as the released code of [1]_, that is from scratch, but the first fit
         learns from the masks that the model of the round before predicts, and where epochs are
         chosen by validation (``keep_epoch="validation"``) the better of the two fits is kept.
+        ``learner.fit()`` without a new mask then goes on from the model as it is: a further round.
 
     Attributes
     ----------

@@ -116,6 +116,7 @@ ROWS = {
     "consistency": Row(
         "consistency on images without a mask", {"consistency": 1.0}, also="twice"
     ),
+    "bfloat16": Row("bfloat16 in training", {"amp": True}),
     "warm-up": Row(
         "encoder warmed up on the fold's images, without labels", warm_up=2
     ),

@@ -19,7 +19,7 @@ from alseg.labels import MISSING
 from alseg.losses import JointLoss
 from alseg.network.decoder import OneLogitConv
 from alseg.network.encoder import ResNetEncoder
-from alseg.network.published import PlainUNet, TwoEncoderNetwork
+from alseg.network.published import PlainUNet, TwoEncoderNetwork, _HalvingConv2d
 from alseg.presets import (
     PRESETS,
     alseg_pseudo_labels,
@@ -148,6 +148,23 @@ def test_two_encoder_network_stands_on_another_encoder():
     with torch.no_grad():
         out = net(torch.rand(2, 3, 65, 97))
     assert out["mask_logits"].shape == (2, 2, 65, 97) and out["cam"].shape == (2, 2, 3, 4)
+
+
+@pytest.mark.parametrize("height", [1, 2, 8])
+def test_a_column_of_single_pixels_has_its_gradient_in_bfloat16_too(height):
+    torch.manual_seed(0)
+    conv = _HalvingConv2d(64, 64).to(memory_format=torch.channels_last)
+    x, factor = torch.rand(4, 64, height, 1), torch.rand(4, 64, (height + 1) // 2, 1)
+    plain = F.conv2d(x, conv.weight, stride=2, padding=1)
+    assert torch.allclose(conv(x), plain)
+    (want,) = torch.autograd.grad((plain * factor).sum(), conv.weight)
+    for _ in range(10):  # what is left unset is what memory held
+        junk = torch.full_like(conv.weight, 1e20, dtype=torch.bfloat16)
+        del junk
+        with torch.autocast("cpu", torch.bfloat16):
+            y = conv(x)
+        (got,) = torch.autograd.grad((y * factor).sum(), conv.weight)
+        assert (got - want).abs().max() < 0.05
 
 
 def test_monte_carlo_variant_drops_in_fourteen_places(shallow):

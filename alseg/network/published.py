@@ -24,12 +24,28 @@ def _conv_relu(c_in, c_out):
     return nn.Sequential(nn.Conv2d(c_in, c_out, 3, padding=1), nn.ReLU(inplace=True))
 
 
+class _HalvingConv2d(nn.Conv2d):
+    """3 x 3 with stride 2, also of a map one pixel wide in bfloat16 on a CPU.
+
+    There oneDNN leaves the gradient of the taps that see padding alone unset (torch 2.13): so the
+    padding is made part of the image.
+    """
+
+    def __init__(self, c_in, c_out):
+        super().__init__(c_in, c_out, 3, stride=2, padding=1, bias=False)
+
+    def forward(self, x):
+        if x.shape[3] > 1:
+            return super().forward(x)
+        return F.conv2d(F.pad(x, (1, 1, 1, 1)), self.weight, stride=2)
+
+
 def _down(c_in, c_out):
     # Both convolutions have stride 2 in the released code: a quarter of the size, not half.
     layers = []
     for channels in (c_in, c_out):
         layers += [
-            nn.Conv2d(channels, c_out, 3, stride=2, padding=1, bias=False),
+            _HalvingConv2d(channels, c_out),
             nn.BatchNorm2d(c_out),
             nn.ReLU(inplace=True),
         ]
