@@ -48,13 +48,14 @@ CPU = {
     "seeds": tuple(range(10)),
     "references": ("full supervision", "weak labels only", "all-ones"),
     "shrink": 0.5,
+    "amp": False,
     "device": "cpu",
     "n_jobs": 2,
     "threads": 1,
 }
 GPU = {**CPU, "encoder": "resnet18", "trained": True, "image_size": (192, 288), "steps": 300,
-       "n_instances": 2, "rounds": 24, "shrink": 1, "device": "cuda", "seeds": tuple(range(5)),
-       "n_jobs": 1}  # fmt: skip
+       "n_instances": 2, "rounds": 24, "shrink": 1, "amp": "auto", "device": "cuda",
+       "seeds": tuple(range(5)), "n_jobs": 1}  # fmt: skip
 
 LONGER = "random, twice the steps"
 NO_WEIGHT = "pseudo-labels, lambda = 0"
@@ -105,6 +106,7 @@ def make_model(options, **more):
             "max_epochs": 1,
             "steps_per_epoch": options["steps"],
             "test_flips": options["test_flips"],
+            "amp": options["amp"],
             "device": options["device"],
             **({} if options["trained"] else frozen),
             **more,

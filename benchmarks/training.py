@@ -17,7 +17,8 @@ longer, the bytes of weights and of activations kept for the backward pass, each
 rate of a copy.
 
 `ratio` lines have a limit, and the exit status is 1 where it is broken. The `channels-last` ratio
-is a training step in that memory layout over one in the default layout: below 1 it pays.
+is a training step in that memory layout over one in the default layout: below 1 it pays. `bfloat16`
+is one with `amp=True` on the CPU; what comes of it depends on the processor's instructions.
 """
 
 import argparse
@@ -291,34 +292,67 @@ def compiled(encoder, size, n_repeats, seed, device="cpu", batch=BATCH):
     }  # fmt: skip
 
 
-def channels_last(encoder, size, n_repeats, seed):
-    """A training step in each memory layout, and how far the losses of the same batch are apart."""
+def step_ratio(name, encoder, size, variants, n_repeats, seed, limit=None):
+    """A training step of one variant over one of another, and the losses of their first batch.
+
+    Parameters
+    ----------
+    name : str
+    encoder : str
+    size : (int, int)
+    variants : dict of str -> (torch.memory_format, bool)
+        Two of them: memory layout, and whether the network computes in bfloat16.
+    n_repeats, seed : int
+    limit : float or None, default=None
+
+    Returns
+    -------
+    dict
+    """
     images = torch.rand(BATCH, 3, *size, generator=torch.Generator().manual_seed(seed))
-    masks = (images[:, 0] > 0.5).long()
     target = {
         "labels": torch.arange(BATCH) % 2,
-        "masks": masks,
+        "masks": (images[:, 0] > 0.5).long(),
         "mask_weight": torch.ones(BATCH, 1, 1),
     }
     losses, steps = {}, {}
-    for layout in (torch.channels_last, torch.contiguous_format):
+    for variant, (layout, amp) in variants.items():
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = JointCAMNetwork(encoder, dropout=0.0, class_dropout=0.0)
         network = network.to(memory_format=layout).train()
 
-        def step(network=network, layout=layout):
+        def step(variant=variant, network=network, layout=layout, amp=amp):
             network.zero_grad(set_to_none=True)
             x = images.contiguous(memory_format=layout)
-            loss = JointLoss()(network(x), target)
+            with torch.autocast("cpu", torch.bfloat16, enabled=amp):
+                out = network(x)
+            out = {key: None if part is None else part.float() for key, part in out.items()}
+            loss = JointLoss()(out, target)
             loss.backward()
-            losses.setdefault(str(layout), float(loss.detach()))
+            losses.setdefault(variant, float(loss.detach()))
 
-        steps[str(layout)] = step
+        steps[variant] = step
     seconds = interleave(steps, n_repeats)
-    name = f"channels-last-step-{encoder}"
-    row = ratio_row(name, *(seconds[layout] for layout in steps), 1.0)
+    row = ratio_row(f"{name}-{encoder}", *(seconds[variant] for variant in steps), limit)
     return {**row, "image_size": size, "first_loss": losses}
+
+
+def layout_and_precision(n_repeats, seed):
+    """What the default memory layout is worth on a CPU, and what bfloat16 would be."""
+    layouts = {
+        "channels last": (torch.channels_last, False),
+        "default layout": (torch.contiguous_format, False),
+    }
+    kinds = {"bfloat16": (torch.channels_last, True), "float32": (torch.channels_last, False)}
+    rows = []
+    for encoder in ("mobilenet_v2", "resnet18"):
+        size = (128, 192)
+        rows += [
+            step_ratio("channels-last-step", encoder, size, layouts, n_repeats, seed, limit=1.0),
+            step_ratio("bfloat16-step", encoder, size, kinds, n_repeats, seed),
+        ]
+    return rows
 
 
 def main(argv=None):
@@ -349,8 +383,7 @@ def main(argv=None):
         for name in arguments.cases or cases
     ]
     if not on_gpu:
-        for encoder in ("mobilenet_v2", "resnet18"):
-            rows.append(channels_last(encoder, (128, 192), arguments.repeats, seed))
+        rows += layout_and_precision(arguments.repeats, seed)
     for encoder in arguments.compile:
         size = (192, 288) if on_gpu else (128, 192)
         rows.append(compiled(encoder, size, arguments.repeats, seed, device, batches[0]))
