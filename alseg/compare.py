@@ -20,7 +20,7 @@ from alseg.experiment.chains import (
     with_steps,
 )
 from alseg.experiment.description import describe_data, described, described_value
-from alseg.experiment.environment import versions
+from alseg.experiment.environment import release_memory, versions
 from alseg.experiment.estimate import measure, not_countable, predictions_of_job, steps_of_job
 from alseg.experiment.evaluate import SCORES
 from alseg.experiment.protocol import Protocol, split
@@ -400,6 +400,7 @@ def _do(job, protocol, data, out, main):
     while True:
         try:
             run_job(job, protocol, data, out)
+            release_memory()
             return f"{job.name} {job.seed}", job.n_fits
         except FolderInUse:  # by a worker whose main process was killed just now
             if time.monotonic() > deadline:

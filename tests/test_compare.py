@@ -1,5 +1,6 @@
 """Comparisons: what is run, that it can be killed, and that nothing but the seed decides it."""
 
+import ctypes
 import dataclasses
 import json
 import os
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from alseg.comparison import Comparison, read_comparison
 from alseg.datasets import make_glands
 from alseg.ensemble import DeepEnsemble
 from alseg.experiment.chains import Job, slug
+from alseg.experiment.environment import release_memory
 from alseg.experiment.estimate import steps_of_fit, steps_of_job
 from alseg.experiment.protocol import Protocol
 from alseg.experiment.records import FolderInUse, RecordsError, comparable
@@ -963,3 +966,24 @@ def test_a_strategy_with_bound_arguments_is_described(tmp_path):
     rows = {"random": random_sampling, "mine": partial(entropy_sampling, aggregate="max")}
     plan = Plan(estimator(), rows, data(), SMALL)
     assert plan.config["rows"]["mine"]["strategy"]["score"]["aggregate"] == "max"
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"),
+    reason="a C library that gives memory back by itself, or not at all",
+)
+def test_memory_that_is_free_goes_back_to_the_system():
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    pieces = [np.ones(6000) for _ in range(2000)]  # 96 MB, each too small for a mapping of its own
+    last = np.ones(6000)  # lies above them, so that the heap cannot shrink by itself
+    del pieces
+    before = resident()
+    release_memory()
+    assert last.sum() == 6000 and before - resident() > 60e6
+
+
+def test_memory_is_left_as_it_is_with_another_c_library(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    release_memory()
