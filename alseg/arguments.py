@@ -71,6 +71,13 @@ def check_params(model):
         remedy = "What an encoder that learns gives is of no use in the next step."
         raise ValueError(message("encoder_lr_scale", "0 with feature_cache",
                                  model.encoder_lr_scale, remedy))  # fmt: skip
+    check_affine(model.affine)
+    if not isinstance(model.normalize, str) and not _is_pair(model.normalize):
+        rule = "'auto', 'dataset', 'half', 'imagenet' or a pair (mean, std)"
+        raise ValueError(message("normalize", rule, model.normalize))
+    if model.pooling is None and model.schedule == "two-phase":
+        remedy = "Without a class head the first of two phases has nothing to learn."
+        raise ValueError(message("schedule", "'joint' with pooling=None", model.schedule, remedy))
     check_number("jitter", model.jitter, 0, 1)
     check_number("stain", model.stain, 0, 1)
     if model.threshold == "validation":
@@ -99,10 +106,21 @@ def _check_second_stream(model):
         remedy = "Strong colours are new at each step: their maps would fill the folder."
         raise ValueError(message("feature_cache", "None with consistency",
                                  str(model.feature_cache), remedy))  # fmt: skip
-    if model.pooling is None and model.schedule == "two-phase":
-        rule = "'joint' with consistency and pooling=None"
-        remedy = "Without a class head the first of two phases has nothing to learn."
-        raise ValueError(message("schedule", rule, model.schedule, remedy))
+
+
+def _is_pair(value):
+    return isinstance(value, (tuple, list, np.ndarray)) and len(value) == 2
+
+
+def check_affine(affine):
+    """Refuse a zoom and rotation that are no pair, or a zoom to nothing."""
+    if affine is None:
+        return
+    if not _is_pair(affine):
+        raise ValueError(message("affine", "None or a pair (scale, degrees)", affine))
+    scale, degrees = affine
+    check_number("affine[0]", scale, 0, 0.99)
+    check_number("affine[1]", degrees, 0)
 
 
 def _check_class_phase(model):

@@ -156,14 +156,16 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
         The threshold of two classes is the mean of the members'.
         """
         check_is_fitted(self)
-        images, threshold = as_images(X), self._threshold()
+        images, threshold = as_images(X), self.threshold_
         masks = []
         for idx in chunks(len(images)):
             proba = self.predict_mask_proba(images.take(idx))
             masks.extend(mask_from_proba(p, threshold) for p in proba)
         return stack(masks)
 
-    def _threshold(self):
+    @property
+    def threshold_(self):
+        """The mean of the members' thresholds."""
         return float(np.mean([getattr(m, "threshold_", 0.5) for m in self.estimators_]))
 
     def predict_joint(self, X):
@@ -185,7 +187,7 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
         return Bunch(
             labels=self.classes_[proba.argmax(axis=1)],
             proba=proba,
-            masks=stack([mask_from_proba(p, self._threshold()) for p in mask_proba]),
+            masks=stack([mask_from_proba(p, self.threshold_) for p in mask_proba]),
             mask_proba=mask_proba,
             cams=mean("cams"),
         )

@@ -625,6 +625,9 @@ class ActiveLearner(Querying, BaseEstimator):
         seed = self._seed_at(_FIT, step)
         has_masks = any(mask is not None for mask in masks)
         augmenter, counts = self.augmenter, []
+        if augmenter is not None and "mask_weight" in fit_kwargs:
+            remedy = "Its masks have weights of their own."
+            raise ValueError(message("mask_weight", "left out with an augmenter", "one", remedy))
 
         def fitted(start, masks, weight, seed, go_on=self.warm_start):
             go_on = go_on and hasattr(start, "classes_")

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from tqdm import tqdm
 
+from alseg.arguments import check_affine
 from alseg.augment import FLIPS, colour_jitter, random_affine, random_flip, stain_jitter
 from alseg.batches import choose_canvas, cycle, image_tensor, to_unit
 from alseg.device import forked_torch_rng, resolve_device
@@ -284,6 +285,7 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
         check_number("predict_batch_size", self.predict_batch_size, 1, integer=True)
         check_number("n_hidden", self.n_hidden, 4, integer=True)
         check_number("lr", self.lr, 0, open_low=True)
+        check_affine(self.affine)
         for name in ("jitter", "stain"):
             check_number(name, getattr(self, name), 0, 1)
 

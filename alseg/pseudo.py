@@ -1,7 +1,6 @@
 """Self-labelled masks: which images get one, from which pixels, and what it counts."""
 
 import functools
-import hashlib
 import numbers
 import os
 
@@ -12,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from alseg.agreement import colour_evidence, pixel_quality, rank_agreement
 from alseg.ceal import as_schedule, predicted_doubt, pseudo_group
-from alseg.images import as_images, as_masks, stack
+from alseg.images import as_images, as_masks, fingerprint, stack
 from alseg.labels import MISSING, fraction_annotated
 from alseg.neighbours import (
     colour_histogram,
@@ -25,6 +24,9 @@ from alseg.validation import check_keys, check_number, check_option, check_rng, 
 
 _CHUNK = 16  # images whose probabilities are held at once
 _EVIDENCE = ("cam", "colours")
+# What a predicted pixel weighs at most: less than an expert's, so that it is never taken for one to
+# choose a threshold by, and by so little that nothing else changes.
+_BELOW_AN_EXPERT = float(np.nextafter(np.float32(1), np.float32(0)))
 
 
 class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
@@ -50,9 +52,9 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
     confidence : float in [0, 1], default=0.9
         What "confidence" asks of an image: the probability of the likeliest class, on average
         over its pixels without annotation, is at least this.
-    weight : float, at least 0, default=0.1
+    weight : float in [0, 1], default=0.1
         What a predicted pixel counts in the loss, lambda in the paper; one of the oracle counts
-        1. With 0 nothing is predicted and the masks come back as they are: the baseline.
+        1 (and 1 is the largest number below it). With 0 nothing is predicted and the masks come back as they are: the baseline.
     threshold : None, float in [0, 1] or "validation", default=None
         From which probability on a pixel is foreground. None: the threshold of the estimator
         (`threshold_`, else its parameter, else 0.5). "validation": the one with the best mean
@@ -218,6 +220,7 @@ default="histogram"
             return self
         self._check_evidence()
         annotated = np.array([fraction_annotated(self._masks[i]) for i in range(n_samples)])
+        self._held_out = self._known_held_out(images, annotated)
         # Spawned from one seed: what fit draws does not change what transform draws.
         seed = int(check_rng(self.random_state).integers(2**31 - 1))
         self._seeds = np.random.SeedSequence(seed).generate_state(3) >> 1
@@ -283,7 +286,7 @@ default="histogram"
             if not filled.any():
                 continue
             selected.append(i)
-            pixels = self.weight * share
+            pixels = min(self.weight * share, _BELOW_AN_EXPERT)
             if self.labels == "weighted":
                 pixels = pixels * _lead(proba, predicted)
             partly = fraction_annotated(masks[i]) > 0
@@ -350,7 +353,7 @@ default="histogram"
             raise ValueError(message("evidence", f"one or more of {_EVIDENCE}", self.evidence))
         check_number("k", self.k, 1, integer=True)
         check_number("confidence", self.confidence, 0, 1)
-        check_number("weight", self.weight, 0)
+        check_number("weight", self.weight, 0, 1)
         if isinstance(self.threshold, str):
             check_option("threshold", self.threshold, ["validation"])
         elif self.threshold is not None:
@@ -509,11 +512,22 @@ default="histogram"
             predicted[_lead(proba, predicted) == 0] = MISSING
         return predicted
 
+    def _known_held_out(self, images, annotated):
+        """What the estimator held out; of one that was loaded, found among the images again."""
+        if self.threshold != "validation" or self.validation is not None:
+            return None
+        part = getattr(self._estimator, "validation_", None)
+        if part is not None:
+            return part
+        known = getattr(self._estimator, "held_out_", ())
+        held = [i for i in np.flatnonzero(annotated) if known and fingerprint(images[i]) in known]
+        return Bunch(images=images.take(held), masks=self._masks.take(held)) if held else None
+
     def _resolve_threshold(self):
         if self.threshold == "validation":
             held_out = self.validation
             if held_out is None:
-                held_out = getattr(self._estimator, "validation_", None)
+                held_out = self._held_out
             if held_out is None:
                 remedy = "Give validation= here or to the estimator, or a number."
                 raise ValueError(message("threshold", "a number without validation images",
@@ -570,11 +584,7 @@ def _fingerprints(images):
     if paths is not None:
         found = [(os.path.abspath(path), os.stat(path)) for path in paths]
         return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
-    keys = []
-    for i in range(len(images)):
-        image = np.ascontiguousarray(images[i])
-        keys.append((image.shape, image.dtype.str, hashlib.blake2b(image.data).hexdigest()))
-    return keys
+    return [fingerprint(images[i]) for i in range(len(images))]
 
 
 def _weights(weight, mixed, images):

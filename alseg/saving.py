@@ -146,6 +146,8 @@ def read_model(path):
             "has_masks_": bool(record["has_masks"]),
             "threshold_": float(record["threshold"]),
             "validation_": None,
+            "held_out_": frozenset(map(str, record.get("held_out", ()))),
+            "trained_on_": frozenset(map(str, record.get("trained_on", ()))),
             "n_steps_": int(record["n_steps"]),
         }
         return params, set(record["left_out"]), fitted, load_file(path / WEIGHTS)

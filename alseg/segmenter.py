@@ -30,7 +30,8 @@ from alseg.batches import (
 from alseg.crops import check_crop, scaled, undo
 from alseg.device import forked_torch_rng, resolve_amp, resolve_device
 from alseg.gradients import mask_gradient_length, mask_gradients
-from alseg.images import as_images, as_masks, stack
+from alseg.held_out import experts_masks, hold_out
+from alseg.images import as_images, as_masks, check_pairs, stack
 from alseg.labels import is_annotated
 from alseg.losses import JointLoss
 from alseg.memory import PartSize, in_parts
@@ -141,8 +142,9 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
         Of the foreground probability, for two mask classes. ``"validation"`` maximises the mean IoU
         on the validation part.
     validation : None, float or ValidationSet, default=None
-        The part that chooses the threshold: a fraction of the annotated images (class by class, at least one),
-        which is then not trained on, or a set of its own.
+        The part that chooses the threshold: a fraction of the images that an expert annotated (class
+        by class, at least one), which is then not trained on, or a set of its own. A fit that goes
+        on from an earlier one holds out what that one held out, and adds only what is new.
     keep_epoch : {"last", "validation", "train_loss"}, default="last"
         Which weights a fit (each phase of it) ends with: the last; those with the best mean Dice
         at 0.5 on the validation part (accuracy, while there is no mask to learn from; the later of
@@ -221,6 +223,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         Whether any pixel was annotated at fit; otherwise masks come from the CAM.
     threshold_ : float
     validation_ : ValidationSet or None
+    held_out_, trained_on_ : frozenset of str
+        With a fraction as `validation`: fingerprints (`alseg.images.fingerprint`) of the annotated
+        images held out, and of those trained on, in this fit and those that it goes on from.
     validation_score_ : float
         With ``keep_epoch="validation"`` and a validation part: what its weights were chosen by.
     n_steps_ : int
@@ -437,7 +442,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             If arguments disagree in length or size, a label or pixel class is not valid, an image
             holds NaN, or a file cannot be read: before any training.
         """
-        return self._fit(X, y, masks, mask_weight, fresh=not (self.warm_start and self.initialized_))
+        goes_on = self.warm_start and self.initialized_ and hasattr(self, "classes_")
+        return self._fit(X, y, masks, mask_weight, fresh=not goes_on)
 
     def partial_fit(self, X, y, classes=None, masks=None, mask_weight=None):
         """Train on, for another `max_epochs`, from the present weights.
@@ -473,7 +479,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         if len(unknown):
             raise ValueError(message("y", f"of the classes {classes.tolist()}", unknown.tolist()))
         codes = np.searchsorted(classes, y)
-        train, validation = self._hold_out(images, y, masks, mask_weight, rng)
+        train, validation, *known = self._hold_out(images, y, masks, mask_weight, rng, fresh)
         weight = None if mask_weight is None else [mask_weight[i] for i in train]
         build, geometry = TrainingData.build, canvas
         if self.crop is not None:
@@ -497,7 +503,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             self.classes_, self.canvas_ = classes, canvas
             self.has_masks_, self.threshold_, self.n_steps_ = False, 0.5, 0
             self.__dict__.pop("validation_score_", None)
-        self.validation_ = validation
+        self.validation_, (self.held_out_, self.trained_on_) = validation, known
         self.has_masks_ = self.has_masks_ or bool(data.annotated().any())
         self.device_ = resolve_device(self.device)
         self._data, self._rng = data.to(self.device_), rng
@@ -509,6 +515,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 positions = np.arange(len(data))
                 if fresh:
                     self.initialize()
+                else:
+                    self._follow_parameters()
                 if started is not None:
                     self._load_start(started)
                 super().partial_fit(positions, codes[train])
@@ -519,11 +527,19 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             # skorch ends a fit quietly here; a loop of queries must not take half a fit for a whole.
             raise KeyboardInterrupt
         self.module_.eval()
-        if self.threshold == "validation" and self.has_masks_:
-            self.threshold_ = self._validation_threshold()
+        if self.threshold == "validation":
+            if self.has_masks_ and validation is not None:  # else the one that there is
+                self.threshold_ = self._validation_threshold()
         elif self.threshold != "validation":
             self.threshold_ = float(self.threshold)
         return self
+
+    def _follow_parameters(self):
+        """What a fit that goes on takes from parameters and labels anew."""
+        if self.class_weight is not None:
+            self._initialize_criterion()
+        if self.feature_cache is None and hasattr(self.module_, "feature_memory"):
+            self.module_.feature_memory = None
 
     def _check_params(self):
         check_params(self)
@@ -539,39 +555,35 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             raise ValueError(message("image_size", "None, an int or (height, width)", size))
         return tuple(int(check_number("image_size", s, 1, integer=True)) for s in size)
 
-    def _hold_out(self, images, y, masks, mask_weight, rng):
-        """Positions to train on, and the validation part."""
-        n = len(images)
+    def _hold_out(self, images, y, masks, mask_weight, rng, fresh):
+        """Positions to train on, the validation part, and the fingerprints held out and seen."""
+        everything, known = np.arange(len(images)), (frozenset(), frozenset())
+        if not fresh:
+            known = self.held_out_, self.trained_on_
         if self.validation is None:
-            return np.arange(n), None
+            return everything, None, *known
         if isinstance(self.validation, ValidationSet):
-            return np.arange(n), self.validation
-        check_number("validation", self.validation, 0, 1, open_low=True)
-        annotated = np.array([is_annotated(masks[i]) for i in range(n)])
-        if mask_weight is not None and annotated.any():
-            # A threshold is chosen on what an expert drew, not on pseudo-masks.
-            top = np.array([np.max(weight) for weight in mask_weight])
-            annotated &= (top > 0) & (top >= top[annotated].max())
-        held = []
-        for label in np.unique(y):
-            candidates = np.flatnonzero(annotated & (y == label))
-            n_held = min(max(1, round(self.validation * len(candidates))), len(candidates) - 1)
-            held.extend(rng.permutation(candidates)[: max(0, n_held)])
-        held = np.sort(np.array(held, dtype=int))
+            self._check_validation_set(masks)
+            return everything, self.validation, *known
+        share = check_number("validation", self.validation, 0, 1, open_low=True)
+        train, held, *known = hold_out(images, y, masks, mask_weight, share, rng, *known)
         if not len(held):
-            if annotated.any():
-                raise ValueError(
-                    f"validation={self.validation} leaves no image to hold out: each class needs two"
-                    " annotated images. Annotate more or give a ValidationSet."
-                )
-            return np.arange(n), None
-        part = ValidationSet(images.take(held), y[held], masks.take(held))
-        return np.setdiff1d(np.arange(n), held), part
+            return everything, None, *known
+        held_masks = experts_masks(masks, mask_weight, held)
+        return train, ValidationSet(images.take(held), y[held], held_masks), *known
+
+    def _check_validation_set(self, masks):
+        part, n = self.validation, len(self.validation.images)
+        check_pairs(part.images, part.masks, self.n_mask_classes)
+        chooses = "validation" in (self.threshold, self.keep_epoch)
+        if chooses and any(is_annotated(masks[i]) for i in range(len(masks))):
+            held = as_masks(part.masks, n)
+            if not any(is_annotated(held[i]) for i in range(n)):
+                rule = "annotated in at least one pixel, since a threshold or an epoch is chosen by them"
+                raise ValueError(message("masks of the ValidationSet", rule, "none that is"))
 
     def _validation_threshold(self):
         part = self.validation_
-        if part is None:
-            return 0.5
         images = as_images(part.images)
         masks = as_masks(part.masks, len(images))
         return best_threshold(self._iter_mask_proba(images), (masks[i] for i in range(len(images))))
@@ -714,6 +726,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                     self.notify("on_train_end", X=X, y=y)
                     self.notify("on_train_begin", X=X, y=y)
                 self._set_frozen(self._phase == "mask")
+                self._renew_optimizer()
                 options = self._phase_options(epochs)
                 n_steps = self._n_steps(len(X))
                 self._scheduler = make_scheduler(
@@ -812,7 +825,13 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         for part in self.module_.class_parts():
             part.requires_grad_(not frozen)
         self._freeze_encoder()
-        if frozen:
+
+    def _renew_optimizer(self):
+        """A new optimizer for the frozen phase, or where the one of an earlier fit lacks something."""
+        groups = self.optimizer_.param_groups
+        known = {id(p) for group in groups for p in group["params"]}
+        learn = {id(p) for p in self.module_.parameters() if p.requires_grad}
+        if self._phase == "mask" or learn - known:
             with self._current_init_context("optimizer"):
                 self.initialize_optimizer()
 
@@ -1292,6 +1311,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             "has_masks": self.has_masks_,
             "threshold": self.threshold_,
             "n_steps": self.n_steps_,
+            "held_out": sorted(self.held_out_),
+            "trained_on": sorted(self.trained_on_),
         }
         module = getattr(self.module_, "_orig_mod", self.module_)  # of a compiled one
         write_model(path, record, module.state_dict())

@@ -31,7 +31,7 @@ diversity
 selection
 regions
 ceal
-costs
+costs held_out
 neighbours stain agreement
 network
 losses memory device schedules

@@ -58,6 +58,25 @@ def test_other_weights_have_maps_of_their_own(encoder, x, tmp_path):
     assert len(list(tmp_path.rglob("*.npy"))) == 6
 
 
+def test_other_code_with_the_same_weights_has_maps_of_its_own(x, tmp_path):
+    class Other(TinyEncoder):
+        def forward(self, x):
+            return [torch.tanh(part) for part in super().forward(x)]
+
+    torch.manual_seed(0)
+    plain, other = TinyEncoder(width=4).eval(), Other(width=4).eval()
+    other.load_state_dict(plain.state_dict())
+    first = FeatureMemory(tmp_path)(plain, x)
+    assert not torch.equal(first[0], FeatureMemory(tmp_path)(other, x)[0])
+
+
+def test_maps_are_the_same_inside_autocast(encoder, x, tmp_path):
+    plain = FeatureMemory(tmp_path / "plain")(encoder, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = FeatureMemory(tmp_path / "inside")(encoder, x)
+    assert all(torch.equal(a, b) for a, b in zip(plain, inside, strict=True))
+
+
 def test_an_image_does_not_depend_on_those_beside_it(encoder, x, tmp_path):
     together = FeatureMemory(tmp_path / "a")(encoder, x)
     alone = FeatureMemory(tmp_path / "b")(encoder, x[2:])

@@ -529,7 +529,7 @@ def test_bad_input():
         fit(selection="neighbors")
     with pytest.raises(ValueError, match="k must be >= 1, got 0"):
         fit(k=0)
-    with pytest.raises(ValueError, match="weight must be >= 0, got -1"):
+    with pytest.raises(ValueError, match="weight must be >= 0 and <= 1, got -1"):
         fit(weight=-1)
     with pytest.raises(ValueError, match="confidence must be >= 0 and <= 1"):
         fit(confidence=2)

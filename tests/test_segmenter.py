@@ -588,6 +588,117 @@ def test_validation_never_holds_out_pseudo_masks_or_masks_of_weight_zero():
             assert any((x == image).all() for image in images[:4])
 
 
+def positions(part, images):
+    return sorted(next(i for i, x in enumerate(images) if (x == y).all()) for y in part.images)
+
+
+def test_what_was_trained_on_is_never_held_out_later(tmp_path):
+    images, labels, masks = squares(16)
+    few, more = ([m if i < n else None for i, m in enumerate(masks)] for n in (8, 16))
+    model = make(validation=0.25, threshold="validation").fit(images, labels, few)
+    first = positions(model.validation_, images)
+    assert len(first) == 2 and len(model.trained_on_) == 6
+    model.save(tmp_path / "model")
+    for one in (model, JointCAMSegmenter.load(tmp_path / "model", device="cpu")):
+        one.set_params(random_state=5).partial_fit(images, labels, masks=few)
+        assert positions(one.validation_, images) == first
+        one.partial_fit(images, labels, masks=more)
+        second = positions(one.validation_, images)
+        assert set(first) < set(second) and len(second) == 4
+        assert all(i in first or i >= 8 for i in second)  # the others of the eight were trained on
+        threshold = one.threshold_
+        one.set_params(validation=None, threshold=0.5).partial_fit(images, labels)
+        assert one.validation_ is None and len(one.held_out_) == 4 and 0 <= threshold <= 1
+    fresh = model.set_params(validation=0.25).fit(images, labels, few)
+    assert len(fresh.held_out_) == 2 and len(fresh.trained_on_) == 6  # known of this fit alone
+
+
+def test_a_copy_of_a_held_out_image_is_not_trained_on():
+    images, labels, masks = squares(6)
+    twice = np.tile(np.arange(6), 2)
+    model = make(validation=0.34).fit(images[twice], labels[twice], masks[twice])
+    held = set(positions(model.validation_, images))
+    assert len(model.validation_.labels) == 2 * len(held)  # with their copies
+    assert len(held) + len(model.trained_on_) == 6
+
+
+def test_pixels_that_no_expert_drew_are_no_truth_of_the_validation_part():
+    images, labels, masks = squares(8)
+    weight = np.ones(masks.shape)
+    weight[:, :, 8:] = 0.5
+    model = make(validation=0.25).fit(images, labels, masks, list(weight))
+    assert (model.validation_.masks[:, :, 8:] == MISSING).all()
+    for image, mask in zip(model.validation_.images, model.validation_.masks, strict=True):
+        (i,) = [i for i in range(8) if (images[i] == image).all()]
+        assert (mask[:, :8] == masks[i][:, :8]).all()
+
+
+def test_a_fit_on_class_labels_alone_keeps_the_threshold():
+    images, labels, masks = squares(12)
+    model = make(validation=0.34, threshold="validation", max_epochs=3).fit(images, labels, masks)
+    model.threshold_ = 0.37  # as if it were the one that was found
+    assert model.partial_fit(images, labels).threshold_ == 0.37
+
+
+def test_a_bad_validation_set_is_found_before_training():
+    images, labels, masks = squares(12)
+    for bad, match in ((255 * masks[8:], "which is no class"), ([None] * 4, "annotated in at least")):
+        part = ValidationSet(images[8:], labels[8:], bad)
+        model = make(validation=part, threshold="validation")
+        with pytest.raises(ValueError, match=match):
+            model.fit(images[:8], labels[:8], masks[:8])
+        assert not hasattr(model, "classes_")
+
+
+def test_a_fit_that_goes_on_follows_its_parameters(tmp_path):
+    images, labels, masks = squares(8)
+    labels = np.array(["red"] * 6 + ["blue"] * 2)
+    model = make(class_weight="balanced").fit(images, labels, masks)
+    weight = model.criterion_.class_weight
+    model.save(tmp_path / "model")
+    loaded = JointCAMSegmenter.load(tmp_path / "model", device="cpu")
+    loaded.partial_fit(images, labels, masks=masks)
+    assert torch.equal(loaded.criterion_.class_weight, weight) and len(set(weight.tolist())) == 2
+    model.set_params(class_weight={"red": 1.0, "blue": 5.0}).partial_fit(images, labels, masks=masks)
+    assert sorted(model.criterion_.class_weight.tolist()) == [1.0, 5.0]
+
+
+def test_a_fit_that_goes_on_trains_what_was_frozen_before(tmp_path):
+    images, labels, masks = squares(8)
+    two = make(schedule="two-phase").fit(images, labels, masks)
+    before = state_of(two)
+    two.partial_fit(images, labels)  # the classifier, frozen in the phase before
+    after = state_of(two)
+    assert any((before[k] != after[k]).any() for k in before if k.startswith("encoder"))
+    still = make(encoder_lr_scale=0.0, feature_cache=tmp_path).fit(images, labels, masks)
+    before = state_of(still)
+    still.set_params(encoder_lr_scale=1.0, feature_cache=None).partial_fit(images, labels, masks=masks)
+    after = state_of(still)
+    assert still.module_.feature_memory is None
+    assert any((before[k] != after[k]).any() for k in before if k.startswith("encoder"))
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"affine": 0.3}, r"affine must be None or a pair \(scale, degrees\), got 0.3"),
+        ({"affine": (1.5, 10.0)}, r"affine\[0\] must be >= 0 and <= 0.99"),
+        ({"affine": (0.1, -3)}, r"affine\[1\] must be >= 0"),
+        ({"normalize": 0.5}, r"a pair \(mean, std\), got 0.5"),
+        ({"pooling": None, "schedule": "two-phase"}, "schedule must be 'joint' with pooling=None"),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused_before_training(options, match):
+    with pytest.raises(ValueError, match=match):
+        make(**options).fit(*squares())
+
+
+def test_a_warm_start_from_a_network_that_was_only_built():
+    images, labels, masks = squares()
+    model = make(warm_start=True).initialize()
+    assert model.fit(images, labels, masks).n_steps_ > 0
+
+
 def test_validation_set():
     images, labels, masks = squares(12)
     part = ValidationSet(images[8:], labels[8:], masks[8:])

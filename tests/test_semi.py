@@ -150,10 +150,6 @@ def test_bad_options(value, error, rule):
             "feature_cache must be None with consistency, got 'maps'. Strong colours",
         ),
         ({"weak_batch_size": 0}, "weak_batch_size must be at least 1 with consistency"),
-        (
-            {"pooling": None, "schedule": "two-phase"},
-            "schedule must be 'joint' with consistency and pooling=None",
-        ),
     ],
 )
 def test_what_does_not_go_with_it_is_told_before_any_file_is_read(options, rule):

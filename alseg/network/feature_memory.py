@@ -73,8 +73,9 @@ class FeatureMemory:
                 return row
         except (OSError, ValueError, EOFError):  # not there, or half a file of a machine that went down
             pass
-        with evaluating(encoder), torch.no_grad():
-            maps = encoder(x)
+        # In float32 also inside autocast: what is kept serves fits of either kind.
+        with evaluating(encoder), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            maps = encoder(x.float())
         limit = torch.finfo(torch.float16).max
         flat = torch.cat([m.float().clamp(-limit, limit).flatten() for m in maps])
         row = flat.half().cpu().numpy()
@@ -83,7 +84,10 @@ class FeatureMemory:
 
     def _path(self, encoder, x):
         if self._of[0] is not encoder:
-            self._of = encoder, _digest(encoder.state_dict().values())
+            state = encoder.state_dict()
+            # The names and layers too: other code may have weights of the same values.
+            what = f"{type(encoder).__module__}.{encoder!r}{list(state)}"
+            self._of = encoder, _digest(state.values(), what)
         name = _digest([x], self._of[1])
         return self.folder / name[:2] / f"{name}.npy"
 
