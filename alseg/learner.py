@@ -717,6 +717,8 @@ class ActiveLearner(Querying, BaseEstimator):
     def load(cls, path, *, estimator=None, query_strategy=None, augmenter=None, images=None):
         """The learner that `save` wrote; its next answers are those of the one saved.
 
+        With ``warm_start=True`` nearly so: what an optimizer remembers of its steps is not kept.
+
         Nothing that the folder holds is run: names in it are looked up among alseg's own alone,
         and anything else is given here.
 
