@@ -728,7 +728,8 @@ class ActiveLearner(Querying, BaseEstimator):
         estimator : estimator, class or callable, or None, default=None
             Needed if the estimator's class is not alseg's, or it was not fitted yet and has
             parameters that are not plain JSON. Of a fitted one the class alone counts, through its
-            ``load``; a callable ``f(folder) -> estimator`` reads it in its own way.
+            ``load``; a callable ``f(folder) -> estimator`` reads it in its own way, and gives it what
+            is not written: ``functools.partial(JointCAMSegmenter.load, validation=part)``.
         query_strategy : callable or None, default=None
             Needed if it is not one of alseg's functions (or a `functools.partial` of one).
         augmenter : object or None, default=None
