@@ -565,3 +565,8 @@ def test_shared_dropout_has_the_right_rate_and_scale():
         y = module(x)
     assert set(np.round(y.unique().numpy(), 5)) == {0.0, np.float32(np.round(4 / 3, 5))}
     assert y.mean().item() == pytest.approx(1, abs=0.02)
+
+
+def test_options_of_the_class_head_may_replace_its_dropout():
+    net = JointCAMNetwork("tiny", class_dropout=0.5, head_options={"dropout": 0.25})
+    assert net.class_head.dropout.p == 0.25

@@ -87,8 +87,7 @@ class JointCAMNetwork(nn.Module):
                 sum(channels[self.cam_level :]),
                 n_classes,
                 pooling,
-                dropout=class_dropout,
-                **(head_options or {}),
+                **{"dropout": class_dropout, **(head_options or {})},
             )
         if decoder is None:
             self.decoder = UNetDecoder(channels, decoder_channels, dropout=everywhere)
