@@ -20,7 +20,7 @@ from alseg.neighbours import (
     within_class_distances,
 )
 from alseg.threshold import best_threshold, mask_from_proba
-from alseg.validation import check_keys, check_number, check_option, check_rng, message
+from alseg.validation import check_number, check_option, check_rng, message
 
 _CHUNK = 16  # images whose probabilities are held at once
 _EVIDENCE = ("cam", "colours")

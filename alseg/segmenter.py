@@ -530,7 +530,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         if self.threshold == "validation":
             if self.has_masks_ and validation is not None:  # else the one that there is
                 self.threshold_ = self._validation_threshold()
-        elif self.threshold != "validation":
+        else:
             self.threshold_ = float(self.threshold)
         return self
 
@@ -568,7 +568,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         share = check_number("validation", self.validation, 0, 1, open_low=True)
         train, held, *known = hold_out(images, y, masks, mask_weight, share, rng, *known)
         if not len(held):
-            return everything, None, *known
+            return train, None, *known
         held_masks = experts_masks(masks, mask_weight, held)
         return train, ValidationSet(images.take(held), y[held], held_masks), *known
 

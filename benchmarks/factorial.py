@@ -24,7 +24,7 @@ from belharbi_glas import LONGER as LONGER_PUBLISHED
 from belharbi_glas import STUDY as PUBLISHED
 from belharbi_glas import published_rows
 from common import RESULTS
-from published_tables import difference, fit_seconds, spread, steps_of
+from published_tables import difference, fit_seconds, mean_steps, spread, steps_of
 
 from alseg.comparison import read_comparison
 from alseg.experiment.records import write_text
@@ -78,8 +78,8 @@ def cells(result, name, study, longer):
     found |= {"steps": steps_of(result, name), "seconds": fit_seconds(result, name)}
     control = longer if (name, longer) in study.pairs else "random"
     if name in areas and control in areas and name not in ("random", longer):
-        taken, given = float(found["steps"]), float(steps_of(result, control))
-        share = "" if abs(taken / given - 1) < SAME else f", {100 * taken / given:.0f} % of the steps"
+        ratio = mean_steps(result, name) / mean_steps(result, control)
+        share = "" if abs(ratio - 1) < SAME else f", {100 * ratio:.0f} % of the steps"
         shown = difference(values, areas[control])
         found["at equal steps"] = shown if shown == "–" else shown + share
     return found

@@ -631,12 +631,6 @@ def _weights(options, folder):
 # -- tables ---------------------------------------------------------------------------------------
 
 
-def rows_that_ran(result):
-    """The rows of a comparison that have records, in its order; it may be run in parts."""
-    ran = {name for name, _ in result.chains}
-    return [name for name in result.names if name in ran]
-
-
 def published_table(study, result, options):
     """Ours beside what was published, a line a row, and in each what differs.
 
@@ -662,7 +656,7 @@ def published_table(study, result, options):
     published = study.published(options, (first, last))
     odd = short_differences(study, options)
     lines = []
-    for name in [*rows_that_ran(result), *references]:
+    for name in [*curves, *references]:  # a comparison may be run in parts
         theirs = published.get(name, {})
         line = {"row": name, "seeds": "–", "masks": "–", "steps": steps_of(result, name)}
         line |= {"area": "–", "final": "–"}
@@ -756,7 +750,8 @@ def write_results(study, result, options):
     if pairs is not None:
         ours += f"\n\nAgainst its own controls, 95 % intervals:\n\n{as_markdown(pairs)}"
     odd = "".join(f"- {line}\n" for line in (*differences(study, options), *study.notes))
-    not_run = [name for name in result.names if name not in rows_that_ran(result)]
+    ran = result.curves("dice") if result.chains else {}
+    not_run = [name for name in result.names if name not in ran]
     odd += f"- not run: {'; '.join(not_run)}\n" * bool(not_run)
     write_text("published.md", f"{ours}\n\nNot as published:\n\n{odd}")
     write_text("table.md", as_markdown(result.table()) + "\n")

@@ -117,14 +117,19 @@ def subset_table(result):
     return pd.DataFrame(lines)
 
 
-def steps_of(result, name):
-    """Mean over seeds of the steps of all fits of a row or reference, as a cell."""
+def mean_steps(result, name):
+    """Mean over seeds of the steps of all fits of a row or reference; NaN without any."""
     return _total(result, name, lambda record: record["gradient_steps"])
+
+
+def steps_of(result, name):
+    """`mean_steps` as a cell."""
+    return _cell(mean_steps(result, name))
 
 
 def fit_seconds(result, name):
     """Mean over seeds of the seconds of all fits of a row or reference, as a cell."""
-    return _total(result, name, lambda record: record["seconds"].get("fit"))
+    return _cell(_total(result, name, lambda record: record["seconds"].get("fit")))
 
 
 def _total(result, name, value):
@@ -132,7 +137,11 @@ def _total(result, name, value):
     for record in result.records:
         if record["strategy"] == name and value(record):
             found[record["seed"]] = found.get(record["seed"], 0) + value(record)
-    return f"{np.mean(list(found.values())):.0f}" if found else "–"
+    return float(np.mean(list(found.values()))) if found else np.nan
+
+
+def _cell(number):
+    return "–" if np.isnan(number) else f"{number:.0f}"
 
 
 def pairs_table(result, pairs):
