@@ -687,7 +687,7 @@ class ActiveLearner(Querying, BaseEstimator):
         if mask_weight is not None:
             given["mask_weight"] = mask_weight
         model = copy.deepcopy(start) if go_on else clone(start)
-        if seed is not None and not (go_on and self.warm_start):  # that goes on with its own
+        if seed is not None:  # also of a fit that goes on, which else repeats the draws before it
             _set_random_state(model, seed)
         fit = model.partial_fit if go_on else model.fit
         fit(self.images, self.labels, **given, **fit_kwargs)

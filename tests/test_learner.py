@@ -793,6 +793,21 @@ def test_warm_start_goes_on_from_a_copy():
     assert [n for n, _ in cold.estimator.history_] == [2]
 
 
+@pytest.mark.parametrize("augmenter", [None, FakeAugmenter()])
+def test_each_fit_of_a_warm_start_has_random_numbers_of_its_own(augmenter):
+    def seeds(random_state):
+        LOG.clear()
+        model, options = FakeSegmenter(random_state=7), {"augmenter": augmenter, "warm_start": True}
+        learner = mask_learner(model=model, random_state=random_state, **options)
+        learner.annotate([0], MASKS[:1]).annotate([1], MASKS[1:2])
+        return [entry["seed"] for entry in LOG]
+
+    found = seeds(0)
+    assert len(set(found)) == len(found) == (2 if augmenter is None else 4)
+    assert seeds(0) == found
+    assert set(seeds(None)) == {7}  # not the learner's to set
+
+
 # -- seeds --------------------------------------------------------------------------------------
 
 
