@@ -191,6 +191,20 @@ def check_labels(y, n):
     return y
 
 
+def check_classes(classes, known=None):
+    """All image classes as `partial_fit` is told them, sorted; later ones must be the `known`."""
+    remedy = "Masks are given by name: masks=masks."
+    try:
+        found = np.unique(column_or_1d(classes))
+    except (TypeError, ValueError):
+        rule = "the labels of all image classes, in one dimension"
+        raise ValueError(message("classes", rule, type(classes).__name__, remedy)) from None
+    if known is not None and not np.array_equal(found, known):
+        rule = f"as at the first call, {known.tolist()}"
+        raise ValueError(message("classes", rule, found.tolist(), remedy))
+    return found
+
+
 def check_weight(mask_weight, images):
     """The weights as a list of floats and (H, W) arrays, or None."""
     if mask_weight is None:

@@ -1,5 +1,6 @@
 """DeepEnsemble: the same estimator fitted several times, predicting as one and disagreeing as many."""
 
+import functools
 import json
 import os
 import secrets
@@ -94,6 +95,9 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
         -------
         self
         """
+        return self._fit(X, y, masks, mask_weight)
+
+    def _fit(self, X, y, masks, mask_weight, **first):
         check_number("n_estimators", self.n_estimators, 2, integer=True)
         rng = check_rng(self.random_state)
         y = np.asarray(y)
@@ -103,12 +107,13 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
             member = clone(self.estimator)
             if "random_state" in member.get_params(deep=False):
                 member.set_params(random_state=int(rng.integers(2**31 - 1)))
+            fit = functools.partial(member.partial_fit, **first) if first else member.fit
             if strata is None:
-                members.append(member.fit(X, y, **_given(masks, mask_weight)))
+                members.append(fit(X, y, **_given(masks, mask_weight)))
                 continue
             idx = np.concatenate([rng.choice(part, len(part)) for part in strata])
             own = [None if v is None else [v[i] for i in idx] for v in (masks, mask_weight)]
-            members.append(member.fit(rows(X, idx), y[idx], **_given(*own)))
+            members.append(fit(rows(X, idx), y[idx], **_given(*own)))
         self.estimators_ = members
         self.classes_ = members[0].classes_
         return self
@@ -121,13 +126,15 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
         X, y, masks, mask_weight
             As the estimator takes them.
         classes : array-like of shape (K,) or None
+            As the estimator takes them, at the first call.
 
         Returns
         -------
         self
         """
         if not hasattr(self, "estimators_"):
-            return self.fit(X, y, masks, mask_weight)
+            first = {} if classes is None else {"classes": classes}
+            return self._fit(X, y, masks, mask_weight, **first)
         for member in self.estimators_:
             member.partial_fit(X, y, classes=classes, **_given(masks, mask_weight))
         return self

@@ -19,7 +19,14 @@ from tqdm import tqdm
 from alseg import inference
 from alseg._version import __version__
 from alseg.aggregate import aggregate as aggregate_maps
-from alseg.arguments import check_labels, check_param_names, check_params, check_weight, keywords
+from alseg.arguments import (
+    check_classes,
+    check_labels,
+    check_param_names,
+    check_params,
+    check_weight,
+    keywords,
+)
 from alseg.batches import (
     CropData,
     TrainingBatches,
@@ -453,7 +460,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         X, y, masks, mask_weight
             As in `fit`.
         classes : array-like of shape (K,) or None
-            All image classes, at the first call; the sorted labels of `y` by default.
+            All image classes, at the first call; the sorted labels of `y` by default. Later they
+            may be left out, and are the same.
 
         Returns
         -------
@@ -470,8 +478,10 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         masks = as_masks(masks, n)
         mask_weight = check_weight(mask_weight, images)
         rng = check_rng(self.random_state)
+        if classes is not None:
+            check_classes(classes, None if fresh else self.classes_)
         if fresh:
-            classes = np.unique(y) if classes is None else np.unique(classes)
+            classes = np.unique(y if classes is None else classes)
             canvas = self._canvas(images)
         else:
             classes, canvas = self.classes_, self.canvas_

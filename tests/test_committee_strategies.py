@@ -9,7 +9,7 @@ import sklearn
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.naive_bayes import GaussianNB
+from sklearn.naive_bayes import GaussianNB, MultinomialNB
 
 from alseg import ActiveLearner, Committee
 from alseg.ensemble import DeepEnsemble
@@ -321,6 +321,18 @@ def test_deep_ensemble_repeats_and_refuses():
     assert all(m.class_count_.tolist() == [6, 6] for m in model.estimators_)
     with pytest.raises(ValueError, match="target must be 'mask' for maps"):
         model.predict_uncertainty(X, target="label", return_maps=True)
+
+
+@pytest.mark.parametrize("bootstrap", [False, True])
+def test_an_ensemble_is_told_of_classes_that_it_has_not_met(bootstrap):
+    X, y = np.repeat(np.eye(3, dtype=int)[:2], 4, axis=0), np.repeat([0, 1], 4)
+    base = MultinomialNB(fit_prior=False)
+    model = DeepEnsemble(base, 2, bootstrap=bootstrap, random_state=0)
+    model.partial_fit(X, y, classes=[0, 1, 2])
+    assert model.classes_.tolist() == [0, 1, 2] and model.predict_proba(X).shape == (8, 3)
+    model.partial_fit([[0, 0, 9]], [2])
+    assert model.predict([[0, 0, 1]]).tolist() == [2]
+
 
 
 @pytest.fixture(scope="module")

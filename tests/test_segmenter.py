@@ -778,6 +778,23 @@ def test_partial_fit_goes_on():
         make().partial_fit(images, labels, classes=["red", "yellow"])
 
 
+def test_partial_fit_takes_no_masks_for_classes():
+    images, labels, masks = squares()
+    by_name = "Masks are given by name: masks=masks"
+    for wrong in (masks, list(masks), [None] * len(masks), 3):
+        with pytest.raises(ValueError, match=f"classes must be the labels .*{by_name}"):
+            make().partial_fit(images, labels, wrong)
+    model = make().fit(images, labels, masks)
+    before = state_of(model)
+    with pytest.raises(ValueError, match=by_name):
+        model.partial_fit(images, labels, masks)
+    with pytest.raises(ValueError, match="classes must be as at the first call, .*green"):
+        model.partial_fit(images, labels, classes=[*model.classes_, "green"])
+    assert same_weights(before, model)
+    model.partial_fit(images, labels, classes=model.classes_[::-1], masks=masks)
+    assert not same_weights(before, model)
+
+
 def test_warm_start_goes_on_and_a_cold_fit_does_not():
     images, labels, masks = squares()
     warm = make(warm_start=True).fit(images, labels, masks)
