@@ -66,7 +66,7 @@ PROFILES = {
     "cpu": {**CPU, "rows": SINGLE},
     # Five folds of all 165 images; seed s is tested on fold s % 5.
     "patients": {**CPU, "patients": True, "seeds": tuple(range(5)),
-                 "rows": ("random", "label propagation", "pseudo-labels", LONGER)},
+                 "rows": ("random", "entropy", "label propagation", "pseudo-labels", LONGER)},
     # Fine-tuned at the resolution of the floor that was set for class-balanced random.
     "fine-tuned": {**CPU, "trained": True, "image_size": (192, 288), "steps": 300, "shrink": 1,
                    "n_instances": 16, "rounds": 3, "seeds": (0, 1, 2),

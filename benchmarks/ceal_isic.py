@@ -1,7 +1,7 @@
 """Gorriz et al. 2017 on ISIC 2017, as published and scaled: does CEAL beat random questions?
 
     python benchmarks/ceal_isic.py --dry-run                   # what it takes; trains nothing
-    python benchmarks/ceal_isic.py                             # ten minutes on an idle core
+    python benchmarks/ceal_isic.py                             # half an hour on 2 idle cores
     python benchmarks/ceal_isic.py --profile gpu --minutes 9   # a slice; again until it is done
     python benchmarks/ceal_isic.py --profile paper
     python benchmarks/ceal_isic.py --only-report
@@ -60,23 +60,23 @@ PAPER = {
 PROFILES = {
     "paper": PAPER,
     # In as few steps the published rate moves nothing, and Dice alone saturates at a threshold of
-    # darkness (49 on training images left out here, whatever the rate); cross-entropy goes on.
+    # darkness (39 to 58 on training images left out here, at three rates); cross-entropy goes on.
+    # On those images 3e-4 was steadier from round to round than 5e-4 and 1e-3.
     "cpu": {
         **PAPER,
-        "image_size": (32, 48),
-        "limit": 72,
-        "test_limit": 60,
-        "initial": 24,
-        "n_instances": 12,
-        "rounds": 2,
-        "schedule": {"start": 1, "n_first": 6, "growth": 6},
-        "epochs": 8,
+        "image_size": (48, 64),
+        "limit": 160,
+        "test_limit": 80,
+        "initial": 48,
+        "n_instances": 16,
+        "rounds": 3,
+        "schedule": {"start": 1, "n_first": 10, "growth": 10},
+        "epochs": 12,
         "batch_size": 8,
-        "lr": 1e-3,
+        "lr": 3e-4,
         "ce_scale": 1.0,
         "rows": ("random", "entropy", "CEAL", LONGER, NO_LABELS),
         "n_draws": 6,
-        "seeds": (0, 1, 2),
         "device": "cpu",
         "n_jobs": 2,
     },

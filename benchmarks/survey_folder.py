@@ -7,7 +7,10 @@
 
 acdc    manifest.csv (image, mask, split) of slices, masks of 0 to 3, parts train, valid, test
 nct     NCT-CRC-HE-100K/<class>/* and CRC-VAL-HE-7K/<class>/*, or manifest.csv (image, label, split)
-isic    manifest.csv (image, label, split) with two classes, the rarer one is what is looked for
+isic    manifest.csv (image, label, split), the rarest class is what is looked for
+
+A manifest with the parts train and val alone is tested on val (as isic2017/, where it is a smaller
+thing of the same kind as ISIC 2020).
 
 Slices are asked for masks; that is a comparison of the package, with its verdict and report. Images
 of the other two are asked for their class, which nothing knows before: a loop of this script, a
@@ -192,6 +195,7 @@ _CPU = {
     "n_instances": 30,
     "rounds": 2,
     "limit": 300,
+    "valid_limit": 30,
     "test_limit": 200,
 }
 _GPU = {"amp": True, "device": "cuda"}
@@ -220,7 +224,7 @@ def load_classes(folder, options):
     else:
         parts = dict(load_folder(folder))
     if "val" in parts:
-        parts["valid"] = parts.pop("val")
+        parts["valid" if "test" in parts else "test"] = parts.pop("val")
     if "train" in parts and "valid" not in parts:
         train = parts["train"]
         order = np.random.default_rng(0).permutation(len(train))
@@ -357,7 +361,7 @@ def fit(estimator, train, known, classes, seed, round_):
 
 
 def score(proba, labels, classes, metric):
-    """Accuracy, or the area under the curve of the rarer of two classes."""
+    """Accuracy, or the area under the ROC curve of the rarest class against all others."""
     if metric == "accuracy":
         return float((classes[proba.argmax(1)] == labels).mean())
     counts = [(labels == label).sum() for label in classes]

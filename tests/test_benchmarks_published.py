@@ -431,9 +431,70 @@ def test_rows_that_fit_as_often_as_ceal_label_nothing():
     for name in (ceal.LONGER, ceal.NO_LABELS):
         assert n_pseudo_masks(rows[name].augmenter, 100, 1000) == 0
     n_masks = options["initial"] + options["n_instances"]
-    assert n_pseudo_masks(rows["CEAL"].augmenter, n_masks, 1000) == 6
+    assert n_pseudo_masks(rows["CEAL"].augmenter, n_masks, 1000) == 10
     assert rows["CEAL"].strategy is rows[ceal.NO_LABELS].strategy
     assert model.criterion__ce_scale == 1.0
+
+
+@pytest.fixture
+def survey(monkeypatch):
+    """The script of the survey with a profile that takes seconds."""
+    survey = script("survey_folder")
+    small = {"image_size": (32, 32), "epochs": 1, "initial": 3, "n_instances": 2, "rounds": 1,
+             "n_draws": 2, "seeds": (5, 6), "n_jobs": 1}  # fmt: skip
+    monkeypatch.setitem(survey.NCT, "cpu", {**survey.NCT["cpu"], **small})
+    return survey
+
+
+def test_the_survey_asks_for_classes_and_goes_on_after_a_stop(survey, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for part, n in (("NCT-CRC-HE-100K", 6), ("CRC-VAL-HE-7K", 3)):
+        for k, label in enumerate(("ADI", "LYM")):
+            folder = tmp_path / "nct" / part / label
+            folder.mkdir(parents=True)
+            for i in range(n):
+                pixels = rng.integers(0, 100, (32, 32, 3), dtype=np.uint8) + np.uint8(100 * k)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    out = tmp_path / "out"
+    command = ["--layout", "nct", "--data", str(tmp_path / "nct"), "--out", str(out),
+               "--rows", "DBAL"]  # fmt: skip
+    assert survey.run(command) == 0
+    files = {row: out / row / "5" / "records.jsonl" for row in ("random", "DBAL")}
+    first = {row: file.read_text("utf-8").splitlines() for row, file in files.items()}
+    assert {len(lines) for lines in first.values()} == {2}
+    asked = [json.loads(line)["sample_ids"] for line in first["DBAL"]]
+    assert len(set(sum(asked, []))) == 5 and json.loads(first["DBAL"][1])["n_labels"] == 5
+    assert asked[0] == json.loads(first["random"][0])["sample_ids"]  # paired
+    table = (out / "table.md").read_text("utf-8")
+    assert "| DBAL | 2 | 5 |" in table and "accuracy, per cent" in table and "random" in table
+    # Stopped before its last round it comes to the same.
+    files["DBAL"].write_text(first["DBAL"][0] + "\n", "utf-8")
+    assert survey.run(command) == 0
+    again = [json.loads(line) for line in files["DBAL"].read_text("utf-8").splitlines()]
+    for key in ("sample_ids", "score", "gradient_steps"):
+        assert again[1][key] == json.loads(first["DBAL"][1])[key]
+    assert files["random"].read_text("utf-8").splitlines() == first["random"]
+    capsys.readouterr()
+    assert survey.run([*command, "--only-report"]) == 0
+    assert table.splitlines()[0] in capsys.readouterr().out
+
+
+def test_the_survey_looks_for_the_rarest_class(survey, tmp_path, capsys):
+    classes = np.array(["a", "b", "c"])
+    labels = np.array(["a", "a", "a", "b", "b", "b", "c", "c"])
+    proba = np.full((8, 3), 0.1)
+    proba[[0, 6, 7], 2] = 0.5, 0.4, 0.9  # of 2 x 6 pairs one is in the wrong order
+    assert survey.score(proba, labels, classes, "AUC") == pytest.approx(11 / 12)
+    # A manifest with train and val is tested on val.
+    data = write_folder(tmp_path / "isic", ["train", "val"], masks=False, labels=tuple("abcdefghij"))
+    parts = survey.load_classes(data, {})
+    sizes = {name: len(parts[name]) for name in ("train", "valid", "test")}
+    assert sizes == {"train": 9, "valid": 1, "test": 10}
+    three = write_folder(tmp_path / "three", ["train", "val", "test"], masks=False)
+    parts = survey.load_classes(three, {})
+    assert "val-" in parts["valid"].ids[0] and "test-" in parts["test"].ids[0]
+    assert survey.run(["--layout", "isic"]) == 1
+    assert "missing: name the folder with --data" in capsys.readouterr().err
 
 
 # -- our recipe beside them -----------------------------------------------------------------------
