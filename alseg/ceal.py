@@ -267,8 +267,8 @@ def _checked(scores, empty, random_state):
     return scores, empty, rng
 
 
-def doubt(maps, masks, n_draws, reduce="sum"):
-    """Variance weighted by the depth inside the predicted object, ``sum V T`` [1]_.
+def doubt(maps, masks, n_draws, reduce="mean"):
+    """Variance weighted by the depth inside the predicted object, the mean of ``V T`` [1]_.
 
     T is the Euclidean distance to the background of the *binarised deterministic* prediction,
     scaled to [0, 1] in each image; the released code takes that of the last stochastic draw,
@@ -282,8 +282,9 @@ def doubt(maps, masks, n_draws, reduce="sum"):
         Predicted classes; above 0 is foreground.
     n_draws : int
         Turns the unbiased variance into that of the population, as published.
-    reduce : {"sum", "mean"}, default="sum"
-        The sum, as published, favours large images where sizes differ.
+    reduce : {"mean", "sum"}, default="mean"
+        Over the pixels. The paper sums over images of one size, which orders them as the mean does;
+        where sizes differ the sum favours large ones.
 
     Returns
     -------
@@ -297,7 +298,7 @@ def doubt(maps, masks, n_draws, reduce="sum"):
 
     Examples
     --------
-    >>> doubt([np.ones((1, 5))], [np.array([[0, 1, 1, 1, 0]])], n_draws=2)
+    >>> doubt([np.ones((1, 5))], [np.array([[0, 1, 1, 1, 0]])], n_draws=2, reduce="sum")
     (array([1.]), array([False]))
     """
     from alseg.aggregate import distance_weighted
@@ -315,7 +316,7 @@ def doubt(maps, masks, n_draws, reduce="sum"):
     return np.array(scores, dtype=float), np.array(empty, dtype=bool)
 
 
-def predicted_doubt(estimator, images, n_draws=20, random_state=None, reduce="sum", chunk=16):
+def predicted_doubt(estimator, images, n_draws=20, random_state=None, reduce="mean", chunk=16):
     """`doubt` of a pool, a chunk of images at a time.
 
     Parameters
@@ -326,7 +327,7 @@ def predicted_doubt(estimator, images, n_draws=20, random_state=None, reduce="su
         At least 2.
     random_state : None or int
         Of the draws, the same for each chunk.
-    reduce : {"sum", "mean"}, default="sum"
+    reduce : {"mean", "sum"}, default="mean"
     chunk : int, default=16
 
     Returns

@@ -96,7 +96,8 @@ class ActiveLearner(Querying, BaseEstimator):
         ``fit(X, y, masks, *, estimator)`` and ``transform(X) -> (masks, mask_weight)``, such as
         `PseudoLabelAugmenter`. Each refit is then two fits [2]_: to the annotated masks alone, and,
         after the augmenter has used that model, to its masks. The second starts where the first did,
-        or as the augmenter's ``refit`` says.
+        or as the augmenter's ``refit`` says; with ``refit="once"`` the augmenter uses the present
+        model, and there is one.
     warm_start : bool, default=False
         Whether a refit continues from the present model with ``partial_fit`` instead of starting
         from scratch.
@@ -635,10 +636,17 @@ class ActiveLearner(Querying, BaseEstimator):
             counts.append(_steps(model, start if go_on else None))
             return model
 
+        refit = getattr(augmenter, "refit", "scratch")
         if augmenter is None or not has_masks:
             model = fitted(self._estimator, masks if has_masks else None, None, seed)
+        elif refit == "once":
+            known = masks, None
+            if self._has_learned_masks():
+                seed_of_it = self._seed_at(_AUGMENT, step)
+                augmenter = self._fitted_augmenter(masks, self._estimator, seed_of_it)
+                known = augmenter.transform(self.images)
+            model = fitted(self._estimator, *known, seed)
         else:
-            refit = getattr(augmenter, "refit", "scratch")
             known = masks, None
             if refit == "published":
                 known = self._with_last_pseudo_masks(masks, step)
@@ -658,6 +666,11 @@ class ActiveLearner(Querying, BaseEstimator):
     def _seed_at(self, purpose, step):
         return None if self.random_state is None else self._seed(purpose, step)
 
+    def _has_learned_masks(self):
+        """Whether there is a model of the round before, and not of class labels alone."""
+        fitted = hasattr(self._estimator, "classes_") and any(m is not None for m in self.masks)
+        return fitted and getattr(self._estimator, "has_masks_", True)
+
     def _fitted_augmenter(self, masks, model, seed):
         # A shallow copy: a descriptor of the pool, computed once, goes along.
         augmenter = copy.copy(self.augmenter)
@@ -672,7 +685,7 @@ class ActiveLearner(Querying, BaseEstimator):
         if self.warm_start:
             remedy = "The published way starts each fit anew."
             raise ValueError(message("warm_start", "False with refit='published'", True, remedy))
-        if not hasattr(self._estimator, "classes_") or all(mask is None for mask in self.masks):
+        if not self._has_learned_masks():
             return masks, None  # no round before
         seed = self._seed_at(_CARRY, step)
         before = self._fitted_augmenter(self.masks, self._estimator, seed)

@@ -11,13 +11,7 @@ import torch
 from alseg.network.published import PlainUNet, TwoEncoderNetwork
 from alseg.validation import check_option
 
-__all__ = [
-    "PRESETS",
-    "alseg_pseudo_labels",
-    "preset_params",
-    "released_entropy",
-    "released_variance",
-]
+__all__ = ["PRESETS", "alseg_pseudo_labels", "preset_params"]
 
 
 def alseg():
@@ -169,6 +163,7 @@ def gorriz2017_ceal():
         "criterion__dice": "batch",
         "sampling": "passes",
         "batch_size": 32,
+        "drop_tiny_last_batch": False,  # without BatchNorm the last one may be of any size
         "optimizer": torch.optim.Adam,
         "lr": 1e-5,
         "encoder_lr_scale": 1.0,
@@ -255,66 +250,3 @@ def preset_params(name, **overrides):
     own = {key: overrides[key] for key in inspect.signature(preset).parameters if key in overrides}
     rest = {key: value for key, value in overrides.items() if key not in own}
     return {**preset(**own), **rest}
-
-
-def released_entropy(maps, mask_proba):
-    """The "entropy" of the code that Belharbi et al. 2021 released: ``mean(-2 p ln p)``.
-
-    It takes (p, p) for (1 - p, p), so that it is largest at p = 1 / e and not at 1 / 2. To compare:
-    ``functools.partial(entropy_score, aggregate=released_entropy)``.
-
-    Parameters
-    ----------
-    maps : ndarray or tensor of shape (n, H, W)
-        Not used: `aggregate` gives the maps of scores first.
-    mask_proba : ndarray or tensor of shape (n, 2, H, W), float
-
-    Returns
-    -------
-    score : of shape (n,), of the kind of `mask_proba`
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> mask_proba = np.array([[[[0.5, 1.0]], [[0.5, 0.0]]]])
-    >>> released_entropy(None, mask_proba).round(3)  # (ln 2 + 0) / 2
-    array([0.347])
-    """
-    p = torch.as_tensor(mask_proba)[:, 1]
-    score = -2 * torch.special.xlogy(p, p).mean((1, 2))
-    return score if torch.is_tensor(mask_proba) else score.numpy()
-
-
-def released_variance(maps, mask_proba, n_draws=50):
-    """The "variance" of the code that Belharbi et al. 2021 released: of all draws and pixels.
-
-    It is close to the contrast of the mean mask. To compare with:
-    ``functools.partial(mc_variance_score, aggregate=released_variance, n_draws=50)``.
-
-    Parameters
-    ----------
-    maps : ndarray or tensor of shape (n, H, W), float
-        Unbiased variance of each pixel over the draws, as ``"mc_variance"`` gives it.
-    mask_proba : ndarray or tensor of shape (n, 2, H, W), float
-        Mean over the draws.
-    n_draws : int, default=50
-        How many draws there were.
-
-    Returns
-    -------
-    score : of shape (n,), of the kind of `maps`
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> draws = np.array([[0.1, 0.9], [0.3, 0.7]])  # two draws of two pixels
-    >>> maps, mean = draws.var(0, ddof=1)[None, None], draws.mean(0)[None, None]
-    >>> score = released_variance(maps, np.stack([1 - mean, mean], 1), n_draws=2)
-    >>> bool(np.isclose(score[0], draws.var(ddof=1)))
-    True
-    """
-    variance, mean = torch.as_tensor(maps), torch.as_tensor(mask_proba)[:, 1]
-    within = (n_draws - 1) * variance.sum((1, 2))
-    between = n_draws * (mean - mean.mean((1, 2), keepdim=True)).square().sum((1, 2))
-    score = (within + between) / (n_draws * mean[0].numel() - 1)
-    return score if torch.is_tensor(maps) else score.numpy()

@@ -101,13 +101,16 @@ default="histogram"
         model. Or embeddings of your own, compared in the same way: an array with a row for each
         image of `X`, or a function of the images (a sequence of arrays (H, W, 3)) that makes one
         at each fit.
-    refit : {"scratch", "continue", "published"}, default="scratch"
+    refit : {"scratch", "continue", "published", "once"}, default="scratch"
         How `ActiveLearner` fits to the predicted masks, after the fit that predicts them.
         "scratch": from where that fit started. "continue": from that fit, so that none of its steps
         are lost. "published": as the released code of [1]_, that is from scratch, but the first fit
         learns from the masks that the model of the round before predicts, and where epochs are
         chosen by validation (``keep_epoch="validation"``) the better of the two fits is kept.
-        ``learner.fit()`` without a new mask then goes on from the model as it is: a further round.
+        "once": there is no such fit; the model of the round before predicts, and one fit learns from
+        the masks and from that, in the first round from the masks alone. With ``warm_start=True``
+        this is how [2]_ goes on. With the last two, ``learner.fit()`` without a new mask goes on
+        from the model as it is: a further round.
 
     Attributes
     ----------
@@ -338,7 +341,7 @@ default="histogram"
     def _check_parameters(self):
         check_option("selection", self.selection, ["neighbours", "confidence", "all", "ceal"])
         check_option("labels", self.labels, ["hard", "weighted", "sampled"])
-        check_option("refit", self.refit, ["scratch", "continue", "published"])
+        check_option("refit", self.refit, ["scratch", "continue", "published", "once"])
         as_schedule(self.schedule)
         check_number("n_draws", self.n_draws, 2, integer=True)
         if self.labels == "sampled" and self.sure is not None:

@@ -180,8 +180,8 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
     n_views : int, default=8
         With `feature_cache`, training moves and colours each image in so many fixed ways, the same
         in every fit, instead of anew each time.
-    lr_schedule : {"one-cycle", "constant"} or tuple, default="one-cycle"
-        Over the steps of a fit [2]_. ``("step", n, factor)`` multiplies by `factor` every `n`
+    lr_schedule : {"one-cycle", "cosine", "constant"} or tuple, default="one-cycle"
+        Over the steps of a fit [2]_; "cosine" falls from the start to 0. ``("step", n, factor)`` multiplies by `factor` every `n`
         epochs, down to 1e-7; ``("poly", power)`` is (1 - step / n_steps) to that power.
     max_epochs : int, default=30
     refit_epochs : int or None, default=None

@@ -113,6 +113,8 @@ STUDY = Study(
     published=published,
     notes=NOTES,
     pairs=PAIRS,
+    data="CUB",
+    windows=((200, 1000), (200, 2000), (200, 4000)),
 )
 
 if __name__ == "__main__":

@@ -15,7 +15,15 @@ test images share a patient with the official training part. Nothing is chosen o
 import functools
 import sys
 
-from published import ALL_ONES, AREAS, CURVES, FULL_SUPERVISION, N_MASKS, WEAK_LABELS_ONLY
+from published import (
+    ALL_ONES,
+    AREA_SPREADS,
+    CURVES,
+    FULL_SUPERVISION,
+    MEAN_AREAS,
+    N_MASKS,
+    WEAK_LABELS_ONLY,
+)
 from published_runs import (
     CLASSIFIER,
     Study,
@@ -224,7 +232,9 @@ def build(parts, options):
 def published_rows(name, window):
     """The published numbers of a data set, by row of ours."""
     found = {
-        row: published_of_curve(CURVES[name][key], N_MASKS[name], AREAS[name][key], window)
+        row: published_of_curve(
+            CURVES[name][key], N_MASKS[name], (MEAN_AREAS[name][key], AREA_SPREADS[name][key]), window
+        )
         for row, key in PUBLISHED_ROWS.items()
     }
     found["full supervision"] = published_mean(FULL_SUPERVISION[name])

@@ -50,7 +50,6 @@ from alseg.images import as_images, as_masks
 from alseg.report.tables import as_markdown
 from alseg.selection import class_balanced_top_n
 
-WINDOWS = [(8, 16), (8, 28), (8, 56)]  # masks, of areas
 CLASSIFIER = "classifier"  # folder of the network that all fits start from, in that of the results
 
 
@@ -97,6 +96,8 @@ class Study(NamedTuple):
         Rows to be set against one another besides the control: a method and its own controls.
     data : str or None
         Name of the published data set, for its pseudo-labels' quality.
+    windows : tuple of (int, int)
+        Masks that areas are told over, where a run covers them.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Study(NamedTuple):
     notes: tuple = ()
     pairs: tuple = ()
     data: str | None = None
+    windows: tuple = ((8, 16), (8, 28), (8, 56))
 
 
 # -- options --------------------------------------------------------------------------------------
@@ -611,21 +613,28 @@ def main(study, argv=None):
 
 def _shown_name(study, options):
     """The study's name; on other data than the published ones, with the name of those."""
-    known = study.profiles.get("paper", {}).get("data_name")
-    if known in (None, options["data_name"]):
+    if _on_published_data(study, options):
         return study.name
     return f"{study.name.rpartition('-')[0]}-{options['data_name']}"
 
 
+def _on_published_data(study, options):
+    known = study.profiles.get("paper", {}).get("data_name")
+    return known in (None, options["data_name"])
+
+
 def _weights(options, folder):
     """The file or word that was given; else a file beside the data; else what the profile says."""
+    encoder = options.get("encoder", "resnet18")
+    if encoder is None:  # a network without one
+        return None
     given = options.get("encoder_weights")
     if given and given != "imagenet":
         path = Path(given).expanduser().resolve()
         if not path.is_file():
             raise SystemExit(f"--encoder-weights must be a file or imagenet, got {given!r}.")
         return str(path)
-    return find_weights(folder, options.get("encoder", "resnet18")) or given
+    return find_weights(folder, encoder) or given
 
 
 # -- tables ---------------------------------------------------------------------------------------
@@ -678,13 +687,14 @@ def published_table(study, result, options):
     return pd.DataFrame(lines)[wanted]
 
 
-def published_of_curve(curve, n_masks, areas, window):
+def published_of_curve(curve, n_masks, area, window):
     """A published curve as a cell each: area over a window, over all rounds, and its end.
 
     Parameters
     ----------
     curve, n_masks : ndarray of shape (n_rounds,)
-    areas : ndarray of shape (n_seeds,)
+    area : (float, float)
+        Over all rounds: mean and spread, as published.
     window : (float, float)
         Masks that ours goes over; the area is left out where the curve does not cover them.
 
@@ -692,7 +702,7 @@ def published_of_curve(curve, n_masks, areas, window):
     -------
     dict of str -> str
     """
-    found = {"all": f"{areas.mean():.2f} ± {areas.std():.2f}"}
+    found = {"all": f"{area[0]:.2f} ± {area[1]:.2f}"}
     low, high = window
     if low is None or low < n_masks[0] or high > n_masks[-1]:
         return found | {"final": f"{curve[-1]:.1f} ({n_masks[-1]} masks)"}
@@ -758,9 +768,11 @@ def write_results(study, result, options):
     write_text("verdict.txt", f"{result.verdict()}\n")
     # A report may go where the images may not: names instead of pictures.
     result.to_html("report.html", pictures=False)
+    published = study.data if _on_published_data(study, options) else None
+    shares = share_table(result, study.windows)
     details = {
-        "Shares of full supervision, and differences paired by seed": share_table(result, WINDOWS),
-        "Pseudo-labels against the hidden masks": pseudo_table(result, study.data),
+        "Shares of full supervision, and differences paired by seed": shares,
+        "Pseudo-labels against the hidden masks": pseudo_table(result, published),
         "Subsets of the test images, after the last round": subset_table(result),
     }
     shown = [f"## {title}\n\n{as_markdown(t)}\n" for title, t in details.items() if len(t)]

@@ -153,6 +153,9 @@ def test_paper_profiles_of_the_survey_have_the_published_constants():
     classifier = survey.make_classifier("nct", parts_of(), low)
     assert (classifier.lr, classifier.batch_size, classifier.max_epochs) == (0.01, 128, 100)
     assert classifier.image_size == (224, 224) and classifier.class_dropout == 0.5
+    assert classifier.lr_schedule == "cosine" and classifier.flips == "horizontal"
+    # The published loss: a smaller one would be a smaller rate under SGD, and more decay.
+    assert classifier.criterion__class_scale == 1.0
     assert len(survey.class_rows(low)) == 9
 
 
@@ -424,16 +427,46 @@ def test_other_data_have_their_own_name_and_rows_of_a_profile_can_be_replaced():
     assert runs._shown_name(nct, {"data_name": "nct"}) == "survey-nct-low"
 
 
-def test_rows_that_fit_as_often_as_ceal_label_nothing():
+def test_controls_of_ceal_take_as_many_steps_with_labels_that_count_nothing():
+    from alseg.compare import Plan
+    from alseg.experiment.estimate import steps_of_job
+
     ceal = script("ceal_isic")
     options = {**paper("ceal_isic", "cpu"), "rows": None}
-    model, rows, _ = ceal.STUDY.build(parts_of(), options)
-    for name in (ceal.LONGER, ceal.NO_LABELS):
-        assert n_pseudo_masks(rows[name].augmenter, 100, 1000) == 0
+    parts = parts_of(options["limit"])
+    model, rows, protocol = ceal.STUDY.build(parts, options)
+    for name in (ceal.LONGER, ceal.NO_WEIGHT):
+        assert 0 < rows[name].augmenter.weight < 1e-6
     n_masks = options["initial"] + options["n_instances"]
     assert n_pseudo_masks(rows["CEAL"].augmenter, n_masks, 1000) == 10
-    assert rows["CEAL"].strategy is rows[ceal.NO_LABELS].strategy
+    assert rows["CEAL"].strategy is rows[ceal.NO_WEIGHT].strategy
     assert model.criterion__ce_scale == 1.0
+    plan = Plan(model, rows, (parts["train"], parts["test"]), protocol, [0])
+    steps = {job.name: steps_of_job(job, protocol, options["limit"])
+             for job in plan.jobs if job.kind == "chain"}  # fmt: skip
+    # 64 + 10, 80 + 20 and 96 + 30 images in batches of 8, for 2 epochs; one fit a round
+    assert steps["CEAL"] == steps[ceal.LONGER] == steps[ceal.NO_WEIGHT] == [20, 26, 32]
+    assert steps["random"] == steps[ceal.QUESTIONS] == [16, 20, 24]
+
+
+def test_ceal_trains_as_many_epochs_as_published():
+    """10, and 2 in each of 10 iterations, on pseudo-labels from the fifth on."""
+    from alseg.compare import Plan
+    from alseg.experiment.estimate import fits_of_job
+
+    ceal = script("ceal_isic")
+    parts = parts_of(1600, size=(8, 8))
+    model, rows, protocol = ceal.STUDY.build(parts, paper("ceal_isic"))
+    plan = Plan(model, rows, (parts["train"], parts["test"]), protocol, [0])
+    (chain,) = [job for job in plan.jobs if (job.kind, job.name) == ("chain", "CEAL")]
+    fits = [fit for fits in fits_of_job(chain, protocol, 1600) for fit in fits]
+    assert [fit.n_masks for fit in fits] == list(range(635, 951, 35))
+    assert [fit.n_pseudo for fit in fits] == [0, 0, 0, 0, 20, 40, 60, 80, 100, 120]
+    assert all(fit.again for fit in fits) and model.refit_epochs == 2
+    (start,) = [job for job in plan.jobs if job.kind == "start" and job.row.augmenter is not None
+                and job.row.augmenter.weight == 1]  # fmt: skip
+    assert [tuple(f) for fits in fits_of_job(start, protocol, 1600) for f in fits] == [(600, 0, False)]
+    assert not model.drop_tiny_last_batch  # 705 images are 22 batches and one more of 1
 
 
 @pytest.fixture

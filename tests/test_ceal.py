@@ -111,10 +111,10 @@ def test_doubt_by_hand():
     values = np.arange(35.0).reshape(5, 7) / 100
     expected = (values * depth / 2).sum()  # the middle row is 2 deep
     score, empty = doubt([values], [inside], n_draws=20)
-    np.testing.assert_allclose(score, expected * 19 / 20)  # of the population
+    np.testing.assert_allclose(score, expected * 19 / 20 / 35)  # of the population
     assert not empty[0]
-    mean, _ = doubt([values], [inside], n_draws=20, reduce="mean")
-    np.testing.assert_allclose(mean, expected * 19 / 20 / 35)
+    total, _ = doubt([values], [inside], n_draws=20, reduce="sum")
+    np.testing.assert_allclose(total, expected * 19 / 20)
     score, empty = doubt([values], [np.zeros((5, 7), int)], n_draws=20)
     assert score[0] == 0 and empty[0]
     score, empty = doubt([values], [np.ones((5, 7), int)], n_draws=20)
@@ -129,13 +129,13 @@ def test_depth_is_that_of_the_deterministic_mask():
     inside[1, 1:3] = 1
     ramp = distance_transform_edt(np.full((3, 4), 0.3))
     assert ramp[0, 0] == 1 and ramp[0, -1] > 3  # no pixel of it is 0
-    score, _ = doubt([values], [inside], n_draws=2)
+    score, _ = doubt([values], [inside], n_draws=2, reduce="sum")
     np.testing.assert_allclose(score, 2 / 2)
 
 
 def test_doubt_of_a_pool_is_that_of_its_chunks(rng):
     X = painted(rng.random(9) / 10)
-    score, empty = predicted_doubt(Painted(), as_images(X), 20, 0, chunk=4)
+    score, empty = predicted_doubt(Painted(), as_images(X), 20, 0, "sum", chunk=4)
     np.testing.assert_allclose(score, X[:, 1, 2, 1] * 19 / 20, rtol=1e-6)  # depth 1: T = 1 all along
     assert not empty.any()
     toy, X = ToySegmenter(), toy_images(5, ragged=True)
@@ -150,7 +150,7 @@ def test_doubt_of_a_pool_is_that_of_its_chunks(rng):
 def test_doubt_falls_with_the_number_of_draws_as_a_population_variance_does():
     foreground = np.array([0.9, 0.5, 0.4, 0.6])
     unbiased = np.full((3, 5), foreground.var(ddof=1))
-    score, _ = doubt([unbiased], [painted([1])[0, ..., 0].astype(int)], n_draws=4)
+    score, _ = doubt([unbiased], [painted([1])[0, ..., 0].astype(int)], 4, "sum")
     np.testing.assert_allclose(score, 3 * foreground.var())
 
 
@@ -253,7 +253,7 @@ def test_pseudo_group_is_from_the_fullest_bin_of_the_detected():
 def test_strategy_asks_the_groups():
     doubts = np.concatenate([np.full(20, 0.1), np.linspace(0.2, 0.55, 20), [0.9, 0.95, 1.0]])
     X = np.concatenate([painted(np.zeros(4), found=False), painted(doubts)])
-    scores = ceal_score(Painted(), X)
+    scores = ceal_score(Painted(), X, reduce="sum")
     np.testing.assert_allclose(scores, np.r_[np.zeros(4), doubts] * 19 / 20, rtol=1e-5)
     picked = ceal_sampling(Painted(), X, 7, random_state=0)
     assert (picked[:2] < 4).all()
@@ -263,7 +263,24 @@ def test_strategy_asks_the_groups():
     assert (picked != different).any()
     np.testing.assert_array_equal(picked, ceal_sampling(Painted(), X, 7, random_state=0))
     wide = painted([0.1], width=50)  # the sum favours large images, the mean does not
-    assert ceal_score(Painted(), wide, reduce="mean") < ceal_score(Painted(), X, reduce="mean")[4]
+    assert ceal_score(Painted(), wide) < ceal_score(Painted(), X)[4]
+
+
+def test_doubt_does_not_rank_by_the_size_of_images():
+    """The paper has images of one size alone; an archive holds the same lesion at several."""
+    small = painted(np.linspace(0.1, 0.5, 6))
+    large = small.repeat(4, axis=1).repeat(4, axis=2)
+
+    def scores(**options):
+        first = ceal_score(Painted(), large[:3], **options)
+        return np.concatenate([first, ceal_score(Painted(), small[3:], **options)])
+
+    assert (np.diff(scores()) > 0).all()
+    assert scores(reduce="sum")[2] > scores(reduce="sum")[3]
+    # What the augmenter is certain of is judged alike.
+    np.testing.assert_allclose(
+        predicted_doubt(Painted(), as_images(small))[0], ceal_score(Painted(), small)
+    )
 
 
 def test_strategy_refuses():

@@ -802,6 +802,7 @@ def test_counted_steps_are_those_that_are_taken(tmp_path):
         "pseudo": Row(random_sampling, PseudoLabelAugmenter("all", weight=0.5)),
         "published": Row(random_sampling, PseudoLabelAugmenter("all", refit="published")),
         "continued": Row(random_sampling, PseudoLabelAugmenter("all", refit="continue")),
+        "once": Row(random_sampling, PseudoLabelAugmenter("all", refit="once")),
     }
     protocol = Protocol(
         initial=2, n_instances=4, rounds=1, controls=(), epochs=2,

@@ -493,6 +493,7 @@ class FakeSegmenter(ClassifierMixin, BaseEstimator):
         self.threshold_ = sum(centres) / 2 + noise
         self.classes_ = np.unique(y)
         self.n_annotated = len(known)
+        self.has_masks_ = bool(known) or getattr(self, "has_masks_", False)
         self.history_ = [*getattr(self, "history_", []), (len(known), fit_kwargs)]
         LOG.append({"n": len(X), "known": known, "weights": mask_weight, "model": self,
                     "seed": self.random_state})
@@ -1082,6 +1083,45 @@ def test_a_published_round_does_not_go_on_from_a_warm_start():
     with pytest.raises(ValueError, match="warm_start must be False with refit='published'"):
         learner.annotate([0], MASKS[:1])
     assert learner.annotated_ids.tolist() == []
+
+
+def test_a_round_may_fit_once_with_what_the_model_of_the_round_before_predicts():
+    learner = mask_learner(model=Counting(), augmenter=Refitting(refit="once"))
+    learner.fit()  # class labels alone: a model that has seen no mask predicts none
+    learner.annotate([0], MASKS[:1])
+    assert [entry["known"] for entry in LOG] == [[], [0]]
+    assert not hasattr(learner.augmenter, "estimator_")
+    before = learner.estimator
+    predicted = before.predict_masks(IMAGES)
+    learner.annotate([3], MASKS[3:4])
+    (entry,) = LOG[2:]
+    assert entry["known"] == list(range(N)) and entry["weights"].tolist() == [1, 0.5, 0.5, 1, 0.5, 0.5]
+    expected = predicted.copy()
+    expected[[0, 3]] = MASKS[[0, 3]]
+    alone = Counting(random_state=entry["seed"]).fit(IMAGES, LABELS, [*expected], entry["weights"])
+    assert alone.threshold_ == entry["model"].threshold_
+    assert learner.gradient_steps == 10 and len(learner.estimator.history_) == 1
+
+
+def test_a_warm_round_that_fits_once_goes_on_from_the_model_that_predicted():
+    learner = mask_learner(
+        model=Counting(), augmenter=Refitting(refit="once"), warm_start=True
+    )
+    for i in range(3):
+        learner.annotate([i], MASKS[i : i + 1])
+        assert learner.gradient_steps == 10
+    assert [n for n, _ in learner.estimator.history_] == [1, N, N]
+    assert len({entry["seed"] for entry in LOG}) == 3
+
+
+def test_no_masks_are_carried_over_from_a_model_of_class_labels_alone():
+    for refit in ("published", "once"):
+        LOG.clear()
+        learner = mask_learner(model=Counting(), augmenter=Refitting(refit=refit))
+        learner.fit()
+        learner.annotate([0], MASKS[:1], fit=False)
+        learner.annotate([3], MASKS[3:4])
+        assert [entry["known"] for entry in LOG[:2]] == [[], [0, 3]]
 
 
 def test_gradient_steps_are_those_of_the_last_refit():

@@ -20,18 +20,20 @@ from alseg.losses import JointLoss
 from alseg.network.decoder import OneLogitConv
 from alseg.network.encoder import ResNetEncoder
 from alseg.network.published import PlainUNet, TwoEncoderNetwork, _HalvingConv2d
-from alseg.presets import (
-    PRESETS,
-    alseg_pseudo_labels,
-    preset_params,
-    released_entropy,
-    released_variance,
-)
+from alseg.presets import PRESETS, alseg_pseudo_labels, preset_params
 from alseg.pseudo import PseudoLabelAugmenter
 from alseg.schedules import make_scheduler, poly_decay, step_decay
 from alseg.segmenter import JointCAMSegmenter, ValidationSet
-from alseg.strategies import class_balanced_sampling, entropy_score, mc_variance_score
+from alseg.strategies import (
+    class_balanced_sampling,
+    entropy_sampling,
+    entropy_score,
+    mc_variance_sampling,
+    mc_variance_score,
+)
+from alseg.strategies.released import released_entropy, released_variance
 from alseg.threshold import THRESHOLD_GRID
+from alseg.validation import check_rng
 
 NO_WEIGHTS = {"encoder_weights": None}
 NO_FLIPS = {"flips": "none", "affine": None, "jitter": 0.0}
@@ -364,8 +366,20 @@ def test_poly_schedule_of_the_survey():
     assert poly_decay(3000, 4000, 0.9) == pytest.approx(0.25**0.9)
 
 
+def test_cosine_schedule_is_torchs():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    ours = torch.optim.SGD([{"params": [parameter], "lr_scale": 0.3}], lr=0.2)
+    theirs = torch.optim.SGD([parameter], lr=0.06)
+    scheduler = make_scheduler(ours, "cosine", 0.2, 10, 5)
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(theirs, 10)
+    for _ in range(10):
+        assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"])
+        for step in (ours, theirs, scheduler, reference):
+            step.step()
+
+
 @pytest.mark.parametrize(
-    "value", [("step", 10), ("poly",), ("cosine", 1), ("step", 0, 0.9), ("poly", 0), 3, ()]
+    "value", ["cosin", ("step", 10), ("poly",), ("cosine", 1), ("step", 0, 0.9), ("poly", 0), 3, ()]
 )
 def test_bad_schedules_are_refused(value):
     images, labels, masks = discs()
@@ -649,20 +663,45 @@ def test_released_variance_is_that_of_all_values(rng):
     assert np.allclose(score, draws.var(axis=(0, 2, 3), ddof=1))
 
 
-def test_released_scores_are_aggregations():
+def test_flags_give_the_released_scores():
     images, labels, masks = discs(size=(32, 48))
     model = quick(max_epochs=1).fit(images, labels, masks)
     p = torch.tensor(model.predict_mask_proba(images)[:, 1])
-    score = functools.partial(entropy_score, aggregate=released_entropy)
+    score = functools.partial(entropy_score, entropy_form="released")
     expected = (-2 * p * p.log()).mean((1, 2)).numpy()
     assert np.allclose(score(model, images), expected, atol=1e-5)
-    aggregate = functools.partial(released_variance, n_draws=4)
-    options = {"n_draws": 4, "random_state": 0}
-    score = functools.partial(mc_variance_score, aggregate=aggregate, **options)
-    own = score(model, images)
-    assert own.shape == (4,) and (own > mc_variance_score(model, images, **options)).all()
-    picks = class_balanced_sampling(model, images, 2, 0, y_pool=labels, score=score)
+    asked = entropy_sampling(model, images, 2, 0, entropy_form="released")
+    assert asked.tolist() == np.argsort(-expected)[:2].tolist()
+    draws = {"n_draws": 4, "random_state": 0}
+    released = functools.partial(mc_variance_score, mc_variance_axis="all", **draws)
+    own = released(model, images)
+    assert own.shape == (4,) and (own > mc_variance_score(model, images, **draws)).all()
+    asked = mc_variance_sampling(model, images, 2, check_rng(1), mc_variance_axis="all", n_draws=4)
+    own = released(model, images, random_state=check_rng(1))
+    assert asked.tolist() == np.argsort(-own)[:2].tolist()
+    picks = class_balanced_sampling(model, images, 2, 0, y_pool=labels, score=released)
     assert sorted(labels[picks]) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("score", "sampling", "flag", "intended"),
+    [
+        (entropy_score, entropy_sampling, {"entropy_form": "released"}, "binary"),
+        (mc_variance_score, mc_variance_sampling, {"mc_variance_axis": "all"}, "draws"),
+    ],
+)
+def test_released_scores_are_of_whole_images(score, sampling, flag, intended):
+    from alseg.testing import ToySegmenter, toy_images
+
+    X, (name,) = toy_images(3), flag
+    match = f"{name} must be '{intended}' but for whole images"
+    for wrong in ({"aggregate": "max"}, {"target": "label"}, {"return_maps": True}):
+        with pytest.raises(ValueError, match=match):
+            score(ToySegmenter(), X, **flag, **wrong)
+    with pytest.raises(ValueError, match=match):
+        sampling(ToySegmenter(), X, **flag, unit="patch")
+    with pytest.raises(ValueError, match=f"{name} must be one of"):
+        score(ToySegmenter(), X, **{name: "other"})
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -1044,7 +1044,7 @@ def test_typos_are_told_before_any_file_is_read(typo, suggestion):
         ({"schedule": "two_phase"}, "schedule must be .*Did you mean 'two-phase'"),
         ({"flips": "vertical"}, "flips must be"),
         ({"test_flips": "all"}, "test_flips must be"),
-        ({"lr_schedule": "cosine"}, "lr_schedule must be"),
+        ({"lr_schedule": "linear"}, "lr_schedule must be"),
         ({"normalize": "imagnet"}, "Did you mean 'imagenet'"),
         ({"dropout_placement": "all"}, "dropout_placement must be"),
         ({"n_mask_classes": 1}, "n_mask_classes must be >= 2"),

@@ -186,10 +186,10 @@ def make_jobs(protocol, strategies, seeds, estimator, augmenter):
             if _same(row, start.estimator, start.augmenter):
                 key = other
         settings.setdefault(key, Row(None, row.augmenter, row.estimator))
-        n_fits = protocol.rounds * (1 if row.augmenter is None else 2)
+        n_fits = protocol.rounds * fits_a_round(row.augmenter)
         jobs += [Job("chain", name, seed, row, key, n_fits) for seed in seeds]
     for key, row in settings.items():
-        n_fits = 1 if row.augmenter is None else 2
+        n_fits = fits_a_round(row.augmenter)
         jobs += [Job("start", key, seed, row, None, n_fits) for seed in seeds]
     for name in protocol.references:
         once = name == "all-ones" and protocol.n_folds is None
@@ -198,6 +198,11 @@ def make_jobs(protocol, strategies, seeds, estimator, augmenter):
         for seed in [0] if once else seeds:
             jobs.append(Job("reference", name, seed, row, None, n_fits))
     return sorted(jobs, key=lambda job: (job.kind != "start", -job.n_fits))
+
+
+def fits_a_round(augmenter):
+    """How often a round trains: twice where masks are first predicted by a model of that round."""
+    return 1 if augmenter is None or getattr(augmenter, "refit", None) == "once" else 2
 
 
 def is_balanced(strategy):

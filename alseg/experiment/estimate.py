@@ -164,7 +164,7 @@ def fits_of_job(job, protocol, n_train):
     Returns
     -------
     list of list of Fit
-        Of each round: two with an augmenter. A row that asks about parts of images is taken to open
+        Of each round: two with an augmenter, unless it fits once. A row that asks about parts of images is taken to open
         as many images as it asks questions.
     """
     if job.kind == "reference":
@@ -177,9 +177,9 @@ def fits_of_job(job, protocol, n_train):
         n_masks = min(protocol.initial + round_ * protocol.n_instances, n_train)
         n_pseudo = n_pseudo_masks(augmenter, n_masks, n_train)
         # As published, the first fit has the pseudo-masks of the round before, anew.
-        carried = n_pseudo if refit == "published" and round_ else 0
+        carried = n_pseudo if refit in ("published", "once") and round_ else 0
         found.append([Fit(n_masks, carried, protocol.warm_start and round_ > 0)])
-        if augmenter is not None:
+        if augmenter is not None and refit != "once":
             found[-1].append(Fit(n_masks, n_pseudo, protocol.warm_start or refit == "continue"))
     return found
 

@@ -279,7 +279,7 @@ class _Loop:
             augmenter=augmenter, warm_start=warm_start, random_state=seed,
         )  # fmt: skip
         # Whether a round's fits need the model of the round before.
-        self.carries = warm_start or getattr(augmenter, "refit", None) == "published"
+        self.carries = warm_start or getattr(augmenter, "refit", None) in ("published", "once")
         if augmenter is not None and "true_masks" in inspect.signature(augmenter.fit).parameters:
             self.learner.true_masks = train.masks  # for the record of their quality alone
         watched = np.random.default_rng(seed).permutation(len(train.labels))[: self.n_watched]

@@ -21,11 +21,13 @@ def _doubt(learner, X_pool, random_state, n_draws, reduce):
     return check_shape(score, len(images)), empty
 
 
-def ceal_score(learner, X_pool, random_state=None, *, n_draws=20, reduce="sum"):
+def ceal_score(learner, X_pool, random_state=None, *, n_draws=20, reduce="mean"):
     """Variance under dropout, weighted by the depth inside the predicted object [1]_.
 
-    ``sum_x Var_t[p_t(x)] T(x)``, with T the Euclidean distance to the background of the
-    deterministic predicted mask, scaled to [0, 1] in each image. 0 where nothing was detected.
+    The mean over the pixels x of ``Var_t[p_t(x)] T(x)``, with T the Euclidean distance to the
+    background of the deterministic predicted mask, scaled to [0, 1] in each image. 0 where nothing
+    was detected. The paper sums over images that are all of one size; for these the mean puts them
+    in the same order and the same bins.
 
     Parameters
     ----------
@@ -35,8 +37,8 @@ def ceal_score(learner, X_pool, random_state=None, *, n_draws=20, reduce="sum"):
     random_state : None, int, numpy Generator or RandomState, default=None
         Decides the draws.
     n_draws : int, default=20
-    reduce : {"sum", "mean"}, default="sum"
-        Over the pixels of an image at its own size: the sum, as published, favours large images.
+    reduce : {"mean", "sum"}, default="mean"
+        Over the pixels of an image at its own size: a sum favours large images.
 
     Returns
     -------
@@ -69,7 +71,7 @@ def ceal_sampling(
     groups=(10, 15, 10),
     n_draws=20,
     n_bins=N_BINS,
-    reduce="sum",
+    reduce="mean",
 ):
     """Ask as CEAL does [1]_: no detections, the most uncertain, and some at random.
 
@@ -90,7 +92,7 @@ def ceal_sampling(
     n_draws : int, default=20
     n_bins : int, default=80
         Of the histogram of doubt that the groups are defined by, see `alseg.ceal.ceal_groups`.
-    reduce : {"sum", "mean"}, default="sum"
+    reduce : {"mean", "sum"}, default="mean"
         See `ceal_score`.
 
     Returns

@@ -4,6 +4,7 @@ import functools
 
 from alseg.strategies.calls import draws_score
 from alseg.strategies.parts import ask_images_or_parts
+from alseg.strategies.released import released_form, released_variance
 
 
 def mc_variance_score(
@@ -15,6 +16,7 @@ def mc_variance_score(
     target="mask",
     n_draws=20,
     return_maps=False,
+    mc_variance_axis="draws",
 ):
     """Variance of the class probabilities over draws with dropout on.
 
@@ -37,6 +39,9 @@ def mc_variance_score(
         Stochastic predictions of each image; their memory does not grow with it.
     return_maps : bool, default=False
         Return the maps too, each at its image's own size (for masks).
+    mc_variance_axis : {"draws", "all"}, default="draws"
+        "all" has a defect of the code of [1]_, to compare with: one variance of all draws and
+        pixels, see `alseg.strategies.released.released_variance`.
 
     Returns
     -------
@@ -48,6 +53,8 @@ def mc_variance_score(
     ------
     TypeError
         If the estimator cannot draw.
+    ValueError
+        If the variance of all is asked of labels, for maps, or with another `aggregate`.
 
     References
     ----------
@@ -61,6 +68,10 @@ def mc_variance_score(
     >>> mc_variance_score(ToySegmenter(), X_pool, random_state=0).shape
     (5,)
     """
+    if released_form(
+        "mc_variance_axis", mc_variance_axis, "draws", "all", aggregate, target, return_maps
+    ):
+        aggregate = functools.partial(released_variance, n_draws=n_draws)
     return draws_score(
         learner, X_pool, "mc_variance", aggregate, target, n_draws, random_state, return_maps
     )
@@ -79,12 +90,13 @@ def mc_variance_sampling(
     size=32,
     per_image=None,
     masks_pool=None,
+    mc_variance_axis="draws",
 ):
     """Ask about the images of the largest `mc_variance_score`.
 
     Parameters
     ----------
-    learner, X_pool, aggregate, target, n_draws
+    learner, X_pool, aggregate, target, n_draws, mc_variance_axis
         As in `mc_variance_score`.
     n_instances : int, default=1
     random_state : None, int, numpy Generator or RandomState, default=None
@@ -113,7 +125,8 @@ def mc_variance_sampling(
     >>> mc_variance_sampling(ToySegmenter(), X_pool, n_instances=3, random_state=0).shape
     (3,)
     """
-    score = functools.partial(mc_variance_score, target=target, n_draws=n_draws)
+    options = {"target": target, "n_draws": n_draws, "mc_variance_axis": mc_variance_axis}
+    score = functools.partial(mc_variance_score, **options)
     return ask_images_or_parts(
         score, learner, X_pool, n_instances, random_state, aggregate, unit=unit, size=size,
         per_image=per_image, masks_pool=masks_pool,

@@ -4,6 +4,7 @@ import functools
 
 from alseg.strategies.calls import plain_score
 from alseg.strategies.parts import ask_images_or_parts
+from alseg.strategies.released import released_entropy, released_form
 
 
 def least_confidence_score(
@@ -188,7 +189,13 @@ def margin_sampling(
 
 
 def entropy_score(
-    learner, X_pool, *, aggregate="mean", target="mask", return_maps=False
+    learner,
+    X_pool,
+    *,
+    aggregate="mean",
+    target="mask",
+    return_maps=False,
+    entropy_form="binary",
 ):
     """Entropy of the predicted class probabilities, of pixels or of the image.
 
@@ -198,6 +205,9 @@ def entropy_score(
     ----------
     learner, X_pool, aggregate, target, return_maps
         As in `least_confidence_score`.
+    entropy_form : {"binary", "released"}, default="binary"
+        "released" has a defect of the code of [1]_, to compare with: of (p, p) for (1 - p, p), it
+        is largest at p = 1 / e, see `alseg.strategies.released.released_entropy`.
 
     Returns
     -------
@@ -209,6 +219,8 @@ def entropy_score(
     ------
     TypeError
         If the estimator has no `predict_uncertainty` and `target` is "mask".
+    ValueError
+        If the released form is asked of labels, for maps, or with another `aggregate`.
 
     References
     ----------
@@ -221,6 +233,10 @@ def entropy_score(
     >>> entropy_score(model, [[2.5], [0.0]], target="label").round(2)
     array([0.69, 0.  ])
     """
+    if released_form(
+        "entropy_form", entropy_form, "binary", "released", aggregate, target, return_maps
+    ):
+        aggregate = released_entropy
     return plain_score(learner, X_pool, "entropy", aggregate, target, return_maps)
 
 
@@ -236,12 +252,13 @@ def entropy_sampling(
     size=32,
     per_image=None,
     masks_pool=None,
+    entropy_form="binary",
 ):
     """Ask about the images of the largest `entropy_score`.
 
     Parameters
     ----------
-    learner, X_pool, aggregate, target
+    learner, X_pool, aggregate, target, entropy_form
         As in `entropy_score`.
     n_instances : int, default=1
     random_state : None, int, numpy Generator or RandomState, default=None
@@ -270,7 +287,7 @@ def entropy_sampling(
     >>> entropy_sampling(model, [[0.0], [2.4], [5.0]], target="label")
     array([1])
     """
-    score = functools.partial(entropy_score, target=target)
+    score = functools.partial(entropy_score, target=target, entropy_form=entropy_form)
     return ask_images_or_parts(
         score, learner, X_pool, n_instances, random_state, aggregate, unit=unit, size=size,
         per_image=per_image, masks_pool=masks_pool,
