@@ -118,7 +118,7 @@ ROWS = {
     ),
     "bfloat16": Row("bfloat16 in training", {"amp": True}),
     "warm-up": Row(
-        "encoder warmed up on the fold's images, without labels", warm_up=2
+        "encoder warmed up on the fold's images, without labels", warm_up=1
     ),
     "test-flips": Row("mean over four test flips", {"test_flips": "both"}, reuse=True),
     "pseudo-published": Row(

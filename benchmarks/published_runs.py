@@ -765,7 +765,9 @@ def write_results(study, result, options):
     odd += f"- not run: {'; '.join(not_run)}\n" * bool(not_run)
     write_text("published.md", f"{ours}\n\nNot as published:\n\n{odd}")
     write_text("table.md", as_markdown(result.table()) + "\n")
-    write_text("verdict.txt", f"{result.verdict()}\n")
+    alone = f"{result.control} alone: there is nothing to compare it with."
+    said = str(result.verdict()) if result.family else alone
+    write_text("verdict.txt", f"{said}\n")
     # A report may go where the images may not: names instead of pictures.
     result.to_html("report.html", pictures=False)
     published = study.data if _on_published_data(study, options) else None
@@ -777,4 +779,4 @@ def write_results(study, result, options):
     }
     shown = [f"## {title}\n\n{as_markdown(t)}\n" for title, t in details.items() if len(t)]
     write_text("details.md", "\n".join(shown))
-    print(ours, result.verdict(), sep="\n\n")
+    print(ours, said, sep="\n\n")
