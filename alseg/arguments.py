@@ -1,6 +1,7 @@
 """What `JointCAMSegmenter` and its `fit` are given, checked before anything is read or trained."""
 
 import inspect
+import os
 
 import numpy as np
 from sklearn.utils.validation import column_or_1d
@@ -67,6 +68,8 @@ def check_params(model):
     check_number("lr", model.lr, 0, open_low=True)
     check_number("encoder_lr_scale", model.encoder_lr_scale, 0)
     check_number("n_views", model.n_views, 1, integer=True)
+    if not isinstance(model.feature_cache, (str, os.PathLike, type(None))):
+        raise TypeError(message("feature_cache", "None or a folder", model.feature_cache))
     if model.feature_cache is not None and model.encoder_lr_scale:
         remedy = "What an encoder that learns gives is of no use in the next step."
         raise ValueError(message("encoder_lr_scale", "0 with feature_cache",
@@ -179,6 +182,10 @@ def check_labels(y, n):
     y = column_or_1d(np.asarray(y), warn=True)
     if len(y) != n:
         raise ValueError(message("y", f"of the length of X ({n})", len(y)))
+    if y.dtype.kind == "S" or (y.dtype == object and any(isinstance(one, bytes) for one in y)):
+        # They could not be saved: JSON has none.
+        remedy = "Decode them, such as with y.astype(str)."
+        raise TypeError(message("y", "text, numbers or booleans", y[:3].tolist(), remedy))
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise ValueError(message("y", "finite", "Input y contains NaN or infinity"))
     if y.dtype.kind == "f" and (y != np.round(y)).any():

@@ -351,7 +351,7 @@ def _estimator_options(args):
     return found
 
 
-def _estimator(options, data):
+def _estimator(options, data, here=True):
     """The estimator of these options, checked before any data is read."""
     from alseg.segmenter import JointCAMSegmenter
 
@@ -361,8 +361,8 @@ def _estimator(options, data):
         options.setdefault("encoder", "tiny")
     try:
         if preset is not None:
-            return _checked(JointCAMSegmenter.from_preset(preset, **options))
-        return _checked(JointCAMSegmenter(**options))
+            return _checked(JointCAMSegmenter.from_preset(preset, **options), here)
+        return _checked(JointCAMSegmenter(**options), here)
     except (ValueError, TypeError) as error:
         raise _BadArgument(error) from error
 
@@ -446,7 +446,8 @@ def _compare(args):
 
         table = result.table()
         print(as_markdown(table[[name for name in table.columns[:4]]]))
-    print(result.verdict())
+    alone = f"{result.control} alone: there is nothing to compare it with."
+    print(result.verdict() if result.family else alone)
     print(f"records: {given['out']}")
     if args.report:
         print(f"report:  {result.to_html(Path(given['out']) / 'report.html')}")
@@ -533,7 +534,8 @@ def _plan(args, given):
     options = dict(given["estimator"])
     if "image_size" in options:
         options["image_size"] = tuple(options["image_size"])
-    estimator = _estimator(options, given["data"])
+    here = given.get("scheduler") is None  # else workers elsewhere have the device, or not
+    estimator = _estimator(options, given["data"], here)
     augmenter = _augmenter(given.get("pseudo_labels"))
     args.data = given["data"]
     data = _compared_data(args, protocol)
@@ -612,6 +614,11 @@ class _backend:
 def _report(args):
     from alseg.comparison import FILE_NAME, read_comparison
 
+    if not os.path.exists(args.folder):
+        raise FileNotFoundError(
+            f"no records at {args.folder}: it is not there. Name a folder that `alseg run` or "
+            "`alseg compare` has written."
+        )
     if os.path.isfile(os.path.join(args.folder, FILE_NAME)):
         output = args.output or os.path.join(args.folder, "report.html")
         if args.config is not None:
@@ -726,10 +733,17 @@ def _strategy(args):
     return strategy, name
 
 
-def _checked(estimator):
-    """The estimator, its parameters checked before any data is read."""
+def _checked(estimator, here=True):
+    """The estimator, its parameters checked before any data is read.
+
+    Its device is looked for too where it is fitted `here`.
+    """
     try:
         estimator._check_params()
+        if here:
+            from alseg.device import resolve_device
+
+            resolve_device(estimator.device)
         if isinstance(estimator.encoder, str):
             from alseg.network.encoder import ENCODERS
             from alseg.validation import check_option
@@ -747,7 +761,7 @@ def _augmenter(weight):
     from alseg.validation import check_number
 
     try:
-        check_number("pseudo_labels", weight, 0)
+        check_number("pseudo_labels", weight, 0, 1)
     except (ValueError, TypeError) as error:
         raise _BadArgument(error) from error
     return PseudoLabelAugmenter(weight=weight)

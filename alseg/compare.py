@@ -220,9 +220,28 @@ class Plan:
                 if getattr(protocol, name) is not None and not set(needed) <= set(known):
                     rule = f"None for an estimator without {' and '.join(needed)}"
                     raise ValueError(message(name, rule, getattr(protocol, name)))
+        self._check_added_rows()
         for estimator in estimators:
             if hasattr(estimator, "_check_params"):
                 clone(estimator)._check_params()
+
+    def _check_added_rows(self):
+        """Refuse references and controls that this model would fail at, which is after hours."""
+        headless = getattr(self.estimator, "pooling", "") is None
+        n_classes = getattr(self.estimator, "n_mask_classes", None) or 2
+        blind = "pooling=None, which has no class maps" if headless else None
+        untaught = blind
+        if not headless and n_classes > 2:
+            untaught = f"n_mask_classes={n_classes}, of which class maps tell two"
+        controls = control_rows(self.protocol, self.rows)
+        for field, name, why, there in (
+            ("references", "weak labels only", untaught, self.protocol.references),
+            ("controls", "CAM-guided random", blind, controls),
+        ):
+            if why is not None and name in there:
+                rule = f"without {name!r} for a model with {why}"
+                remedy = f"Leave it out of {field}= of the Protocol."
+                raise ValueError(message(field, rule, getattr(self.protocol, field), remedy))
 
     def estimate(self):
         """What the comparison takes, from fits whose steps are counted and three short ones.
@@ -325,6 +344,7 @@ class Plan:
         result : Comparison
         """
         _check_n_jobs(n_jobs)
+        only = self._checked_only(only)
         with _Folder(out, self, command):
             self.run(out, n_jobs, verbose, only)
         return read_comparison(out, data=self.data)
@@ -339,16 +359,25 @@ class Plan:
 
         Raises
         ------
+        TypeError
+            If it is one name instead of a collection.
         ValueError
             If there is no such row.
         """
+        only = self._checked_only(only)
         if only is None:
             return self.jobs
-        for name in only:
-            check_option("only", name, self.names)
         starts = {job.start for job in self.jobs if job.kind == "chain" and job.name in only}
         wanted = {"chain": only, "start": starts}
         return [job for job in self.jobs if job.name in wanted.get(job.kind, [job.name])]
+
+    def _checked_only(self, only):
+        if only is None:
+            return None
+        if isinstance(only, str) or not np.iterable(only):
+            remedy = f"Write only=[{only!r}]." if isinstance(only, str) else ""
+            raise TypeError(message("only", "a collection of names of rows", only, remedy))
+        return [check_option("only", name, self.names) for name in only]
 
     def run(self, out, n_jobs=1, verbose=1, only=None):
         """Do all jobs that are not done yet.

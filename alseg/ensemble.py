@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils import Bunch
+from sklearn.utils import Bunch, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from alseg._version import __version__
 from alseg.images import as_images, as_masks, stack
-from alseg.interop import resolve_class
+from alseg.interop import n_rows, resolve_class
 from alseg.labels import is_annotated
 from alseg.metrics import mean_dice
 from alseg.saving import reading
@@ -89,7 +89,7 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X, y, masks, mask_weight
-            As the estimator takes them.
+            As the estimator takes them, `y` also as None where it does.
 
         Returns
         -------
@@ -99,27 +99,40 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
 
     def _fit(self, X, y, masks, mask_weight, **first):
         check_number("n_estimators", self.n_estimators, 2, integer=True)
+        members = [clone(self.estimator) for _ in range(self.n_estimators)]
+        fits = [
+            functools.partial(member.partial_fit, **first) if first else member.fit
+            for member in members
+        ]
+        self.estimators_ = self._each(members, fits, X, y, masks, mask_weight)
+        self.classes_ = self.estimators_[0].classes_
+        return self
+
+    def _each(self, members, fits, X, y, masks, mask_weight, seeded=True):
+        """Call each member's `fit`, from a seed and on a bootstrap sample of its own."""
         rng = check_rng(self.random_state)
-        y = np.asarray(y)
-        strata = _strata(y, masks) if self.bootstrap else None
-        members = []
-        for _ in range(self.n_estimators):
-            member = clone(self.estimator)
-            if "random_state" in member.get_params(deep=False):
+        y = None if y is None else np.asarray(y)
+        if self.bootstrap:
+            check_consistent_length(X, y, masks, mask_weight)  # else rows of one are left out
+        strata = _strata(n_rows(X), y, masks) if self.bootstrap else None
+        fitted = []
+        for member, fit in zip(members, fits, strict=True):
+            if seeded and "random_state" in member.get_params(deep=False):
                 member.set_params(random_state=int(rng.integers(2**31 - 1)))
-            fit = functools.partial(member.partial_fit, **first) if first else member.fit
             if strata is None:
-                members.append(fit(X, y, **_given(masks, mask_weight)))
+                fitted.append(fit(X, y, **_given(masks, mask_weight)))
                 continue
             idx = np.concatenate([rng.choice(part, len(part)) for part in strata])
-            own = [None if v is None else [v[i] for i in idx] for v in (masks, mask_weight)]
-            members.append(fit(rows(X, idx), y[idx], **_given(*own)))
-        self.estimators_ = members
-        self.classes_ = members[0].classes_
-        return self
+            # By position: a column of a data frame is indexed by its labels otherwise.
+            own = [None if v is None else rows(v, idx) for v in (X, y, masks, mask_weight)]
+            fitted.append(fit(*own[:2], **_given(*own[2:])))
+        return fitted
 
     def partial_fit(self, X, y, classes=None, masks=None, mask_weight=None):
         """Train every member on; the first time, as `fit`.
+
+        The members have new seeds and bootstrap samples, unless `random_state` is an int that has
+        not changed: it decides the same ones again. None leaves their seeds as they are.
 
         Parameters
         ----------
@@ -135,8 +148,9 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
         if not hasattr(self, "estimators_"):
             first = {} if classes is None else {"classes": classes}
             return self._fit(X, y, masks, mask_weight, **first)
-        for member in self.estimators_:
-            member.partial_fit(X, y, classes=classes, **_given(masks, mask_weight))
+        fits = [functools.partial(m.partial_fit, classes=classes) for m in self.estimators_]
+        seeded = self.random_state is not None
+        self._each(self.estimators_, fits, X, y, masks, mask_weight, seeded)
         return self
 
     def predict_proba(self, X):
@@ -411,12 +425,12 @@ def _given(masks, mask_weight):
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _strata(y, masks):
-    """Positions of each class, with and without a mask."""
-    seen = np.zeros(len(y), bool)
+def _strata(n, y, masks):
+    """Positions of each class, with and without a mask; without classes all are of one."""
+    seen = np.zeros(n, bool)
     if masks is not None:
-        masks = as_masks(masks, len(y))
-        seen = np.array([is_annotated(masks[i]) for i in range(len(y))])
-    _, codes = np.unique(y, return_inverse=True)
+        masks = as_masks(masks, n)
+        seen = np.array([is_annotated(masks[i]) for i in range(n)])
+    codes = np.zeros(n, int) if y is None else np.unique(y, return_inverse=True)[1]
     keys = 2 * codes + seen
     return [np.flatnonzero(keys == key) for key in np.unique(keys)]

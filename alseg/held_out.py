@@ -21,7 +21,8 @@ def hold_out(images, y, masks, mask_weight, share, rng, held=(), seen=()):
     mask_weight : list of n floats or arrays of shape (H, W), or None
         An expert's pixels have the largest weight that there is; pseudo-masks have less.
     share : float in (0, 1]
-        Of each class; at least one image is held out and at least one left.
+        Of each class; at least one image is held out and at least one left. Copies of an image
+        are one: they are held out, or left, together.
     rng : numpy.random.Generator
     held, seen : collection of str, default=()
         Fingerprints of the images held out and trained on before.
@@ -36,7 +37,7 @@ def hold_out(images, y, masks, mask_weight, share, rng, held=(), seen=()):
     Raises
     ------
     ValueError
-        If there are annotated images, but none that can be held out.
+        If there are annotated images, but none that can be held out, or none left to train on.
 
     Examples
     --------
@@ -51,27 +52,34 @@ def hold_out(images, y, masks, mask_weight, share, rng, held=(), seen=()):
     >>> part
     array([2])
     """
-    n = len(images)
-    experts = np.flatnonzero([is_annotated(masks[i]) for i in range(n)])
+    n, held = len(images), frozenset(held)
+    experts = annotated = np.flatnonzero([is_annotated(masks[i]) for i in range(n)])
     if mask_weight is not None and len(experts):
         # A threshold is chosen on what an expert drew, not on pseudo-masks.
         top = np.array([np.max(mask_weight[i]) for i in experts])
         experts = experts[(top > 0) & (top >= top.max())]
     key = {i: fingerprint(images[i]) for i in experts}
+    label_of = {key[i]: y[i] for i in reversed(experts)}  # each content once, by its first label
     chosen = set()
     for label in np.unique(y):
-        candidates = [i for i in experts if y[i] == label]
+        candidates = [k for k in dict.fromkeys(key.values()) if label_of[k] == label]
         n_held = min(max(1, round(share * len(candidates))), len(candidates) - 1)
-        n_held -= sum(key[i] in held for i in candidates)
-        free = [i for i in candidates if key[i] not in held and key[i] not in seen]
-        chosen |= {key[i] for i in rng.permutation(free)[: max(0, n_held)]}
-    held = frozenset(held) | chosen
+        n_held -= sum(k in held for k in candidates)
+        free = [k for k in candidates if k not in held and k not in seen]
+        chosen |= {free[i] for i in rng.permutation(len(free))[: max(0, n_held)]}
+    held = held | chosen
     part = np.array([i for i in experts if key[i] in held], dtype=int)
-    if len(experts) and not len(part):
-        why = "each class needs two annotated images"
+    if len(experts) and len(part) in (0, len(experts)):
+        lack = "train on" if len(part) else "hold out"
+        why = "each class needs two annotated images, copies of one aside"
         why += ", one of them not trained on before" if seen else ""
+        if len(experts) < len(annotated):
+            why += (
+                f"; of the {len(annotated)} with a mask only the {len(experts)} of the largest"
+                " mask_weight count, which is an expert's"
+            )
         raise ValueError(
-            f"validation={share} leaves no image to hold out: {why}. Annotate more or give a"
+            f"validation={share} leaves no image to {lack}: {why}. Annotate more or give a"
             " ValidationSet."
         )
     seen = frozenset(seen) | {key[i] for i in experts if key[i] not in held}

@@ -468,7 +468,8 @@ def as_images(X):
     ----------
     X : ndarray of shape (n, H, W, 3), (n, H, W, 1) or (n, H, W); or sequence of n
         uint8, or float in [0, 1]. A list or 1-D object array holds arrays of shape (H, W),
-        (H, W, 1) or (H, W, 3) of differing sizes, or paths; `ImageFiles` is taken as it is.
+        (H, W, 1) or (H, W, 3) of differing sizes, PIL images, or paths; `ImageFiles` is taken as
+        it is.
 
     Returns
     -------
@@ -518,6 +519,8 @@ def as_images(X):
             continue
         if item is None:
             raise ValueError(message(f"X[{i}]", "an image", item))
+        if isinstance(item, Image.Image) and item.mode in ("P", "PA"):
+            item = item.convert("RGB")  # an array of it holds positions in the palette, no colours
         array = np.asarray(item)
         if array.ndim not in (2, 3):
             raise ValueError(message(f"X[{i}]", "of shape (H, W) or (H, W, C)", array.shape))
@@ -784,6 +787,9 @@ def _as_items(name, X):
     """A 1-D object array of the elements of a list, tuple, object array or column."""
     if not hasattr(X, "__len__") or not hasattr(X, "__iter__") or isinstance(X, dict):
         raise TypeError(message(name, "an array, or a list of arrays or of paths", X))
+    if hasattr(X, "columns"):  # iterated, a data frame gives the names of its columns
+        remedy = "Pass the column of images or paths alone, such as X['image']."
+        raise TypeError(message(name, "one column", type(X).__name__, remedy))
     items = np.empty(len(X), dtype=object)
     for i, item in enumerate(X):
         # np.array(list_of_images, dtype=object) pulls images of one size apart into numbers.

@@ -107,14 +107,16 @@ class ActiveLearner(Querying, BaseEstimator):
         mode the seeds depend on it and on the number of `annotate` calls so far: the same question
         in the same state has the same answer.
     **fit_kwargs
-        Handed to the estimator's ``fit`` at construction; in mask mode at every fit.
+        Handed to the estimator's ``fit`` at construction; in mask mode at every fit. Of those with
+        an entry a sample a bootstrap draws the same rows.
 
     Attributes
     ----------
     estimator : estimator
     X_training, y_training : None or of the kind that was given
     images, labels, masks
-        Mask mode: `masks` is an object array of shape (n,) of integer arrays (H, W) and None.
+        Mask mode: `masks` is an object array of shape (n,) of integer arrays (H, W) and None. Set
+        as a whole they replace all that was known, and the next fit uses them.
     annotated_ids, pool_ids : ndarray of int
         Mask mode: images with any annotated pixel, and images not fully annotated.
     gradient_steps : int or None
@@ -209,19 +211,15 @@ class ActiveLearner(Querying, BaseEstimator):
                     "Give what is annotated as masks=.",
                 )
             )
-        faces = as_images(self.images)
-        n = len(faces)
+        n = len(as_images(self.images))
         if labels is None:
             raise TypeError(message("labels", f"given with images, one for each of {n}", None))
         labels = np.array(labels)
         if labels.shape != (n,):
             raise ValueError(message("labels", f"of shape ({n},), one an image", labels.shape))
         self.labels = labels
-        nothing = np.full(n, None, dtype=object)
         self._n_annotate = 0
-        self._set_masks(
-            _merged(nothing, range(n), as_masks(masks, n), faces, self._n_classes, skip=True)
-        )
+        self.masks = masks
 
     def _default_strategy(self):
         if self.images is not None:
@@ -282,6 +280,20 @@ class ActiveLearner(Querying, BaseEstimator):
         self._y_training = y
 
     @property
+    def masks(self):
+        """What is known of each image's mask; None without images."""
+        return self.__dict__.get("masks")
+
+    @masks.setter
+    def masks(self, masks):
+        if self.images is None:
+            if masks is not None:
+                self._require_mask_mode("Setting masks")
+            self.__dict__["masks"] = None
+        else:
+            self._set_masks(self._checked_masks(masks))
+
+    @property
     def annotated_ids(self):
         """Ids of the images with at least one annotated pixel, ascending."""
         self._require_mask_mode("annotated_ids")
@@ -292,6 +304,12 @@ class ActiveLearner(Querying, BaseEstimator):
         """Ids of the images not fully annotated, ascending: what `query` asks about."""
         self._require_mask_mode("pool_ids")
         return np.flatnonzero(self._fractions < 1)
+
+    def _checked_masks(self, masks):
+        faces = as_images(self.images)
+        n = len(faces)
+        nothing, given = np.full(n, None, dtype=object), as_masks(masks, n)
+        return _merged(nothing, range(n), given, faces, self._n_classes, skip=True)
 
     def _set_masks(self, masks, **others):
         fractions = np.array([fraction_annotated(mask) for mask in masks])
@@ -416,6 +434,10 @@ class ActiveLearner(Querying, BaseEstimator):
             n = n_rows(X)
             picked = self._rng.integers(n, size=n)
             X, y = retrieve_rows(X, picked), retrieve_rows(y, picked)
+            fit_kwargs = {
+                name: retrieve_rows(value, picked) if _has_rows(value, n) else value
+                for name, value in fit_kwargs.items()
+            }
         self._estimator.fit(X, y, **fit_kwargs)
         return self
 
@@ -459,7 +481,8 @@ class ActiveLearner(Querying, BaseEstimator):
             Whether to fit to `X`, `y` alone (for estimators whose ``fit`` continues). They are
             added to the training data all the same.
         **fit_kwargs
-            For the estimator's ``fit``.
+            For the estimator's ``fit``. Those with an entry a sample, such as `masks`, are of all
+            that is fitted to, and a bootstrap draws their rows too.
 
         Raises
         ------
@@ -761,11 +784,9 @@ class ActiveLearner(Querying, BaseEstimator):
         ValueError
             If its files are damaged, of a later version, or name something that is not alseg's.
         """
-        root, n_annotate, arguments = read_learner(
-            Path(path), estimator, query_strategy, augmenter, images
-        )
+        arguments, state = read_learner(Path(path), estimator, query_strategy, augmenter, images)
         learner = cls(**arguments)
-        learner._root, learner._n_annotate = root, n_annotate
+        learner.__dict__.update(state)
         return learner
 
 
@@ -789,6 +810,16 @@ def _score(model):
     """On validation images, of a model that was chosen by them; without them all are alike."""
     score = getattr(model, "validation_score_", None)
     return 0.0 if score is None else score
+
+
+def _has_rows(value, n):
+    """Whether an argument of `fit` has an entry a sample, as `sample_weight` and `masks` have."""
+    if isinstance(value, (str, bytes, dict, type)) or not hasattr(value, "__getitem__"):
+        return False
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        return hasattr(value, "__len__") and len(value) == n
+    return len(shape) > 0 and shape[0] == n
 
 
 def _shown(X):

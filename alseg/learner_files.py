@@ -50,6 +50,7 @@ def write_learner(learner, folder, include_images=True):
         "version": _VERSION,
         "root": str(learner._root),  # 63 bits are more than every JSON reader keeps
         "n_annotate": learner._n_annotate,
+        "gradient_steps": None if learner.gradient_steps is None else int(learner.gradient_steps),
         "seeded": learner.random_state is not None,
         "on_transformed": bool(learner.on_transformed),
         "warm_start": bool(learner.warm_start),
@@ -81,10 +82,11 @@ def read_learner(folder, estimator=None, query_strategy=None, augmenter=None, im
 
     Returns
     -------
-    root, n_annotate : int
-        Where its seeds come from, and how often it was annotated.
     arguments : dict
         Of `ActiveLearner`.
+    state : dict
+        What it is made of besides, by attribute: where its seeds come from, how often it was
+        annotated, and the steps of its last refit.
 
     Raises
     ------
@@ -111,7 +113,11 @@ def read_learner(folder, estimator=None, query_strategy=None, augmenter=None, im
         "random_state": int(state["root"]) if state["seeded"] else None,
         **state["fit_kwargs"],
     }
-    return int(state["root"]), state["n_annotate"], arguments
+    return arguments, {
+        "_root": int(state["root"]),
+        "_n_annotate": state["n_annotate"],
+        "gradient_steps": state.get("gradient_steps"),  # older files lack them
+    }
 
 
 def _save_estimator(estimator, folder):

@@ -66,6 +66,26 @@ EMBEDDINGS = {"encoder": "embedding", "decoder": "decoder_embedding", "cam": "ca
 # the mask loss would shape the features alone, and a short fit hardly learn the class.
 CLASS_SCALE_FROM_SCRATCH = 0.3
 
+# What network and canvas are built from: a fit that goes on cannot follow a change of these.
+_BUILT_FROM = (
+    "encoder",
+    "encoder_weights",
+    "pooling",
+    "cam_stride",
+    "n_mask_classes",
+    "image_size",
+    "crop",
+    "dropout",
+    "dropout_placement",
+    "class_dropout",
+    "normalize",
+    "module",
+    "compile",
+)
+
+# Stands in a saved model for `trained_on_` where it is not known.
+_UNKNOWN = "unknown"
+
 
 @dataclass(frozen=True)
 class ValidationSet:
@@ -131,7 +151,7 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
     start_from : None, str or Path, default=None
         A folder that `save` wrote: each fit starts from its weights, and the first of two phases
         is left out where there are masks. So all rounds of an experiment can start from one
-        classifier.
+        classifier. ``normalize="auto"`` is then the normalisation of that model.
     flips : {"both", "horizontal", "none"}, default="both"
         Random flips in training; ``"horizontal"`` for natural images.
     joint_flip : bool, default=True
@@ -151,7 +171,8 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
     validation : None, float or ValidationSet, default=None
         The part that chooses the threshold: a fraction of the images that an expert annotated (class
         by class, at least one), which is then not trained on, or a set of its own. A fit that goes
-        on from an earlier one holds out what that one held out, and adds only what is new.
+        on from an earlier one holds out what that one held out, and adds only what is new; so all
+        fits on masks need a fraction, from the first on (of `start_from` too).
     keep_epoch : {"last", "validation", "train_loss"}, default="last"
         Which weights a fit (each phase of it) ends with: the last; those with the best mean Dice
         at 0.5 on the validation part (accuracy, while there is no mask to learn from; the later of
@@ -233,6 +254,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     held_out_, trained_on_ : frozenset of str
         With a fraction as `validation`: fingerprints (`alseg.images.fingerprint`) of the annotated
         images held out, and of those trained on, in this fit and those that it goes on from.
+        `trained_on_` is None after a fit on masks without a fraction: it is not known.
     validation_score_ : float
         With ``keep_epoch="validation"`` and a validation part: what its weights were chosen by.
     n_steps_ : int
@@ -410,16 +432,28 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         return [name for name in super()._get_param_names() if not name.startswith("_")]
 
     def set_params(self, **params):
-        """Set parameters, as the constructor takes them; those of the optimizer hold from now on."""
+        """Set parameters, as the constructor takes them; those of the optimizer hold from now on.
+
+        Those of the network hold from the next fit that starts anew, and the fitted one stays.
+        """
         rest = dict(params)
         if not self.initialized_ and "callbacks" in rest:
             self.callbacks = rest.pop("callbacks")  # skorch would build them here and now
+        if self.initialized_ and hasattr(self, "classes_"):
+            # skorch would put a network of random weights in place of the fitted one.
+            later = [name for name in rest if self._is_of_next_fit(name)]
+            vars(self).update({name: rest.pop(name) for name in later})
+            self._params_to_validate.update(later)
         super().set_params(**rest)
         # Of a fitted net skorch changes the optimizer alone, which the next fit builds anew.
         own = [k for k in params if k.startswith("optimizer__") and "param_groups__" not in k]
         vars(self).update({name: params[name] for name in own})
         self._params_to_validate.update(own)
         return self
+
+    def _is_of_next_fit(self, name):
+        parts = (*self._modules, "compile", "dataset", "iterator_train", "iterator_valid")
+        return name == "optimizer" or name.partition("__")[0] in parts
 
     # -- fitting ---------------------------------------------------------------------------------
 
@@ -472,6 +506,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def _fit(self, X, y, masks, mask_weight, fresh, classes=None):
         self._check_params()
+        if not fresh:
+            self._check_built()
         images = as_images(X)
         n = len(images)
         y = np.zeros(n, dtype=int) if y is None and self.pooling is None else check_labels(y, n)
@@ -489,7 +525,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         if len(unknown):
             raise ValueError(message("y", f"of the classes {classes.tolist()}", unknown.tolist()))
         codes = np.searchsorted(classes, y)
-        train, validation, *known = self._hold_out(images, y, masks, mask_weight, rng, fresh)
+        started = self._read_start(classes) if fresh and self.start_from is not None else None
+        known = self._known_before(fresh, started)
+        train, validation, *known = self._hold_out(images, y, masks, mask_weight, rng, known)
         weight = None if mask_weight is None else [mask_weight[i] for i in train]
         build, geometry = TrainingData.build, canvas
         if self.crop is not None:
@@ -502,19 +540,25 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             geometry,
             self.n_mask_classes,
         )
-        if self.pooling is None and not data.annotated().any():
+        annotated = bool(data.annotated().any())
+        if self.pooling is None and not annotated:
             raise ValueError(
                 "masks must be annotated in at least one pixel with pooling=None, got none that is:"
                 " without a class head there is nothing else to learn from."
             )
-        started = self._read_start(classes) if fresh and self.start_from is not None else None
+        if not annotated and not fresh and self.has_masks_ and self.schedule == "two-phase":
+            rule = "annotated in at least one pixel to go on after masks with schedule='two-phase'"
+            remedy = "Labels alone would change the encoder beneath the decoder: give masks too."
+            raise ValueError(message("masks", rule, "none that is", remedy))
+        if annotated and not self._holds_out_a_share():
+            known[1] = None  # not worth a fingerprint of each image in each fit
         if fresh:
             # Only now: a fit that is refused leaves the model as it was.
             self.classes_, self.canvas_ = classes, canvas
             self.has_masks_, self.threshold_, self.n_steps_ = False, 0.5, 0
             self.__dict__.pop("validation_score_", None)
         self.validation_, (self.held_out_, self.trained_on_) = validation, known
-        self.has_masks_ = self.has_masks_ or bool(data.annotated().any())
+        self.has_masks_ = self.has_masks_ or annotated
         self.device_ = resolve_device(self.device)
         self._data, self._rng = data.to(self.device_), rng
         self._n_epochs, self._part_size = self.max_epochs, PartSize("training", _TRAIN_NOTE)
@@ -546,10 +590,32 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def _follow_parameters(self):
         """What a fit that goes on takes from parameters and labels anew."""
-        if self.class_weight is not None:
+        if self.class_weight is not None or getattr(self, "_weighs_classes", False):
             self._initialize_criterion()
-        if self.feature_cache is None and hasattr(self.module_, "feature_memory"):
-            self.module_.feature_memory = None
+        self.module_.to(memory_format=self._memory_format)
+        self._attach_memory()
+        if getattr(self, "_optimizer_class", self.optimizer) is not self.optimizer:
+            self._initialize_optimizer()
+        for group in self.optimizer_.param_groups[1:]:
+            if "lr_scale" in group:
+                group["lr_scale"] = self.encoder_lr_scale
+
+    def _built_from(self):
+        params = self.get_params(deep=False)
+        own = [name for name in params if name.startswith(("module__", "compile__"))]
+        return {name: params.get(name) for name in (*_BUILT_FROM, *own)}
+
+    def _check_built(self):
+        """Refuse parameters that the network was not built with, and so would do nothing."""
+        built = getattr(self, "_built", None)
+        if built is None:  # a copy of an earlier version
+            return
+        for name, now in self._built_from().items():
+            then = built.get(name)
+            if not _same(then, now):
+                rule = f"as when the network was built, {_shortened(then)}"
+                remedy = f"Set {name} back, or start anew with fit (and warm_start=False)."
+                raise ValueError(message(name, rule, now, remedy))
 
     def _check_params(self):
         check_params(self)
@@ -565,17 +631,33 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             raise ValueError(message("image_size", "None, an int or (height, width)", size))
         return tuple(int(check_number("image_size", s, 1, integer=True)) for s in size)
 
-    def _hold_out(self, images, y, masks, mask_weight, rng, fresh):
-        """Positions to train on, the validation part, and the fingerprints held out and seen."""
-        everything, known = np.arange(len(images)), (frozenset(), frozenset())
+    def _holds_out_a_share(self):
+        return not (self.validation is None or isinstance(self.validation, ValidationSet))
+
+    def _known_before(self, fresh, started):
+        """Fingerprints held out and trained on in the fits that this one goes on from."""
         if not fresh:
-            known = self.held_out_, self.trained_on_
+            return self.held_out_, self.trained_on_
+        if started is not None:
+            return started.fitted["held_out_"], started.fitted["trained_on_"]
+        return frozenset(), frozenset()
+
+    def _hold_out(self, images, y, masks, mask_weight, rng, known):
+        """Positions to train on, the validation part, and the fingerprints held out and seen."""
+        everything = np.arange(len(images))
         if self.validation is None:
             return everything, None, *known
         if isinstance(self.validation, ValidationSet):
             self._check_validation_set(masks)
             return everything, self.validation, *known
         share = check_number("validation", self.validation, 0, 1, open_low=True)
+        if known[1] is None:
+            rule = "None or a ValidationSet after a fit on masks (or start_from) without one"
+            remedy = (
+                "Without a fraction it is not known which images it was trained on, and they might"
+                " be held out: give a ValidationSet, or a fraction from the first fit on."
+            )
+            raise ValueError(message("validation", rule, share, remedy))
         train, held, *known = hold_out(images, y, masks, mask_weight, share, rng, *known)
         if not len(held):
             return train, None, *known
@@ -617,11 +699,18 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def _initialize_module(self, reason=None):
         with self._on_device():
-            return super()._initialize_module(reason)
+            super()._initialize_module(reason)
+        self._built = self._built_from()
+        return self
 
     def _initialize_criterion(self, reason=None):
         with self._on_device():
             return super()._initialize_criterion(reason)
+
+    def load_params(self, *args, **kwargs):
+        """Load weights that `save_params` or a `Checkpoint` wrote; see skorch."""
+        with self._on_device():
+            return super().load_params(*args, **kwargs)
 
     def initialize_module(self):
         """Build the network from the parameters."""
@@ -648,12 +737,24 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         if self.channels_last:
             self.module_ = self.module_.to(memory_format=torch.channels_last)
         self._freeze_encoder()
-        if self.feature_cache is not None:
-            if getattr(type(self.module_), "encode", None) is not JointCAMNetwork.encode:
-                raise ValueError(message("module", "a JointCAMNetwork with feature_cache",
-                                         type(self.module_).__name__))  # fmt: skip
-            self.module_.feature_memory = FeatureMemory(self.feature_cache)
+        self._attach_memory()
         return self
+
+    def _attach_memory(self):
+        """Read maps of a frozen encoder from `feature_cache`, or compute them where it is None."""
+        module = self._network
+        if self.feature_cache is None:
+            if hasattr(module, "feature_memory"):
+                module.feature_memory = None
+            return
+        if getattr(type(module), "encode", None) is not JointCAMNetwork.encode:
+            raise ValueError(message("module", "a JointCAMNetwork with feature_cache",
+                                     type(module).__name__))  # fmt: skip
+        module.feature_memory = FeatureMemory(self.feature_cache)
+
+    @property
+    def _network(self):
+        return getattr(self.module_, "_orig_mod", self.module_)  # of a compiled one
 
     @property
     def _frozen_encoder(self):
@@ -681,7 +782,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         known = keywords(self.criterion)
         if self._from_scratch() and known is not None and "class_scale" in known:
             options.setdefault("class_scale", CLASS_SCALE_FROM_SCRATCH)
-        if self.class_weight is not None and hasattr(self, "_data"):
+        self._weighs_classes = self.class_weight is not None and hasattr(self, "_data")
+        if self._weighs_classes:
             y = self.classes_[self._data.labels.cpu().numpy()]
             weight = np.ones(len(self.classes_))
             present = np.unique(y)
@@ -701,6 +803,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def initialize_optimizer(self, triggered_directly=None):
         """Build the optimizer over what is trainable, the encoder at its own learning rate."""
+        self._optimizer_class = self.optimizer
         named = [(k, p) for k, p in self.module_.named_parameters() if p.requires_grad]
         _, options = self.get_params_for_optimizer("optimizer", named)
         if self.get_params_for("optimizer").get("param_groups"):
@@ -776,23 +879,36 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         return options
 
     def _read_start(self, classes):
-        """The weights of the model to start from, if it is of these classes."""
-        _, _, fitted, state = read_model(self.start_from)
+        """The model to start from, if it is of these classes."""
+        params, _, fitted, state = _read_saved(self.start_from)
         if not np.array_equal(fitted["classes_"], classes):
             raise ValueError(
                 message("start_from", f"a model of the classes {classes.tolist()}",
                         fitted["classes_"].tolist())
             )  # fmt: skip
-        return state
+        return Bunch(params=params, fitted=fitted, state=state)
 
-    def _load_start(self, state):
+    def _load_start(self, started):
+        then = started.params.get("normalize", "auto")
+        if not (_same(self.normalize, "auto") or _same(self.normalize, then)):
+            self._check_normalization(started.state)
+        _take_normalization(self._network, started.state)
         try:
-            getattr(self.module_, "_orig_mod", self.module_).load_state_dict(state)
+            self._network.load_state_dict(started.state)
         except RuntimeError as error:
             raise ValueError(
                 message("start_from", "a model of the same network", str(self.start_from),
                         str(error).splitlines()[-1].strip())
             ) from error  # fmt: skip
+
+    def _check_normalization(self, state):
+        for name in ("mean", "std"):
+            then, now = state.get(name), getattr(self._network, name, None)
+            if torch.is_tensor(then) and torch.is_tensor(now) and not _close(then, now.cpu()):
+                rule = f"'auto', or that of the model in start_from, whose {name} is"
+                rule = f"{rule} {[round(value, 4) for value in then.flatten().tolist()]}"
+                remedy = "Its weights expect images normalised as they were."
+                raise ValueError(message("normalize", rule, self.normalize, remedy))
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         """Remember the weights of this epoch if `keep_epoch` prefers them."""
@@ -1305,9 +1421,11 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         NotFittedError
             If it is not fitted.
         ValueError
-            If `path` exists and is something else.
+            If `path` exists and is something else, or a parameter of the network was changed
+            after the fit.
         """
         self._check_fitted()
+        self._check_built()
         params, left_out = describe_params(
             self.get_params(deep=False), type(self)().get_params(deep=False)
         )
@@ -1322,10 +1440,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             "threshold": self.threshold_,
             "n_steps": self.n_steps_,
             "held_out": sorted(self.held_out_),
-            "trained_on": sorted(self.trained_on_),
+            "trained_on": [_UNKNOWN] if self.trained_on_ is None else sorted(self.trained_on_),
         }
-        module = getattr(self.module_, "_orig_mod", self.module_)  # of a compiled one
-        write_model(path, record, module.state_dict())
+        write_model(path, record, self._network.state_dict())
 
     @classmethod
     def load(cls, path, device="auto", **params):
@@ -1348,7 +1465,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         FileNotFoundError, ValueError
             If the folder is not a saved model.
         """
-        saved, left_out, fitted, state = read_model(path)
+        saved, left_out, fitted, state = _read_saved(path)
         for name in ("encoder", "module", "optimizer"):
             if name in left_out - set(params):
                 raise ValueError(
@@ -1375,6 +1492,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 model.initialize()
         finally:
             model.encoder_weights, model.normalize = weights, normalization
+        model._built = model._built_from()
+        if _same(normalization, "auto"):  # it may have started from a model of another one
+            _take_normalization(model._network, state)
         model._initialize_criterion()  # anew: its class_scale depends on `encoder_weights`
         try:
             model.module_.load_state_dict(state)
@@ -1394,6 +1514,48 @@ _TRAIN_NOTE = (
     " set a smaller batch_size or image_size to avoid it."
 )
 _PREDICT_NOTE = "Results stay as they are; set a smaller predict_batch_size to avoid it."
+
+
+def _read_saved(path):
+    """As `read_model`, with `trained_on_` None where it is not known, as in files of before."""
+    params, left_out, fitted, state = read_model(path)
+    seen = fitted["trained_on_"]
+    if seen == {_UNKNOWN} or (fitted["has_masks_"] and not seen):
+        fitted["trained_on_"] = None
+    return params, left_out, fitted, state
+
+
+def _take_normalization(network, state):
+    """Make room for the normalisation of saved weights: of one channel, or of each."""
+    for name, now in dict(network.named_buffers(recurse=False)).items():
+        if name in ("mean", "std") and name in state and state[name].numel() in (1, 3):
+            setattr(network, name, state[name].to(now.device, now.dtype, copy=True))
+
+
+def _close(a, b):
+    alike = a.shape == b.shape or 1 in (a.numel(), b.numel())
+    return alike and bool(torch.isclose(a, b).all())
+
+
+def _same(a, b):
+    """Whether two values of a parameter are the same; own code is where it is one object."""
+    if a is b:
+        return True
+    a, b = (value.tolist() if isinstance(value, np.ndarray) else value for value in (a, b))
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    try:
+        return bool(a == b)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+
+
+def _shortened(value):
+    shown = repr(value)
+    return shown if len(shown) <= 80 else shown[:77] + "..."
+
 
 def _join(parts):
     """Batches of predictions as one array, or as one of arrays where sizes differ."""

@@ -43,7 +43,7 @@ from published_work import (
 from alseg.compare import Plan
 from alseg.comparison import read_comparison
 from alseg.experiment.environment import environment
-from alseg.experiment.records import jsonable, write_text
+from alseg.experiment.records import jsonable, same, write_text
 from alseg.experiment.run import described
 from alseg.experiment.statistics import area_under_curve
 from alseg.images import as_images, as_masks
@@ -549,7 +549,7 @@ def fit_classifier(study, parts, options):
     })  # fmt: skip
     note = Path(f"{CLASSIFIER}.json")
     if note.is_file():
-        if json.loads(note.read_text("utf-8")) != told:
+        if not same(json.loads(note.read_text("utf-8")), told):
             raise ValueError(
                 f"{note.resolve()} is of other options. Use another --out, or the options of that "
                 "run to continue it."

@@ -313,7 +313,7 @@ def test_the_minutes_end_a_run():
 class MadeComparison:
     """Two rows and two seeds, as tables ask for them; what it was drawn from is kept."""
 
-    names, seeds, control = ["mine", "longer"], [0, 1], "longer"
+    names, family, seeds, control = ["mine", "longer"], ["mine"], [0, 1], "longer"
     chains, _references = {("mine", 0): []}, {}
 
     def __init__(self):

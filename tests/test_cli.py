@@ -138,7 +138,10 @@ def test_a_strategy_of_ones_own(capsys, tmp_path, monkeypatch):
         (["--n-instances", "0"], 2, "--n-instances: must be an integer >= 1, got '0'"),
         (["--rounds", "-1"], 2, "--rounds: must be an integer >= 0"),
         (["--max-epochs", "-1"], 2, "max_epochs must be >= 0, got -1"),
-        (["--pseudo-labels", "-1"], 2, "pseudo_labels must be >= 0, got -1.0"),
+        (["--pseudo-labels", "-1"], 2, "pseudo_labels must be >= 0 and <= 1, got -1.0"),
+        (["--pseudo-labels", "2"], 2, "pseudo_labels must be >= 0 and <= 1, got 2.0"),
+        (["--device", "gpu"], 2, "device must be 'auto', 'cpu', or another that torch knows"),
+        (["--device", "cuda:99"], 2, "device must be one that torch finds here, got 'cuda:99'"),
         (["--rouns", "1"], 2, "unrecognized arguments: --rouns"),
         (["--rounds", "9"], 1, "ask for at most 2 rounds"),
     ],
@@ -220,6 +223,17 @@ def test_compare_then_report(capsys, tmp_path):
             match="n_instances: 2 there, 1 now")  # fmt: skip
 
 
+def test_the_control_alone_is_a_curve_without_a_verdict(capsys, tmp_path):
+    out = tmp_path / "d"
+    once = ["--seeds", "1", "--rounds", "0", "--out", out, "--report", "--quiet"]
+    code, printed, err = call(capsys, *COMPARE, *once)
+    assert (code, err) == (0, "")
+    assert "random alone: there is nothing to compare it with." in printed
+    page = (out / "report.html").read_text("utf-8")
+    assert "No row to compare with random" in page and "<h1>1 strategy on glands</h1>" in page
+    assert "What it takes" in page and "annotation costs" not in page  # a point is no curve
+
+
 def test_a_dry_run_writes_nothing(capsys, tmp_path):
     out = tmp_path / "d"
     code, printed, _ = call(capsys, *COMPARE, "--out", out, "--dry-run", "--n-jobs", "2")
@@ -266,11 +280,29 @@ def test_compare_from_a_file(capsys, tmp_path):
         (["--data", "nowhere"], "data must be 'glands' or a folder"),
         (["--strategy", "random_sampling"], "strategies must have different names"),
         (["--folds", "2"], "test-limit must be left out with folds, got 4"),
+        (["--device", "gpu"], "device must be 'auto', 'cpu', or another that torch knows"),
+        (["--device", "cuda:99"], "device must be one that torch finds here"),
+        (["--pseudo-labels", "2"], "pseudo_labels must be >= 0 and <= 1"),
     ],
 )
 def test_compare_refuses_what_is_wrong(capsys, tmp_path, change, match):
     refused(capsys, *COMPARE, *change, "--out", tmp_path / "d", code=2, match=match)
     assert not (tmp_path / "d").exists()
+
+
+def test_the_device_of_workers_elsewhere_is_theirs():
+    options = {"encoder": "tiny", "device": "cuda:99"}
+    given = {"data": "glands", "strategies": ["random"], "protocol": {}, "seeds": 1,
+             "estimator": options, "scheduler": "tcp://host:1"}  # fmt: skip
+    args = alseg.cli._parser().parse_args(["compare", "--limit", "12", "--test-limit", "4"])
+    assert alseg.cli._plan(args, given).estimator.device == "cuda:99"
+
+
+def test_compare_refuses_rows_that_the_model_cannot_end(capsys, tmp_path):
+    weak = ["--n-mask-classes", "3", "--dry-run", "--out", tmp_path / "d"]
+    refused(capsys, *COMPARE, *weak, code=1, match="without 'weak labels only'")
+    code, printed, err = call(capsys, *COMPARE, *weak, "--no-references")
+    assert code == 0 and not (tmp_path / "d").exists(), err
 
 
 @pytest.mark.parametrize("option", ["--threads", "--fit-threads"])
@@ -298,6 +330,9 @@ def test_compare_needs_to_know_what(capsys, tmp_path):
 
 def test_report_without_records(capsys, tmp_path):
     refused(capsys, "report", tmp_path, code=1, match="no records at")
+    gone = tmp_path / "nowhere"
+    for more in ((), ("--data", "glands")):
+        refused(capsys, "report", gone, *more, code=1, match=f"no records at {gone}: it is not")
     refused(capsys, "report", tmp_path, "--data", "glands", code=2, match="data must be left out")
 
 
@@ -446,6 +481,11 @@ def test_query_refuses(capsys, slides, tmp_path):
             code=2, match="Did you mean 'margin'?")  # fmt: skip
     refused(capsys, "query", "--data", root, "--out", tmp_path / "s", "-n", "9", *TINY, code=1,
             match="n_instances must be in [1, 8]")  # fmt: skip
+    for option, match in ((["--device", "gpu"], "device must be 'auto', 'cpu', or another"),
+                          (["--pseudo-labels", "2"], "pseudo_labels must be")):  # fmt: skip
+        refused(capsys, "query", "--data", root, "--out", tmp_path / "v", *TINY, *option, code=2,
+                match=match)  # fmt: skip
+        assert not (tmp_path / "v").exists()
     (root / "images" / "regular" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     refused(capsys, "query", "--data", root, "--out", tmp_path / "t", *TINY, code=1,
             match="broken.png")  # fmt: skip

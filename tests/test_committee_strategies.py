@@ -3,9 +3,11 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 import sklearn
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -332,6 +334,85 @@ def test_an_ensemble_is_told_of_classes_that_it_has_not_met(bootstrap):
     assert model.classes_.tolist() == [0, 1, 2] and model.predict_proba(X).shape == (8, 3)
     model.partial_fit([[0, 0, 9]], [2])
     assert model.predict([[0, 0, 1]]).tolist() == [2]
+
+
+class Sampled(ClassifierMixin, BaseEstimator):
+    """Keeps what it was fitted to, and from which seed."""
+
+    def __init__(self, random_state=None):
+        self.random_state = random_state
+
+    def fit(self, X, y, masks=None, mask_weight=None):
+        self.seen_ = []
+        return self.partial_fit(X, y, None, masks, mask_weight)
+
+    def partial_fit(self, X, y, classes=None, masks=None, mask_weight=None):
+        marks = None if masks is None else [None if m is None else int(m[0, 0]) for m in masks]
+        weights = None if mask_weight is None else list(mask_weight)
+        self.seen_ += [(self.random_state, [int(np.ravel(x)[0]) for x in X], y, marks, weights)]
+        self.classes_ = np.unique(0 if y is None else y)
+        return self
+
+
+@pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+def test_members_draw_masks_by_position(fit):
+    X, y = np.arange(12)[:, None], np.repeat([0, 1], 6)
+    masks = np.empty(12, dtype=object)
+    masks[:] = [np.full((2, 2), i) if i % 3 else None for i in range(12)]
+    column = pd.Series(masks, index=range(11, -1, -1))  # its labels are not its positions
+    weight = pd.Series(np.arange(12) / 12, index=range(3, 15))
+    model = DeepEnsemble(Sampled(), 2, bootstrap=True, random_state=0)
+    getattr(model, fit)(X, y, masks=column, mask_weight=weight)
+    model.partial_fit(X, y, masks=column, mask_weight=weight)
+    for _, ids, labels, marks, weights in (one for m in model.estimators_ for one in m.seen_):
+        assert len(set(ids)) < 12 and labels.tolist() == [i // 6 for i in ids]
+        assert marks == [i if i % 3 else None for i in ids]
+        assert weights == [i / 12 for i in ids]
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        getattr(model, fit)(X, y, masks=column, mask_weight=[*weight, 1.0])
+
+
+@pytest.mark.parametrize("bootstrap", [False, True])
+def test_a_continued_fit_of_an_ensemble_draws_anew(bootstrap):
+    def seen(*seeds):
+        model = DeepEnsemble(Sampled(), 2, bootstrap=bootstrap, random_state=seeds[0])
+        for seed in seeds:
+            model.set_params(random_state=seed).partial_fit(np.arange(12)[:, None], [0, 1] * 6)
+        return [[(seed, ids) for seed, ids, *_ in m.seen_] for m in model.estimators_]
+
+    one, two = seen(0, 1)
+    drawn = [str(fit[1] if bootstrap else fit[0]) for fit in (*one, *two)]
+    assert len(set(drawn)) == 4 and len({seed for seed, _ in (*one, *two)}) == 4
+    assert seen(0, 1) == [one, two]
+    assert seen(1, 0) == [one[::-1], two[::-1]]
+    first, second = seen(5, None)[0]
+    assert first[0] == second[0]  # no seed of the ensemble's: the member's own stays
+
+
+def test_rounds_of_a_warm_ensemble_have_seeds_of_their_own():
+    images, labels = toy_images(4), [0, 1, 0, 1]
+    learner = ActiveLearner(
+        DeepEnsemble(Sampled(), 2), images=images, labels=labels, warm_start=True, random_state=0,
+        query_strategy=committee_sampling,
+    )  # fmt: skip
+    for i in range(3):
+        learner.annotate([i], np.ones((1, *images[i].shape[:2]), int))
+    seeds = [fit[0] for member in learner.estimator.estimators_ for fit in member.seen_]
+    assert len(set(seeds)) == 6
+
+
+@pytest.mark.parametrize("bootstrap", [False, True])
+def test_an_ensemble_of_masks_alone_needs_no_classes(bootstrap):
+    from alseg.segmenter import JointCAMSegmenter
+
+    X = np.arange(6)[:, None]
+    model = DeepEnsemble(Sampled(), 2, bootstrap=bootstrap, random_state=0).fit(X, None)
+    model.partial_fit(X, None)
+    assert all(fit[2] is None for member in model.estimators_ for fit in member.seen_)
+    images, masks = toy_images(4), [np.ones((16, 16), int)] * 2 + [None] * 2
+    base = JointCAMSegmenter("tiny", max_epochs=1, steps_per_epoch=1, pooling=None)
+    model = DeepEnsemble(base, 2, bootstrap=bootstrap, random_state=0).fit(images, None, masks)
+    assert len(model.predict_masks(images)) == 4
 
 
 

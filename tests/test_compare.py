@@ -27,7 +27,8 @@ from alseg.experiment.chains import Job, slug
 from alseg.experiment.environment import release_memory
 from alseg.experiment.estimate import steps_of_fit, steps_of_job
 from alseg.experiment.protocol import Protocol
-from alseg.experiment.records import FolderInUse, RecordsError, comparable
+from alseg.experiment.records import FolderInUse, RecordsError, comparable, same
+from alseg.segmenter import ValidationSet
 from alseg.strategies import (
     by_region,
     class_balanced,
@@ -556,6 +557,29 @@ def test_another_comparison_in_the_folder_is_refused(tmp_path):
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
+def test_another_validation_set_is_another_comparison(tmp_path):
+    def plan(first):
+        part = data()[1].take(range(first, first + 2))
+        chosen = ValidationSet(part.images, part.labels, part.masks)
+        return Plan(estimator(validation=chosen), {"random": random_sampling}, data(), SMALL)
+
+    path = tmp_path / "comparison.json"
+    with alseg.compare._Folder(tmp_path, plan(0), "Python"):
+        pass
+    with pytest.raises(RecordsError, match="another comparison .validation: .*sha256"):
+        alseg.compare._Folder(tmp_path, plan(1), "Python").__enter__()
+    there = json.loads(path.read_text())
+    for row in there["rows"].values():  # as it was told before there was a digest
+        row["estimator"]["validation"] = row["estimator"]["validation"]["class"]
+    path.write_text(json.dumps(there))
+    with alseg.compare._Folder(tmp_path, plan(1), "Python"):
+        pass
+    row = json.loads(path.read_text())["rows"]["random"]
+    assert row == plan(1).config["rows"]["random"]
+    file = {"file": "w.pt", "sha256": "93"}  # a file instead of none is another comparison
+    assert not any(same(there, file) for there in (None, "imagenet"))
+
+
 def test_the_folder_of_a_plain_run_is_refused(tmp_path):
     (tmp_path / "records.jsonl").write_text("{}\n")
     with pytest.raises(RecordsError, match="something else"):
@@ -679,6 +703,27 @@ def test_bad_arguments_are_named_before_anything_is_written(tmp_path, options, e
     with pytest.raises(error, match=said):
         compared(tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("options", [{"n_mask_classes": 3}, {"pooling": None}])
+def test_a_row_that_cannot_end_is_refused_at_once(tmp_path, options):
+    sizes = {"initial": 2, "n_instances": 1, "rounds": 1}
+    parts = three_classes() if "n_mask_classes" in options else data()
+
+    def check(**changed):
+        rows, protocol = {"random": random_sampling}, Protocol(**sizes, **changed)
+        Plan(estimator(**options), rows, parts, protocol).check()
+
+    with pytest.raises(ValueError, match="references must be without 'weak labels only' .*Leave"):
+        check()
+    others = ("full supervision", "all-ones")
+    if "pooling" in options:
+        with pytest.raises(ValueError, match="controls must be without 'CAM-guided random' .*Leav"):
+            check(references=others)
+        check(references=others, controls=("random",))
+    else:
+        check(references=others)
+    Plan(estimator(), {"random": random_sampling}, data(), Protocol(**sizes)).check()
 
 
 def test_a_bad_mask_is_named_before_anything_is_trained(tmp_path):
@@ -845,8 +890,16 @@ def test_some_rows_may_run_before_the_others(tmp_path):
     result = plan.compare(tmp_path, verbose=0)
     assert sorted(result.chains) == [("entropy", 0), ("pseudo", 0), ("random", 0)]
     assert (tmp_path / "rows/entropy/0/records.jsonl").read_bytes() == began
-    with pytest.raises(ValueError, match="only must be one of .*Did you mean 'entropy'"):
-        plan.compare(tmp_path, verbose=0, only=["entropi"])
+    for only, error, said in (
+        (["entropi"], ValueError, "only must be one of .*Did you mean 'entropy'"),
+        ("random", TypeError, r"only must be a collection of names.*Write only=\['random'\]"),
+        (3, TypeError, "only must be a collection of names of rows, got 3"),
+    ):
+        with pytest.raises(error, match=said):
+            plan.compare(tmp_path / "new", verbose=0, only=only)
+    assert not (tmp_path / "new").exists()
+    names = [(job.kind, job.name) for job in plan.jobs_of(name for name in ["entropy"])]
+    assert sorted(names) == [("chain", "entropy"), ("reference", "all-ones"), ("start", "shared")]
 
 
 def test_steps_of_passes_and_of_warm_fits():

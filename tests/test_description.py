@@ -1,6 +1,7 @@
 """What a record says of parameters, files and data: by their content, and not where they lie."""
 
 import dataclasses
+import json
 import os
 
 import numpy as np
@@ -12,7 +13,7 @@ from alseg.ensemble import DeepEnsemble
 from alseg.experiment.description import describe_data, described, described_file, described_value
 from alseg.experiment.records import same
 from alseg.images import ImageFiles, MaskFiles
-from alseg.segmenter import JointCAMSegmenter
+from alseg.segmenter import JointCAMSegmenter, ValidationSet
 
 
 def test_files_are_told_by_name_and_content(tmp_path, monkeypatch):
@@ -122,6 +123,31 @@ def test_the_digest_does_not_see_where_files_lie(files, tmp_path):
     images = ImageFiles([moved / f"{i}.bmp" for i in range(4)])
     masks = MaskFiles([*(moved / f"{i}m.bmp" for i in range(3)), None])
     assert digest(dataclasses.replace(part, images=images, masks=masks)) == digest(part)
+
+
+def test_a_validation_set_is_told_by_its_content(files):
+    folder, part = files
+
+    def told(images=part.images, labels=part.labels, masks=part.masks):
+        return described(JointCAMSegmenter(validation=ValidationSet(images, labels, masks)))
+
+    first = told()["validation"]
+    assert first["class"] == "alseg.segmenter.ValidationSet" and len(first["sha256"]) == 16
+    assert told() == told() and same(told(), json.loads(json.dumps(told())))
+    arrays = {"images": np.stack(list(part.images)), "masks": list(part.masks)}
+    named = {"images": list(part.images.paths), "masks": part.masks.paths}
+    assert told(**named)["validation"] == first  # the same files, not decoded
+    others = [
+        told(labels=part.labels[::-1]), told(labels=None), told(masks=None), told(**arrays),
+        told(images=ImageFiles(part.images.paths[::-1])),
+    ]  # fmt: skip
+    arrays["masks"][0] = 1 - np.clip(arrays["masks"][0], 0, 1)
+    others.append(told(**arrays))
+    change(folder / "1.bmp", -1)
+    others.append(told())
+    assert len({one["validation"]["sha256"] for one in others} | {first["sha256"]}) == 8
+    assert not any(same(told(labels=None), other) for other in (others[0], others[-1]))
+    assert told(masks=None, labels=None)["validation"]["class"] == first["class"]
 
 
 def test_arrays_have_the_digest_that_committed_records_hold():

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from alseg.batches import CropData, JoinedImages, TrainingBatches, TrainingData, send
-from alseg.device import resolve_amp
+from alseg.device import resolve_amp, resolve_device
 from alseg.images import as_images, as_masks
 from alseg.segmenter import JointCAMSegmenter
 
@@ -198,6 +198,31 @@ def test_auto_amp_is_for_gpus_that_compute_in_bfloat16(monkeypatch, capability, 
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert resolve_amp("auto", "cuda") is on and resolve_amp("auto", "cpu") is False
     assert resolve_amp(True, "cuda") is True and resolve_amp(False, "cuda") is False
+
+
+def test_a_device_that_is_not_there_is_named(monkeypatch):
+    for name in ("gpu", "0", "cuda:x"):
+        with pytest.raises(ValueError, match=f"device must be 'auto', 'cpu', .* got '{name}'"):
+            resolve_device(name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("cuda", "cuda:0", "hpu", torch.device("cuda")):
+        with pytest.raises(ValueError, match="device must be one that torch finds here, got"):
+            resolve_device(name)
+    assert [resolve_device(name) for name in (None, "auto", "cpu", "meta")] == [
+        "cpu", "cpu", "cpu", "meta",
+    ]  # fmt: skip
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [resolve_device(d) for d in ("auto", "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
+    with pytest.raises(ValueError, match="finds here, got 'cuda:2'. Use 'auto'."):
+        resolve_device("cuda:2")
+
+
+def test_a_fit_on_a_device_that_is_not_there_is_refused():
+    images, labels, masks = glands()
+    model = JointCAMSegmenter(encoder="tiny", device="gpu", max_epochs=1)
+    with pytest.raises(ValueError, match="device must be"):
+        model.fit(images, labels, masks)
 
 
 @pytest.mark.gpu

@@ -44,9 +44,9 @@ def test_what_is_known_is_not_computed_again(x, tmp_path):
     encoder = Counted(width=4)
     Counted.seen = 0
     first = FeatureMemory(tmp_path)(encoder, x)
-    assert Counted.seen == 3
+    assert Counted.seen == 4  # and a probe, since it is no encoder of ours
     again = FeatureMemory(tmp_path)(encoder, torch.cat([x[1:], x[:1]]))
-    assert Counted.seen == 3
+    assert Counted.seen == 5
     assert torch.equal(again[0], torch.cat([first[0][1:], first[0][:1]]))
 
 
@@ -68,6 +68,36 @@ def test_other_code_with_the_same_weights_has_maps_of_its_own(x, tmp_path):
     other.load_state_dict(plain.state_dict())
     first = FeatureMemory(tmp_path)(plain, x)
     assert not torch.equal(first[0], FeatureMemory(tmp_path)(other, x)[0])
+
+
+class Squashed(TinyEncoder):
+    """What it does is not in its layers."""
+
+    def __init__(self, squash):
+        super().__init__(width=4)
+        self.squash = squash
+
+    def forward(self, x):
+        if x.shape[-1] != 48:
+            raise ValueError("of one size")
+        return [self.squash(part - 0.1) for part in super().forward(x)]
+
+
+def test_the_same_layers_and_weights_with_other_code_have_maps_of_their_own(x, tmp_path):
+    plain, other = Squashed(torch.relu).eval(), Squashed(torch.tanh).eval()
+    other.load_state_dict(plain.state_dict())
+    first = FeatureMemory(tmp_path)(plain, x)
+    assert not torch.equal(first[0], FeatureMemory(tmp_path)(other, x)[0])
+
+
+def test_weights_that_were_written_to_are_looked_at_again(x, tmp_path):
+    torch.manual_seed(0)
+    encoder, other = TinyEncoder(width=4).eval(), TinyEncoder(width=4).eval()
+    memory = FeatureMemory(tmp_path)
+    first = memory(encoder, x)
+    encoder.load_state_dict(other.state_dict())
+    expected = FeatureMemory(tmp_path)(other, x)[0]
+    assert torch.equal(memory(encoder, x)[0], expected) and not torch.equal(first[0], expected)
 
 
 def test_maps_are_the_same_inside_autocast(encoder, x, tmp_path):
@@ -105,6 +135,9 @@ def test_a_folder_that_cannot_be_written_is_said_and_does_not_matter(encoder, x,
     (tmp_path / "file").write_text("in the way")
     with pytest.warns(UserWarning, match="not kept"):
         maps = FeatureMemory(tmp_path / "file")(encoder, x[:1])
+    with pytest.warns(UserWarning, match="not kept") as warned:
+        FeatureMemory(tmp_path / "file")(encoder, x)
+    assert len(warned) == 1  # and not one an image
     assert torch.equal(maps[0], FeatureMemory(tmp_path / "good")(encoder, x[:1])[0])
 
 
@@ -189,6 +222,8 @@ def test_views_are_few_and_masks_move_with_their_image():
 def test_wrong_options_are_refused(glands, tmp_path):
     with pytest.raises(ValueError, match="encoder_lr_scale must be 0 with feature_cache"):
         make(glands, tmp_path, encoder_lr_scale=0.3)
+    with pytest.raises(TypeError, match="feature_cache must be None or a folder, got True"):
+        make(glands, True)
     with pytest.raises(ValueError, match="n_views must be"):
         make(glands, tmp_path, n_views=0)
     with pytest.raises(ValueError, match="module must be a JointCAMNetwork with feature_cache"):

@@ -50,6 +50,30 @@ def test_what_is_held_out_once_stays_and_what_was_trained_on_never_is(labels, sh
         held, seen = more, seen_now
 
 
+def test_copies_of_an_image_count_once():
+    idx = [0, 0, 1, 1, 6, 7]
+    fitted = model().fit(DATA.images[idx], np.zeros(6, int), [SIX[i] for i in idx])
+    assert fitted.has_masks_ and len(fitted.held_out_) == len(fitted.trained_on_) == 1
+    assert len(fitted.validation_.labels) == 2
+    idx, y = [0, 0, 6, 7], np.zeros(4, int)
+    with pytest.raises(ValueError, match="no image to hold out: .*, copies of one aside"):
+        model().fit(DATA.images[idx], y, [SIX[i] for i in idx])
+
+
+def test_what_was_held_out_before_leaves_one_to_train_on():
+    first = model().fit(DATA.images, DATA.labels, SIX)
+    idx = [i for i in range(10) if SIX[i] is None or PRINTS[i] in first.held_out_]
+    masks = [SIX[i] for i in idx]
+    with pytest.raises(ValueError, match="leaves no image to train on"):
+        first.partial_fit(DATA.images[idx], DATA.labels[idx], masks=masks)
+
+
+def test_masks_that_do_not_count_are_told():
+    weight = np.where(np.arange(10) == 0, 1, 0.5)
+    with pytest.raises(ValueError, match="of the 6 with a mask only the 1 of the largest"):
+        model().fit(DATA.images, DATA.labels, SIX, weight)
+
+
 @pytest.mark.parametrize("options", [{"refit": "continue"}, {"weight": 1}, {"weight": 0.1}])
 def test_pseudo_masks_and_what_they_teach_are_never_the_truth(options):
     left = [None if mask is None else np.where(np.arange(48) < 24, mask, -1) for mask in SIX]

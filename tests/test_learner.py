@@ -30,6 +30,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.fixes import parse_version
 
+from alseg.committee import Committee
 from alseg.images import ImageFiles, MaskFiles
 from alseg.interop import n_rows
 from alseg.labels import MISSING
@@ -181,7 +182,35 @@ def test_fit_arguments_reach_the_estimator():
     learner.teach(X[:2], Y[:2], only_new=True, sample_weight=weights[2])
     learner._fit_on_new(X[:3], Y[:3], bootstrap=True, sample_weight=weights[3])
     learner.rebagged = learner._fit_to_known(bootstrap=True, sample_weight=weights[4])
-    assert all(a is b for a, b in zip(learner.estimator.weights, weights, strict=True))
+    found = learner.estimator.weights
+    assert all(a is b for a, b in zip(found[:3], weights[:3], strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(found, weights, strict=True))  # rows drawn
+
+
+@pytest.mark.parametrize("way", ["init", "fit", "teach", "only_new", "rebag"])
+@pytest.mark.parametrize("kind", [list, np.array, tuple, lambda a: pd.Series(a, range(20, 8, -1))])
+def test_a_bootstrap_draws_fit_arguments_with_their_rows(way, kind):
+    fits = []
+
+    class Recording(GaussianNB):
+        def fit(self, X, y, masks=None, shape=(1, 2), note=None):
+            fits.append((list(X[:, 0]), list(y), list(masks)))
+            assert shape == (3, 4) and note == "twelve chars"
+            return super().fit(X, y)
+
+    given = {"masks": kind(range(12)), "shape": (3, 4), "note": "twelve chars"}
+    rows, classes = np.arange(12.0)[:, None], np.arange(12) % 2
+    start = {"X_training": rows, "y_training": classes, "bootstrap_init": True, **given}
+    learner = ActiveLearner(Recording(), random_state=0, **(start if way == "init" else {}))
+    if way == "fit":
+        learner.fit(rows, classes, bootstrap=True, **given)
+    elif way in ("teach", "only_new"):
+        learner.teach(rows, classes, bootstrap=True, only_new=way == "only_new", **given)
+    elif way == "rebag":
+        learner._add_training_data(rows, classes)
+        Committee([learner]).rebag(**given)
+    (drawn, labels, masks), = fits
+    assert masks == drawn and labels == [i % 2 for i in drawn] and len(set(drawn)) < 12
 
 
 def test_masks_without_images_are_a_fit_argument():
@@ -1134,6 +1163,22 @@ def test_gradient_steps_are_those_of_the_last_refit():
     assert mask_learner().annotate([0], MASKS[:1]).gradient_steps is None  # it does not count
 
 
+@pytest.mark.parametrize("set_", [lambda le, masks: le.set_params(masks=masks),
+                                  lambda le, masks: setattr(le, "masks", masks)])  # fmt: skip
+def test_masks_set_as_a_whole_are_what_is_annotated(set_):
+    learner = mask_learner(masks=first_masks(1))
+    set_(learner, [None, None, *MASKS[2:4], None, None])
+    assert learner.annotated_ids.tolist() == [2, 3] and learner.pool_ids.tolist() == [0, 1, 4, 5]
+    assert learner.masks[2] is not MASKS[2] and learner.fit().estimator.n_annotated == 2
+    with pytest.raises(ValueError, match=r"masks must be of the length of X \(6\), got 2"):
+        set_(learner, MASKS[:2])
+    assert learner.annotated_ids.tolist() == [2, 3]
+    set_(learner, None)
+    assert not len(learner.annotated_ids)
+    with pytest.raises(TypeError, match="Setting masks needs a learner that was given images="):
+        set_(ActiveLearner(FakeSegmenter()), MASKS)
+
+
 # -- construction -------------------------------------------------------------------------------
 
 
@@ -1250,6 +1295,19 @@ def test_a_loaded_learner_goes_on_where_it_was(tmp_path, rounds, seed, strategy)
     if rounds:
         assert np.array_equal(other.predict_masks(IMAGES), learner.predict_masks(IMAGES))
     same_from_here(learner, other)
+
+
+def test_a_loaded_learner_tells_the_steps_of_its_last_fit(tmp_path):
+    learner = mask_learner(model=Counting())
+    learner.save(tmp_path / "state")
+    assert load_fake(tmp_path / "state", estimator=Counting()).gradient_steps is None
+    learner.annotate([0], MASKS[:1]).save(tmp_path / "state")
+    assert load_fake(tmp_path / "state", estimator=Counting).gradient_steps == 10
+    path = tmp_path / "state" / "learner.json"
+    older = json.loads(path.read_text())
+    older.pop("gradient_steps")
+    path.write_text(json.dumps(older))
+    assert load_fake(tmp_path / "state", estimator=Counting).gradient_steps is None
 
 
 def load_fake(path, **options):

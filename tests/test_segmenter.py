@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.pipeline import Pipeline
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LoadInitState
 from torch import nn
 
 from alseg.images import ImageFiles, MaskFiles
@@ -312,6 +312,22 @@ def test_labels_of_any_sortable_type(labels):
     assert pred.dtype == np.asarray(labels).dtype and set(pred.tolist()) <= set(labels)
     series = pd.Series(labels, index=range(10, 18))
     assert same_weights(model, make().fit(images, series, masks))
+
+
+@pytest.mark.parametrize("labels", [[b"a", b"b"] * 4, np.array([b"a", b"b"] * 4, dtype=object)])
+def test_labels_of_bytes_are_refused(labels):
+    with pytest.raises(TypeError, match=r"y must be text, numbers or booleans.*y.astype\(str\)"):
+        make().fit(squares()[0], labels)
+
+
+def test_a_data_frame_and_images_with_a_palette():
+    images, labels, masks = squares()
+    with pytest.raises(TypeError, match="X must be one column, got 'DataFrame'. Pass the column"):
+        make().fit(pd.DataFrame({"image": list(images), "label": labels}), labels)
+    palette = [Image.fromarray(image).convert("P") for image in images]
+    colours = [np.asarray(image.convert("RGB")) for image in palette]
+    model = make().fit(palette, labels, masks)
+    assert np.array_equal(model.predict_proba(palette), model.predict_proba(colours))
 
 
 def test_weight_zero_is_no_mask_bit_for_bit():
@@ -613,6 +629,67 @@ def test_what_was_trained_on_is_never_held_out_later(tmp_path):
     assert len(fresh.held_out_) == 2 and len(fresh.trained_on_) == 6  # known of this fit alone
 
 
+@pytest.mark.parametrize("kind", ["none", "set", "start", "file"])
+def test_what_is_not_known_to_be_unseen_is_not_held_out(tmp_path, kind):
+    images, labels, masks = squares(12)
+    part = ValidationSet(images[8:], labels[8:], masks[8:]) if kind == "set" else None
+    model = make(validation=part).fit(images[:8], labels[:8], masks[:8])
+    assert model.trained_on_ is None and model.held_out_ == frozenset()
+    model.save(tmp_path / "model")
+    go_on = {"classes": None, "masks": masks}
+    if kind == "start":
+        model, go_on = make(start_from=tmp_path / "model"), {"masks": masks}
+    elif kind == "file":
+        record = json.loads((tmp_path / "model" / "model.json").read_text())
+        record["trained_on"] = []  # as earlier versions wrote
+        (tmp_path / "model" / "model.json").write_text(json.dumps(record))
+        model = JointCAMSegmenter.load(tmp_path / "model", device="cpu")
+    match = "validation must be None or a ValidationSet after a fit on masks .*the first fit on"
+    with pytest.raises(ValueError, match=match):
+        model.set_params(validation=0.25).partial_fit(images, labels, **go_on)
+    model.set_params(validation=ValidationSet(images, labels, masks))
+    model.partial_fit(images, labels, **go_on)
+    fresh = model.set_params(validation=0.25, start_from=None).fit(images, labels, masks)
+    assert len(fresh.held_out_) == 4 and len(fresh.trained_on_) == 8
+
+
+def test_a_start_is_known_by_what_it_held_out(tmp_path):
+    images, labels, masks = squares(12)
+    weak = make().fit(images, labels)
+    assert weak.trained_on_ == frozenset()
+    weak.save(tmp_path / "weak")
+    first = make(validation=0.5, start_from=tmp_path / "weak")  # no mask was learned from
+    first.fit(images[:8], labels[:8], masks[:8]).save(tmp_path / "first")
+    then = make(validation=0.25, start_from=tmp_path / "first", random_state=3)
+    then.fit(images, labels, masks)
+    assert first.held_out_ == then.held_out_ and first.trained_on_ < then.trained_on_
+    labels_alone = make(start_from=tmp_path / "first", validation=None).fit(images, labels)
+    assert labels_alone.trained_on_ == first.trained_on_
+    make().fit(images, labels, masks).save(tmp_path / "unknown")
+    labels_alone.set_params(start_from=tmp_path / "unknown").fit(images, labels)
+    labels_alone.save(tmp_path / "labels")
+    assert not labels_alone.has_masks_
+    assert JointCAMSegmenter.load(tmp_path / "labels", device="cpu").trained_on_ is None
+
+
+def test_a_start_brings_its_normalisation(tmp_path):
+    images, labels, masks = squares()
+    make(normalize="imagenet").fit(images, labels).save(tmp_path / "start")
+    model = make(start_from=tmp_path / "start").fit(images, labels, masks)
+    assert model.module_.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    model.save(tmp_path / "model")
+    loaded = JointCAMSegmenter.load(tmp_path / "model", device="cpu")
+    assert np.array_equal(loaded.predict_proba(images), model.predict_proba(images))
+    make(start_from=tmp_path / "start", normalize="imagenet").fit(images, labels, masks)
+    for other in ("half", (0.4, 0.2), ((0.485, 0.456, 0.406), (0.2, 0.2, 0.2))):
+        with pytest.raises(ValueError, match="normalize must be 'auto', or that of the model in"):
+            make(start_from=tmp_path / "start", normalize=other).fit(images, labels, masks)
+    make(normalize="dataset").fit(images[:4], labels[:4]).save(tmp_path / "measured")
+    model = make(normalize="dataset", start_from=tmp_path / "measured").fit(images, labels, masks)
+    loaded = JointCAMSegmenter.load(tmp_path / "measured", device="cpu")
+    assert torch.equal(model.module_.mean, loaded.module_.mean)
+
+
 def test_a_copy_of_a_held_out_image_is_not_trained_on():
     images, labels, masks = squares(6)
     twice = np.tile(np.arange(6), 2)
@@ -661,13 +738,88 @@ def test_a_fit_that_goes_on_follows_its_parameters(tmp_path):
     assert torch.equal(loaded.criterion_.class_weight, weight) and len(set(weight.tolist())) == 2
     model.set_params(class_weight={"red": 1.0, "blue": 5.0}).partial_fit(images, labels, masks=masks)
     assert sorted(model.criterion_.class_weight.tolist()) == [1.0, 5.0]
+    model.set_params(class_weight=None).partial_fit(images, labels, masks=masks)
+    assert model.criterion_.class_weight is None
+    model.set_params(encoder_lr_scale=0.5, lr_schedule="constant", channels_last=False)
+    model.partial_fit(images, labels, masks=masks)
+    assert [group["lr"] for group in model.optimizer_.param_groups] == [3e-3, 1.5e-3]
+    assert model.module_.encoder.stages[1][0].weight.is_contiguous()
+
+
+def test_a_fit_that_goes_on_follows_its_cache(tmp_path):
+    model, images, labels, masks = fitted(encoder_lr_scale=0.0)
+    for name in ("one", "two"):
+        model.set_params(feature_cache=tmp_path / name, n_views=2)
+        model.partial_fit(images, labels, masks=masks)
+        assert list((tmp_path / name).rglob("*.npy"))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"dropout": 0.5},
+        {"class_dropout": 0.5},
+        {"image_size": 16},
+        {"crop": {"size": 16}},
+        {"normalize": "imagenet"},
+        {"normalize": (np.full(3, 0.4), np.full(3, 0.2))},
+        {"pooling": "max"},
+        {"cam_stride": 8},
+        {"n_mask_classes": 3},
+        {"encoder": OwnEncoder()},
+        {"encoder_weights": "imagenet"},
+        {"module__decoder_channels": (8, 4)},
+        {"compile": True},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_a_network_is_not_gone_on_with_as_if_it_were_another(tmp_path, changed):
+    model, images, labels, masks = fitted()
+    proba, (name,) = model.predict_proba(images), changed
+    model.set_params(**changed)
+    assert np.array_equal(model.predict_proba(images), proba)
+    match = rf"{name} must be as when the network was built, [\s\S]*start anew with fit"
+    with pytest.raises(ValueError, match=match):
+        model.partial_fit(images, labels, masks=masks)
+    with pytest.raises(ValueError, match=match):
+        model.save(tmp_path / "model")
+    if name not in ("encoder_weights", "compile"):  # a download, minutes
+        model.fit(images, labels, masks)
+        assert not np.array_equal(model.predict_proba(images), proba)
+
+
+def test_parameters_that_do_not_shape_the_network_are_free(tmp_path):
+    model, images, labels, masks = fitted(normalize=[0.5, 0.5], encoder=OwnEncoder())
+    model.save(tmp_path / "model")
+    loaded = JointCAMSegmenter.load(tmp_path / "model", encoder=OwnEncoder(), device="cpu")
+    for one in (model, loaded, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        one.set_params(lr=1e-3, max_epochs=2, flips="none", jitter=0.0, device="cpu", amp=True,
+                       random_state=1, batch_size=4, normalize=(0.5, 0.5), ema=0.5)  # fmt: skip
+        assert one.partial_fit(images, labels, masks=masks).n_steps_ == 5
+
+
+def test_the_optimizer_of_a_fitted_model_may_be_another():
+    model, images, labels, masks = fitted()
+    model.set_params(optimizer=torch.optim.SGD, optimizer__momentum=0.5)
+    model.set_params(iterator_train__shuffle=True)
+    model.partial_fit(images, labels, masks=masks)
+    assert type(model.optimizer_) is torch.optim.SGD
+    assert {group["momentum"] for group in model.optimizer_.param_groups} == {0.5}
+
+
+def test_skorchs_checkpoints_load_with_a_device_of_auto(tmp_path):
+    best = Checkpoint(dirname=str(tmp_path), monitor="train_loss_best", load_best=True)
+    images, labels, masks = squares()
+    model = make(device="auto", callbacks=[best], max_epochs=2).fit(images, labels, masks)
+    again = make(device="auto", callbacks=[LoadInitState(best)], max_epochs=0)
+    assert same_weights(model, again.fit(images, labels, masks)) and again.device == "auto"
 
 
 def test_a_fit_that_goes_on_trains_what_was_frozen_before(tmp_path):
     images, labels, masks = squares(8)
     two = make(schedule="two-phase").fit(images, labels, masks)
     before = state_of(two)
-    two.partial_fit(images, labels)  # the classifier, frozen in the phase before
+    two.set_params(schedule="joint").partial_fit(images, labels, masks=masks)
     after = state_of(two)
     assert any((before[k] != after[k]).any() for k in before if k.startswith("encoder"))
     still = make(encoder_lr_scale=0.0, feature_cache=tmp_path).fit(images, labels, masks)
@@ -762,6 +914,8 @@ def test_two_phases_over_several_fits():
         model.partial_fit(images, labels, masks=masks)
         assert len(model.history) == n and model.has_masks_
         assert all(torch.equal(v, model.module_.state_dict()[k]) for k, v in frozen.items())
+    with pytest.raises(ValueError, match="masks must be annotated .* with schedule='two-phase'"):
+        model.partial_fit(images, labels)
 
 
 def test_partial_fit_goes_on():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from alseg.experiment.records import jsonable
-from alseg.images import as_images, as_masks
+from alseg.images import MaskFiles, as_images, as_masks
 
 _FILES = ("encoder_weights", "start_from")  # parameters that may be a file in the working folder
 _END = 2**16  # bytes at each end of a data file that its digest reads
@@ -57,7 +57,8 @@ def described_value(value, name=""):
     Returns
     -------
     object
-        What is not made of numbers, strings, lists and dicts is told by its class or name.
+        What is not made of numbers, strings, lists and dicts is told by its class or name; a
+        `ValidationSet` by a digest too, as in `describe_data`.
 
     Examples
     --------
@@ -73,7 +74,10 @@ def described_value(value, name=""):
     if hasattr(value, "get_params") and not isinstance(value, type):
         return described(value)
     kind = value if hasattr(value, "__qualname__") else type(value)
-    return f"{kind.__module__}.{kind.__qualname__}"
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if all(hasattr(value, part) for part in ("images", "labels", "masks")):  # a ValidationSet
+        return {"class": name, "sha256": _digest_of_set(value)}
+    return name
 
 
 def _is_path(value, name):
@@ -162,9 +166,24 @@ def describe_data(train, test):
 
 
 def _fingerprint(part):
-    digest = hashlib.sha256()
-    digest.update(repr((list(map(str, part.ids)), list(map(str, part.labels)))).encode())
-    images, masks = as_images(part.images), as_masks(part.masks, len(part.ids))
+    told = list(map(str, part.ids)), list(map(str, part.labels))
+    return _digest_of_pairs(told, part.images, part.masks)
+
+
+def _digest_of_set(part):
+    labels, masks = part.labels, part.masks
+    if masks is not None and not hasattr(masks, "paths"):
+        known = [mask for mask in masks if mask is not None]
+        if known and all(isinstance(mask, (str, os.PathLike)) for mask in known):
+            masks = MaskFiles(masks)  # told by its files, which else are all decoded
+    told = None if labels is None else list(map(str, labels))
+    return _digest_of_pairs(told, part.images, masks)
+
+
+def _digest_of_pairs(told, images, masks):
+    digest = hashlib.sha256(repr(told).encode())
+    images = as_images(images)
+    masks = as_masks(masks, len(images))
     for items in (images, masks):
         paths = getattr(items, "paths", None)
         if paths is not None:

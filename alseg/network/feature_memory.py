@@ -1,6 +1,7 @@
 """What a frozen encoder has seen before: feature maps on disk, by the content of the image."""
 
 import hashlib
+import itertools
 import os
 import secrets
 import warnings
@@ -9,16 +10,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from alseg.network.encoder import TinyEncoder
 from alseg.network.joint import evaluating
 
 
 class FeatureMemory:
     """Feature maps of an encoder that does not change, each computed once and read afterwards.
 
-    A file an input, in float16, named by a digest of the input and the encoder's weights. Any number
-    of processes may share the folder, and it may be deleted at any time. What is returned has gone
-    through float16 the first time too, and each input is computed by itself, so that results do not
-    depend on what was known before or on the batch.
+    A file an input, in float16, named by a digest of the input, of the encoder's weights and, for
+    an encoder that is not of alseg, of what it makes of a probe: its code may differ where its
+    weights do not. Any number of processes may share the folder, and it may be deleted at any
+    time. What is returned has gone through float16 the first time too, and each input is computed
+    by itself, so that results do not depend on what was known before or on the batch.
 
     Parameters
     ----------
@@ -37,9 +40,12 @@ class FeatureMemory:
     ([(2, 4, 16, 16), (2, 8, 8, 8), (2, 16, 4, 4), (2, 24, 2, 2)], True)
     """
 
+    # Of the class, since copies of an earlier version lack them.
+    _known = None, (), ""  # an encoder, where its weights are and in which version, the digest
+    _warned = False
+
     def __init__(self, folder):
         self.folder = Path(folder).expanduser()
-        self._of = None, None  # the encoder that the digest is of, and the digest
 
     def __call__(self, encoder, x):
         """The maps of `encoder` in evaluation mode for inputs (N, 3, H, W), without gradients.
@@ -47,7 +53,8 @@ class FeatureMemory:
         Parameters
         ----------
         encoder : nn.Module
-            With ``out_channels`` and ``strides``; its weights are looked at once.
+            With ``out_channels`` and ``strides``; its weights are looked at once, and again after
+            they were written to.
         x : tensor of shape (N, 3, H, W), float
             As the encoder gets it, H and W multiples of the deepest stride.
 
@@ -57,6 +64,7 @@ class FeatureMemory:
         """
         shapes = [(c, x.shape[2] // s, x.shape[3] // s) for c, s in zip(encoder.out_channels,
                                                                        encoder.strides)]  # fmt: skip
+        self._look_at(encoder, x)
         rows = [self._row(encoder, one, shapes) for one in x.split(1)]
         joined = torch.from_numpy(np.stack(rows)).to(x.device, torch.float32)
         sizes = [int(np.prod(shape)) for shape in shapes]
@@ -66,29 +74,31 @@ class FeatureMemory:
         ]
 
     def _row(self, encoder, x, shapes):
-        path = self._path(encoder, x)
+        path = self._path(x)
         try:
             row = np.load(path, allow_pickle=False)
             if row.shape == (sum(int(np.prod(shape)) for shape in shapes),):
                 return row
         except (OSError, ValueError, EOFError):  # not there, or half a file of a machine that went down
             pass
-        # In float32 also inside autocast: what is kept serves fits of either kind.
-        with evaluating(encoder), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            maps = encoder(x.float())
         limit = torch.finfo(torch.float16).max
-        flat = torch.cat([m.float().clamp(-limit, limit).flatten() for m in maps])
+        flat = torch.cat([m.float().clamp(-limit, limit).flatten() for m in _maps(encoder, x)])
         row = flat.half().cpu().numpy()
         self._write(path, row)
         return row
 
-    def _path(self, encoder, x):
-        if self._of[0] is not encoder:
+    def _look_at(self, encoder, x):
+        tensors = itertools.chain(encoder.parameters(), encoder.buffers())
+        # What writes to a tensor, such as `load_state_dict`, counts its version up.
+        versions = [(t.data_ptr(), t._version) for t in tensors]
+        if self._known[0] is not encoder or self._known[1] != versions:
             state = encoder.state_dict()
             # The names and layers too: other code may have weights of the same values.
-            what = f"{type(encoder).__module__}.{encoder!r}{list(state)}"
-            self._of = encoder, _digest(state.values(), what)
-        name = _digest([x], self._of[1])
+            what = f"{type(encoder).__module__}.{encoder!r}{list(state)}{_probe(encoder, x)}"
+            self._known = encoder, versions, _digest(state.values(), what)
+
+    def _path(self, x):
+        name = _digest([x], self._known[2])
         return self.folder / name[:2] / f"{name}.npy"
 
     def _write(self, path, row):
@@ -99,7 +109,35 @@ class FeatureMemory:
                 np.save(file, row)
             os.replace(part, path)
         except OSError as error:  # what is kept only saves time
-            warnings.warn(f"Feature maps are not kept in {self.folder}: {error}", stacklevel=2)
+            if not self._warned:  # once, not at each image
+                warnings.warn(f"Feature maps are not kept in {self.folder}: {error}", stacklevel=2)
+            self._warned = True
+
+
+def _maps(encoder, x):
+    # In float32 also inside autocast: what is kept serves fits of either kind.
+    with evaluating(encoder), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        return encoder(x.float())
+
+
+def _probe(encoder, x):
+    """What a user's encoder makes of a fixed image, in numbers that rounding leaves alone."""
+    if type(encoder).__module__ == TinyEncoder.__module__:
+        return ""  # of ours layers and weights tell all
+    side = 2 * max(encoder.strides)
+    try:
+        maps = _maps(encoder, _ramp((1, x.shape[1], side, side), x.device))
+    except Exception:  # one that takes a single size, which is then that of its images
+        maps = _maps(encoder, _ramp((1, *x.shape[1:]), x.device))
+    # Sums of one sign do not cancel; weighted, since maps may be the same but for their order.
+    maps = [m.cpu().double() for m in maps]
+    parts = [part for m in maps for part in (m.relu(), (-m).relu())]
+    means = [float((part * _ramp(part.shape, "cpu")).mean()) for part in parts]
+    return "".join(f" {mean:.2e}" for mean in means)
+
+
+def _ramp(shape, device):
+    return torch.linspace(0, 1, torch.Size(shape).numel(), device=device).reshape(shape)
 
 
 def _digest(tensors, start=""):

@@ -225,6 +225,7 @@ def _config(comparison):
 
 def _title(comparison):
     data = lookup(_config(comparison), ("data", "name")) or "images"
+    data = data.removesuffix(".train")  # the part that is asked about; others are tested on
     n = len(comparison.names)
     return f"{n} {'strategy' if n == 1 else 'strategies'} on {data}"
 
@@ -603,6 +604,8 @@ def _penalties(shown):
 
 def _costs(shown):
     figures = []
+    if not shown.comparison.protocol.rounds:  # a point each is no curve
+        return figures
     for unit in ("pixels", "clicks"):
         rows = [r for r in shown.comparison.records if r["strategy"] in shown.comparison.names]
         if any(lookup(r, ("cost", unit)) is None for r in rows):
