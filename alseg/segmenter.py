@@ -603,6 +603,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     def _built_from(self):
         params = self.get_params(deep=False)
         own = [name for name in params if name.startswith(("module__", "compile__"))]
+        if np.isscalar(params["image_size"]):
+            params["image_size"] = (params["image_size"],) * 2  # the same, said in short
         return {name: params.get(name) for name in (*_BUILT_FROM, *own)}
 
     def _check_built(self):

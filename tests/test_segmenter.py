@@ -845,6 +845,15 @@ def test_parameters_that_cannot_be_are_refused_before_training(options, match):
         make(**options).fit(*squares())
 
 
+def test_one_number_for_a_square_is_no_other_image_size():
+    images, labels, masks = squares()
+    model = make(image_size=32).fit(images, labels, masks)
+    model.set_params(image_size=(32, 32)).partial_fit(images, labels, masks=masks)
+    assert len(model.history) == 2
+    with pytest.raises(ValueError, match="image_size must be as when the network was built"):
+        model.set_params(image_size=64).partial_fit(images, labels, masks=masks)
+
+
 def test_a_warm_start_from_a_network_that_was_only_built():
     images, labels, masks = squares()
     model = make(warm_start=True).initialize()
