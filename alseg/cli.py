@@ -426,6 +426,8 @@ def _summary(records):
 def _compare(args):
     from pathlib import Path
 
+    from alseg.report.comparison_table import verdict_text
+
     given = _merged_with_file(args)
     for name in ("data", "out", "strategies"):
         if given.get(name) is None:
@@ -446,8 +448,7 @@ def _compare(args):
 
         table = result.table()
         print(as_markdown(table[[name for name in table.columns[:4]]]))
-    alone = f"{result.control} alone: there is nothing to compare it with."
-    print(result.verdict() if result.family else alone)
+    print(verdict_text(result))
     print(f"records: {given['out']}")
     if args.report:
         print(f"report:  {result.to_html(Path(given['out']) / 'report.html')}")

@@ -515,9 +515,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         mask_weight = check_weight(mask_weight, images)
         rng = check_rng(self.random_state)
         if classes is not None:
-            check_classes(classes, None if fresh else self.classes_)
+            classes = check_classes(classes, None if fresh else self.classes_)
         if fresh:
-            classes = np.unique(y if classes is None else classes)
+            classes = np.unique(y) if classes is None else classes
             canvas = self._canvas(images)
         else:
             classes, canvas = self.classes_, self.canvas_

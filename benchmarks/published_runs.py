@@ -47,6 +47,7 @@ from alseg.experiment.records import jsonable, same, write_text
 from alseg.experiment.run import described
 from alseg.experiment.statistics import area_under_curve
 from alseg.images import as_images, as_masks
+from alseg.report.comparison_table import verdict_text
 from alseg.report.tables import as_markdown
 from alseg.selection import class_balanced_top_n
 
@@ -765,8 +766,7 @@ def write_results(study, result, options):
     odd += f"- not run: {'; '.join(not_run)}\n" * bool(not_run)
     write_text("published.md", f"{ours}\n\nNot as published:\n\n{odd}")
     write_text("table.md", as_markdown(result.table()) + "\n")
-    alone = f"{result.control} alone: there is nothing to compare it with."
-    said = str(result.verdict()) if result.family else alone
+    said = verdict_text(result)
     write_text("verdict.txt", f"{said}\n")
     # A report may go where the images may not: names instead of pictures.
     result.to_html("report.html", pictures=False)

@@ -8,7 +8,7 @@ from sklearn.base import clone
 
 from alseg.batches import steps_of_epoch
 from alseg.ceal import as_schedule
-from alseg.experiment.chains import n_threads, with_steps
+from alseg.experiment.chains import fits_a_round, n_threads, with_steps
 from alseg.experiment.environment import peak_memory
 from alseg.experiment.run import set_passes
 
@@ -179,7 +179,7 @@ def fits_of_job(job, protocol, n_train):
         # As published, the first fit has the pseudo-masks of the round before, anew.
         carried = n_pseudo if refit in ("published", "once") and round_ else 0
         found.append([Fit(n_masks, carried, protocol.warm_start and round_ > 0)])
-        if augmenter is not None and refit != "once":
+        if fits_a_round(augmenter) == 2:
             found[-1].append(Fit(n_masks, n_pseudo, protocol.warm_start or refit == "continue"))
     return found
 

@@ -27,6 +27,13 @@ def has_verdict(comparison):
     return comparison.control in there and any(name in there for name in comparison.family)
 
 
+def verdict_text(comparison):
+    """The verdict in words, or that there is none where the control stands alone."""
+    if not comparison.family:
+        return f"{comparison.control} alone: there is nothing to compare it with."
+    return str(comparison.verdict())
+
+
 def comparison_numbers(comparison):
     """All that is known of each row, as numbers.
 
