@@ -1,323 +1,24 @@
-"""Reading images and masks: one face over arrays, lists of differing sizes, and files."""
+"""Many images or masks: lazy sequences of files, and one face over every form of input."""
 
 import hashlib
 import numbers
 import os
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from alseg.images.read import (
+    MASK_MAPPINGS,
+    MAX_ID,
+    float_problem,
+    image_size,
+    read_image,
+    read_mask,
+)
 from alseg.labels import MISSING
 from alseg.validation import check_option, message
 
-MASK_MAPPINGS = ("nonzero", "half", "binary")
-IMAGE_SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
-
-_MAX_ID = np.iinfo(np.int16).max
-_TRANSPOSED = {5, 6, 7, 8}  # EXIF orientations that swap height and width
-_EXIF_ORIENTATION = 0x0112
-_LISTED = 10  # bad files that one error names
-
-
-# ---- one file ----------------------------------------------------------------------------------
-
-
-def read_image(path):
-    """Read an image file.
-
-    Grey is repeated to three channels, alpha is dropped, palettes are expanded, the EXIF
-    orientation is applied; of a file with several pages the first is read.
-
-    Parameters
-    ----------
-    path : str or Path
-        ``~`` is expanded.
-
-    Returns
-    -------
-    image : ndarray of shape (H, W, 3), uint8, or float32 in [0, 1]
-        Files of 16 bits a channel are divided by 65535; files of floats must be in [0, 1].
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is empty, truncated, corrupt or not an image. Every message names the file.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from PIL import Image
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     Image.new("L", (4, 2), 7).save(folder + "/grey.png")
-    ...     read_image(folder + "/grey.png").shape
-    (2, 4, 3)
-    """
-    pixels, mode = _decode(path, for_mask=False)
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
-    elif pixels.shape[2] < 3:  # grey with alpha
-        pixels = np.repeat(pixels[:, :, :1], 3, axis=2)
-    pixels = np.ascontiguousarray(pixels[:, :, :3])
-    if pixels.dtype == np.uint8:
-        return pixels
-    if pixels.dtype == np.uint16:
-        return pixels.astype(np.float32) / np.float32(65535)
-    if pixels.dtype.kind == "f":
-        problem = _float_problem(pixels)
-        if problem:
-            raise ValueError(_bad(path, problem))
-        return pixels.astype(np.float32)
-    raise ValueError(
-        _bad(path, f"its pixels are {mode} ({pixels.dtype}); 8 or 16 bits or floats can be read")
-    )
-
-
-def read_mask(path, mapping=None):
-    """Read a mask file: the class (or instance id) of each pixel.
-
-    Palette files give the palette's indices; RGB or RGBA files whose colour channels agree give
-    that channel; 1-bit files give 0 and 1.
-
-    Parameters
-    ----------
-    path : str or Path
-        ``~`` is expanded.
-    mapping : {None, "nonzero", "half", "binary"}, default=None
-        None keeps the values. "nonzero" maps what is above 0 to 1; "half" what is above 127
-        (of 255) to 1; "binary" maps 255 to 1 and lets nothing but 0, 1 and 255 pass.
-
-    Returns
-    -------
-    mask : ndarray of shape (H, W), int16
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it cannot be read, has colours that are no ids, or values that do not fit.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from PIL import Image
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     Image.new("L", (2, 1), 255).save(folder + "/mask.png")
-    ...     read_mask(folder + "/mask.png", mapping="half")
-    array([[1, 1]], dtype=int16)
-    """
-    if mapping is not None:
-        check_option("mapping", mapping, MASK_MAPPINGS)
-    pixels, mode = _decode(path, for_mask=True)
-    if pixels.ndim == 3:
-        colours = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1]
-        if (colours != colours[:, :, :1]).any():
-            remedy = "Save it as one channel (or palette) of class ids."
-            raise ValueError(_bad(path, "its colour channels differ, so they are no ids", remedy))
-        pixels = colours[:, :, 0]
-    if pixels.dtype.kind == "f":
-        if not (np.isfinite(pixels).all() and (pixels == np.round(pixels)).all()):
-            raise ValueError(_bad(path, "its values are not whole numbers, so they are no ids"))
-    if mapping == "nonzero":
-        return (pixels > 0).astype(np.int16)
-    if mapping == "half":
-        # A 1-bit file says 0 and 1 where an 8-bit one says 0 and 255.
-        return (pixels > (0 if mode == "1" else 127)).astype(np.int16)
-    low, high = pixels.min(), pixels.max()
-    if mapping == "binary":
-        other = pixels[(pixels != 0) & (pixels != 1) & (pixels != 255)]
-        if other.size:
-            remedy = "Choose mapping=None for class ids, 'half' for soft edges."
-            problem = f"it holds the value {other[0]}, where only 0, 1 and 255 may stand"
-            raise ValueError(_bad(path, problem, remedy))
-        return (pixels > 0).astype(np.int16)
-    if low < MISSING or high > _MAX_ID:
-        value = low if low < MISSING else high
-        raise ValueError(_bad(path, f"its value {value} is outside [{MISSING}, {_MAX_ID}]"))
-    return pixels.astype(np.int16)
-
-
-def image_size(path):
-    """Height and width of an image file, from its header, with the EXIF orientation applied.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    size : tuple (H, W) of int
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `read_image`; what the header does not show (truncation) is not seen here.
-    """
-    with _opened(path) as image:
-        width, height = image.size
-        # Pillow gives TIFF sizes with the orientation already applied.
-        if image.format != "TIFF" and _orientation(image) in _TRANSPOSED:
-            width, height = height, width
-    return height, width
-
-
-def _bad(path, problem, remedy=""):
-    """The message of every unreadable file: which, why, and what to do."""
-    text = f"{os.fspath(path)!r} cannot be read: {problem}."
-    return f"{text} {remedy}" if remedy else text
-
-
-class _opened:
-    """Open a file as an image; what goes wrong, here or in the body, names file and reason."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __enter__(self):
-        try:
-            path = Path(self.path).expanduser()
-        except TypeError:
-            raise TypeError(message("path", "a string or a Path", self.path)) from None
-        try:
-            if path.is_dir():
-                raise ValueError(_bad(path, "it is a folder, not a file"))
-            if path.stat().st_size == 0:
-                raise ValueError(_bad(path, "the file is empty"))
-            self.image = Image.open(path)
-        except Exception as error:
-            self._explain(error)
-            raise
-        return self.image
-
-    def __exit__(self, kind, error, traceback):
-        self.image.close()
-        if error is not None:
-            self._explain(error)
-        return False
-
-    def _explain(self, error):
-        """Raise the clear error in place of `error`; return if it is clear already."""
-        shown = str(Path(self.path).expanduser())
-        if isinstance(error, FileNotFoundError):
-            raise FileNotFoundError(f"{shown!r} does not exist.") from None
-        if isinstance(error, UnidentifiedImageError):
-            raise ValueError(_bad(shown, "it is not an image file of a known format")) from None
-        if isinstance(error, Image.DecompressionBombError):
-            raise ValueError(_bad(shown, "it is too large", "Cut it into tiles.")) from error
-        if isinstance(error, ValueError) and "cannot be read:" in str(error):
-            return
-        # Decoders raise what they like on damaged bytes (SyntaxError, struct.error, IndexError,
-        # zlib.error, ...): all of it means that this file is bad.
-        if isinstance(error, Exception):
-            reason = f"it is truncated or corrupt ({type(error).__name__}: {error})"
-            if isinstance(error, PermissionError):
-                reason = "permission denied"
-            raise ValueError(_bad(shown, reason)) from error
-
-
-def _decode(path, for_mask):
-    """Pixels as stored (palette indices for masks, colours for images) and Pillow's mode."""
-    with _opened(path) as image:
-        mode = image.mode
-        orientation = _orientation(image)
-        if image.format == "TIFF" and _needs_tifffile(image):
-            pixels = _read_tiff(path)
-        elif image.format == "PNG" and image.tile and _is_deep_colour_png(image):
-            pixels = _read_deep_png(path)
-        else:
-            if image.format == "TIFF":
-                orientation = 1  # Pillow turns them itself
-            if for_mask and mode not in {"CMYK", "YCbCr", "LAB", "HSV"}:
-                pixels = np.array(image)
-            elif mode.startswith("I") or mode == "F":
-                pixels = np.array(image)
-            elif mode in {"L", "LA", "1"}:
-                pixels = np.array(image.convert("L"))
-            else:
-                pixels = np.array(image.convert("RGB"))
-        pixels = _orient(pixels, orientation)
-        if pixels.size == 0:
-            raise ValueError(_bad(path, "it has no pixels"))
-        if pixels.dtype == bool:
-            pixels = pixels.astype(np.uint8)
-        elif pixels.dtype.kind == "u" and pixels.dtype.byteorder == ">":
-            pixels = pixels.astype(pixels.dtype.newbyteorder("="))
-        if mode == "I" and not for_mask and 0 <= pixels.min() and pixels.max() <= 65535:
-            pixels = pixels.astype(np.uint16)  # how some writers and readers hold 16-bit grey
-    return pixels, mode
-
-
-def _needs_tifffile(image):
-    """Whether Pillow would cut this TIFF to 8 bits a channel, or cannot hold it."""
-    bits = image.tag_v2.get(258, (1,))  # BitsPerSample
-    bits = bits if isinstance(bits, tuple) else (bits,)
-    return len(bits) > 1 and max(bits) > 8
-
-
-def _read_tiff(path):
-    import tifffile
-
-    with tifffile.TiffFile(Path(path).expanduser()) as file:
-        page = file.pages[0]
-        pixels = page.asarray()
-        if pixels.ndim == 3 and "S" in page.axes and not page.axes.endswith("S"):
-            pixels = np.moveaxis(pixels, page.axes.index("S"), -1)  # planar: channels first
-    if pixels.ndim not in (2, 3):
-        raise ValueError(_bad(path, f"its first page has the shape {pixels.shape}"))
-    return pixels
-
-
-def _is_deep_colour_png(image):
-    # Grey with alpha ("LA;16B") stays 8-bit: Pillow has no second reading of it.
-    return image.tile[0][3] in {"RGB;16B", "RGBA;16B"}
-
-
-def _read_deep_png(path):
-    """A PNG with 16 bits a channel and colour: Pillow keeps one byte of two, so read it twice.
-
-    PNG is big-endian. Told the truth ("RGB;16B") Pillow keeps the high bytes; told that the
-    data were little-endian ("RGB;16L") it keeps the low ones.
-    """
-    halves = []
-    for order in ("B", "L"):
-        with Image.open(Path(path).expanduser()) as image:
-            tile = image.tile[0]
-            image.tile = [(*tile[:3], tile[3][:-1] + order)]
-            halves.append(np.asarray(image).astype(np.uint16))
-    return halves[0] * np.uint16(256) + halves[1]
-
-
-def _orientation(image):
-    """The EXIF orientation that the header gives, 1 to 8."""
-    # Not PngImageFile.getexif: it decodes the pixels to look for EXIF behind them.
-    return Image.Image.getexif(image).get(_EXIF_ORIENTATION, 1)
-
-
-def _orient(pixels, orientation):
-    """Apply an EXIF orientation (1 to 8) to an array."""
-    if orientation in _TRANSPOSED:
-        pixels = np.swapaxes(pixels, 0, 1)
-    if orientation in {3, 4, 7, 8}:
-        pixels = pixels[::-1]
-    if orientation in {2, 3, 6, 7}:
-        pixels = pixels[:, ::-1]
-    return pixels
-
-
-def _float_problem(pixels):
-    """What is wrong with float pixels, or an empty string."""
-    low, high = pixels.min(), pixels.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return "it holds NaN or infinite values"
-    if low < 0 or high > 1:
-        return f"its values are in [{low:g}, {high:g}], not in [0, 1]"
-    return ""
-
-
-# ---- many files --------------------------------------------------------------------------------
+# ---- files -------------------------------------------------------------------------------------
 
 
 class _Files:
@@ -616,74 +317,6 @@ def fingerprint(image):
     return hashlib.blake2b(image.data, digest_size=16, key=hashlib.sha256(start).digest()).hexdigest()
 
 
-def check_pairs(images, masks, n_mask_classes=None):
-    """Read every image and mask once, before an hour of training shows that one is bad.
-
-    Parameters
-    ----------
-    images : as for `as_images`
-    masks : as for `as_masks`
-    n_mask_classes : int or None, default=None
-        If given, mask values must be `MISSING` or in [0, n_mask_classes - 1].
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        Names each file or position that is bad (the first ten), and why: it cannot be read, a
-        mask's size differs from its image's, a value is no class.
-
-    Examples
-    --------
-    >>> check_pairs(np.zeros((1, 2, 2), np.uint8), [np.array([[0, 2], [0, 0]])], n_mask_classes=2)
-    Traceback (most recent call last):
-        ...
-    ValueError: masks[0] holds the value 2, which is no class: with n_mask_classes=2 ...
-    """
-    images = as_images(images)
-    masks = as_masks(masks, len(images))
-    problems, missing = [], True
-    for i in range(len(images)):
-        try:
-            _check_pair(images, masks, i, n_mask_classes)
-        except FileNotFoundError as error:
-            problems.append(str(error))
-        except ValueError as error:
-            problems.append(str(error))
-            missing = False
-    if problems:
-        text = problems[0]
-        if len(problems) > 1:
-            text = f"{len(problems)} images or masks are bad. " + " ".join(problems[:_LISTED])
-        raise (FileNotFoundError if missing else ValueError)(text)
-
-
-def _check_pair(images, masks, i, n_mask_classes):
-    height, width = images[i].shape[:2]
-    mask = masks[i]
-    if mask is None:
-        return
-    if mask.shape != (height, width):
-        raise ValueError(
-            f"The mask {masks.where(i)} is {mask.shape[0]} x {mask.shape[1]} pixels, its image "
-            f"{images.where(i)} {height} x {width}: they must agree."
-        )
-    if n_mask_classes is None:
-        return
-    bad = mask[(mask < MISSING) | (mask >= n_mask_classes)]
-    if bad.size:
-        remedy = ""
-        if n_mask_classes == 2:
-            remedy = (
-                " For 0/255 masks or instance ids map what is above 0 to 1: "
-                "MaskFiles(paths, mapping='nonzero')."
-            )
-        raise ValueError(
-            f"{masks.where(i)} holds the value {bad.max()}, which is no class: with "
-            f"n_mask_classes={n_mask_classes} it must be {MISSING} (not annotated) or in "
-            f"[0, {n_mask_classes - 1}].{remedy}"
-        )
-
-
 def stack(arrays):
     """One array if the shapes agree, else a 1-D object array.
 
@@ -830,11 +463,11 @@ def _check_pixels(name, array, n_channels):
             remedy = "Put the channels last: np.moveaxis(X, -3, -1)."
         raise ValueError(message(name, "of 1 or 3 channels in the last axis", array.shape, remedy))
     if array.dtype.kind == "f":
-        problem = _float_problem(array)
+        problem = float_problem(array)
         if problem:
             if name == "X":  # the whole array: name the first image at fault
-                first = next(i for i, image in enumerate(array) if _float_problem(image))
-                name, problem = f"X[{first}]", _float_problem(array[first])
+                first = next(i for i, image in enumerate(array) if float_problem(image))
+                name, problem = f"X[{first}]", float_problem(array[first])
             remedy = " Divide by 255, or pass uint8." if array.max() > 1 else ""
             raise ValueError(f"{name} must be finite and in [0, 1], but {problem}.{remedy}")
 
@@ -846,6 +479,6 @@ def _check_ids(name, array):
         raise TypeError(message(name, "whole numbers (classes)", str(array.dtype), remedy))
     if array.size and array.dtype.kind != "b":
         low, high = array.min(), array.max()
-        if low < MISSING or high > _MAX_ID:
+        if low < MISSING or high > MAX_ID:
             value = int(low if low < MISSING else high)
-            raise ValueError(message(name, f"in [{MISSING}, {_MAX_ID}]", value))
+            raise ValueError(message(name, f"in [{MISSING}, {MAX_ID}]", value))

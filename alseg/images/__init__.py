@@ -1,0 +1,28 @@
+"""Reading images and masks: one face over arrays, lists of differing sizes, and files."""
+
+from alseg.images.formats import IMAGE_SUFFIXES
+from alseg.images.pairs import check_pairs
+from alseg.images.read import MASK_MAPPINGS, image_size, read_image, read_mask
+from alseg.images.sequences import (
+    ImageFiles,
+    MaskFiles,
+    as_images,
+    as_masks,
+    fingerprint,
+    stack,
+)
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MASK_MAPPINGS",
+    "ImageFiles",
+    "MaskFiles",
+    "as_images",
+    "as_masks",
+    "check_pairs",
+    "fingerprint",
+    "image_size",
+    "read_image",
+    "read_mask",
+    "stack",
+]

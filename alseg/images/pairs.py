@@ -1,0 +1,75 @@
+"""Images and their masks, looked at together before they are used."""
+
+from alseg.images.sequences import as_images, as_masks
+from alseg.labels import MISSING
+
+_LISTED = 10  # bad files that one error names
+
+
+def check_pairs(images, masks, n_mask_classes=None):
+    """Read every image and mask once, before an hour of training shows that one is bad.
+
+    Parameters
+    ----------
+    images : as for `as_images`
+    masks : as for `as_masks`
+    n_mask_classes : int or None, default=None
+        If given, mask values must be `MISSING` or in [0, n_mask_classes - 1].
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Names each file or position that is bad (the first ten), and why: it cannot be read, a
+        mask's size differs from its image's, a value is no class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_pairs(np.zeros((1, 2, 2), np.uint8), [np.array([[0, 2], [0, 0]])], n_mask_classes=2)
+    Traceback (most recent call last):
+        ...
+    ValueError: masks[0] holds the value 2, which is no class: with n_mask_classes=2 ...
+    """
+    images = as_images(images)
+    masks = as_masks(masks, len(images))
+    problems, missing = [], True
+    for i in range(len(images)):
+        try:
+            _check_pair(images, masks, i, n_mask_classes)
+        except FileNotFoundError as error:
+            problems.append(str(error))
+        except ValueError as error:
+            problems.append(str(error))
+            missing = False
+    if problems:
+        text = problems[0]
+        if len(problems) > 1:
+            text = f"{len(problems)} images or masks are bad. " + " ".join(problems[:_LISTED])
+        raise (FileNotFoundError if missing else ValueError)(text)
+
+
+def _check_pair(images, masks, i, n_mask_classes):
+    height, width = images[i].shape[:2]
+    mask = masks[i]
+    if mask is None:
+        return
+    if mask.shape != (height, width):
+        raise ValueError(
+            f"The mask {masks.where(i)} is {mask.shape[0]} x {mask.shape[1]} pixels, its image "
+            f"{images.where(i)} {height} x {width}: they must agree."
+        )
+    if n_mask_classes is None:
+        return
+    bad = mask[(mask < MISSING) | (mask >= n_mask_classes)]
+    if bad.size:
+        remedy = ""
+        if n_mask_classes == 2:
+            remedy = (
+                " For 0/255 masks or instance ids map what is above 0 to 1: "
+                "MaskFiles(paths, mapping='nonzero')."
+            )
+        raise ValueError(
+            f"{masks.where(i)} holds the value {bad.max()}, which is no class: with "
+            f"n_mask_classes={n_mask_classes} it must be {MISSING} (not annotated) or in "
+            f"[0, {n_mask_classes - 1}].{remedy}"
+        )
