@@ -53,6 +53,7 @@ learner
 committee
 experiment
 report
+project
 comparison
 compare
 cli __main__

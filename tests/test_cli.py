@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import alseg.cli
+import alseg.cli.arguments
+import alseg.cli.experiments
 from alseg.cli import main
 from alseg.datasets import make_glands
-from alseg.experiment.project import open_project, save_mask
+from alseg.project import open_project, save_mask
 from alseg.experiment.records import comparable, read_records
 from alseg.images import read_mask
 
@@ -52,8 +53,8 @@ def test_help_ends_with_an_example(capsys, command):
     example = out[out.index("example:") :].splitlines()[1].split()
     assert example[:2] == ["alseg", command]
     words = [word for word in example[1:] if word != "\\"]
-    alseg.cli._parser().parse_args(words + (["--out", "x"] if "--out" not in words and
-                                            command == "run" else []))  # fmt: skip
+    given = ["--out", "x"] if "--out" not in words and command == "run" else []
+    alseg.cli.arguments.make_parser().parse_args(words + given)
 
 
 def test_help_version_and_no_command(capsys):
@@ -65,12 +66,15 @@ def test_help_version_and_no_command(capsys):
 
 
 def test_help_waits_for_nothing_heavy():
-    tree = ast.parse(Path(alseg.cli.__file__).read_text())
-    imported = {
-        name for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))
-        for name in [getattr(node, "module", None), *(alias.name for alias in node.names)] if name
-    }  # fmt: skip
-    assert imported == {"argparse", "os", "sys", "warnings"}
+    imported = set()
+    for file in Path(alseg.cli.__file__).parent.glob("*.py"):
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.Import):
+                imported.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module)
+    own = {name for name in imported if name.startswith("alseg.cli")}
+    assert imported - own == {"argparse", "os", "sys", "warnings"}
 
 
 def test_module_entry_point():
@@ -294,8 +298,8 @@ def test_the_device_of_workers_elsewhere_is_theirs():
     options = {"encoder": "tiny", "device": "cuda:99"}
     given = {"data": "glands", "strategies": ["random"], "protocol": {}, "seeds": 1,
              "estimator": options, "scheduler": "tcp://host:1"}  # fmt: skip
-    args = alseg.cli._parser().parse_args(["compare", "--limit", "12", "--test-limit", "4"])
-    assert alseg.cli._plan(args, given).estimator.device == "cuda:99"
+    args = alseg.cli.arguments.make_parser().parse_args(["compare", "--limit", "12", "--test-limit", "4"])
+    assert alseg.cli.experiments.make_plan(args, given).estimator.device == "cuda:99"
 
 
 def test_compare_refuses_rows_that_the_model_cannot_end(capsys, tmp_path):
@@ -307,15 +311,15 @@ def test_compare_refuses_rows_that_the_model_cannot_end(capsys, tmp_path):
 
 @pytest.mark.parametrize("option", ["--threads", "--fit-threads"])
 def test_threads_of_a_comparison_are_those_of_its_protocol(option):
-    args = alseg.cli._parser().parse_args(["compare", option, "2"])
+    args = alseg.cli.arguments.make_parser().parse_args(["compare", option, "2"])
     assert args.threads is None
-    assert alseg.cli._merged_with_file(args)["protocol"] == {"n_threads": 2}
+    assert alseg.cli.experiments.merged_with_file(args)["protocol"] == {"n_threads": 2}
 
 
 def test_a_command_is_kept_without_folders_of_its_machine():
     argv = ["compare", "a b.toml", "--out=/home/me/runs/", "--data", "~/glas", "--scheduler",
             "tcp://host:1", "--encoder-weights", "../w.pt", "--strategy", "mine.here:f"]  # fmt: skip
-    assert alseg.cli._shown(argv) == (
+    assert alseg.cli.experiments.shown_command(argv) == (
         "alseg compare 'a b.toml' --out=runs --data glas --scheduler tcp://host:1 "
         "--encoder-weights w.pt --strategy mine.here:f"
     )
@@ -523,7 +527,7 @@ def test_a_state_is_of_one_folder_and_one_command(capsys, slides, tmp_path):
 @pytest.mark.parametrize("moment", ["asked", "model", "state"])
 def test_a_killed_command_is_given_again(slides, tmp_path, capsys, monkeypatch, moment):
     """Stopped where a kill leaves files that the state does not name yet."""
-    from alseg.experiment import project as module
+    from alseg.project import state as module
 
     root, truth = slides
     expected = query(capsys, root, tmp_path / "whole", "-n", "2")

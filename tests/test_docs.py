@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import alseg
-from alseg import cli
+from alseg.cli.arguments import make_parser
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -106,7 +106,7 @@ def test_dotted_names_in_prose_exist(page):
 
 
 def subcommands():
-    (action,) = [a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    (action,) = [a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     return action.choices
 
 
@@ -145,7 +145,7 @@ def test_commands_on_the_pages_are_understood(page):
         if "--help" in arguments:
             assert arguments[0] in subcommands()
         elif "COMMAND" not in arguments:
-            args = cli._parser().parse_args(arguments)
+            args = make_parser().parse_args(arguments)
             assert args.command == arguments[0]
 
 

@@ -1,0 +1,244 @@
+"""What may be given on the command line."""
+
+import argparse
+
+from alseg.cli import annotation, experiments
+from alseg.cli.errors import BAD_ARGUMENT, PROG
+from alseg.cli.experiments import PROTOCOL
+from alseg.cli.options import ESTIMATOR
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=30, width=min(100, _columns()))
+
+    def _get_help_string(self, action):
+        # Defaults are said where there is one to say.
+        text = action.help or ""
+        if "default" in text or action.default in (None, False, argparse.SUPPRESS):
+            return text
+        return f"{text} (default: {action.default})"
+
+
+def _columns():
+    import shutil
+
+    return shutil.get_terminal_size().columns - 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """As argparse's, but an error is one line, without the usage before it."""
+
+    def error(self, message):
+        self.exit(BAD_ARGUMENT, f"{PROG}: error: {message} (see `{self.prog} --help`)\n")
+
+
+def make_parser():
+    """The parser of all commands."""
+    parser = _Parser(
+        prog=PROG,
+        formatter_class=_Help,
+        allow_abbrev=False,
+        description="Active learning for images with few pixel masks.",
+        epilog="Try it on made-up data, in a minute:\n"
+        "  alseg run --data glands --rounds 3 --n-instances 2 --out runs/first --report",
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command",
+                                     parser_class=_Parser)  # fmt: skip
+
+    def command(name, function, help_, example):
+        sub = commands.add_parser(
+            name, help=help_, description=help_[0].upper() + help_[1:] + ".", allow_abbrev=False,
+            formatter_class=_Help, epilog=f"example:\n  {example}",
+        )  # fmt: skip
+        sub.set_defaults(run=function)
+        return sub
+
+    sub = command(
+        "run", experiments.run,
+        "run active learning on data whose masks are known, and record every round",
+        "alseg run --data glands --strategy entropy --rounds 3 --n-instances 2 --seed 0 \\\n"
+        "    --max-epochs 10 --out runs/entropy --report\n\n"
+        "Interrupted, it continues where it was when given the same command again.",
+    )  # fmt: skip
+    _run_arguments(sub)
+
+    sub = command(
+        "compare", experiments.compare,
+        "compare strategies over seeds under one protocol, with a verdict",
+        "alseg compare --data glands --strategy random --strategy entropy --seeds 3 --rounds 2 \\\n"
+        "    --encoder tiny --max-epochs 5 --out runs/compared --report\n\n"
+        "Or all of it in a file: alseg compare comparison.toml. Interrupted, it continues where it\n"
+        "was when given the same command again; --dry-run prints the plan and what it would cost.",
+    )  # fmt: skip
+    _compare_arguments(sub)
+
+    sub = command("report", experiments.report, "write the one-file HTML report of a run or a comparison",
+                  "alseg report runs/entropy -o entropy.html")  # fmt: skip
+    sub.add_argument("folder", metavar="D", help="what alseg run or alseg compare has written")
+    sub.add_argument("-o", "--output", metavar="FILE", help="default: report.html in D")
+    sub.add_argument("--data", metavar="glands|DIR", help="of a comparison, as given to alseg "
+                     "compare: for pictures, and intervals for other patients")  # fmt: skip
+    sub.add_argument("--config", metavar="FILE", help="the TOML file of the comparison instead, for "
+                     "its data")  # fmt: skip
+    sub.add_argument("--no-pictures", action="store_true",
+                     help="no images of the data in the report")  # fmt: skip
+    _data_arguments(sub)
+
+    sub = command(
+        "query", annotation.query, "choose the next images to annotate, and propose their masks",
+        "alseg query --data slides/ --out state/ -n 5\n\n"
+        "slides/ holds images/<class>/*, or images and a manifest.csv; masks/ if there are some.\n"
+        "Draw the masks, then: alseg add state/ drawn/ ; alseg query --out state/ -n 5",
+    )  # fmt: skip
+    sub.add_argument("--data", metavar="DIR", help="the folder of images; needed the first time")
+    sub.add_argument("--out", metavar="STATE", required=True, help="the state folder")
+    sub.add_argument("-n", "--n-instances", type=_positive, default=5, metavar="N",
+                     help="images to ask for")  # fmt: skip
+    sub.add_argument("--new", action="store_true",
+                     help="ask about other images, though earlier ones lack a mask")  # fmt: skip
+    sub.add_argument("--part", metavar="NAME", help="part of the data, such as train; default: all")
+    _mapping_argument(sub)
+    _strategy_arguments(sub, default=None)
+    _estimator_arguments(sub, preset=False)
+    sub.add_argument("--seed", type=_natural, metavar="N", help="default: 0")
+
+    sub = command("add", annotation.add, "take in masks that were drawn, found by their file names",
+                  "alseg add state/ drawn/")  # fmt: skip
+    sub.add_argument("state", metavar="STATE", help="what alseg query --out has made")
+    sub.add_argument("masks", metavar="MASKS", help="folder of masks, named as their images")
+    sub.add_argument("--replace", action="store_true", help="replace masks that are there already")
+    sub.add_argument("--missing-value", type=int, metavar="V",
+                     help="value of pixels that are not annotated")  # fmt: skip
+
+    sub = command("predict", annotation.predict, "write predicted masks and class labels of images",
+                  "alseg predict state/ new_images/ --out predicted/")  # fmt: skip
+    sub.add_argument("state", metavar="STATE", help="what alseg query --out has made")
+    sub.add_argument("images", metavar="IMAGES", help="a folder of images, or one image")
+    sub.add_argument("--out", metavar="DIR", required=True, help="folder for masks and labels.csv")
+    sub.add_argument("--overwrite", action="store_true", help="replace files that are there")
+
+    for name, sub in commands.choices.items():
+        if name == "compare":  # has them in the protocol, which decides the numbers
+            sub.set_defaults(threads=None)
+        else:
+            sub.add_argument("--threads", type=_positive, metavar="N",
+                             help="threads of torch; default: its own")  # fmt: skip
+        sub.add_argument("--quiet", action="store_true", help="no progress, no hints")
+    return parser
+
+
+def _version():
+    from alseg._version import __version__
+
+    return f"{PROG} {__version__}"
+
+
+def _run_arguments(sub):
+    add = sub.add_argument
+    add("--data", required=True, metavar="glands|DIR",
+        help="'glands' makes synthetic histology from the seed; else a folder with masks "
+        "(images/<class>/* and masks/*, a manifest.csv, or GlaS as published)")
+    add("--out", required=True, metavar="D", help="folder for records.jsonl and panels/")
+    _strategy_arguments(sub, default="entropy")
+    add("--rounds", type=_natural, default=3, metavar="N", help="rounds after the seed set")
+    add("--n-instances", type=_positive, default=2, metavar="N", help="masks asked for in a round")
+    add("--initial", type=_positive, metavar="N",
+        help="masks of the seed set, class-balanced; default: two a class")
+    add("--seed", type=_natural, default=0, metavar="N", help="decides the whole run")
+    add("--report", action="store_true", help="write D/report.html at the end")
+    add("--no-panels", action="store_true", help="save no pictures of the images asked for")
+    _data_arguments(sub)
+    _estimator_arguments(sub)
+
+def _compare_arguments(sub):
+    add = sub.add_argument
+    add("config", nargs="?", metavar="FILE", help="a TOML file with any of these options; those "
+        "given here come first")
+    add("--data", metavar="glands|DIR", help="as in alseg run")
+    add("--out", metavar="D", help="folder for the records; all workers must see it")
+    add("--strategy", action="append", metavar="NAME", dest="strategies",
+        help="a name such as entropy, or package.module:name; once for each row")
+    add("--seeds", type=_positive, metavar="N", help="seeds 0 to N - 1; default: 5")
+    add("--n-jobs", type=int, metavar="N", help="fits at once; never changes a number; default: 1")
+    add("--scheduler", metavar="ADDRESS", help="of a dask cluster, such as tcp://host:8786")
+    add("--dry-run", action="store_true", help="check all inputs, print the plan and what it would "
+        "cost, and train nothing")
+    add("--report", action="store_true", help="write D/report.html at the end")
+    group = sub.add_argument_group("protocol")
+    for option, name, type_, metavar, help_ in PROTOCOL:
+        names = (option, "--fit-threads") if name == "n_threads" else (option,)
+        group.add_argument(*names, dest=name, type=type_, metavar=metavar, help=help_)
+    group.add_argument("--window", type=float, nargs=2, metavar=("LOW", "HIGH"),
+                       help="masks between which areas are taken; default: all")  # fmt: skip
+    group.add_argument("--not-class-balanced", dest="class_balanced", action="store_const",
+                       const=False, help="do not share questions among classes")  # fmt: skip
+    group.add_argument("--warm-start", action="store_const", const=True,
+                       help="continue from the model of the round before")  # fmt: skip
+    group.add_argument("--no-controls", dest="controls", action="store_const", const=(),
+                       help="no rows of random questions beside those given")  # fmt: skip
+    group.add_argument("--no-references", dest="references", action="store_const", const=(),
+                       help="no full supervision, weak labels and all-ones")  # fmt: skip
+    group.add_argument("--pseudo-labels", type=float, metavar="LAMBDA",
+                       help="label the rest by the model itself in all rows, with this weight")
+    _data_arguments(sub)
+    _estimator_arguments(sub)
+
+
+def _data_arguments(sub):
+    group = sub.add_argument_group("data")
+    group.add_argument("--limit", "--n-samples", type=_positive, metavar="N",
+                       help="training images; glands make 60 by default, a folder has all")
+    group.add_argument("--test-limit", type=_positive, metavar="N",
+                       help="test images; glands make 30 by default, a folder has all")
+    group.add_argument("--train-split", default="train", metavar="NAME", help="part to train on")
+    group.add_argument("--test-split", default="test", metavar="NAME", help="part to test on")
+    group.add_argument("--fold", metavar="K", help="split by this fold or column of the manifest")
+    _mapping_argument(group)
+
+
+def _mapping_argument(sub):
+    sub.add_argument("--mask-mapping", choices=("auto", "none", "nonzero", "half", "binary"),
+                     help="how mask values become classes: nonzero is for instance ids; default: "
+                     "auto, which looks at some")  # fmt: skip
+
+
+def _strategy_arguments(sub, default):
+    said = "" if default else "; default: entropy"
+    sub.add_argument("--strategy", default=default, metavar="NAME",
+                     help=f"a name such as random or entropy, or package.module:name{said}")
+    sub.add_argument("--class-balanced", action="store_const", const=True,
+                     help="share the images asked for among the classes")
+    sub.add_argument("--pseudo-labels", type=float, metavar="LAMBDA",
+                     help="label the rest by the model itself, with this weight in the loss")
+
+def _estimator_arguments(sub, preset=True):
+    group = sub.add_argument_group("model")
+    if preset:
+        group.add_argument("--preset", metavar="NAME",
+                           help="a set-up, such as alseg; options given here come first")  # fmt: skip
+    for option, name, type_, metavar, help_ in ESTIMATOR:
+        group.add_argument(option, dest=name, type=type_, metavar=metavar, help=help_)
+    group.add_argument("--image-size", type=_positive, nargs=2, metavar=("H", "W"),
+                       help="size at which the network works; default: of the median image, "
+                       "at most 192 x 288 pixels")  # fmt: skip
+
+
+def _natural(text):
+    return _integer(text, 0)
+
+
+def _positive(text):
+    return _integer(text, 1)
+
+
+def _integer(text, low):
+    try:
+        value = int(text)
+    except ValueError:
+        value = None
+    if value is None or value < low:
+        raise argparse.ArgumentTypeError(f"must be an integer >= {low}, got {text!r}.")
+    return value

@@ -1,0 +1,304 @@
+"""Commands on images whose masks are known: `run`, `compare`, `report`."""
+
+import os
+import sys
+
+from alseg.cli.data import compared_data, train_and_test
+from alseg.cli.errors import PROG, BadArgument
+from alseg.cli.options import (
+    check_out,
+    estimator_options,
+    make_augmenter,
+    make_estimator,
+    named_strategy,
+)
+
+# Option, field of the protocol, type; those not given keep the protocol's own default.
+PROTOCOL = (
+    ("--initial", "initial", int, "N", "masks before the first question; default: 8"),
+    ("--n-instances", "n_instances", int, "N", "masks asked for in a round; default: 2"),
+    ("--rounds", "rounds", int, "N", "rounds after the first masks; default: 10"),
+    ("--n-steps", "n_steps", int, "N", "gradient steps of every fit; default: the model's own"),
+    ("--epochs", "epochs", int, "N", "instead: passes over the annotated images"),
+    ("--budget", "budget", float, "X", "end a row when its annotations cost this much"),
+    ("--cost", "cost", str, "UNIT", "of the budget: images, pixels, clicks, seconds"),
+    ("--folds", "n_folds", int, "N", "test seed s on fold s modulo N of the data, by group"),
+    ("--threads", "n_threads", int, "N", "threads of a fit, part of the protocol; default: 1"),
+    ("--stop-agreement", "stop_agreement", float, "X", "end a row when predictions agree so much"),
+    ("--control", "control", str, "NAME", "row to compare with; default: random"),
+    ("--metric", "metric", str, "NAME", "what is compared; default: dice"),
+    ("--alpha", "alpha", float, "X", "level of the verdict; default: 0.05"),
+)  # fmt: skip
+
+
+def run(args):
+    """One experiment."""
+    from pathlib import Path
+
+    check_out(args.out)
+    strategy, name = named_strategy(args)
+    from alseg.experiment.run import run
+    from alseg.report.panels import save_panels
+
+    estimator = make_estimator(estimator_options(args), args.data)
+    augmenter = make_augmenter(args.pseudo_labels)
+    train, test = train_and_test(args)
+    bar = _Bar(args.rounds, args.quiet)
+    with bar:
+        records = run(
+            estimator, train, test, strategy, rounds=args.rounds, n_instances=args.n_instances,
+            initial=args.initial, seed=args.seed, out=args.out, augmenter=augmenter, name=name,
+            panels=None if args.no_panels else save_panels, progress=bar,
+        )  # fmt: skip
+    if not args.quiet:
+        print(_summary(records))
+    print(f"records: {Path(args.out) / 'records.jsonl'}")
+    if args.report:
+        from alseg.report.html import write_report
+
+        print(f"report:  {write_report(args.out)}")
+
+
+def _summary(records):
+    from alseg.report.tables import as_markdown, rounds_table
+
+    table = rounds_table(records)
+    wanted = ["round", "masks", "Dice", "mean IoU", "class accuracy"]
+    return as_markdown(table[[name for name in wanted if name in table]])
+
+
+def compare(args):
+    """Strategies over seeds, under one protocol."""
+    from pathlib import Path
+
+    from alseg.report.comparison_table import verdict_text
+
+    given = merged_with_file(args)
+    for name in ("data", "out", "strategies"):
+        if given.get(name) is None:
+            option = "strategy" if name == "strategies" else name
+            raise BadArgument(f"{option} must be given, as --{option} or in a TOML file.")
+    check_out(given["out"])
+    plan = make_plan(args, given)
+    plan.check()
+    if args.dry_run:
+        print(plan.describe(given["n_jobs"]))
+        return
+    with _backend(given.get("scheduler")):
+        result = plan.compare(
+            given["out"], given["n_jobs"], verbose=not args.quiet, command=shown_command(args.argv)
+        )
+    if not args.quiet:
+        from alseg.report.tables import as_markdown
+
+        table = result.table()
+        print(as_markdown(table[[name for name in table.columns[:4]]]))
+    print(verdict_text(result))
+    print(f"records: {given['out']}")
+    if args.report:
+        print(f"report:  {result.to_html(Path(given['out']) / 'report.html')}")
+
+
+def shown_command(argv):
+    """A command as it may stand in a file: of a path from the root its last part alone."""
+    import shlex
+
+    def without_folder(text):
+        option, sign, value = text.partition("=") if text.startswith("--") else ("", "", text)
+        whole = os.path.expanduser(value)
+        if not (os.path.isabs(whole) or value.startswith("..")):
+            return text
+        return option + sign + os.path.basename(whole.rstrip("/"))
+
+    return shlex.join([PROG, *(without_folder(str(text)) for text in argv)])
+
+
+def read_toml(path):
+    """The options in a file, their names checked."""
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            found = tomllib.load(file)
+    except tomllib.TOMLDecodeError as error:
+        raise BadArgument(f"{path} must be TOML: {error}") from error
+    known = {"data", "out", "strategies", "seeds", "n_jobs", "scheduler", "pseudo_labels",
+             "limit", "test_limit", "train_split", "test_split", "fold", "mask_mapping",
+             "protocol", "estimator"}  # fmt: skip
+    for name in found:
+        if name not in known:
+            from alseg.validation import did_you_mean
+
+            remedy = did_you_mean(name, known)
+            raise BadArgument(f"{path}: unknown key {name!r}. {remedy}".rstrip())
+    for name in ("protocol", "estimator"):
+        if not isinstance(found.get(name, {}), dict):
+            raise BadArgument(f"{path}: {name} must be a table [{name}].")
+    for name in ("limit", "test_limit"):
+        value = found.get(name, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise BadArgument(f"{name} must be an integer >= 1, got {value!r}.")
+    return found
+
+
+def _take_data_options(args, given):
+    """Set those of a file that the command line does not say."""
+    for name in ("limit", "test_limit", "fold", "mask_mapping", "train_split", "test_split"):
+        if name in given and getattr(args, name) in (None, "train", "test"):
+            setattr(args, name, str(given[name]) if name == "fold" else given[name])
+
+
+def merged_with_file(args):
+    """Options by name: those of the command line before those of the file."""
+    given = {"n_jobs": 1, "seeds": 5, "protocol": {}, "estimator": {}}
+    if args.config is not None:
+        given |= read_toml(args.config)
+    for name in ("data", "out", "strategies", "seeds", "n_jobs", "scheduler", "pseudo_labels"):
+        if getattr(args, name) is not None:
+            given[name] = getattr(args, name)
+    _take_data_options(args, given)
+    fields = [name for _, name, *_ in PROTOCOL]
+    fields += ["window", "class_balanced", "warm_start", "controls", "references"]
+    own = {name: getattr(args, name) for name in fields if getattr(args, name) is not None}
+    given["protocol"] = {**given["protocol"], **own}
+    given["estimator"] = {**given["estimator"], **estimator_options(args)}
+    return given
+
+
+def make_plan(args, given):
+    """The plan of the comparison that these options describe."""
+    from alseg.compare import Plan
+    from alseg.experiment.names import resolve_strategy
+    from alseg.experiment.protocol import Protocol
+
+    try:
+        named = given["strategies"]
+        named = named if isinstance(named, dict) else _named(named)
+        strategies = {name: resolve_strategy(value) for name, value in named.items()}
+        protocol = Protocol.from_dict(given["protocol"])
+    except (ValueError, TypeError) as error:
+        raise BadArgument(error) from error
+    options = dict(given["estimator"])
+    if "image_size" in options:
+        options["image_size"] = tuple(options["image_size"])
+    here = given.get("scheduler") is None  # else workers elsewhere have the device, or not
+    estimator = make_estimator(options, given["data"], here)
+    augmenter = make_augmenter(given.get("pseudo_labels"))
+    args.data = given["data"]
+    data = compared_data(args, protocol)
+    seeds = given["seeds"]
+    seeds = range(seeds) if isinstance(seeds, int) else seeds
+    try:
+        return Plan(estimator, strategies, data, protocol, seeds, augmenter)
+    except (ValueError, TypeError) as error:
+        raise BadArgument(error) from error
+
+
+def _named(names):
+    """Strategies by what the records call them."""
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"strategies must be a list of names, got {names!r}.")
+    found = {}
+    for name in names:
+        short = _short(name)
+        if short in found:
+            raise ValueError(
+                f"strategies must have different names, got {found[short]!r} and {name!r}, both "
+                f"{short!r}. Name them in a TOML file: strategies = {{a = ..., b = ...}}."
+            )
+        found[short] = name
+    return found
+
+
+def _short(name):
+    """What the records call a strategy that was named on the command line."""
+    return name.rpartition(":")[2].removesuffix("_sampling").replace("_", "-")
+
+
+class _backend:
+    """Where jobs run: here, or on the workers of a dask cluster."""
+
+    def __init__(self, scheduler):
+        self.scheduler = scheduler
+
+    def __enter__(self):
+        if self.scheduler is None:
+            return
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise BadArgument(
+                "scheduler needs dask.distributed: pip install 'alseg[dask]'."
+            ) from error
+        from joblib import parallel_config
+
+        self.client = Client(self.scheduler, timeout="10s")
+        self.config = parallel_config(backend="dask")
+        self.config.__enter__()
+
+    def __exit__(self, *error):
+        if self.scheduler is not None:
+            self.config.__exit__(*error)
+            self.client.close()
+
+
+def report(args):
+    """The report of a run or a comparison."""
+    from alseg.comparison import FILE_NAME, read_comparison
+
+    if not os.path.exists(args.folder):
+        raise FileNotFoundError(
+            f"no records at {args.folder}: it is not there. Name a folder that `alseg run` or "
+            "`alseg compare` has written."
+        )
+    if os.path.isfile(os.path.join(args.folder, FILE_NAME)):
+        output = args.output or os.path.join(args.folder, "report.html")
+        if args.config is not None:
+            given = read_toml(args.config)
+            args.data = given.get("data") if args.data is None else args.data
+            _take_data_options(args, given)
+        data = None
+        if args.data is not None:
+            data = compared_data(args, read_comparison(args.folder).protocol)
+        found = read_comparison(args.folder, data)
+        print(found.to_html(output, pictures=not args.no_pictures))
+        return
+    if args.data is not None or args.config is not None:
+        raise BadArgument(
+            f"data must be left out for the run in {args.folder}: its pictures were kept in it."
+        )
+    from alseg.report.html import write_report
+
+    print(write_report(args.folder, args.output))
+
+
+class _Bar:
+    """A progress bar over the stages of all rounds."""
+
+    STAGES = {"refit": 0, "ask": 0, "panels": 1, "fit": 1, "evaluate": 3, "done": 4}
+
+    def __init__(self, rounds, quiet):
+        self.rounds, self.quiet, self.bar = rounds, quiet, None
+
+    def __enter__(self):
+        from tqdm import tqdm
+
+        total = 4 * (self.rounds + 1)
+        self.bar = tqdm(
+            total=total, disable=self.quiet, file=sys.stderr, leave=False, smoothing=0.1,
+            bar_format="{desc} {bar} {percentage:3.0f} % [{elapsed}<{remaining}]{postfix}",
+        )  # fmt: skip
+        return self
+
+    def __call__(self, round_, stage, record):
+        done = 4 * round_ + self.STAGES[stage]
+        if done > self.bar.n:
+            self.bar.update(done - self.bar.n)
+        self.bar.set_description_str(f"round {round_}/{self.rounds}, {stage}", refresh=False)
+        if record is not None:
+            dice = record["metrics"]["dice"]
+            self.bar.set_postfix_str(f"{record['n_masks']} masks, Dice {100 * dice:.1f}", False)
+        self.bar.refresh()
+
+    def __exit__(self, *error):
+        self.bar.close()
