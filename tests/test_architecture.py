@@ -21,6 +21,7 @@ FLOORS = """
 _version
 labels
 validation
+files
 metrics threshold
 images
 datasets

@@ -1,18 +1,11 @@
 """Records on disk: one JSON line a round, appended so that a kill loses at most that round."""
 
 import json
-import math
 import os
 from pathlib import Path
 
-import numpy as np
-
+from alseg.files import FolderInUse, jsonable, lock, write_text  # noqa: F401
 from alseg.validation import message
-
-try:
-    import fcntl
-except ImportError:  # Windows has no fcntl: there two runs in one folder are not told apart
-    fcntl = None
 
 FILE_NAME = "records.jsonl"
 
@@ -22,54 +15,6 @@ VOLATILE = ("seconds", "memory_mib", "environment")
 
 class RecordsError(ValueError):
     """A records file that cannot be read or continued as asked."""
-
-
-class FolderInUse(RecordsError):
-    """Another run is writing to the same folder."""
-
-
-def jsonable(value):
-    """Turn numpy values, paths and tuples into what JSON holds; not-finite floats into None.
-
-    Parameters
-    ----------
-    value : object
-        Nested dicts (keys become strings), lists, tuples, sets, arrays, numbers, strings, paths.
-
-    Returns
-    -------
-    object
-        Made of dict, list, str, int, float, bool and None alone.
-
-    Raises
-    ------
-    TypeError
-        If something else is in it.
-
-    Examples
-    --------
-    >>> jsonable({"ids": np.array([3, 1]), "dice": np.float32("nan")})
-    {'ids': [3, 1], 'dice': None}
-    """
-    if isinstance(value, np.generic):
-        return jsonable(value.item())
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, np.ndarray):
-        return jsonable(value.tolist())
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(jsonable(key)): jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [jsonable(item) for item in value]
-    if isinstance(value, (set, frozenset)):
-        return sorted(jsonable(item) for item in value)
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(message("value", "made of numbers, strings, lists and dicts", value))
 
 
 def comparable(record):
@@ -141,28 +86,6 @@ def _split(data, path):
     return records, position
 
 
-def write_text(path, text):
-    """Write a file beside its place and move it there: a reader sees the old or the new one.
-
-    Parameters
-    ----------
-    path : str or Path
-    text : str
-
-    Returns
-    -------
-    path : Path
-    """
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(beside, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())  # else a power cut may leave the name on an empty file
-    os.replace(beside, path)
-    return path
-
-
 def read_records(path):
     """Read the records of a run, also of one that is still running.
 
@@ -191,26 +114,6 @@ def read_records(path):
             f"no records at {path}. Name a folder that `alseg run --out` has written."
         )
     return _split(path.read_bytes(), path)[0]
-
-
-def lock(file):
-    """Lock an open file for this process alone, until it is closed or the process ends.
-
-    Raises
-    ------
-    FolderInUse
-        If another process holds the lock.
-    """
-    if fcntl is None:
-        return
-    try:
-        # The system drops the lock when the process ends, however it ends.
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise FolderInUse(
-            f"{file.name} is in use by another run. Wait for it, end it, or use another output "
-            "folder."
-        ) from error
 
 
 class Records:
