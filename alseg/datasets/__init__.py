@@ -7,6 +7,7 @@ from alseg.datasets._folds import class_folds
 from alseg.datasets._glands import make_glands
 from alseg.datasets._glas import load_glas
 from alseg.datasets._isic import load_isic
+from alseg.datasets._names import match_names
 
 __all__ = [
     "Dataset",
@@ -17,4 +18,5 @@ __all__ = [
     "load_glas",
     "load_isic",
     "make_glands",
+    "match_names",
 ]

@@ -9,6 +9,8 @@ import numpy as np
 from alseg.images import ImageFiles, MaskFiles, stack
 from alseg.validation import did_you_mean, message
 
+_SHOWN = 5  # names of files and classes in one line
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
@@ -91,16 +93,27 @@ class Dataset:
         return Dataset(**parts, name=self.name)
 
     def __repr__(self):
-        n_masks = 0
-        if isinstance(self.masks, MaskFiles):
-            n_masks = sum(path is not None for path in self.masks.paths)
-        elif self.masks is not None:
-            n_masks = sum(mask is not None for mask in self.masks)
         n_classes = len(np.unique(self.labels))
         return (
             f"Dataset({self.name!r}: {len(self)} images, {n_classes} "
-            f"class{'es' if n_classes != 1 else ''}, {n_masks} masks)"
+            f"class{'es' if n_classes != 1 else ''}, {n_masks(self.masks)} masks)"
         )
+
+
+def n_masks(masks):
+    """How many images have a mask, as a `Dataset` holds them; files are not opened."""
+    if masks is None:
+        return 0
+    return sum(mask is not None for mask in getattr(masks, "paths", masks))
+
+
+def _count(n, one, many=None):
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def _shown(name):
+    """A file name as it may be shown: control characters and the like are escaped."""
+    return name if name.isprintable() else repr(name)[1:-1]
 
 
 def _take(values, idx):
@@ -118,17 +131,58 @@ class Parts(Mapping):
     Parameters
     ----------
     parts : mapping of str to Dataset
+    skipped : sequence of str, default=()
+        Files of the folder that are not read.
+    n_files : int or None, default=None
+        How many files there are with those.
+
+    Attributes
+    ----------
+    skipped : tuple of str
 
     Examples
     --------
     >>> toy = Dataset(np.zeros((3, 8, 8, 3), np.uint8), ["a", "b", "a"])
-    >>> data = Parts({"train": toy.take([0, 1]), "all": toy})
+    >>> data = Parts({"train": toy.take([0, 1]), "all": toy}, skipped=["notes.txt"], n_files=4)
     >>> data.parts, len(data.train)
     (('train', 'all'), 2)
+    >>> print(data.describe())
+    3 images, 2 classes (a: 2, b: 1), 0 masks
+    3 of 4 files are read; skipped: notes.txt
     """
 
-    def __init__(self, parts):
+    def __init__(self, parts, skipped=(), n_files=None):
         self._parts = dict(parts)
+        self.skipped, self._n_files = tuple(skipped), n_files
+
+    def describe(self):
+        """What the data are, in a few lines: sizes and classes, what was skipped, how masks are
+        read.
+
+        Returns
+        -------
+        str
+            Names of files are shown with control characters and the like escaped.
+        """
+        lines = []
+        data = self._parts.get("all")
+        if data is not None:
+            labels, counts = np.unique(data.labels, return_counts=True)
+            shown = ", ".join(f"{label}: {n}" for label, n in zip(labels[:_SHOWN], counts))
+            more = ", ..." if len(labels) > _SHOWN else ""
+            classes = _count(len(labels), "class", "classes")
+            lines.append(
+                f"{_count(len(data), 'image')}, {classes} ({shown}{more}), "
+                f"{_count(n_masks(data.masks), 'mask')}"
+            )
+        if self.skipped:
+            names = ", ".join(map(_shown, self.skipped[:_SHOWN]))
+            more = ", ..." if len(self.skipped) > _SHOWN else ""
+            read = self._n_files - len(self.skipped)
+            lines.append(
+                f"{read} of {self._n_files} files are read; skipped: {names}{more}"
+            )
+        return "\n".join(lines)
 
     @property
     def parts(self):
@@ -144,9 +198,9 @@ class Parts(Mapping):
 
     def __getattr__(self, name):
         # "_parts" itself is asked for while unpickling, before it is set.
-        if not name.startswith("_") and name in self._parts:
+        if not name.startswith("_") and name != "skipped" and name in self._parts:
             return self._parts[name]
-        if name.startswith("_"):
+        if name.startswith("_") or name == "skipped":
             raise AttributeError(name)
         raise AttributeError(
             message("part", f"one of {list(self._parts)}", name, did_you_mean(name, self._parts))
@@ -166,7 +220,7 @@ class Parts(Mapping):
         return f"Parts({sizes})"
 
 
-def make_parts(data, split, name):
+def make_parts(data, split, name, skipped=(), n_files=None):
     """Parts of `data` by the names in `split`, (n,) str ("" is in none), and all of it as `all`."""
     parts = {}
     for part in dict.fromkeys(split):  # in the order in which they first stand
@@ -176,4 +230,4 @@ def make_parts(data, split, name):
     order = [part for part in ("train", "valid", "test") if part in parts]
     order += [part for part in parts if part not in order]
     named = {part: parts[part] for part in order}
-    return Parts({**named, "all": dataclasses.replace(data, name=name)})
+    return Parts({**named, "all": dataclasses.replace(data, name=name)}, skipped, n_files)

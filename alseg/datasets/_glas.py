@@ -4,8 +4,10 @@ import re
 
 import numpy as np
 
-from alseg.datasets._folder import existing_folder, image_files, parts_of_table, read_manifest
+from alseg.datasets._folder import existing_folder, parts_of_table
 from alseg.datasets._folds import N_FOLDS, natural_key, split_train
+from alseg.datasets._layout import image_files
+from alseg.datasets._manifest import read_manifest
 from alseg.validation import check_number, message
 
 _ORDER = {"train": 0, "testA": 1, "testB": 2}

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from alseg.datasets._folder import existing_folder, image_files, parts_of_table, read_manifest
+from alseg.datasets._folder import existing_folder, parts_of_table
+from alseg.datasets._layout import image_files
+from alseg.datasets._manifest import read_manifest
 from alseg.validation import message
 
 _PARTS = {"train": "Training", "valid": "Validation", "test": "Test_v2"}

@@ -1,0 +1,175 @@
+"""A folder that says by its layout what is in it: `images/<class>/*` and `masks/*`."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from alseg.datasets._folds import natural_key
+from alseg.datasets._names import is_mask_name, match_names, safe_ids, safe_parts, without_suffix
+from alseg.images import IMAGE_SUFFIXES
+from alseg.validation import message
+
+_JUNK = {"thumbs.db", "desktop.ini"}  # of file managers, like what is hidden
+_PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "testa", "testb"}
+_NO_CLASSES = {"mask", "label", "labels", "annotation", "annotations", "gt", "ground_truth",
+               "groundtruth", "segmentation", "segmentations"}  # fmt: skip
+
+
+def image_files(folder):
+    """Image files of a folder, in natural order; hidden files and other suffixes are left out."""
+    files = [
+        file for file in folder.iterdir()
+        if is_image_name(file.name) and not file.name.startswith(".") and file.is_file()
+    ]
+    return sorted(files, key=lambda file: (natural_key(file.name), file.name))
+
+
+def is_image_name(name):
+    """Whether a file name ends as those of images do.
+
+    Examples
+    --------
+    >>> is_image_name("a.PNG"), is_image_name("a.csv")
+    (True, False)
+    """
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def files_under(folder):
+    """Files of a folder and of the folders in it: images, and others, each in natural order.
+
+    What is hidden, and what file managers leave behind, is in neither. Links to folders are
+    followed, each folder once.
+    """
+    images, others, seen = [], [], set()
+    for where, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and name.lower() not in _JUNK:
+                (images if is_image_name(name) else others).append(Path(where, name))
+
+    def order(file):
+        parts = file.relative_to(folder).parts
+        return [natural_key(part) for part in parts], parts
+
+    return sorted(images, key=order), sorted(others, key=order)
+
+
+def read_layout(root, mask_suffix=None):
+    """The columns of a manifest from `images/<class>/*` and `masks/`, and what was found.
+
+    Without `images/` the folder itself is taken for it, where that is clear.
+
+    Returns
+    -------
+    table : dict of str -> ndarray of shape (n,)
+        As `read_manifest` gives it; `mask` holds a path, None, or a tuple of paths.
+    skipped : list of str
+        Files that are not read, relative to `root`.
+    n_files : int
+    """
+    folder = root / "images"
+    if not folder.is_dir():
+        folder = root
+        _check_bare(root)
+    images, others = files_under(folder)
+    if folder == root:
+        aside = root / "masks"
+        images, others = (
+            [file for file in files if aside not in file.parents] for files in (images, others)
+        )
+    names = [file.relative_to(folder).as_posix() for file in images]
+    beside = [is_mask_name(file.stem, mask_suffix) for file in images]
+    masks = [file for file, is_mask in zip(images, beside) if is_mask]
+    images = [file for file, is_mask in zip(images, beside) if not is_mask]
+    names = [name for name, is_mask in zip(names, beside) if not is_mask]
+    if not images:
+        found = f"{len(others)} other files" if others else "none"
+        raise ValueError(
+            f"{str(folder)!r} must hold images ({', '.join(IMAGE_SUFFIXES)}), got {found}."
+        )
+    loose = [name for name in names if "/" not in name]
+    if loose and len(loose) < len(names):
+        inner = next(name for name in names if "/" in name)
+        raise ValueError(
+            f"{str(folder)!r} must hold folders of classes or images, got both: {inner!r} and "
+            f"{loose[0]!r}."
+        )
+    # Masks tell images apart by their whole path, whatever their suffix.
+    keys = ["/".join(safe_parts(without_suffix(name))) for name in names]
+    _check_different(images, keys)
+    table = {
+        "image": np.array([str(file) for file in images], dtype=object),
+        "mask": np.full(len(images), None, dtype=object),
+        "label": np.array([n.split("/")[0] if "/" in n else "image" for n in names], dtype=object),
+        "split": np.full(len(images), "", dtype=object),
+        "group": None,
+        "id": np.array(safe_ids(names), dtype=object),
+    }
+    aside = []
+    if (root / "masks").is_dir():
+        aside, more = files_under(root / "masks")
+        others = others + more
+    _match(table, keys, [(masks, folder), (aside, root / "masks")], mask_suffix)
+    skipped = [file.relative_to(root).as_posix() for file in others]
+    if not aside and not masks:  # where somebody may have meant masks to be found
+        skipped += [f"{name}/" for name in sorted(_NO_CLASSES) if (root / name).is_dir()]
+    return table, skipped, len(images) + len(masks) + len(aside) + len(skipped)
+
+
+def _match(table, keys, sources, mask_suffix):
+    matched = {}
+    for files, folder in sources:
+        for i, fitting in match_names(files, keys, folder, mask_suffix).items():
+            if i in matched:
+                raise ValueError(
+                    f"Two masks fit one image: {str(matched[i][0])!r} and {str(fitting[0])!r}. "
+                    "Keep one."
+                )
+            matched[i] = fitting
+    for i, fitting in matched.items():
+        paths = tuple(str(file) for file in fitting)
+        table["mask"][i] = paths if len(paths) > 1 else paths[0]
+
+
+def _check_different(images, keys):
+    first = {}
+    for file, key in zip(images, keys):
+        other = first.setdefault(key, file)
+        if other is not file:
+            shown = [repr(str(one)) for one in (other, file)]
+            if other.suffix == file.suffix:  # in Unicode form alone: they look the same
+                shown = [ascii(str(one)) for one in (other, file)]
+            raise ValueError(
+                f"Images must differ in their stems, got {shown[0]} and {shown[1]}. Rename one."
+            )
+
+
+def _check_bare(root):
+    """Refuse a folder without `images/` that does not say what it holds."""
+    inner = [f for f in root.iterdir() if f.is_dir() and not f.name.startswith(".")]
+    holding = sorted(
+        f.name for f in inner if f.name != "masks" and files_under(f)[0]
+    )
+    loose = image_files(root)
+    rule = "a folder with images/ or manifest.csv"
+    if (root / "state.json").is_file():
+        remedy = "It is a state folder of alseg; give the folder of images."
+        raise FileNotFoundError(message("root", rule, str(root), remedy))
+    if not holding and not loose:
+        remedy = "Put the images into images/<class>/, or write a manifest.csv."
+        raise FileNotFoundError(message("root", rule, str(root), remedy))
+    parts = [name for name in holding if name.lower() in _PARTS]
+    unclear = [name for name in holding if name.lower() in _NO_CLASSES]
+    if parts:
+        remedy = "Name the parts in the column 'split' of a manifest.csv."
+        raise ValueError(message("root", rule, f"{root} with the folder {parts[0]}/", remedy))
+    if unclear:
+        remedy = "Put images into images/<class>/ and masks into masks/."
+        raise ValueError(message("root", rule, f"{root} with the folder {unclear[0]}/", remedy))
