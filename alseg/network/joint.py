@@ -18,9 +18,9 @@ class JointCAMNetwork(nn.Module):
 
     Parameters
     ----------
-    encoder : str or nn.Module, default="resnet18"
+    encoder : str or nn.Module, default="efficientnet-lite0"
         See `alseg.network.encoder.build_encoder`.
-    encoder_weights : None, "imagenet", str or Path, default=None
+    encoder_weights : None, "bundled", "imagenet", str or Path, default="bundled"
     n_classes : int, default=2
         K, image classes.
     n_mask_classes : int, default=2
@@ -53,8 +53,8 @@ class JointCAMNetwork(nn.Module):
 
     def __init__(
         self,
-        encoder="resnet18",
-        encoder_weights=None,
+        encoder="efficientnet-lite0",
+        encoder_weights="bundled",
         n_classes=2,
         n_mask_classes=2,
         pooling="average",
