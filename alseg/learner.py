@@ -1,7 +1,10 @@
 """The active-learning loop: `ActiveLearner`, modAL's surface and a mask mode."""
 
 import copy
+import functools
+import inspect
 import numbers
+import time
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +35,14 @@ _FIT, _QUERY, _AUGMENT, _CONTINUE, _CARRY = range(5)
 class Querying:
     """What `ActiveLearner` and `Committee` share: asking a strategy."""
 
-    def _query_pool(self, X_pool, args, kwargs):
+    def _query_pool(self, X_pool, args, kwargs, strategy=None):
+        strategy = self.query_strategy if strategy is None else strategy
         extras = {}
         # A seed that the user did not ask for would override the strategy's own default; and one
         # that is not used is not drawn.
-        if self._seeds_queries() and accepts(self.query_strategy, "random_state"):
+        if self._seeds_queries() and accepts(strategy, "random_state"):
             extras["random_state"] = self._query_seed()
-        result = call_strategy(self.query_strategy, self, X_pool, *args, extras=extras, **kwargs)
+        result = call_strategy(strategy, self, X_pool, *args, extras=extras, **kwargs)
         if isinstance(result, tuple):
             return result
         asked = result.sample_ids if isinstance(result, Regions) else result
@@ -119,6 +123,8 @@ class ActiveLearner(Querying, BaseEstimator):
         as a whole they replace all that was known, and the next fit uses them.
     annotated_ids, pool_ids : ndarray of int
         Mask mode: images with any annotated pixel, and images not fully annotated.
+    looked_at : (int, int) or None
+        Of the last `query` with `max_seconds`: images looked at, and images of the pool.
     gradient_steps : int or None
         Mask mode: of the last refit, all of its fits; None where the estimator does not count.
     true_masks : masks of all images, or None
@@ -152,7 +158,9 @@ class ActiveLearner(Querying, BaseEstimator):
 
     true_masks = None
     gradient_steps = None
+    looked_at = None
     _asking = False  # whether a strategy is running, which may need a model
+    _seconds_fitted = 0.0  # in fits that a question had to wait for
 
     def __init__(
         self,
@@ -506,7 +514,7 @@ class ActiveLearner(Querying, BaseEstimator):
 
     # -- asking ---------------------------------------------------------------------------------
 
-    def query(self, X_pool=None, *args, **kwargs):
+    def query(self, X_pool=None, *args, max_seconds=None, **kwargs):
         """Ask the query strategy what to label next.
 
         Parameters
@@ -516,6 +524,11 @@ class ActiveLearner(Querying, BaseEstimator):
         *args, **kwargs
             For the strategy. In mask mode `n_instances`, default 1, is checked against the pool;
             it counts parts of images where the strategy's `unit` is not "image".
+        max_seconds : float or None, default=None
+            About how long it may take, whatever the pool: images are looked at in random order for
+            that time, and the question is asked among those (`looked_at` says how many); see
+            `alseg.strategies.within_seconds`. A model that is fitted first is not counted. None is
+            no limit, and gives what a pool gives that is looked at as a whole in the time.
 
         Returns
         -------
@@ -535,26 +548,48 @@ class ActiveLearner(Querying, BaseEstimator):
         """
         if isinstance(X_pool, numbers.Number):
             raise TypeError(message("X_pool", "a pool", X_pool, "Write query(n_instances=...)."))
-        if self.images is None:
-            if X_pool is None:
-                raise TypeError("query must be given X_pool, unless the learner was given images=.")
-            return self._query_pool(X_pool, args, kwargs)
-        self._asking = True
+        if self.images is None and X_pool is None:
+            raise TypeError("query must be given X_pool, unless the learner was given images=.")
+        strategy = self.query_strategy
+        if max_seconds is not None:
+            strategy, args, kwargs = self._within(max_seconds, X_pool, args, kwargs)
+        self._asking = self.images is not None
         try:
             if X_pool is not None:
-                return self._query_pool(X_pool, args, kwargs)
-            return self._query_images(*args, **kwargs)
+                return self._query_pool(X_pool, args, kwargs, strategy)
+            return self._query_images(strategy, *args, **kwargs)
         finally:
             self._asking = False
 
-    def _query_images(self, n_instances=1, **kwargs):
+    def _within(self, max_seconds, X_pool, args, kwargs):
+        """The strategy in bounded time, and the arguments that are left to give."""
+        from alseg.strategies.bounded import as_strategy, within_seconds
+
+        strategy = self.query_strategy
+        if args and X_pool is not None:  # after the learner and the pool
+            names = list(inspect.signature(strategy).parameters)[2 : 2 + len(args)]
+            args, kwargs = args[len(names) :], {**dict(zip(names, args)), **kwargs}
+        kept = {"n_instances"}
+        kept |= {n for n in ("random_state", "y_pool", "masks_pool") if accepts(strategy, n)}
+        options = {name: value for name, value in kwargs.items() if name not in kept}
+        if options:
+            strategy = functools.partial(strategy, **options)
+        strategy = within_seconds(
+            as_strategy(strategy),
+            max_seconds,
+            report=lambda n_seen, n_pool: setattr(self, "looked_at", (n_seen, n_pool)),
+            clock=lambda: time.monotonic() - self._seconds_fitted,
+        )
+        return strategy, args, {name: value for name, value in kwargs.items() if name in kept}
+
+    def _query_images(self, strategy, n_instances=1, **kwargs):
         pool_ids = self.pool_ids
         if not len(pool_ids):
             raise EmptyPool(
                 f"All {len(self.labels)} images are fully annotated: {n_instances} requested, "
                 "0 available."
             )
-        if unit_of(self.query_strategy, **kwargs) == "image":
+        if unit_of(strategy, **kwargs) == "image":
             n_instances = check_n_instances(n_instances, len(pool_ids))
         else:  # parts of images, of which there are more
             n_instances = int(check_number("n_instances", n_instances, low=1, integer=True))
@@ -563,12 +598,12 @@ class ActiveLearner(Querying, BaseEstimator):
             "y_pool": self.labels[pool_ids],
             "masks_pool": self.masks[pool_ids],
         }
-        if accepts_any(self.query_strategy):
+        if accepts_any(strategy):
             kwargs["n_instances"] = n_instances
         else:  # a strategy that picks one image has no parameter for it
             extras["n_instances"] = n_instances
         X_pool = retrieve_rows(self.images, pool_ids)
-        result = call_strategy(self.query_strategy, self, X_pool, extras=extras, **kwargs)
+        result = call_strategy(strategy, self, X_pool, extras=extras, **kwargs)
         regions = result[0] if isinstance(result, tuple) and len(result) else result
         if isinstance(regions, Regions):
             if len(regions) != n_instances:
@@ -637,11 +672,13 @@ class ActiveLearner(Querying, BaseEstimator):
     def _ensure_fitted(self):
         if hasattr(self._estimator, "classes_"):
             return
+        start = time.monotonic()
         self._asking, asking = False, self._asking
         try:
             self.__dict__.update(self._fitted(self.masks, self._n_annotate, {}))
         finally:
             self._asking = asking
+            self._seconds_fitted += time.monotonic() - start
 
     def _fitted(self, masks, step, fit_kwargs):
         """What a refit changes of the learner: a fitted copy, its augmenter, the steps of its fits."""

@@ -329,6 +329,13 @@ def _wrapped():
         found[strategy.__name__] = strategy
     found["clasp_sampling(bald)"] = functools.partial(strategies.clasp_sampling, method="bald")
     found["badge_sampling(joint)"] = functools.partial(strategies.badge_sampling, loss="joint")
+    # An hour is all of the pool; no time is the fewest images that a question needs.
+    for inner in (score, draws, strategies.alps_sampling, strategies.class_balanced(score)):
+        for seconds in (3600, 0):
+            strategy = strategies.within_seconds(inner, seconds)
+            found[f"within_seconds({name_of(inner)}, {seconds})"] = strategy
+    parts = functools.partial(strategies.entropy_sampling, unit="patch", size=5, per_image=3)
+    found["within_seconds(patch)"] = strategies.within_seconds(parts, 3600)
     found["distinct(0.5)"] = strategies.distinct(score, similarity=0.5)
     found["mixture(entropy_sampling, random_score)"] = strategies.mixture(both)
     return found

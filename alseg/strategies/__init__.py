@@ -5,6 +5,7 @@ as `class_balanced` take. Vary an option with `functools.partial`.
 """
 
 from alseg.strategies.balance import class_balanced, class_balanced_sampling
+from alseg.strategies.bounded import look, within_seconds
 from alseg.strategies.ceal import (
     ceal_sampling,
     ceal_score,
@@ -136,6 +137,7 @@ __all__ = [
     "learning_loss_score",
     "least_confidence_sampling",
     "least_confidence_score",
+    "look",
     "margin_sampling",
     "margin_score",
     "mc_dropout_sampling",
@@ -162,4 +164,5 @@ __all__ = [
     "tta_score",
     "typicality_score",
     "typiclust_sampling",
+    "within_seconds",
 ]
