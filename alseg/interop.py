@@ -439,7 +439,7 @@ def data_vstack(blocks):
     if _is_frame(first):
         return _frame_vstack(blocks)
     if hasattr(first, "paths"):  # a lazy sequence of files stays one
-        return type(first)(np.concatenate([np.asarray(b.paths, dtype=object) for b in blocks]))
+        return first.joined(blocks[1:])
     if isinstance(first, np.ndarray):
         return np.concatenate(blocks)
     if isinstance(first, (list, tuple)):

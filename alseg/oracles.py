@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alseg.images import as_masks, read_mask, stack
+from alseg.images import MaskFiles, as_masks, stack
 from alseg.labels import MISSING, is_annotated
 from alseg.regions import Regions
 from alseg.validation import message
@@ -131,8 +131,8 @@ class FolderOracle:
         The file (or its stem) of each image; the mask of `slides/a_1.png` is `<folder>/a_1.*`.
     suffix : str, default=""
         What a mask's stem has in addition: with "_anno" it is `<folder>/a_1_anno.*`.
-    mapping : None, "nonzero" or "half", default=None
-        How stored values become classes, as in `alseg.images.read_mask`.
+    mapping : None, "nonzero", "half", "binary" or MaskCoding, default=None
+        How stored values become classes, as in `alseg.images.MaskFiles`.
 
     Examples
     --------
@@ -188,7 +188,7 @@ class FolderOracle:
             if len(files[stem]) > 1:
                 both = [path.name for path in files[stem]]
                 raise ValueError(message(f"the mask of {stem!r}", "one file", both))
-        masks = [read_mask(files[stem][0], mapping=self.mapping) for stem in wanted]
+        masks = list(MaskFiles([files[stem][0] for stem in wanted], self.mapping))
         if regions is not None:
             masks = [regions.restrict(i, m) for i, m in zip(sample_ids, masks, strict=True)]
         return stack(masks)

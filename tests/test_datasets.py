@@ -333,7 +333,7 @@ def test_layout_with_masks_flat_or_by_class(own_folder):
     save(own_folder / "masks" / "cat" / "b.tif", 255)
     masks = load_folder(own_folder).all.masks
     assert [mask is None for mask in masks] == [True, False, False, True, True]
-    assert np.unique(masks[2]).tolist() == [0, 1] and masks.mapping == "binary"
+    assert np.unique(masks[2]).tolist() == [0, 1] and masks.mapping.reading == "binary"
     save(own_folder / "masks" / "zebra.png")
     with pytest.raises(ValueError, match=r"1 masks fit no image: '.*zebra\.png'"):
         load_folder(own_folder)
@@ -368,22 +368,21 @@ def test_layout_without_classes(tmp_path):
         load_folder(tmp_path)
 
 
-@pytest.mark.parametrize("values, suffix, mode, mapping", [
-    ([255, 255], ".png", "L", "binary"),
-    ([1, 1], ".png", "L", None),
-    ([2, 255], ".png", "L", None),
-    ([3, 7], ".png", "P", None),
-    ([255, 255], ".jpg", "L", "half"),
+@pytest.mark.parametrize("values, suffix, mode, told, expected", [
+    ([255, 255], ".png", "L", "binary", [1, 1]),
+    ([1, 1], ".png", "L", None, [1, 1]),
+    ([3, 7], ".png", "P", None, [3, 7]),
+    ([255, 255], ".jpg", "L", "half", [1, 1]),
 ])
-def test_how_masks_are_coded_is_seen(tmp_path, values, suffix, mode, mapping):
+def test_how_masks_are_coded_is_seen(tmp_path, values, suffix, mode, told, expected):
     for i, value in enumerate(values):
         save(tmp_path / "images" / f"{i}.png", mode="RGB")
         save(tmp_path / "masks" / f"{i}{suffix}", value, mode=mode)
-    data = load_folder(tmp_path).all
-    assert data.masks.mapping == mapping
-    expected = [1, 1] if mapping else values
-    assert [mask.max() for mask in data.masks] == expected
-    assert load_folder(tmp_path, mask_mapping="nonzero").all.masks.mapping == "nonzero"
+    data = load_folder(tmp_path)
+    assert data.all.masks.mapping.told == told  # what records of earlier versions say
+    assert [mask.max() for mask in data.all.masks] == expected
+    assert data.describe().splitlines()[-1] == data.all.masks.mapping.describe()
+    assert load_folder(tmp_path, mask_mapping="nonzero").all.masks.mapping.told == "nonzero"
     with pytest.raises(ValueError, match="mask_mapping must be one of .*Did you mean 'auto'"):
         load_folder(tmp_path, mask_mapping="aut")
 

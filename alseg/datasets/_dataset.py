@@ -182,6 +182,9 @@ class Parts(Mapping):
             lines.append(
                 f"{read} of {self._n_files} files are read; skipped: {names}{more}"
             )
+        mapping = getattr(getattr(data, "masks", None), "mapping", None)
+        if hasattr(mapping, "describe"):
+            lines.append(mapping.describe())
         return "\n".join(lines)
 
     @property

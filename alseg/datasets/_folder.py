@@ -9,14 +9,21 @@ from alseg.datasets._dataset import Dataset, make_parts
 from alseg.datasets._folds import split_train
 from alseg.datasets._layout import read_layout
 from alseg.datasets._manifest import read_manifest
-from alseg.images import MASK_MAPPINGS, ImageFiles, MaskFiles, read_mask
-from alseg.validation import check_option, message
-
-_LOSSY = (".jpg", ".jpeg")
-_PEEKED = 8  # masks that are looked at to see how they are coded
+from alseg.images import MASK_MAPPINGS, ImageFiles, MaskCoding, MaskFiles, decide_coding
+from alseg.validation import check_number, check_option, message
 
 
-def load_folder(root, fold=None, *, mask_mapping="auto", name=None):
+def load_folder(
+    root,
+    fold=None,
+    *,
+    mask_mapping="auto",
+    missing_value=None,
+    mask_suffix=None,
+    resize_masks=False,
+    name=None,
+    progress=None,
+):
     """Load images, class labels and masks from a folder or a CSV manifest.
 
     Either ``root/manifest.csv`` (or `root` itself, if it is a CSV file) has a row an image, with
@@ -36,11 +43,23 @@ def load_folder(root, fold=None, *, mask_mapping="auto", name=None):
         of each image) if there is one; else, if there is a column ``fold`` of integers, images
         with k in it become ``valid``; else fold k of ``train`` (of everything if there is no
         ``split``) is cut out by `class_folds`, groups kept whole. A string names a column.
-    mask_mapping : {"auto", None, "nonzero", "half", "binary"}, default="auto"
-        What becomes of mask values, see `alseg.images.read_mask`. "auto" looks at some of the
-        masks: 0/255 becomes 0/1 ("binary"), JPEG is cut at one half, other values stay.
+    mask_mapping : {"auto", None, "nonzero", "half", "binary"} or MaskCoding, default="auto"
+        What becomes of mask values, see `alseg.images.read_mask`. "auto" looks at all masks and
+        decides once for all, see `alseg.images.decide_coding`; what it decided is
+        ``data.all.masks.mapping``, which may be given here the next time.
+    missing_value : int or None, default=None
+        Value of pixels that are not annotated, often 255. They become `MISSING`.
+    mask_suffix : str or None, default=None
+        What masks have in their names in addition: with "_mask" ``x_mask.png`` is the mask of
+        ``x``, in ``masks/`` or beside it, and ``x_mask_1.png``, ``x_mask_2.png`` are more of it:
+        foreground is what any of them says. With "" these are ``x.png``, ``x_1.png``.
+    resize_masks : bool, default=False
+        Whether masks at twice, half or another whole ratio of their image's size are brought to it
+        by nearest neighbour.
     name : str or None, default=None
         Name of the data set; None takes the folder's.
+    progress : callable or None, default=None
+        Called as ``progress(done, total)`` while masks are looked at.
 
     Returns
     -------
@@ -56,8 +75,8 @@ def load_folder(root, fold=None, *, mask_mapping="auto", name=None):
         If the folder, or a file that the manifest names, does not exist.
     ValueError
         If a mask fits no image, a column is missing, a row of the manifest is longer or shorter
-        than its header, an image stands twice, or a name is ambiguous. Of a manifest the line is
-        named.
+        than its header, an image stands twice, or a name is ambiguous; of a manifest the line is
+        named. If masks contradict one another, or what they mean is not clear.
 
     Examples
     --------
@@ -72,8 +91,10 @@ def load_folder(root, fold=None, *, mask_mapping="auto", name=None):
     Dataset('pets': 2 images, 2 classes, 0 masks)
     """
     root = existing_folder(root, or_file=True)
-    if mask_mapping not in (None, "auto"):
+    if not (mask_mapping is None or isinstance(mask_mapping, MaskCoding)):
         check_option("mask_mapping", mask_mapping, ("auto", *MASK_MAPPINGS))
+    if missing_value is not None:
+        check_number("missing_value", missing_value, -1, 2**16 - 1, integer=True)
     skipped, n_files = [], None
     if root.is_file():
         table = read_manifest(root)
@@ -81,13 +102,12 @@ def load_folder(root, fold=None, *, mask_mapping="auto", name=None):
     elif (root / "manifest.csv").is_file():
         table = read_manifest(root / "manifest.csv")
     else:
-        table, skipped, n_files = read_layout(root)
+        table, skipped, n_files = read_layout(root, mask_suffix)
     if fold is not None:
         table["split"] = _split_of_fold(table, fold)
-    if mask_mapping == "auto":
-        mask_mapping = _guess_mapping(table["mask"])
+    coding = decide_coding(table["mask"], mask_mapping, missing_value, progress=progress)
     name = root.name if name is None else name
-    return parts_of_table(table, name, mask_mapping, skipped, n_files)
+    return parts_of_table(table, name, coding, resize_masks, skipped, n_files)
 
 
 def existing_folder(root, or_file=False):
@@ -100,9 +120,9 @@ def existing_folder(root, or_file=False):
     raise FileNotFoundError(message("root", "an existing folder", str(path)))
 
 
-def parts_of_table(table, name, mask_mapping, skipped=(), n_files=None):
+def parts_of_table(table, name, mask_mapping, resize_masks=False, skipped=(), n_files=None):
     """The parts that the columns of a manifest describe."""
-    masks = MaskFiles(table["mask"], mask_mapping)
+    masks = MaskFiles(table["mask"], mask_mapping, table["image"] if resize_masks else None)
     data = Dataset(
         images=ImageFiles(table["image"]),
         labels=table["label"].astype(str),
@@ -139,17 +159,3 @@ def _split_of_fold(table, fold):
         return np.where(chosen, "valid", split)
     return split_train(split, table["label"].astype(str), fold, table["group"])
 
-
-def _guess_mapping(paths):
-    """How the masks are coded, from the files' suffixes and a look at a few of them."""
-    paths = [path for path in paths if path is not None]
-    if any(path.lower().endswith(_LOSSY) for path in paths):
-        return "half"
-    step = max(1, len(paths) // _PEEKED)
-    values = set()
-    for path in paths[::step][:_PEEKED]:
-        try:
-            values.update(np.unique(read_mask(path)).tolist())
-        except ValueError:
-            continue  # a bad file is named when it is read, or by check_pairs
-    return "binary" if 255 in values and values <= {0, 1, 255} else None

@@ -181,6 +181,14 @@ def _digest_of_set(part):
     return _digest_of_pairs(told, part.images, masks)
 
 
+def _told(path):
+    """Name, size and digest of a file; of several, of each."""
+    if isinstance(path, tuple):
+        return tuple(map(_told, path))
+    state = _state(path)
+    return os.path.basename(path), state[1], _digest_of_ends(*state)
+
+
 def _digest_of_pairs(told, images, masks):
     digest = hashlib.sha256(repr(told).encode())
     images = as_images(images)
@@ -188,14 +196,14 @@ def _digest_of_pairs(told, images, masks):
     for items in (images, masks):
         paths = getattr(items, "paths", None)
         if paths is not None:
-            digest.update(repr(getattr(items, "mapping", None)).encode())
+            mapping = getattr(items, "mapping", None)
+            digest.update(repr(getattr(mapping, "told", mapping)).encode())
+            if getattr(items, "resize_to", None) is not None:
+                digest.update(b"resized")
         for i in range(len(items)):
             if paths is not None:
                 path = paths[i]
-                told = None
-                if path is not None:
-                    state = _state(path)
-                    told = os.path.basename(path), state[1], _digest_of_ends(*state)
+                told = None if path is None else _told(path)
                 digest.update(repr(told).encode())
             elif items[i] is None:
                 digest.update(b"None")

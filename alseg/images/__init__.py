@@ -1,5 +1,6 @@
 """Reading images and masks: one face over arrays, lists of differing sizes, and files."""
 
+from alseg.images.coding import MaskCoding, decide_coding
 from alseg.images.formats import IMAGE_SUFFIXES
 from alseg.images.pairs import check_pairs
 from alseg.images.read import MASK_MAPPINGS, image_size, read_image, read_mask
@@ -16,10 +17,12 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MASK_MAPPINGS",
     "ImageFiles",
+    "MaskCoding",
     "MaskFiles",
     "as_images",
     "as_masks",
     "check_pairs",
+    "decide_coding",
     "fingerprint",
     "image_size",
     "read_image",

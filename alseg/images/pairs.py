@@ -1,5 +1,6 @@
 """Images and their masks, looked at together before they are used."""
 
+from alseg.images.fitting import ratio
 from alseg.images.sequences import as_images, as_masks
 from alseg.labels import MISSING
 
@@ -48,16 +49,33 @@ def check_pairs(images, masks, n_mask_classes=None):
         raise (FileNotFoundError if missing else ValueError)(text)
 
 
+def wrong_size(mask, found, image, wanted):
+    """What is said of a mask that has not the size of its image; both as `where` names them.
+
+    Examples
+    --------
+    >>> wrong_size("'m.png'", (4, 4), "'i.png'", (4, 6))
+    "The mask 'm.png' is 4 x 4 pixels, its image 'i.png' 4 x 6: they must agree."
+    """
+    text = (
+        f"The mask {mask} is {found[0]} x {found[1]} pixels, its image {image} "
+        f"{wanted[0]} x {wanted[1]}: they must agree."
+    )
+    if ratio(found, wanted) is None:
+        return text
+    return (
+        f"{text} Masks at a whole ratio of their image's size are brought to it, by nearest "
+        "neighbour, with resize_masks=True (--resize-masks)."
+    )
+
+
 def _check_pair(images, masks, i, n_mask_classes):
     height, width = images[i].shape[:2]
     mask = masks[i]
     if mask is None:
         return
     if mask.shape != (height, width):
-        raise ValueError(
-            f"The mask {masks.where(i)} is {mask.shape[0]} x {mask.shape[1]} pixels, its image "
-            f"{images.where(i)} {height} x {width}: they must agree."
-        )
+        raise ValueError(wrong_size(masks.where(i), mask.shape, images.where(i), (height, width)))
     if n_mask_classes is None:
         return
     bad = mask[(mask < MISSING) | (mask >= n_mask_classes)]

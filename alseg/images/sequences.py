@@ -7,6 +7,8 @@ import os
 import numpy as np
 from PIL import Image
 
+from alseg.images.coding import MaskCoding, read_coded
+from alseg.images.fitting import merged, ratio, resized
 from alseg.images.read import (
     MASK_MAPPINGS,
     MAX_ID,
@@ -28,19 +30,18 @@ class _Files:
     decode everything into a list.
     """
 
-    _none_allowed = False
-
     def __init__(self, paths):
         if isinstance(paths, (str, os.PathLike)) or not hasattr(paths, "__len__"):
             raise TypeError(message("paths", "a sequence of paths", paths))
         held = np.empty(len(paths), dtype=object)
         for i, path in enumerate(paths):
-            if path is None and self._none_allowed:
-                continue
-            if not isinstance(path, (str, os.PathLike)):
-                raise TypeError(message(f"paths[{i}]", "a string or a Path", path))
-            held[i] = os.path.expanduser(os.fspath(path))
+            held[i] = self._checked(i, path)
         self.paths = held
+
+    def _checked(self, i, path):
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(message(f"paths[{i}]", "a string or a Path", path))
+        return os.path.expanduser(os.fspath(path))
 
     ndim = 1
 
@@ -52,7 +53,7 @@ class _Files:
         return len(self.paths)
 
     def __iter__(self):
-        return (self._read(path) for path in self.paths)
+        return (self._read(i) for i in range(len(self)))
 
     def __getitem__(self, key):
         if isinstance(key, tuple):  # scikit-learn indexes rows with `X[key, ...]`
@@ -60,8 +61,8 @@ class _Files:
                 raise IndexError(message("index", "one-dimensional", key))
             key = key[0]
         if isinstance(key, numbers.Integral) and not isinstance(key, (bool, np.bool_)):
-            return self._read(self.paths[key])
-        return self._like(self.paths[_as_key(key)])
+            return self._read(range(len(self))[key])
+        return self.take(key)
 
     def __array__(self, dtype=None, copy=None):
         array = stack(list(self))
@@ -69,12 +70,15 @@ class _Files:
 
     def take(self, idx):
         """The files at the positions `idx`, (k,) int, as a sequence of the same kind."""
-        return self._like(self.paths[_as_key(idx)])
+        return type(self)(self.paths[_as_key(idx)])
+
+    def joined(self, others):
+        """The files of this and other sequences of the same kind, one after another."""
+        return type(self)(np.concatenate([one.paths for one in (self, *others)]))
 
     def size(self, i):
         """(H, W) of file `i` from its header alone; None where there is no file."""
-        path = self.paths[i]
-        return None if path is None else image_size(path)
+        return image_size(self.paths[i])
 
     def where(self, i):
         """How an error names element `i`: by its file."""
@@ -106,11 +110,8 @@ class ImageFiles(_Files):
     ((3,), ['c.png', 'a.png'])
     """
 
-    def _like(self, paths):
-        return ImageFiles(paths)
-
-    def _read(self, path):
-        return read_image(path)
+    def _read(self, i):
+        return read_image(self.paths[i])
 
 
 class MaskFiles(_Files):
@@ -118,15 +119,19 @@ class MaskFiles(_Files):
 
     Parameters
     ----------
-    paths : sequence of str, Path or None
-        None is an image without a mask.
-    mapping : {None, "nonzero", "half", "binary"}, default=None
-        What becomes of the values, see `read_mask`.
+    paths : sequence of str, Path, tuple of paths, or None
+        None is an image without a mask. Several files an image are parts of one mask: what any of
+        them calls foreground, and an error where two give a pixel different classes.
+    mapping : {None, "nonzero", "half", "binary"} or MaskCoding, default=None
+        What becomes of the values, see `read_mask`, or how they are coded, see `decide_coding`.
+    resize_to : sequence of str or Path of shape (n,), or None, default=None
+        The image files: a mask whose size is a whole ratio of its image's (twice, half) is brought
+        to it by nearest neighbour.
 
     Attributes
     ----------
     paths : ndarray of shape (n,), object
-        The paths as strings, None where there is none.
+        The paths as strings, tuples of them, None where there is none.
     shape : tuple (n,)
 
     Examples
@@ -136,19 +141,69 @@ class MaskFiles(_Files):
     (True, 'nonzero')
     """
 
-    _none_allowed = True
-
-    def __init__(self, paths, mapping=None):
-        if mapping is not None:
+    def __init__(self, paths, mapping=None, resize_to=None):
+        if mapping is not None and not isinstance(mapping, MaskCoding):
             check_option("mapping", mapping, MASK_MAPPINGS)
         super().__init__(paths)
         self.mapping = mapping
+        self.resize_to = None if resize_to is None else ImageFiles(resize_to).paths
+        if resize_to is not None and len(resize_to) != len(self):
+            raise ValueError(
+                message("resize_to", f"of the length of paths ({len(self)})", len(resize_to))
+            )
 
-    def _like(self, paths):
-        return MaskFiles(paths, self.mapping)
+    def _checked(self, i, path):
+        if path is None:
+            return None
+        if isinstance(path, tuple) and path:
+            return tuple(super(MaskFiles, self)._checked(i, one) for one in path)
+        return super()._checked(i, path)
 
-    def _read(self, path):
-        return None if path is None else read_mask(path, self.mapping)
+    def take(self, idx):
+        """The masks at the positions `idx`, (k,) int, as a sequence of the same kind."""
+        key = _as_key(idx)
+        images = None if self.resize_to is None else self.resize_to[key]
+        return MaskFiles(self.paths[key], self.mapping, images)
+
+    def joined(self, others):
+        """The masks of this and other sequences, one after another; all are read in one way."""
+        if any((m.mapping, m.resize_to is None) != (self.mapping, self.resize_to is None)
+               for m in others):  # fmt: skip
+            raise ValueError(
+                message("mapping", "that of all mask files that are put together",
+                        [one.mapping for one in (self, *others)])
+            )  # fmt: skip
+        images = None
+        if self.resize_to is not None:
+            images = np.concatenate([one.resize_to for one in (self, *others)])
+        paths = np.concatenate([one.paths for one in (self, *others)])
+        return MaskFiles(paths, self.mapping, images)
+
+    def _read(self, i):
+        path = self.paths[i]
+        if path is None:
+            return None
+        if isinstance(path, tuple):
+            mask = merged([read_coded(one, self.mapping) for one in path], path)
+        else:
+            mask = read_coded(path, self.mapping)
+        return mask if self.resize_to is None else resized(mask, image_size(self.resize_to[i]))
+
+    def size(self, i):
+        """(H, W) of mask `i` from headers alone; None where there is no file."""
+        path = self.paths[i]
+        if path is None:
+            return None
+        size = image_size(path[0] if isinstance(path, tuple) else path)
+        if self.resize_to is None:
+            return size
+        wanted = image_size(self.resize_to[i])
+        return size if ratio(size, wanted) is None else wanted
+
+    def where(self, i):
+        """How an error names mask `i`: by its file, or the first of them."""
+        path = self.paths[i]
+        return f"{path[0]!r} and more" if isinstance(path, tuple) else f"{path!r}"
 
 
 def _as_key(key):
