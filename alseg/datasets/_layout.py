@@ -7,7 +7,7 @@ import numpy as np
 
 from alseg.datasets._folds import natural_key
 from alseg.datasets._names import is_mask_name, match_names, safe_ids, safe_parts, without_suffix
-from alseg.images import IMAGE_SUFFIXES
+from alseg.images import IMAGE_SUFFIXES, is_image_name
 from alseg.validation import message
 
 _JUNK = {"thumbs.db", "desktop.ini"}  # of file managers, like what is hidden
@@ -23,17 +23,6 @@ def image_files(folder):
         if is_image_name(file.name) and not file.name.startswith(".") and file.is_file()
     ]
     return sorted(files, key=lambda file: (natural_key(file.name), file.name))
-
-
-def is_image_name(name):
-    """Whether a file name ends as those of images do.
-
-    Examples
-    --------
-    >>> is_image_name("a.PNG"), is_image_name("a.csv")
-    (True, False)
-    """
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def files_under(folder):

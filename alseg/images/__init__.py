@@ -1,9 +1,9 @@
 """Reading images and masks: one face over arrays, lists of differing sizes, and files."""
 
 from alseg.images.coding import MaskCoding, decide_coding
-from alseg.images.formats import IMAGE_SUFFIXES
+from alseg.images.formats import IMAGE_SUFFIXES, is_image_name
 from alseg.images.pairs import check_pairs
-from alseg.images.read import MASK_MAPPINGS, image_size, read_image, read_mask
+from alseg.images.read import MASK_MAPPINGS, image_size, mask_values, read_image, read_mask
 from alseg.images.sequences import (
     ImageFiles,
     MaskFiles,
@@ -25,6 +25,8 @@ __all__ = [
     "decide_coding",
     "fingerprint",
     "image_size",
+    "is_image_name",
+    "mask_values",
     "read_image",
     "read_mask",
     "stack",

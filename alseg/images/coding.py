@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alseg.images.formats import opened
-from alseg.images.read import MASK_MAPPINGS, MAX_ID, read_mask
+from alseg.images.read import MASK_MAPPINGS, MAX_ID, mask_values, read_mask
 from alseg.labels import MISSING
 from alseg.validation import check_number, check_option, message
 
@@ -22,14 +21,6 @@ _REMEDIES = (
     "Say missing_value=255 (--missing-value 255) if 255 is not annotated, "
     "mask_mapping='binary' (--mask-mapping binary) if both are foreground."
 )
-
-
-def mask_values(path):
-    """Values of a mask file, and of what kind they are."""
-    values = read_mask(path).astype(np.int32)
-    with opened(path) as image:
-        kind = "lossy" if image.format == "JPEG" else "bilevel" if image.mode == "1" else "ids"
-    return values, kind
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,72 +1,278 @@
-"""What is opened as an image, and what an error says of a file that is none."""
+"""What is opened as an image, by content and never by name, and what an error says of the rest."""
 
+import errno
 import os
-from pathlib import Path
+import stat
+from contextlib import contextmanager
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImagePalette
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from alseg.validation import message
 
-IMAGE_SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
-TRANSPOSED = {5, 6, 7, 8}  # EXIF orientations that swap height and width
-_EXIF_ORIENTATION = 0x0112
+FORMATS = {
+    ".png": "PNG",
+    ".bmp": "BMP",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WebP",
+    ".gif": "GIF",
+}
+IMAGE_SUFFIXES = tuple(FORMATS)
+
+# The classes themselves, and not PIL.Image.open: what opens a file is then this list and nothing
+# that is registered beside it (EPS runs Ghostscript), and the size is known before any complaint
+# about it. A phone's second picture behind a JPEG (MPO) stays unseen.
+_OPENERS = {
+    "PNG": PngImageFile,
+    "BMP": BmpImageFile,
+    "JPEG": JpegImageFile,
+    "WebP": WebPImageFile,
+    "GIF": GifImageFile,
+}
+
+# Cameras and slide tiles in wide use stay below (108 megapixels, 10 000 x 10 000); an image of
+# this size takes 384 MB as colours of 8 bits.
+MAX_PIXELS = 128_000_000
+MAX_BYTES = 2**30  # of one image once it is decoded: floats take four times the bytes
+
+# What the system says when the content of a file (an offset that cannot be) is at fault.
+_CONTENT = {errno.EINVAL, errno.EOVERFLOW}
 
 
-def bad(path, problem, remedy=""):
-    """The message of every unreadable file: which, why, and what to do."""
-    text = f"{os.fspath(path)!r} cannot be read: {problem}."
-    return f"{text} {remedy}" if remedy else text
+def is_image_name(path):
+    """Whether a file's name ends as those of the readable formats do.
+
+    Parameters
+    ----------
+    path : str or Path
+        Nothing is opened; the content decides when it is.
+
+    Returns
+    -------
+    bool
+        False for the shadows that macOS keeps beside files (``._a.png``).
+
+    Examples
+    --------
+    >>> [is_image_name(name) for name in ("a.PNG", "a.webp", "a.svs", "._a.png")]
+    [True, True, False, False]
+    """
+    name = os.path.basename(os.fspath(path))
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("._")
 
 
-class opened:
-    """Open a file as an image; what goes wrong, here or in the body, names file and reason."""
+def format_of(start):
+    """The readable format of a file that begins with `start` (16 bytes), or None.
 
-    def __init__(self, path):
-        self.path = path
+    Examples
+    --------
+    >>> format_of(b"GIF89a"), format_of(b"%!PS-Adobe-3.0")
+    ('GIF', None)
+    """
+    if start.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if start.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if start.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "TIFF"
+    if start.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
+        return "WebP"
+    return "BMP" if start.startswith(b"BM") else None
 
-    def __enter__(self):
-        try:
-            path = Path(self.path).expanduser()
-        except TypeError:
-            raise TypeError(message("path", "a string or a Path", self.path)) from None
-        try:
-            if path.is_dir():
-                raise ValueError(bad(path, "it is a folder, not a file"))
-            if path.stat().st_size == 0:
-                raise ValueError(bad(path, "the file is empty"))
-            self.image = Image.open(path)
-        except Exception as error:
-            self._explain(error)
-            raise
-        return self.image
 
-    def __exit__(self, kind, error, traceback):
-        self.image.close()
-        if error is not None:
-            self._explain(error)
-        return False
+class Unreadable(ValueError):
+    """One image or mask that cannot be read: which, why, and what to do.
 
-    def _explain(self, error):
-        """Raise the clear error in place of `error`; return if it is clear already."""
-        shown = str(Path(self.path).expanduser())
-        if isinstance(error, FileNotFoundError):
-            raise FileNotFoundError(f"{shown!r} does not exist.") from None
-        if isinstance(error, UnidentifiedImageError):
-            raise ValueError(bad(shown, "it is not an image file of a known format")) from None
-        if isinstance(error, Image.DecompressionBombError):
-            raise ValueError(bad(shown, "it is too large", "Cut it into tiles.")) from error
-        if isinstance(error, ValueError) and "cannot be read:" in str(error):
-            return
-        # Decoders raise what they like on damaged bytes (SyntaxError, struct.error, IndexError,
-        # zlib.error, ...): all of it means that this file is bad.
-        if isinstance(error, Exception):
-            reason = f"it is truncated or corrupt ({type(error).__name__}: {error})"
-            if isinstance(error, PermissionError):
-                reason = "permission denied"
-            raise ValueError(bad(shown, reason)) from error
+    Parameters
+    ----------
+    where : str
+        How it is named: a path in quotes, or an element such as ``X[0]``.
+    problem : str
+    remedy : str, default=""
+
+    Examples
+    --------
+    >>> print(Unreadable("'a.png'", "the file is empty"))
+    'a.png' cannot be read: the file is empty.
+    """
+
+    def __init__(self, where, problem, remedy=""):
+        text = f"{where} cannot be read: {problem}."
+        super().__init__(f"{text} {remedy}" if remedy else text)
+        self._args = (where, problem, remedy)
+
+    def __reduce__(self):
+        return type(self), self._args
+
+
+@contextmanager
+def explained(where, path=None):
+    """Turn whatever decoding `where` raises into one clear error, and blame what is to blame.
+
+    A file that is not there is a FileNotFoundError. Damaged bytes make decoders raise what they
+    like (SyntaxError, struct.error, IndexError, zlib.error, ...): all that is `Unreadable`. Too
+    little memory and what the system says (too many open files, a broken disk) are no fault of
+    the image: MemoryError and OSError stay themselves, the latter with the path.
+    """
+    try:
+        yield
+    except (Unreadable, MemoryError):
+        raise
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{where} does not exist.") from None
+    except PermissionError as error:
+        raise Unreadable(where, "permission denied") from error
+    except OSError as error:
+        if error.errno is not None and error.errno not in _CONTENT:
+            raise OSError(error.errno, error.strerror, path) from error
+        if "out of memory" in str(error):  # Pillow's decoders say it so
+            raise MemoryError(f"{where}: {error}") from error
+        raise Unreadable(where, _damage(error)) from error
+    except Exception as error:
+        raise Unreadable(where, _damage(error)) from error
+
+
+def _damage(error):
+    text = " ".join(str(error).split())
+    return f"it is truncated or corrupt ({type(error).__name__}: {text})"
+
+
+@contextmanager
+def opened(path):
+    """Yield how errors name a file, its format, and the file itself, open at its beginning.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``~`` is expanded.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    Unreadable
+        If it is no regular file, empty, or of no readable format.
+    """
+    try:
+        path = os.path.expanduser(os.fspath(path))
+    except TypeError:
+        raise TypeError(message("path", "a string or a Path", path)) from None
+    if not isinstance(path, str):
+        raise TypeError(message("path", "a string or a Path", path))
+    where = repr(path)
+    with explained(where, path):
+        if "\0" in path:
+            raise FileNotFoundError
+        status = os.stat(path)  # before it is opened: opening a pipe would wait for a writer
+        if stat.S_ISDIR(status.st_mode):
+            raise Unreadable(where, "it is a folder, not a file")
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable(where, "it is a pipe or a device, not a file")
+        if status.st_size == 0:
+            raise Unreadable(where, "the file is empty")
+        with open(path, "rb") as file:
+            found = format_of(file.read(16))
+            if found is None:
+                known = ", ".join(sorted(set(FORMATS.values())))
+                raise Unreadable(where, f"it is not an image of a readable format ({known})")
+            file.seek(0)
+            yield where, found, file
+
+
+def header_of(where, found, file):
+    """The Pillow image of an open file of the format `found`, with its size checked."""
+    file.seek(0)
+    image = _OPENERS[found](file)
+    if found == "BMP":
+        _mend_bmp(image, file)
+    width, height = image.size
+    deep = image.mode.startswith(("I", "F")) or ";16" in rawmode_of(image)
+    check_size(where, height, width, 12 if deep else 3)
+    check_single(where, image)
+    return image
+
+
+def _mend_bmp(image, file):
+    """Undo a slip of Pillow's: a palette that looks like grey makes it forget the bits a pixel.
+
+    A palette of black and white alone at 4 or 8 bits a pixel is then read as one bit, and 16
+    greys at 4 bits as eight.
+    """
+    file.seek(14)
+    head = file.read(16)
+    at = 10 if head[0] == 12 else 14  # OS/2's header of 12 bytes is shorter
+    bits = int.from_bytes(head[at : at + 2], "little")
+    right = {4: "P;4", 8: "P"}.get(bits)
+    if right is None or image.mode not in {"1", "L"} or (bits == 8 and image.mode == "L"):
+        return
+    greys = [0, 255] if image.mode == "1" else range(16)
+    image.palette = ImagePalette.raw("RGB", bytes(grey for grey in greys for _ in range(3)))
+    image._mode = "P"
+    if image.tile[0][0] == "raw":  # run lengths are decoded by the mode
+        set_rawmode(image, right)
+
+
+def rawmode_of(image):
+    """How the bytes of a Pillow image that is not loaded yet become pixels, or an empty string."""
+    args = image.tile[0][3] if getattr(image, "tile", None) else ""
+    args = args[0] if isinstance(args, tuple) and args else args
+    return args if isinstance(args, str) else ""
+
+
+def set_rawmode(image, rawmode):
+    """Say how the bytes of a Pillow image that is not loaded yet become pixels."""
+    tile = image.tile[0]
+    args = (rawmode, *tile[3][1:]) if isinstance(tile[3], tuple) else rawmode
+    changed = (*tile[:3], args)
+    image.tile = [tile._make(changed) if hasattr(tile, "_make") else changed]
+
+
+def check_size(where, height, width, bytes_per_pixel):
+    """Refuse what would take too much memory, from its header, before anything is decoded."""
+    size = f"it is {height} x {width} pixels"
+    if height * width > MAX_PIXELS:
+        millions = height * width / 10**6
+        problem = f"{size}, {millions:.0f} megapixels, and at most {MAX_PIXELS // 10**6} are read"
+        raise Unreadable(where, problem, "Cut it into tiles.")
+    n_bytes = height * width * bytes_per_pixel
+    if n_bytes > MAX_BYTES:
+        problem = (
+            f"{size}, which decoded take {n_bytes / 2**30:.1f} GB, and at most "
+            f"{MAX_BYTES / 2**30:g} GB are read"
+        )
+        raise Unreadable(where, problem, "Cut it into tiles, or save it with 8 bits a channel.")
+
+
+def check_single(where, image):
+    """Refuse a Pillow image of several frames."""
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        refuse_planes(where, image.n_frames)
+
+
+def refuse_planes(where, n_planes):
+    """Refuse an image of several planes: which of them counts is not ours to say."""
+    if n_planes > 1:
+        problem = f"it holds {n_planes} planes (pages, slices, channels or frames) and not one"
+        raise Unreadable(where, problem, "Save the plane that counts as a file of its own.")
+
+
+def refuse_channels(where, n_channels):
+    """Refuse channels that are neither grey nor RGB, with or without alpha."""
+    problem = f"it holds {n_channels} channels that are neither grey nor RGB (with alpha or not)"
+    remedy = "Save the channel that counts, or the three to be shown, as a file of its own."
+    raise Unreadable(where, problem, remedy)
 
 
 def orientation_of(image):
-    """The EXIF orientation that the header gives, 1 to 8."""
+    """The EXIF orientation that a Pillow image's header gives, 1 to 8."""
     # Not PngImageFile.getexif: it decodes the pixels to look for EXIF behind them.
-    return Image.Image.getexif(image).get(_EXIF_ORIENTATION, 1)
+    return Image.Image.getexif(image).get(0x0112, 1)

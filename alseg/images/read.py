@@ -1,23 +1,23 @@
 """One file: the pixels of an image, the classes of a mask, the size of either."""
 
-from pathlib import Path
-
 import numpy as np
-from PIL import Image
 
-from alseg.images.formats import TRANSPOSED, bad, opened, orientation_of
+from alseg.images.formats import Unreadable
+from alseg.images.pixels import decode, size_of
 from alseg.labels import MISSING
 from alseg.validation import check_option
 
 MASK_MAPPINGS = ("nonzero", "half", "binary")
 MAX_ID = np.iinfo(np.int16).max
 
+_ONE_INK = 32  # colours that differ by less, of 255, are one ink: drawing programs round
+
 
 def read_image(path):
     """Read an image file.
 
-    Grey is repeated to three channels, alpha is dropped, palettes are expanded, the EXIF
-    orientation is applied; of a file with several pages the first is read.
+    PNG, BMP, JPEG, TIFF, WebP and GIF are read, told apart by their content. Grey is repeated to
+    three channels, alpha is dropped, palettes are expanded, the EXIF orientation is applied.
 
     Parameters
     ----------
@@ -27,14 +27,22 @@ def read_image(path):
     Returns
     -------
     image : ndarray of shape (H, W, 3), uint8, or float32 in [0, 1]
-        Files of 16 bits a channel are divided by 65535; files of floats must be in [0, 1].
+        Whole numbers of more than 8 bits are divided by the largest number of 8, 12 or 16 bits
+        that the file's largest value fits in (255, 4095 or 65535), or by that of the depth that
+        the file itself states (TIFF): a camera's 12 bits in a file of 16 come out neither dark
+        nor each exposure on a scale of its own. Floats must be in [0, 1]. A grey TIFF with white
+        as 0 is shown as viewers do, but one of a single bit as it is written: True is white.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
+    MemoryError, OSError
+        If the machine is at fault and not the file: memory, too many open files, a broken disk.
     ValueError
-        If it is empty, truncated, corrupt or not an image. Every message names the file.
+        If it is empty, truncated, corrupt or not an image; of more than 128 megapixels; or if it
+        holds several planes (pages, slices, frames), or channels that are neither grey nor RGB.
+        Every message names the file.
 
     Examples
     --------
@@ -45,31 +53,177 @@ def read_image(path):
     ...     read_image(folder + "/grey.png").shape
     (2, 4, 3)
     """
-    pixels, mode = _decode(path, for_mask=False)
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
-    elif pixels.shape[2] < 3:  # grey with alpha
-        pixels = np.repeat(pixels[:, :, :1], 3, axis=2)
-    pixels = np.ascontiguousarray(pixels[:, :, :3])
-    if pixels.dtype == np.uint8:
-        return pixels
-    if pixels.dtype == np.uint16:
-        return pixels.astype(np.float32) / np.float32(65535)
-    if pixels.dtype.kind == "f":
-        problem = float_problem(pixels)
+    return as_picture(*decode(path))
+
+
+def as_picture(where, pixels):
+    """What `read_image` makes of `alseg.images.pixels.Pixels`: (H, W, 3), uint8 or float32."""
+    values = pixels.values
+    if pixels.palette is not None:
+        last = len(pixels.palette) - 1
+        values = pixels.palette[np.minimum(values, last)]
+    elif pixels.bilevel:
+        values = values * np.uint8(255)
+    elif values.dtype == np.uint8:
+        if pixels.top is not None:
+            values = values * np.uint8(255 // pixels.top)
+    else:
+        values = _unit_range(where, values, pixels.top)
+    if pixels.white_is_zero and not pixels.bilevel and pixels.values.dtype.kind == "u":
+        values = (255 if values.dtype == np.uint8 else np.float32(1)) - values
+    if values.ndim == 2:
+        values = np.repeat(values[:, :, None], 3, axis=2)
+    return np.ascontiguousarray(values)
+
+
+def _unit_range(where, values, top):
+    """Numbers of more than 8 bits as float32 in [0, 1]."""
+    if values.dtype.kind == "f":
+        problem = float_problem(values)
         if problem:
-            raise ValueError(bad(path, problem))
-        return pixels.astype(np.float32)
-    raise ValueError(
-        bad(path, f"its pixels are {mode} ({pixels.dtype}); 8 or 16 bits or floats can be read")
-    )
+            remedy = "Divide them by the largest possible value, or save it with 8 or 16 bits."
+            raise Unreadable(where, problem, remedy)
+        return values.astype(np.float32)
+    if values.dtype.kind not in "iu":
+        raise Unreadable(where, f"its pixels are {values.dtype} and no whole numbers or floats")
+    low, high = values.min(), values.max()
+    if low < 0 or high > 65535:
+        problem = f"its values are in [{low}, {high}], not in [0, 65535]"
+        raise Unreadable(where, problem, "Save it with 8 or 16 bits.")
+    if top is None or high > top:
+        top = next(most for most in (255, 4095, 65535) if high <= most)
+    return values.astype(np.float32) / np.float32(top)
+
+
+def mask_values(path):
+    """What a mask file says of each pixel, before a data set's coding makes it a class.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``~`` is expanded.
+
+    Returns
+    -------
+    values : ndarray of shape (H, W), int32 or int64
+    kind : {"ids", "bilevel", "ink", "lossy"}
+        "ids": the values as stored, whatever they mean (0/255, class ids, instance ids).
+        "bilevel": the file knows two values, and they are 0 and 1 here: one bit a pixel, a
+        boolean TIFF, or black and one colour. "ink": 1 where something is drawn on a transparent
+        layer, else 0. "lossy": as "ids", out of a JPEG or a lossy WebP, whose values lie around
+        those that were meant.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, MemoryError, OSError
+        As `read_mask`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     layer = Image.new("RGBA", (2, 1))
+    ...     layer.putpixel((1, 0), (0, 0, 0, 255))  # black ink
+    ...     layer.save(folder + "/mask.png")
+    ...     mask_values(folder + "/mask.png")
+    (array([[0, 1]], dtype=int32), 'ink')
+    """
+    return as_values(*decode(path))
+
+
+def as_values(where, pixels):
+    """What `mask_values` makes of `alseg.images.pixels.Pixels`."""
+    if pixels.cut:
+        remedy = "Save it without the alpha channel."
+        raise Unreadable(where, "grey of 16 bits with alpha would lose 8 of them", remedy)
+    values, kind = pixels.values, "lossy" if pixels.lossy else "ids"
+    drawn = None if pixels.alpha is None else _ink(where, pixels)
+    if drawn is not None:
+        values, kind = drawn, "ink"
+    elif pixels.bilevel:
+        kind = "bilevel"
+    elif pixels.palette is not None:
+        values, kind = _palette_values(values, pixels.palette)
+    elif values.ndim == 3:
+        values, kind = _channel_values(where, values, kind)
+    if values.dtype.kind == "f":
+        if not (np.isfinite(values).all() and (values == np.round(values)).all()):
+            raise Unreadable(where, "its values are not whole numbers, so they are no ids")
+    elif values.dtype.kind not in "iub":
+        raise Unreadable(where, f"its values are {values.dtype}, so they are no ids")
+    if values.dtype.itemsize > 2 and max(abs(float(values.min())), float(values.max())) >= 2**63:
+        raise Unreadable(where, f"its value {values.max()} is too large to be an id")
+    small = values.dtype.itemsize <= 2 and values.dtype.kind != "f"
+    return values.astype(np.int32 if small else np.int64), kind
+
+
+def _ink(where, pixels):
+    """1 where something is drawn on a transparent layer; None if alpha says nothing."""
+    alpha = pixels.alpha
+    low, high = alpha.min(), alpha.max()
+    if high == 0:
+        return np.zeros(alpha.shape, np.uint8)  # an empty layer
+    if low == high:
+        return None
+    # Of the strongest, not of the scale: a brush of 40 % opacity draws as well.
+    drawn = alpha > high / 2
+    if pixels.keyed and not pixels.values[alpha == 0].any() and set(np.unique(alpha)) <= {0, high}:
+        return None  # value 0 is what is transparent: the background of ids
+    colours = pixels.values if pixels.palette is None else pixels.palette[pixels.values]
+    inks = colours[drawn].reshape(drawn.sum(), -1)
+    scale = 255 if colours.dtype == np.uint8 else max(float(inks.max()), 1.0)
+    if ((inks.max(axis=0) - inks.min(axis=0)) * (255 / scale) >= _ONE_INK).any():
+        problem = "what is drawn on its transparent layer has several colours"
+        remedy = "Draw in one colour, or save classes as 0, 1, 2, ... without transparency."
+        raise Unreadable(where, problem, remedy)
+    return drawn.astype(np.uint8)
+
+
+def _palette_values(indices, palette):
+    """Values and kind of a palette mask, see `read_mask`."""
+    used = np.flatnonzero(np.bincount(indices.ravel(), minlength=len(palette)))
+    if used[-1] >= len(palette):
+        return indices, "ids"
+    colours = {tuple(colour) for colour in palette.tolist()}
+    if len({tuple(palette[i]) for i in used.tolist()}) < len(used):
+        return indices, "ids"  # two values of one colour: the colours mean nothing
+    if len(colours | {(0, 0, 0)}) <= 2:
+        return palette.any(axis=1)[indices].astype(np.uint8), "bilevel"
+    grey = palette[:, 0]
+    if (palette != grey[:, None]).any() or grey[0] == 0:
+        return indices, "ids"
+    return grey[indices], "ids"
+
+
+def _channel_values(where, values, kind):
+    """Values and kind of a mask in colours."""
+    if (values == values[:, :, :1]).all():
+        return values[:, :, 0], kind
+    drawn = values.any(axis=2)
+    inks = values[drawn]
+    if (inks != inks[0]).any():
+        problem = "its colour channels differ, so they are no ids"
+        remedy = "Save it as one channel (or palette) of class ids, or as one colour on black."
+        raise Unreadable(where, problem, remedy)
+    return drawn.astype(np.uint8), "bilevel"
 
 
 def read_mask(path, mapping=None):
     """Read a mask file: the class (or instance id) of each pixel.
 
-    Palette files give the palette's indices; RGB or RGBA files whose colour channels agree give
-    that channel; 1-bit files give 0 and 1.
+    What a file says is decided by rules that look at nothing but the file:
+
+    - A layer with transparency is a drawing: 1 where its ink is (half as opaque as the most
+      opaque pixel, or more), whatever the colour of the ink, 0 elsewhere. Ink of several colours
+      is refused. An alpha channel that is the same everywhere says nothing, unless everything is
+      transparent: then nothing is drawn.
+    - 1-bit files and boolean TIFFs give 0 and 1, the latter as they were written.
+    - Palette files give the palette's indices. But a palette of black and one other colour gives
+      0 for black and 1 for the other, whichever stands first, and one of greys alone that does
+      not begin with black gives the greys.
+    - RGB files whose channels agree give that channel; black and one other colour give 0 and 1;
+      other colours are refused.
 
     Parameters
     ----------
@@ -77,7 +231,8 @@ def read_mask(path, mapping=None):
         ``~`` is expanded.
     mapping : {None, "nonzero", "half", "binary"}, default=None
         None keeps the values. "nonzero" maps what is above 0 to 1; "half" what is above 127
-        (of 255) to 1; "binary" maps 255 to 1 and lets nothing but 0, 1 and 255 pass.
+        (of 255) to 1; "binary" maps 255 to 1 and lets nothing but 0, 1 and 255 pass. Values that
+        the rules above have made 0 and 1 stay as they are.
 
     Returns
     -------
@@ -87,8 +242,11 @@ def read_mask(path, mapping=None):
     ------
     FileNotFoundError
         If there is no such file.
+    MemoryError, OSError
+        If the machine is at fault and not the file.
     ValueError
-        If it cannot be read, has colours that are no ids, or values that do not fit.
+        If it cannot be read (see `read_image`), has colours that are no ids, or values that do
+        not fit.
 
     Examples
     --------
@@ -101,33 +259,30 @@ def read_mask(path, mapping=None):
     """
     if mapping is not None:
         check_option("mapping", mapping, MASK_MAPPINGS)
-    pixels, mode = _decode(path, for_mask=True)
-    if pixels.ndim == 3:
-        colours = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1]
-        if (colours != colours[:, :, :1]).any():
-            remedy = "Save it as one channel (or palette) of class ids."
-            raise ValueError(bad(path, "its colour channels differ, so they are no ids", remedy))
-        pixels = colours[:, :, 0]
-    if pixels.dtype.kind == "f":
-        if not (np.isfinite(pixels).all() and (pixels == np.round(pixels)).all()):
-            raise ValueError(bad(path, "its values are not whole numbers, so they are no ids"))
+    return as_mask(*decode(path), mapping)
+
+
+def as_mask(where, pixels, mapping=None):
+    """What `read_mask` makes of `alseg.images.pixels.Pixels`."""
+    values, kind = as_values(where, pixels)
+    if kind in {"bilevel", "ink"}:
+        return values.astype(np.int16)
     if mapping == "nonzero":
-        return (pixels > 0).astype(np.int16)
+        return (values > 0).astype(np.int16)
     if mapping == "half":
-        # A 1-bit file says 0 and 1 where an 8-bit one says 0 and 255.
-        return (pixels > (0 if mode == "1" else 127)).astype(np.int16)
-    low, high = pixels.min(), pixels.max()
+        return (values > 127).astype(np.int16)
+    low, high = values.min(), values.max()
     if mapping == "binary":
-        other = pixels[(pixels != 0) & (pixels != 1) & (pixels != 255)]
+        other = values[(values != 0) & (values != 1) & (values != 255)]
         if other.size:
             remedy = "Choose mapping=None for class ids, 'half' for soft edges."
             problem = f"it holds the value {other[0]}, where only 0, 1 and 255 may stand"
-            raise ValueError(bad(path, problem, remedy))
-        return (pixels > 0).astype(np.int16)
+            raise Unreadable(where, problem, remedy)
+        return (values > 0).astype(np.int16)
     if low < MISSING or high > MAX_ID:
         value = low if low < MISSING else high
-        raise ValueError(bad(path, f"its value {value} is outside [{MISSING}, {MAX_ID}]"))
-    return pixels.astype(np.int16)
+        raise Unreadable(where, f"its value {value} is outside [{MISSING}, {MAX_ID}]")
+    return values.astype(np.int16)
 
 
 def image_size(path):
@@ -143,98 +298,19 @@ def image_size(path):
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    FileNotFoundError, ValueError, OSError
         As `read_image`; what the header does not show (truncation) is not seen here.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("L", (4, 2)).save(folder + "/wide.png")
+    ...     image_size(folder + "/wide.png")
+    (2, 4)
     """
-    with opened(path) as image:
-        width, height = image.size
-        # Pillow gives TIFF sizes with the orientation already applied.
-        if image.format != "TIFF" and orientation_of(image) in TRANSPOSED:
-            width, height = height, width
-    return height, width
-
-
-def _decode(path, for_mask):
-    """Pixels as stored (palette indices for masks, colours for images) and Pillow's mode."""
-    with opened(path) as image:
-        mode = image.mode
-        orientation = orientation_of(image)
-        if image.format == "TIFF" and _needs_tifffile(image):
-            pixels = _read_tiff(path)
-        elif image.format == "PNG" and image.tile and _is_deep_colour_png(image):
-            pixels = _read_deep_png(path)
-        else:
-            if image.format == "TIFF":
-                orientation = 1  # Pillow turns them itself
-            if for_mask and mode not in {"CMYK", "YCbCr", "LAB", "HSV"}:
-                pixels = np.array(image)
-            elif mode.startswith("I") or mode == "F":
-                pixels = np.array(image)
-            elif mode in {"L", "LA", "1"}:
-                pixels = np.array(image.convert("L"))
-            else:
-                pixels = np.array(image.convert("RGB"))
-        pixels = _orient(pixels, orientation)
-        if pixels.size == 0:
-            raise ValueError(bad(path, "it has no pixels"))
-        if pixels.dtype == bool:
-            pixels = pixels.astype(np.uint8)
-        elif pixels.dtype.kind == "u" and pixels.dtype.byteorder == ">":
-            pixels = pixels.astype(pixels.dtype.newbyteorder("="))
-        if mode == "I" and not for_mask and 0 <= pixels.min() and pixels.max() <= 65535:
-            pixels = pixels.astype(np.uint16)  # how some writers and readers hold 16-bit grey
-    return pixels, mode
-
-
-def _needs_tifffile(image):
-    """Whether Pillow would cut this TIFF to 8 bits a channel, or cannot hold it."""
-    bits = image.tag_v2.get(258, (1,))  # BitsPerSample
-    bits = bits if isinstance(bits, tuple) else (bits,)
-    return len(bits) > 1 and max(bits) > 8
-
-
-def _read_tiff(path):
-    import tifffile
-
-    with tifffile.TiffFile(Path(path).expanduser()) as file:
-        page = file.pages[0]
-        pixels = page.asarray()
-        if pixels.ndim == 3 and "S" in page.axes and not page.axes.endswith("S"):
-            pixels = np.moveaxis(pixels, page.axes.index("S"), -1)  # planar: channels first
-    if pixels.ndim not in (2, 3):
-        raise ValueError(bad(path, f"its first page has the shape {pixels.shape}"))
-    return pixels
-
-
-def _is_deep_colour_png(image):
-    # Grey with alpha ("LA;16B") stays 8-bit: Pillow has no second reading of it.
-    return image.tile[0][3] in {"RGB;16B", "RGBA;16B"}
-
-
-def _read_deep_png(path):
-    """A PNG with 16 bits a channel and colour: Pillow keeps one byte of two, so read it twice.
-
-    PNG is big-endian. Told the truth ("RGB;16B") Pillow keeps the high bytes; told that the
-    data were little-endian ("RGB;16L") it keeps the low ones.
-    """
-    halves = []
-    for order in ("B", "L"):
-        with Image.open(Path(path).expanduser()) as image:
-            tile = image.tile[0]
-            image.tile = [(*tile[:3], tile[3][:-1] + order)]
-            halves.append(np.asarray(image).astype(np.uint16))
-    return halves[0] * np.uint16(256) + halves[1]
-
-
-def _orient(pixels, orientation):
-    """Apply an EXIF orientation (1 to 8) to an array."""
-    if orientation in TRANSPOSED:
-        pixels = np.swapaxes(pixels, 0, 1)
-    if orientation in {3, 4, 7, 8}:
-        pixels = pixels[::-1]
-    if orientation in {2, 3, 6, 7}:
-        pixels = pixels[:, ::-1]
-    return pixels
+    return size_of(path)
 
 
 def float_problem(pixels):

@@ -9,9 +9,13 @@ from PIL import Image
 
 from alseg.images.coding import MaskCoding, read_coded
 from alseg.images.fitting import merged, ratio, resized
+from alseg.images.formats import explained
+from alseg.images.pixels import decode_object
 from alseg.images.read import (
     MASK_MAPPINGS,
     MAX_ID,
+    as_mask,
+    as_picture,
     float_problem,
     image_size,
     read_image,
@@ -224,8 +228,8 @@ def as_images(X):
     ----------
     X : ndarray of shape (n, H, W, 3), (n, H, W, 1) or (n, H, W); or sequence of n
         uint8, or float in [0, 1]. A list or 1-D object array holds arrays of shape (H, W),
-        (H, W, 1) or (H, W, 3) of differing sizes, PIL images, or paths; `ImageFiles` is taken as
-        it is.
+        (H, W, 1) or (H, W, 3) of differing sizes, PIL images (each as `read_image` reads the
+        file that it would be), or paths; `ImageFiles` is taken as it is.
 
     Returns
     -------
@@ -275,8 +279,9 @@ def as_images(X):
             continue
         if item is None:
             raise ValueError(message(f"X[{i}]", "an image", item))
-        if isinstance(item, Image.Image) and item.mode in ("P", "PA"):
-            item = item.convert("RGB")  # an array of it holds positions in the palette, no colours
+        if isinstance(item, Image.Image):
+            with explained(f"X[{i}]"):
+                item = as_picture(f"X[{i}]", decode_object(f"X[{i}]", item))
         array = np.asarray(item)
         if array.ndim not in (2, 3):
             raise ValueError(message(f"X[{i}]", "of shape (H, W) or (H, W, C)", array.shape))
@@ -292,8 +297,8 @@ def as_masks(masks, n_samples):
     ----------
     masks : None, ndarray of shape (n, H, W), or sequence of n
         Class of each pixel, signed int, `MISSING` (-1) where not annotated. A list or 1-D object
-        array holds arrays of shape (H, W), None (nothing annotated), or paths; `MaskFiles` is
-        taken as it is. None is None for every image.
+        array holds arrays of shape (H, W), None (nothing annotated), PIL images (as `read_mask`
+        reads files), or paths; `MaskFiles` is taken as it is. None is None for every image.
     n_samples : int
         How many there must be.
 
@@ -336,6 +341,9 @@ def as_masks(masks, n_samples):
             if isinstance(item, (str, os.PathLike)):
                 items[i] = os.path.expanduser(os.fspath(item))
                 continue
+            if isinstance(item, Image.Image):
+                with explained(f"masks[{i}]"):
+                    item = as_mask(f"masks[{i}]", decode_object(f"masks[{i}]", item))
             array = np.asarray(item)
             if array.ndim != 2 or array.size == 0:
                 raise ValueError(message(f"masks[{i}]", "of shape (H, W) or None", array.shape))
