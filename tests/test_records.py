@@ -1,6 +1,9 @@
 """Records survive a kill at any byte, and never take in what belongs to another run."""
 
+import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -10,14 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alseg.experiment.records import (
-    FolderInUse,
-    Records,
-    RecordsError,
-    comparable,
-    jsonable,
-    read_records,
-)
+from alseg.experiment.records import Records, RecordsError, comparable, read_records
+from alseg.files import AppendOnly, FolderInUse, jsonable
 
 
 def write(folder, n, config=None):
@@ -133,3 +130,129 @@ def test_jsonable():
 def test_comparable_leaves_out_what_differs_between_runs():
     record = {"round": 1, "seconds": {}, "memory_mib": {}, "environment": {}}
     assert comparable(record) == {"round": 1}
+
+
+# -- checksums
+
+
+def _edited(lines):
+    return [lines[0], lines[1].replace(b"0.25", b"0.35"), *lines[2:]]
+
+
+TAMPERED = {
+    "edited": (_edited, "line 2: not as it was written"),
+    "seconds edited": (lambda l: [*l[:3], l[3].replace(b'"round": 3', b'"round": 3 ')], "line 4: not as"),
+    "repeated": (lambda l: [l[0], l[0], *l[1:]], "line 2: a repetition of line 1"),
+    "last repeated": (lambda l: [*l, l[3]], "line 5: a repetition of line 4"),
+    "swapped": (lambda l: [l[0], l[2], l[1], l[3]], "line 2: the record that was written as number 3"),
+    "dropped": (lambda l: [*l[:2], l[3]], "line 3: the record that was written as number 4"),
+    "first dropped": (lambda l: l[1:], "line 1: the record that was written as number 2"),
+    "added": (lambda l: [*l, b'{"round": 4, "config": {"seed": 0}}'], "line 5: not written by alseg"),
+    "inserted": (lambda l: [l[0], b"{}", *l[1:]], "line 2: not as it was written"),
+}
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+def test_a_line_that_is_not_as_it_was_written_is_named(tmp_path, how):
+    change, what = TAMPERED[how]
+    path = write(tmp_path, 4)
+    before = b"\n".join(change(path.read_bytes().splitlines())) + b"\n"
+    path.write_bytes(before)
+    for attempt in (lambda: read_records(tmp_path), lambda: Records(tmp_path, {"seed": 0})):
+        with pytest.raises(RecordsError, match=rf"records\.jsonl, {what}.* remove records.jsonl.sha256"):
+            attempt()
+    assert path.read_bytes() == before
+    (tmp_path / "records.jsonl.sha256").unlink()  # the remedy
+    assert len(read_records(tmp_path)) == before.count(b"\n")
+
+
+def test_checksums_are_what_sha256sum_says_of_each_line(tmp_path):
+    path = write(tmp_path, 2)
+    expected = [hashlib.sha256(line).hexdigest() for line in path.read_bytes().splitlines()]
+    assert (tmp_path / "records.jsonl.sha256").read_text().splitlines() == expected
+
+
+def test_line_ends_of_another_system_are_no_edit(tmp_path):
+    path = write(tmp_path, 3)
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert len(read_records(path)) == 3
+
+
+def test_records_of_an_earlier_version_are_read_and_get_checksums_when_continued(tmp_path):
+    path = write(tmp_path, 2)
+    (tmp_path / "records.jsonl.sha256").unlink()
+    assert len(read_records(path)) == 2
+    write(tmp_path, 3)
+    lines = path.read_bytes().splitlines()
+    assert len(lines) == len((tmp_path / "records.jsonl.sha256").read_bytes().splitlines()) == 3
+    path.write_bytes(b"\n".join(_edited(lines)) + b"\n")
+    with pytest.raises(RecordsError, match="line 2: not as it was written"):
+        read_records(path)
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("fail_at", range(1, 14))
+def test_killed_at_any_write_or_sync_the_records_continue(tmp_path, monkeypatch, fail_at, old):
+    """Each write to a file may also have put down its first half alone."""
+    write(tmp_path, 2)
+    if old:
+        (tmp_path / "records.jsonl.sha256").unlink()
+    calls = []
+
+    def dying(real, half=None):
+        def call(*args):
+            calls.append(real)
+            if len(calls) == fail_at and half is not None:
+                half(*args)
+            if len(calls) >= fail_at:
+                raise _Killed
+            return real(*args)
+
+        return call
+
+    append = AppendOnly.append
+    with monkeypatch.context() as patch:
+        patch.setattr(AppendOnly, "append", dying(append, lambda f, d: append(f, d[: len(d) // 2])))
+        patch.setattr(AppendOnly, "cut", dying(AppendOnly.cut))
+        patch.setattr(os, "fsync", dying(os.fsync))
+        patch.setattr(os, "replace", dying(os.replace))
+        records = None
+        try:
+            records = Records(tmp_path, {"seed": 0})
+            for number in (2, 3):
+                records.append({"round": number, "name": "é\u2028\r\n", "dice": [0.25, None]})
+        except _Killed:
+            pass
+        if records is not None:
+            records.close()
+    n = len(read_records(tmp_path))
+    assert 2 <= n <= 4
+    path = write(tmp_path, 4)
+    assert [record["round"] for record in read_records(path)] == [0, 1, 2, 3]
+    assert path.read_bytes() == write(tmp_path / "whole", 4).read_bytes()
+
+
+class _Killed(BaseException):
+    pass
+
+
+# -- a file that goes away
+
+
+@pytest.mark.parametrize("change, what", [
+    (lambda out: shutil.rmtree(out), "removed"),
+    (lambda out: (out / "records.jsonl").unlink(), "removed"),
+    (lambda out: out.rename(out.with_name("moved")), "removed"),
+    (lambda out: os.truncate(out / "records.jsonl", 0), "changed"),
+    (lambda out: shutil.copy(out / "records.jsonl", out / "c").replace(
+        out / "records.jsonl"), "replaced"),
+    (lambda out: (out / "records.jsonl.sha256").unlink(), "removed"),
+])  # fmt: skip
+def test_records_that_go_away_under_a_run_end_it(tmp_path, change, what):
+    out = tmp_path / "out"
+    with Records(out, {}) as records:
+        records.append({"round": 0})
+        change(out)
+        with pytest.raises(OSError, match=rf"records\.jsonl(\.sha256)? was {what} while it was being"):
+            records.append({"round": 1})
+        assert len(records.records) == 1

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import shutil
 import subprocess
 import sys
 import warnings
@@ -84,6 +85,21 @@ def test_what_a_record_holds(finished):
     assert np.unique(seed_labels, return_counts=True)[1].tolist() == [2, 2]
     assert not any("sec" in key or "time" in key for key in comparable(records[0]))
     assert "NaN" not in (out / "records.jsonl").read_text()
+
+
+@pytest.mark.parametrize("what", ["records.jsonl", "out"])
+def test_a_run_whose_records_are_removed_does_not_end_as_if_all_were_well(tmp_path, what):
+    out = tmp_path / "out"
+
+    def progress(round_, step, record=None):
+        if round_ == 1 and step != "done":
+            if what == "out":
+                shutil.rmtree(out, ignore_errors=True)
+            else:
+                (out / what).unlink(missing_ok=True)
+
+    with pytest.raises(OSError, match="records.jsonl was removed while it was being written"):
+        small_run(out, rounds=1, progress=progress)
 
 
 def test_panels_are_pictures(finished):

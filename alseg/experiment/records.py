@@ -1,10 +1,19 @@
 """Records on disk: one JSON line a round, appended so that a kill loses at most that round."""
 
+import hashlib
 import json
-import os
 from pathlib import Path
 
-from alseg.files import FolderInUse, jsonable, lock, write_text  # noqa: F401
+from alseg.files import (  # noqa: F401
+    AppendOnly,
+    FolderInUse,
+    json_text,
+    jsonable,
+    lock,
+    naming,
+    write_bytes,
+    write_text,
+)
 from alseg.validation import message
 
 FILE_NAME = "records.jsonl"
@@ -65,8 +74,8 @@ def _parse(raw):
 
 
 def _split(data, path):
-    """Records in `data`, and the position where a cut last line starts (or the end)."""
-    records, position = [], 0
+    """Records in `data`, their lines, and the position where a cut last line starts (or the end)."""
+    records, lines, position = [], [], 0
     for number, raw in enumerate(data.split(b"\n"), 1):
         end = min(position + len(raw) + 1, len(data))
         if not raw.strip():
@@ -74,16 +83,56 @@ def _split(data, path):
             continue
         try:
             records.append(_parse(raw))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if end < len(data):
                 raise RecordsError(
                     f"{path}, line {number}: not a record ({error}). Only the last line of a "
                     "records file can be cut by an interruption: repair or remove this line, or "
                     "use another output folder."
                 ) from error
-            return records, position
+            break
+        lines.append((number, raw.strip()))
         position = end
-    return records, position
+    return records, lines, position
+
+
+def checksums_path(path):
+    """Where the checksums of a records file stand: beside it, a line a record, in the same order.
+
+    Beside it and not in it: the lines are for other programs, and the same for the same run.
+    """
+    return path.with_name(path.name + ".sha256")
+
+
+def _read_checksums(path):
+    """The checksums of a records file, or None where an earlier version wrote it."""
+    try:
+        with naming(checksums_path(path), "read"):
+            lines = checksums_path(path).read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return None
+    # A line that a kill has cut is of a record that was not written.
+    return [line[:64].decode("ascii", "replace") for line in lines if line.endswith(b"\n")]
+
+
+def _verify(lines, checksums, path):
+    """See that each line is the one that was written there."""
+    digests = [hashlib.sha256(raw).hexdigest() for _, raw in lines]
+    for place, ((number, _), digest) in enumerate(zip(lines, digests)):
+        if place < len(checksums) and digest == checksums[place]:
+            continue
+        if digest in digests[:place]:
+            what = f"a repetition of line {lines[digests.index(digest)][0]}"
+        elif digest in checksums:
+            what = f"the record that was written as number {checksums.index(digest) + 1}"
+        elif place >= len(checksums):
+            what = "not written by alseg"
+        else:
+            what = "not as it was written"
+        raise RecordsError(
+            f"{path}, line {number}: {what}. Take an earlier copy of the file, or use another output "
+            f"folder; to take the lines as they stand, remove {checksums_path(path).name}."
+        )
 
 
 def read_records(path):
@@ -93,7 +142,8 @@ def read_records(path):
     ----------
     path : str or Path
         A records file, or the folder that holds `records.jsonl`. Nothing on disk is changed; a last
-        line that was cut in the middle is left out.
+        line that was cut in the middle is left out. Each line is compared with its checksum in
+        `records.jsonl.sha256`, if that is there.
 
     Returns
     -------
@@ -104,7 +154,8 @@ def read_records(path):
     FileNotFoundError
         If there is no such file.
     RecordsError
-        If a line other than the last is not a JSON object; file and line are named.
+        If a line other than the last is not a JSON object, or if a line was edited, repeated,
+        added, or moved since it was written; file and line are named.
     """
     path = Path(path)
     if path.is_dir():
@@ -113,7 +164,14 @@ def read_records(path):
         raise FileNotFoundError(
             f"no records at {path}. Name a folder that `alseg run --out` has written."
         )
-    return _split(path.read_bytes(), path)[0]
+    with naming(path, "read"):
+        data = path.read_bytes()
+    # After the records: a checksum is written before its line.
+    checksums = _read_checksums(path)
+    records, lines, _ = _split(data, path)
+    if checksums is not None:
+        _verify(lines, checksums, path)
+    return records
 
 
 class Records:
@@ -141,13 +199,15 @@ class Records:
     FolderInUse
         If another process has it open.
     RecordsError
-        If it holds records of another configuration, or a corrupt line before the last.
+        If it holds records of another configuration, a corrupt line before the last, or a line that
+        is not the one that was written.
 
     Notes
     -----
     A last line that was cut in the middle (the process was killed while writing) is moved to
     `records.jsonl.cut` beside the file. Each appended line is flushed to the disk before `append`
-    returns.
+    returns. The SHA-256 of each line, without its end, stands in `records.jsonl.sha256`; records of
+    earlier versions, which lack it, get it when they are continued.
 
     Examples
     --------
@@ -163,37 +223,43 @@ class Records:
     def __init__(self, folder, config, file_name=FILE_NAME):
         self.config = jsonable(config)
         self.path = Path(folder) / file_name
-        self._file = None
+        self._file = self._checksums = None
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.path, "a+b")
+            self._file = AppendOnly(self.path)
         except OSError as error:
-            raise type(error)(
+            reason = error.__cause__ or error
+            named = type(error)(
                 message("out", "a folder that can be written to", str(folder))
-                + f" {error.strerror or error}: {error.filename or self.path}"
-            ) from error
+                + f" {reason.strerror or reason}: {reason.filename or self.path}"
+            )
+            named.errno = error.errno
+            raise named from error
         try:
-            lock(self._file)
             self.records = self._recover()
             self._check_config()
         except BaseException:
             self.close()
             raise
 
-
     def _recover(self):
-        self._file.seek(0)
-        data = self._file.read()
-        records, position = _split(data, self.path)
+        data, checksums = self._file.read(), _read_checksums(self.path)
+        records, lines, position = _split(data, self.path)
+        if checksums is not None:
+            _verify(lines, checksums, self.path)
         if position < len(data):
-            with open(self.path.with_name(self.path.name + ".cut"), "ab") as cut:
-                cut.write(data[position:].rstrip(b"\n") + b"\n")
-                cut.flush()
-                os.fsync(cut.fileno())
-            self._file.truncate(position)
-            os.fsync(self._file.fileno())
+            cut = AppendOnly(self.path.with_name(self.path.name + ".cut"))
+            try:
+                cut.append(data[position:].rstrip(b"\n") + b"\n")
+            finally:
+                cut.close()
+            self._file.cut(position)
         elif data and not data.endswith(b"\n"):  # a whole record that lacks its line end
-            self._write(b"\n")
+            self._file.append(b"\n")
+        if checksums is None:
+            whole = b"".join(_checksum_line(raw) for _, raw in lines)
+            write_bytes(checksums_path(self.path), whole)
+        self._checksums = AppendOnly(checksums_path(self.path))
+        self._checksums.cut(len(_checksum_line(b"")) * len(lines))  # of a record that a kill prevented
         return records
 
     def _check_config(self):
@@ -215,11 +281,6 @@ class Records:
                     "output folder, or the options of that run to continue it."
                 )
 
-    def _write(self, data):
-        self._file.write(data)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
     def append(self, record):
         """Write one record as a line of its own, on the disk when this returns.
 
@@ -227,20 +288,33 @@ class Records:
         ----------
         record : dict
             See `jsonable` for what it may hold. `config` is added.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, or the file is no longer the one at its path: removed, replaced
+            or changed while the run was at work.
         """
         record = {**jsonable(record), "config": self.config}
-        line = json.dumps(record, allow_nan=False, ensure_ascii=False)
-        self._write(line.encode("utf-8") + b"\n")
+        line = json_text(record).encode()
+        self._file.check()
+        # First the checksum: a line without one was not written by us.
+        self._checksums.append(_checksum_line(line))
+        self._file.append(line + b"\n")
         self.records.append(record)
 
     def close(self):
         """Close the file, which unlocks it."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        for file in (self._checksums, self._file):
+            if file is not None:
+                file.close()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
         self.close()
+
+
+def _checksum_line(raw):
+    return hashlib.sha256(raw).hexdigest().encode() + b"\n"
