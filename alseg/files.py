@@ -9,6 +9,7 @@ import math
 import os
 import re
 import secrets
+import shutil
 import stat
 import threading
 import unicodedata
@@ -46,8 +47,12 @@ class OutsideFolder(ValueError):
     """A path leads out of the folder that it must lie in."""
 
 
-class FolderInUse(ValueError):
-    """Another command is writing to the same folder."""
+class RecordsError(ValueError):
+    """A file of ours that cannot be read or continued as asked."""
+
+
+class FolderInUse(RecordsError):
+    """Another run or command is writing to the same folder."""
 
 
 # -- places and errors ----------------------------------------------------------------------------
@@ -313,6 +318,29 @@ def _temporary(path):
         os.close(held)
 
 
+def remove_tree(path, inside):
+    """Delete a folder or file whose name we made up, and so nobody else's.
+
+    Parameters
+    ----------
+    path : str or Path
+        What is not there is no error.
+    inside : str or Path
+        The folder that is ours, which it must lie in.
+
+    Raises
+    ------
+    OutsideFolder
+        If `path` leads out of `inside`.
+    """
+    path = check_inside(path, inside)
+    with naming(path, "removed"), suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+
+
 def _flock(descriptor):
     if fcntl is not None:
         # The system drops the lock when the process ends, however it ends.
@@ -355,7 +383,7 @@ def lock(file):
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
             return  # a file system without locks
         raise FolderInUse(
-            f"{file.name} is in use by another command. Wait for it, end it, or use another output "
+            f"{file.name} is in use by another run. Wait for it, end it, or use another output "
             "folder."
         ) from error
 
@@ -384,7 +412,7 @@ class AppendOnly:
 
     def __init__(self, path):
         self.path = Path(path)
-        self._file = None
+        self._file, self._torn = None, False
         with naming(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "a+b", buffering=0)
@@ -429,7 +457,9 @@ class AppendOnly:
         raise error
 
     def append(self, data, durable=True):
-        """Write bytes at the end: all of them, or none.
+        """Write bytes at the end.
+
+        After an error a part of them may stand there, which the next call takes away.
 
         Parameters
         ----------
@@ -442,18 +472,17 @@ class AppendOnly:
         OSError
             See `check`, or if they cannot be written.
         """
+        if self._torn:
+            self.cut(self.size)
         self.check()
         with naming(self.path):
-            try:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[self._file.write(rest) :]
-                if durable:
-                    os.fsync(self._file.fileno())
-            except OSError:
-                with suppress(OSError):  # else the half line is found and cut by the next command
-                    self._file.truncate(self.size)
-                raise
+            self._torn = True
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            if durable:
+                os.fsync(self._file.fileno())
+            self._torn = False
         self.size += len(data)
         self.check()
 
@@ -462,7 +491,7 @@ class AppendOnly:
         with naming(self.path):
             self._file.truncate(size)
             os.fsync(self._file.fileno())
-        self.size = size
+        self.size, self._torn = size, False
 
     def close(self):
         """Close the file, which unlocks it."""

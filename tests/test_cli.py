@@ -519,7 +519,7 @@ def test_a_state_is_of_one_folder_and_one_command(capsys, slides, tmp_path):
     refused(capsys, "query", "--data", tmp_path / "copy", "--out", state, code=1,
             match="data must be")  # fmt: skip
     with open_project(state):
-        refused(capsys, "query", "--out", state, code=1, match="in use by another command")
+        refused(capsys, "query", "--out", state, code=1, match="in use by another run")
     shutil.rmtree(root)  # moved, it may be named anew
     assert query(capsys, tmp_path / "copy", state) == names
 

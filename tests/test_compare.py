@@ -496,7 +496,7 @@ def test_a_chain_that_an_orphan_holds_is_waited_for(monkeypatch):
     def held(job, protocol, data, out):
         found.append(job)
         if len(found) < 3:
-            raise FolderInUse("records.jsonl is in use by another command.")
+            raise FolderInUse("records.jsonl is in use by another run.")
 
     monkeypatch.setattr(alseg.compare, "run_job", held)
     monkeypatch.setattr(alseg.compare, "_LOOK_EVERY", 0.0)
@@ -505,7 +505,7 @@ def test_a_chain_that_an_orphan_holds_is_waited_for(monkeypatch):
     assert found == 3 * [job]
     monkeypatch.setattr(alseg.compare, "_ORPHANS_END_IN", 0.0)
     found.clear()
-    with pytest.raises(FolderInUse, match="in use by another command"):
+    with pytest.raises(FolderInUse, match="in use by another run"):
         alseg.compare._do(job, SMALL, None, "out", os.getpid())
 
 
@@ -596,7 +596,7 @@ def test_two_at_once_are_refused(tmp_path):
         deadline = time.time() + 60
         while not (tmp_path / "comparison.json").exists() and time.time() < deadline:
             time.sleep(0.05)
-        with pytest.raises(RecordsError, match="in use by another command"):
+        with pytest.raises(RecordsError, match="in use by another run"):
             compared(tmp_path)
     finally:
         os.killpg(process.pid, signal.SIGKILL)

@@ -86,7 +86,7 @@ def test_records_of_another_run_are_left_alone(tmp_path):
 
 def test_one_writer_at_a_time(tmp_path):
     with Records(tmp_path, {}):
-        with pytest.raises(FolderInUse, match="in use by another command"):
+        with pytest.raises(FolderInUse, match="in use by another run"):
             Records(tmp_path, {})
     Records(tmp_path, {}).close()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from alseg.files import (  # noqa: F401
     AppendOnly,
     FolderInUse,
+    RecordsError,
     json_text,
     jsonable,
     lock,
@@ -20,10 +21,6 @@ FILE_NAME = "records.jsonl"
 
 VOLATILE = ("seconds", "memory_mib", "environment")
 """Fields of a record that differ between two runs of the same command."""
-
-
-class RecordsError(ValueError):
-    """A records file that cannot be read or continued as asked."""
 
 
 def comparable(record):
