@@ -276,6 +276,11 @@ def has_marker(path, marker):
         return marker.encode() in file.read(4096)
 
 
+def is_temporary(name):
+    """Whether a file name is one that `replacing` makes up."""
+    return bool(_TEMPORARY.fullmatch(name))
+
+
 def sweep(folder):
     """Remove what killed commands have left half written in a folder, and nothing else.
 
@@ -288,7 +293,7 @@ def sweep(folder):
     """
     with suppress(OSError):  # leftovers harm nobody
         for entry in list(os.scandir(folder)):
-            if _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            if is_temporary(entry.name) and entry.is_file(follow_symlinks=False):
                 _sweep_one(entry.path)
 
 

@@ -1,14 +1,23 @@
 """Fitted models on disk: weights as safetensors, parameters as JSON; reading executes nothing."""
 
-import json
 import os
-import tempfile
-from contextlib import contextmanager
+import re
+import secrets
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from alseg.files import (
+    has_marker,
+    is_temporary,
+    naming,
+    read_json,
+    replacing,
+    sweep,
+    write_json,
+)
 from alseg.losses import JointLoss
 from alseg.network.joint import JointCAMNetwork
 from alseg.network.published import PlainUNet, TwoEncoderNetwork
@@ -16,6 +25,7 @@ from alseg.validation import check_option, message
 
 FORMAT = "alseg.JointCAMSegmenter/1"
 WEIGHTS, RECORD = "model.safetensors", "model.json"
+_WEIGHTS_NAMES = re.compile(r"model(-[0-9a-f]{8})?\.safetensors")
 # What a saved model never decides: where weights are read from, and how trustingly.
 UNSAFE = ("torch_load_kwargs", "module__encoder_weights", "module__encoder", "device", "compile")
 # What a saved model may name of ours.
@@ -46,12 +56,15 @@ def describe_params(params, defaults):
 
 
 def write_model(path, record, state):
-    """Write a record and a state dict to a folder, beside it first and then moved into place.
+    """Write a record and a state dict to a folder; at any moment it holds the old or the new model.
+
+    The weights are written first, under a name that nothing there has. The record, which names
+    them, is then replaced in one step, and the weights of before it are removed last.
 
     Parameters
     ----------
     path : str or Path
-        A new folder, or one that this function wrote before, which is replaced.
+        A new or empty folder, or one that this function wrote before, whose model is replaced.
     record : dict
         Plain JSON.
     state : dict of str -> tensor
@@ -67,28 +80,67 @@ def write_model(path, record, state):
     from safetensors.torch import save_file
 
     path = Path(path).expanduser()
-    if path.exists() and not (path / RECORD).is_file():
+    if path.exists() and not _is_saved_model(path):
         raise ValueError(message("path", "new, or a folder of an earlier save", str(path)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-        new, old = Path(folder, "new"), Path(folder, "old")
-        new.mkdir()
-        tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
-        try:
-            save_file(tensors, new / WEIGHTS)
-        except SafetensorError as error:  # a full disk, which is no error of ours or of the user's
-            raise OSError(f"{path} could not be written: {error}") from error
-        text = json.dumps({"format": FORMAT, **record}, indent=1)
-        (new / RECORD).write_text(text, encoding="utf-8")
-        # A folder cannot be replaced in one step: the old one steps aside, or comes back.
-        if path.exists():
-            os.replace(path, old)
-        try:
-            os.replace(new, path)
-        except BaseException:
-            if old.exists():
-                os.replace(old, path)
-            raise
+    new = not path.exists()
+    with naming(path):
+        path.mkdir(parents=True, exist_ok=True)
+    sweep(path)
+    # The usual name only where no record can mean other weights by it.
+    taken = (path / RECORD).exists() or (path / WEIGHTS).exists()
+    weights = path / (f"model-{secrets.token_hex(4)}.safetensors" if taken else WEIGHTS)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
+    try:
+        with replacing(weights, path) as temporary:
+            try:
+                save_file(tensors, temporary)
+            except SafetensorError as error:  # a full disk, no error of ours or of the user's
+                raise OSError(str(error)) from error
+        write_json(path / RECORD, {"format": FORMAT, "weights": weights.name, **record}, path)
+    except BaseException:
+        with suppress(OSError, ValueError):
+            named = (path / RECORD).exists() and read_json(path / RECORD).get("weights", WEIGHTS)
+            if named != weights.name:
+                weights.unlink(missing_ok=True)
+            if new:
+                path.rmdir()
+        raise
+    for left_over in _weights_in(path):
+        if left_over != weights.name:
+            with suppress(OSError):  # somebody reads it: the next save takes it away
+                os.unlink(path / left_over)
+
+
+def remove_model(path):
+    """Delete what `write_model` wrote to a folder, and the folder if nothing else is in it.
+
+    Parameters
+    ----------
+    path : str or Path
+        What is no saved model is left as it is.
+    """
+    path = Path(path)
+    if path.is_symlink() or not (path.is_dir() and _is_saved_model(path)):
+        return
+    sweep(path)
+    with naming(path, "removed"):
+        for name in (RECORD, *_weights_in(path)):  # the record first: no record names what is gone
+            (path / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        path.rmdir()
+
+
+def _weights_in(path):
+    return [name for name in sorted(os.listdir(path)) if _WEIGHTS_NAMES.fullmatch(name)]
+
+
+def _is_saved_model(path):
+    """Whether a folder is of `write_model`, or of one that was killed, or empty."""
+    if (path / RECORD).is_file():
+        return has_marker(path / RECORD, FORMAT.partition("/")[0])
+    return path.is_dir() and all(
+        _WEIGHTS_NAMES.fullmatch(name) or is_temporary(name) for name in os.listdir(path)
+    )
 
 
 @contextmanager
@@ -132,13 +184,9 @@ def read_model(path):
     FileNotFoundError, ValueError
         If the folder is not a saved model, or is damaged.
     """
-    from safetensors.torch import load_file
-
     path = Path(path).expanduser()
     with reading(path):
-        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
-        if record["format"] != FORMAT:
-            raise ValueError(f"unknown format {record['format']!r}")
+        record, state = _read_both(path)
         params = {k: _from_json(v) for k, v in record["params"].items() if k not in UNSAFE}
         fitted = {
             "classes_": np.array(record["classes"], dtype=np.dtype(record["classes_dtype"])),
@@ -150,7 +198,25 @@ def read_model(path):
             "trained_on_": frozenset(map(str, record.get("trained_on", ()))),
             "n_steps_": int(record["n_steps"]),
         }
-        return params, set(record["left_out"]), fitted, load_file(path / WEIGHTS)
+        return params, set(record["left_out"]), fitted, state
+
+
+def _read_both(path):
+    """A record and the weights that it names, also while they are being replaced."""
+    from safetensors.torch import load_file
+
+    while True:
+        record = read_json(path / RECORD)
+        if record["format"] != FORMAT:
+            raise ValueError(f"unknown format {record['format']!r}")
+        weights = record.get("weights", WEIGHTS)  # which earlier versions did not say
+        if not (isinstance(weights, str) and _WEIGHTS_NAMES.fullmatch(weights)):
+            raise ValueError(message("weights", "a file of the folder", weights))
+        try:
+            return record, load_file(path / weights)
+        except FileNotFoundError:
+            if read_json(path / RECORD) == record:
+                raise
 
 
 def _to_json(value):

@@ -2,11 +2,14 @@
 
 import copy
 import io
+import itertools
 import json
 import os
 import pickle
 import warnings
 import zipfile
+from contextlib import suppress
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -1748,13 +1751,100 @@ def test_a_failing_save_leaves_the_saved_model(tmp_path, monkeypatch):
     original = os.replace
 
     def last_move_fails(source, target):
-        if str(target) == str(tmp_path / "model") and str(source).endswith("new"):
+        if Path(target).name == "model.json":
             raise OSError("lost the disk")
         original(source, target)
 
     monkeypatch.setattr(os, "replace", last_move_fails)
-    with pytest.raises(OSError, match="lost the disk"):
-        second.save(tmp_path / "model")
+    for name in ("model", "new"):
+        with pytest.raises(OSError, match=f"{name}.*lost the disk"):
+            second.save(tmp_path / name)
     monkeypatch.undo()
     assert same_weights(JointCAMSegmenter.load(tmp_path / "model"), first)
     assert os.listdir(tmp_path) == ["model"]
+    assert sorted(os.listdir(tmp_path / "model")) == ["model.json", "model.safetensors"]
+
+
+def dying(monkeypatch, fail_at):
+    """Let the process die at a call of the system; give the calls, with those that die."""
+    calls = []
+
+    def wrap(name):
+        real = getattr(os, name)
+
+        def call(*args, **kwargs):
+            calls.append(name)
+            if len(calls) >= fail_at:
+                raise Killed
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(os, name, call)
+
+    for name in ("fsync", "replace", "unlink", "rmdir", "mkdir"):
+        wrap(name)
+    return calls
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_killed_at_any_moment_of_a_save_the_old_or_the_new_model_is_there(tmp_path, monkeypatch):
+    first, images, labels, masks = fitted()
+    second = make(random_state=1).fit(images, labels, masks)
+    for over in (False, True):
+        outcomes = []
+        for fail_at in itertools.count(1):
+            path = tmp_path / f"{over}-{fail_at}"
+            if over:
+                first.save(path)
+            with monkeypatch.context() as patch:
+                calls = dying(patch, fail_at)
+                with suppress(Killed):
+                    second.save(path)
+            try:
+                loaded = JointCAMSegmenter.load(path)
+            except FileNotFoundError:
+                assert not over
+                outcomes.append("none")
+            else:
+                outcomes.append("new" if same_weights(loaded, second) else "old")
+                assert same_weights(loaded, second) or (over and same_weights(loaded, first))
+            second.save(path)  # what the killed one left is in nobody's way, and goes
+            assert same_weights(JointCAMSegmenter.load(path), second)
+            assert len(os.listdir(path)) == 2 and not list(tmp_path.glob(".*"))
+            if len(calls) < fail_at:
+                break
+        assert outcomes[0] == ("old" if over else "none") and outcomes[-1] == "new"
+        assert len(outcomes) > 6
+
+
+def test_a_model_of_another_program_is_not_saved_over(tmp_path):
+    model, *_ = fitted()
+    (tmp_path / "model.json").write_text('{"format": "layers-model", "weightsManifest": []}')
+    with pytest.raises(ValueError, match="path must be new, or a folder of an earlier save"):
+        model.save(tmp_path)
+    assert os.listdir(tmp_path) == ["model.json"]
+
+
+def test_saved_models_of_before_are_read_and_saved_over(tmp_path):
+    """Their record does not name their weights."""
+    first, images, labels, masks = fitted()
+    first.save(tmp_path / "model")
+    record = json.loads((tmp_path / "model/model.json").read_text())
+    assert record.pop("weights") == "model.safetensors"
+    (tmp_path / "model/model.json").write_text(json.dumps(record))
+    assert same_weights(JointCAMSegmenter.load(tmp_path / "model"), first)
+    second = make(random_state=1).fit(images, labels, masks)
+    second.save(tmp_path / "model")
+    assert same_weights(JointCAMSegmenter.load(tmp_path / "model"), second)
+
+
+@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "other.safetensors", 3])
+def test_a_record_names_weights_of_its_own_folder_alone(tmp_path, name):
+    model, *_ = fitted()
+    model.save(tmp_path / "model")
+    record = json.loads((tmp_path / "model/model.json").read_text())
+    (tmp_path / "model/model.json").write_text(json.dumps({**record, "weights": name}))
+    with pytest.raises(ValueError, match="weights must be a file of the folder"):
+        JointCAMSegmenter.load(tmp_path / "model")
