@@ -335,6 +335,11 @@ def _wrapped():
             strategy = strategies.within_seconds(inner, seconds)
             found[f"within_seconds({name_of(inner)}, {seconds})"] = strategy
     parts = functools.partial(strategies.entropy_sampling, unit="patch", size=5, per_image=3)
+    for inner in (score, draws, parts, strategies.alps_sampling, strategies.class_balanced(score)):
+        found[f"without_near_duplicates({name_of(inner)})"] = (
+            strategies.without_near_duplicates(inner)
+        )
+    found["without_near_duplicates(-1)"] = strategies.without_near_duplicates(score, alike=-1)
     found["within_seconds(patch)"] = strategies.within_seconds(parts, 3600)
     found["distinct(0.5)"] = strategies.distinct(score, similarity=0.5)
     found["mixture(entropy_sampling, random_score)"] = strategies.mixture(both)

@@ -1,4 +1,4 @@
-"""Representative and diverse picks: embeddings in, positions out.
+"""Representative and diverse picks: embeddings in, positions out; and near-duplicates of images.
 
 Nothing here keeps an n x n matrix. Embeddings are read a block at a time; for k-centre and
 k-means++ picks and k-means they may be memory-mapped. Computations are in the precision of the embeddings
@@ -31,6 +31,7 @@ from alseg.diversity.density import (
     typiclust,
 )
 from alseg.diversity.discriminative import discriminative_picks, looks_unlabelled
+from alseg.diversity.duplicates import distinct_images, likeness
 from alseg.diversity.k_means import k_means_groups
 
 __all__ = [
@@ -41,12 +42,14 @@ __all__ = [
     "density",
     "discriminative_picks",
     "distance_to_labelled",
+    "distinct_images",
     "facility_location",
     "farthest_of_groups",
     "k_center_greedy",
     "k_means_groups",
     "k_means_picks",
     "k_means_plus_plus",
+    "likeness",
     "looks_unlabelled",
     "nearest_context",
     "prob_cover",

@@ -12,6 +12,7 @@ from alseg.images.sequences import (
     fingerprint,
     stack,
 )
+from alseg.images.thumbnails import thumbnails
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -30,4 +31,5 @@ __all__ = [
     "read_image",
     "read_mask",
     "stack",
+    "thumbnails",
 ]

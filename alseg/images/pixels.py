@@ -85,7 +85,7 @@ def decode(path):
         else:
             pixels = from_pillow(where, image)
         pixels.lossy = lossy
-        return where, _upright(where, pixels, orientation)
+        return where, upright(where, pixels, orientation)
 
 
 def size_of(path):
@@ -106,11 +106,11 @@ def decode_object(where, image):
     check_size(where, height, width, 12 if image.mode.startswith(("I", "F")) else 3)
     check_single(where, image)
     if isinstance(image, TiffImageFile):
-        return _upright(where, _from_pillow_tiff(where, image), 1)  # loaded, it is upright
+        return upright(where, _from_pillow_tiff(where, image), 1)  # loaded, it is upright
     orientation = orientation_of(image)
     pixels = from_pillow(where, image)
     pixels.lossy = image.format in {"JPEG", "MPO"}
-    return _upright(where, pixels, orientation)
+    return upright(where, pixels, orientation)
 
 
 def from_pillow(where, image):
@@ -193,7 +193,8 @@ def _is_lossy_webp(file):
     return True
 
 
-def _upright(where, pixels, orientation):
+def upright(where, pixels, orientation):
+    """`Pixels` turned as the EXIF orientation (1 to 8) says, in the machine's byte order."""
     if pixels.values.size == 0:
         raise Unreadable(where, "it has no pixels")
     pixels.values = _native(_orient(pixels.values, orientation))
@@ -284,7 +285,7 @@ def _from_tiff(where, file):
         pixels.palette = _palette(where, page)
     if pixels.bilevel:
         pixels.values = values.astype(np.uint8)
-    return _upright(where, pixels, orientation)
+    return upright(where, pixels, orientation)
 
 
 def _tiff_channels(where, page):
@@ -348,7 +349,7 @@ def _tiff_by_pillow(where, file, page):
     else:
         pixels = _from_pillow_tiff(where, image)
     pixels.top = _top(page)
-    return _upright(where, pixels, 1)  # Pillow turns it while it loads
+    return upright(where, pixels, 1)  # Pillow turns it while it loads
 
 
 def _from_pillow_tiff(where, image):

@@ -114,6 +114,10 @@ class ImageFiles(_Files):
     ((3,), ['c.png', 'a.png'])
     """
 
+    def path(self, i):
+        """The path of file `i`."""
+        return self.paths[i]
+
     def _read(self, i):
         return read_image(self.paths[i])
 
@@ -237,7 +241,8 @@ def as_images(X):
         ``len(images)``; ``images[i]`` is (H, W, 3), uint8 or float32 in [0, 1], grey repeated
         (it may be the very memory of `X`: not to be written to);
         ``images.size(i)`` is (H, W) without decoding; ``images.take(idx)`` the same for the
-        positions `idx`, without a copy; ``images.where(i)`` names an element in errors.
+        positions `idx`, without a copy; ``images.where(i)`` names an element in errors;
+        ``images.path(i)`` is the path of a file, None of an array.
 
     Raises
     ------
@@ -454,6 +459,10 @@ class _Held:
 
 class _HeldImages(_Held):
     name = "X"
+
+    def path(self, i):
+        item = self.items[self.index[i]]
+        return item if isinstance(item, str) else None
 
     def _read(self, item):
         if isinstance(item, str):

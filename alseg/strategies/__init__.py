@@ -46,6 +46,7 @@ from alseg.strategies.learning_loss import (
     learning_loss_sampling,
     learning_loss_score,
 )
+from alseg.strategies.near_duplicates import without_near_duplicates
 from alseg.strategies.regions import (
     by_region,
     pixelpick_sampling,
@@ -165,4 +166,5 @@ __all__ = [
     "typicality_score",
     "typiclust_sampling",
     "within_seconds",
+    "without_near_duplicates",
 ]

@@ -13,113 +13,18 @@ import numpy as np
 
 from alseg.interop import accepts_any, unit_of
 from alseg.regions import Regions
-from alseg.selection import top_n
-from alseg.strategies import (
-    committee,
-    consistency,
-    gradients,
-    learning_loss,
-    representative,
-    stochastic,
-    uncertainty,
-)
-from alseg.strategies.balance import class_balanced_sampling
 from alseg.strategies.calls import accepts, call, check_pool, check_shape, n_rows, name_of, rows
+from alseg.strategies.inside import AROUND, inside
+from alseg.strategies.near_duplicates import without_near_duplicates_sampling
 from alseg.strategies.uncertainty import entropy_sampling
-from alseg.strategies.wrappers import (
-    pick,
-    stochastic_batches_sampling,
-    stochastic_sampling,
-)
+from alseg.strategies.wrappers import pick
 from alseg.validation import EmptyPool, check_number, check_rng, message
 
-# Scores that compare an image with the others of the pool, which has other scores in a part of it,
-# or that train first: they are asked as strategies are, about one random part.
-_COMPARE = frozenset({
-    representative.cdal_score, representative.core_set_score, representative.density_score,
-    representative.density_weighted_score, representative.discriminative_score,
-    representative.facility_location_score, representative.prob_cover_score,
-    representative.typicality_score, learning_loss.learning_loss_score,
-})  # fmt: skip
-
-# Strategies that take the images of the largest score, and that score.
-_LARGEST = {
-    uncertainty.entropy_sampling: uncertainty.entropy_score,
-    uncertainty.least_confidence_sampling: uncertainty.least_confidence_score,
-    uncertainty.margin_sampling: uncertainty.margin_score,
-    stochastic.mc_variance_sampling: stochastic.mc_variance_score,
-    stochastic.bald_sampling: stochastic.bald_score,
-    committee.committee_sampling: committee.committee_score,
-    committee.mc_dropout_sampling: committee.mc_dropout_score,
-    consistency.tta_sampling: consistency.tta_score,
-    consistency.cam_disagreement_sampling: consistency.cam_disagreement_score,
-    gradients.egl_sampling: gradients.egl_score,
-}
-
-# Wrappers that need no more than a score of each image.
-_AROUND_A_SCORE = (class_balanced_sampling, stochastic_sampling, stochastic_batches_sampling)
+# The wrappers through which a score is seen, and the argument that it stands in.
+_AROUND = {**AROUND, without_near_duplicates_sampling: "strategy"}
 
 _FIRST = 4  # images of the first chunk: of 3000 x 2000 pixels they take a second
 _GROWTH = 8  # how much larger than the last a part of the pool may be, from what the last took
-
-
-def score_beside(strategy):
-    """The score of which a strategy takes the images of the largest values, options included.
-
-    Parameters
-    ----------
-    strategy : callable
-
-    Returns
-    -------
-    score : callable ``f(learner, X_pool) -> (n_pool,)``, or None
-        None where it is not one of alseg's that do so (such as `core_set_sampling`, which compares
-        images), or asks about parts of images.
-
-    Examples
-    --------
-    >>> score_beside(entropy_sampling).__name__
-    'entropy_score'
-    >>> score_beside(functools.partial(entropy_sampling, aggregate="max")).keywords
-    {'aggregate': 'max'}
-    >>> score_beside(functools.partial(entropy_sampling, unit="patch")) is None
-    True
-    """
-    if unit_of(strategy) != "image":
-        return None
-    options, function = {}, strategy
-    if isinstance(strategy, functools.partial) and not strategy.args:
-        options, function = dict(strategy.keywords), strategy.func
-    score = _LARGEST.get(function) if _is_hashable(function) else None
-    options.pop("unit", None)
-    if score is None or not all(accepts(score, name) for name in options):
-        return None
-    return functools.partial(score, **options) if options else score
-
-
-def by_image(score):
-    """Whether a score sees each image alone, so that it may be asked about a few at a time.
-
-    Of one that is not alseg's this is taken for granted: write a strategy where it is not so.
-
-    Parameters
-    ----------
-    score : callable
-        A score, with its options in a `functools.partial` or not.
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> from alseg.strategies import density_score, entropy_score
-    >>> by_image(entropy_score), by_image(density_score)
-    (True, False)
-    """
-    while isinstance(score, functools.partial):
-        score = score.func
-    return not (_is_hashable(score) and score in _COMPARE)
 
 
 def as_strategy(strategy):
@@ -155,10 +60,6 @@ def as_strategy(strategy):
     return ask
 
 
-def _is_hashable(function):
-    return getattr(function, "__hash__", None) is not None
-
-
 def look(
     score,
     learner,
@@ -179,7 +80,8 @@ def look(
     Parameters
     ----------
     score : callable
-        A score ``f(learner, X_pool) -> (n_pool,)`` that sees each image alone, see `by_image`. It
+        A score ``f(learner, X_pool) -> (n_pool,)`` that sees each image alone, see
+        `alseg.strategies.inside.by_image`. It
         is asked about a few images first, then about more and more at a time.
     learner : what `score` needs
     X_pool : images of shape (n_pool, ...), or any sequence of images or paths
@@ -345,8 +247,8 @@ def within_seconds_sampling(
         Of the order in which images are looked at, and handed on to a strategy that names it.
     strategy : callable, default=entropy_sampling
         A strategy or a score. Images of a score, of a strategy that takes the largest of one
-        (`score_beside`), and of `class_balanced`, `stochastic` and `stochastic_batches` around one
-        are looked at a few at a time until the time is up. Any other strategy is asked about
+        (`alseg.strategies.inside.score_beside`), and of `class_balanced`, `stochastic`,
+        `stochastic_batches` and `without_near_duplicates` around one are looked at a few at a time until the time is up. Any other strategy is asked about
         random parts of the pool, each larger than the last, and the last part's answer counts.
     seconds : float or None, default=None
         None is no limit.
@@ -403,13 +305,14 @@ def within_seconds_sampling(
         again = copy.deepcopy(random_state)
         return _within(_asked(asked, learner, X, n_instances, unit, again, cut), positions)
 
-    score = _score_inside(strategy) if unit == "image" else None
-    if score is None:
+    found = inside(strategy, _AROUND) if unit == "image" else None
+    if found is None:
         # Fewer parts than asked for are left in a part of the pool: a ValueError that says so.
         too_few = EmptyPool if unit == "image" else ValueError
         first = max(n_instances, _FIRST)
         found, n_seen = _asked_in_time(ask, order, first, seconds, clock, too_few)
     else:
+        score, with_scores = found
         scores = _check_known(known, n_pool)
         given = {"random_state": seed, **offered}
 
@@ -423,7 +326,7 @@ def within_seconds_sampling(
             if whole:
                 see(np.arange(n_pool))
             seen = np.flatnonzero(np.isfinite(scores))
-            found, n_seen = ask(seen, _with_scores(strategy, scores[seen])), len(seen)
+            found, n_seen = ask(seen, with_scores(scores[seen])), len(seen)
         if known is not None:
             known[...] = scores
     if n_seen < n_pool and isinstance(random_state, (np.random.Generator, np.random.RandomState)):
@@ -447,36 +350,6 @@ def _within(found, positions):
     if isinstance(found, Regions):
         return found.renumbered(positions)
     return positions[np.atleast_1d(np.asarray(found))]
-
-
-def _score_inside(strategy):
-    """The score, of each image alone, that is all that a strategy needs to know; or None."""
-    if not accepts(strategy, "n_instances"):
-        return strategy if by_image(strategy) else None
-    inner = _inner(strategy)
-    if inner is None:
-        return score_beside(strategy)
-    if accepts(inner, "n_instances"):
-        return score_beside(inner)
-    return inner if by_image(inner) else None
-
-
-def _inner(strategy):
-    """What a wrapper that needs no more than a score was put around, or None."""
-    if isinstance(strategy, functools.partial) and strategy.func in _AROUND_A_SCORE:
-        return strategy.keywords.get("score")
-    return None
-
-
-def _with_scores(strategy, values):
-    """The strategy with the scores of its images known."""
-    if _inner(strategy) is not None:
-        return functools.partial(strategy, score=lambda learner, X_pool: values)
-
-    def largest(learner, X_pool, n_instances=1, random_state=None):
-        return top_n(values, n_instances, random_state)
-
-    return largest
 
 
 def _asked_in_time(ask, order, size, seconds, clock, too_few):
