@@ -33,7 +33,7 @@ selection
 regions
 ceal
 costs held_out
-neighbours stain agreement
+neighbours stain agreement answers
 network
 losses memory device schedules
 gradients learning_loss
