@@ -198,10 +198,10 @@ def test_a_disk_that_breaks_while_it_is_read_blames_no_image(tmp_path, rgb, monk
     whole = builtins.open
 
     class Broken(io.BytesIO):
-        def read(self, *args):
+        def readinto(self, buffer):
             if self.tell() > 40:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
-            return super().read(*args)
+            return super().readinto(memoryview(buffer)[:20])
 
     def broken(file, *args, **kwargs):
         return Broken(path.read_bytes()) if file == str(path) else whole(file, *args, **kwargs)
@@ -224,6 +224,20 @@ def test_too_little_memory_blames_no_image(tmp_path, rgb, monkeypatch):
         for reader in (read_image, read_mask):
             with pytest.raises(MemoryError):
                 reader(path)
+
+
+def test_a_damaged_length_is_no_lack_of_memory(tmp_path, rgb):
+    path = save(tmp_path / "bad.png", rgb)
+    content = path.read_bytes()
+    at = content.index(b"IDAT") - 4
+    path.write_bytes(content[:at] + b"\xf0\0\0\0" + content[at + 4 :])  # four gigabytes
+    code = (
+        "import resource, numpy\nfrom alseg.images import read_image\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))\n"
+        f"print(read_image({str(path)!r}).shape)"  # all pixels are there
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert run.stdout.strip() == "(6, 9, 3)", run.stderr
 
 
 # ---- TIFF --------------------------------------------------------------------------------------
@@ -414,12 +428,37 @@ def test_few_bits_are_scaled_in_pictures_and_kept_in_tiff_masks(tmp_path, bits):
     np.testing.assert_array_equal(read_image(path)[..., 0], values * (255 // (2**bits - 1)))
 
 
-def test_truncated_strips_are_seen(tmp_path, rng):
+def test_strips_that_are_cut_or_too_short_are_seen(tmp_path, rng):
     path = tiff(tmp_path / "cut.tif", rng.integers(0, 9, (40, 50)).astype(np.uint8), rowsperstrip=8)
     path.write_bytes(path.read_bytes()[:-300])
     for reader in (read_image, read_mask):
         with pytest.raises(ValueError, match=r"cut\.tif' cannot be read: it is truncated"):
             reader(path)
+
+
+def test_a_header_that_asks_for_more_than_there_is(tmp_path, rng):
+    path = tiff(tmp_path / "long.tif", rng.integers(0, 9, (40, 50)).astype(np.uint8))
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for tag in (257, 278):  # height, rows a strip
+            file.pages[0].tags[tag].overwrite(60_000)
+    for reader in (read_image, read_mask):
+        with pytest.raises(ValueError, match=r"long\.tif' cannot be read: it is truncated"):
+            reader(path)
+
+
+def test_a_damaged_palette_and_colours_of_one_bit(tmp_path):
+    palette = Image.fromarray(GREY % 3, "P")
+    palette.putpalette([0, 0, 0, 9, 9, 9, 7, 7, 7])
+    path = pillow(tmp_path / "p.tif", palette)
+    content = path.read_bytes()
+    tag = content.index(bytes([0x40, 0x01, 3, 0]))  # the palette: 768 numbers of 16 bits
+    path.write_bytes(content[: tag + 4] + b"\1\0\0\0" + content[tag + 8 :])
+    for reader in (read_image, read_mask):
+        with pytest.raises(ValueError, match=r"p\.tif' cannot be read: its palette is"):
+            reader(path)
+    tiff(tmp_path / "c.tif", np.zeros((4, 8, 3), bool), photometric="rgb", planarconfig="contig")
+    with pytest.raises(ValueError, match=r"c\.tif' .*is a TIFF of bool RGB .*not decoded here"):
+        read_image(tmp_path / "c.tif")
 
 
 # ---- several planes, other channels ------------------------------------------------------------

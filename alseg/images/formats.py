@@ -1,6 +1,7 @@
 """What is opened as an image, by content and never by name, and what an error says of the rest."""
 
 import errno
+import io
 import os
 import stat
 from contextlib import contextmanager
@@ -146,6 +147,20 @@ def _damage(error):
     return f"it is truncated or corrupt ({type(error).__name__}: {text})"
 
 
+class _Bounded(io.BufferedReader):
+    """A file that is asked for no more bytes at once than it has.
+
+    A damaged length makes decoders ask for gigabytes, and Python takes them before it looks.
+    """
+
+    def __init__(self, raw, size):
+        super().__init__(raw)
+        self._size = size
+
+    def read(self, n_bytes=-1, /):
+        return super().read(n_bytes if n_bytes is None else min(n_bytes, self._size))
+
+
 @contextmanager
 def opened(path):
     """Yield how errors name a file, its format, and the file itself, open at its beginning.
@@ -179,7 +194,7 @@ def opened(path):
             raise Unreadable(where, "it is a pipe or a device, not a file")
         if status.st_size == 0:
             raise Unreadable(where, "the file is empty")
-        with open(path, "rb") as file:
+        with _Bounded(open(path, "rb", buffering=0), status.st_size) as file:
             found = format_of(file.read(16))
             if found is None:
                 known = ", ".join(sorted(set(FORMATS.values())))

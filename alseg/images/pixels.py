@@ -266,6 +266,7 @@ def _from_tiff(where, file):
             or page.photometric not in {_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE}
             or (alpha == _PREMULTIPLIED and page.bitspersample == 8)
             or page.bitspersample not in {1, 2, 4, 8, 16, 32, 64}
+            or (page.bitspersample < 8 and page.samplesperpixel > 1)
         )
         if not by_pillow:
             array = _tifffile_array(where, page)
@@ -283,7 +284,7 @@ def _from_tiff(where, file):
     )
     if page.photometric == _PALETTE:
         pixels.palette = _palette(where, page)
-    if pixels.bilevel:
+    if values.dtype == bool:
         pixels.values = values.astype(np.uint8)
     return upright(where, pixels, orientation)
 
@@ -309,9 +310,13 @@ def _tiff_channels(where, page):
 def _tifffile_array(where, page):
     """The array (H, W[, C]) of a page, or None if this tifffile cannot decode it."""
     end = page.parent.filehandle.size
-    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
-        if offset + count > end:
-            raise Unreadable(where, "it is truncated")
+    counts = page.databytecounts
+    short = any(offset + count > end for offset, count in zip(page.dataoffsets, counts, strict=True))
+    if page.compression == 1 and all(counts):  # none is left out on purpose (sparse files)
+        row = -(-page.imagewidth * page.bitspersample // 8)
+        short |= sum(counts) < page.imagelength * row * page.samplesperpixel
+    if short:
+        raise Unreadable(where, "it is truncated")
     try:
         array = page.asarray(squeeze=False, maxworkers=1)
     except (NotImplementedError, ImportError):
@@ -375,7 +380,7 @@ def _from_pillow_tiff(where, image):
 
 def _top(page):
     """The largest value that a page can hold, where it is less than its type can."""
-    if page.bitspersample not in {1, 8, 16, 32, 64}:
+    if page.bitspersample not in {8, 16, 32, 64}:
         return 2**page.bitspersample - 1
     tag = page.tags.get(_MAX_SAMPLE_VALUE)
     value = getattr(tag, "value", None)
@@ -387,9 +392,9 @@ def _top(page):
 
 
 def _palette(where, page):
-    if page.colormap is None:
-        raise Unreadable(where, "its palette is missing")
-    colours = np.asarray(page.colormap)
+    colours = page.colormap
+    if not isinstance(colours, np.ndarray) or colours.ndim != 2 or len(colours) != 3:
+        raise Unreadable(where, "its palette is missing or damaged")
     if colours.max() > 255:  # 16 bits, as the format wants it; some write 8
         colours = colours >> 8
     return np.ascontiguousarray(colours.T.astype(np.uint8))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from alseg.images.formats import Unreadable
+from alseg.images.formats import Unreadable, explained
 from alseg.images.pixels import decode, size_of
 from alseg.labels import MISSING
 from alseg.validation import check_option
@@ -53,7 +53,9 @@ def read_image(path):
     ...     read_image(folder + "/grey.png").shape
     (2, 4, 3)
     """
-    return as_picture(*decode(path))
+    where, pixels = decode(path)
+    with explained(where):
+        return as_picture(where, pixels)
 
 
 def as_picture(where, pixels):
@@ -65,14 +67,14 @@ def as_picture(where, pixels):
     elif pixels.bilevel:
         values = values * np.uint8(255)
     elif values.dtype == np.uint8:
-        if pixels.top is not None:
+        if pixels.top is not None and pixels.top < 255:
             values = values * np.uint8(255 // pixels.top)
     else:
         values = _unit_range(where, values, pixels.top)
     if pixels.white_is_zero and not pixels.bilevel and pixels.values.dtype.kind == "u":
         values = (255 if values.dtype == np.uint8 else np.float32(1)) - values
     if values.ndim == 2:
-        values = np.repeat(values[:, :, None], 3, axis=2)
+        values = np.broadcast_to(values[:, :, None], (*values.shape, 3))
     return np.ascontiguousarray(values)
 
 
@@ -129,7 +131,9 @@ def mask_values(path):
     ...     mask_values(folder + "/mask.png")
     (array([[0, 1]], dtype=int32), 'ink')
     """
-    return as_values(*decode(path))
+    where, pixels = decode(path)
+    with explained(where):
+        return as_values(where, pixels)
 
 
 def as_values(where, pixels):
@@ -198,11 +202,12 @@ def _palette_values(indices, palette):
 
 def _channel_values(where, values, kind):
     """Values and kind of a mask in colours."""
-    if (values == values[:, :, :1]).all():
-        return values[:, :, 0], kind
-    drawn = values.any(axis=2)
-    inks = values[drawn]
-    if (inks != inks[0]).any():
+    red, green, blue = (values[:, :, i] for i in range(3))  # much faster than over the last axis
+    if (red == green).all() and (red == blue).all():
+        return red, kind
+    drawn = (red != 0) | (green != 0) | (blue != 0)
+    first = values[np.unravel_index(drawn.argmax(), drawn.shape)]
+    if any((channel[drawn] != ink).any() for channel, ink in zip((red, green, blue), first)):
         problem = "its colour channels differ, so they are no ids"
         remedy = "Save it as one channel (or palette) of class ids, or as one colour on black."
         raise Unreadable(where, problem, remedy)
@@ -259,7 +264,9 @@ def read_mask(path, mapping=None):
     """
     if mapping is not None:
         check_option("mapping", mapping, MASK_MAPPINGS)
-    return as_mask(*decode(path), mapping)
+    where, pixels = decode(path)
+    with explained(where):
+        return as_mask(where, pixels, mapping)
 
 
 def as_mask(where, pixels, mapping=None):
