@@ -1,6 +1,5 @@
 """Many strategies, many seeds, one protocol, and a verdict: `compare_strategies`."""
 
-import json
 import os
 import sys
 import threading
@@ -24,15 +23,9 @@ from alseg.experiment.environment import release_memory, versions
 from alseg.experiment.estimate import measure, not_countable, predictions_of_job, steps_of_job
 from alseg.experiment.evaluate import SCORES
 from alseg.experiment.protocol import Protocol, split
-from alseg.experiment.records import (
-    FolderInUse,
-    RecordsError,
-    jsonable,
-    lock,
-    same,
-    write_text,
-)
+from alseg.experiment.records import RecordsError, same
 from alseg.experiment.run import annotated_part, check_data
+from alseg.files import AppendOnly, FolderInUse, jsonable, sweep, write_json
 from alseg.images import as_masks
 from alseg.interop import unit_of
 from alseg.strategies.calls import name_of
@@ -467,15 +460,13 @@ class _Folder:
 
     def __enter__(self):
         try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            self.file = open(self.out / ".lock", "a+b")
+            self.file = AppendOnly(self.out / ".lock")
         except OSError as error:
             raise type(error)(
-                message("out", "a folder that can be written to", str(self.out))
-                + f" {error.strerror or error}"
+                message("out", "a folder that can be written to", str(self.out), str(error))
             ) from error
         try:
-            lock(self.file)
+            sweep(self.out)
             self._check_config()
         except BaseException:
             self.file.close()
@@ -494,7 +485,7 @@ class _Folder:
         now = {"command": self.command, "versions": versions()}
         if now not in ran and not all(self.plan._is_done(job, self.out) for job in self.plan.jobs):
             ran = [*ran, now]
-        write_text(path, json.dumps({**config, "seeds": seeds, "ran": ran}, indent=1) + "\n")
+        write_json(path, {**config, "seeds": seeds, "ran": ran}, self.out)
 
     def __exit__(self, *error):
         self.file.close()

@@ -1,6 +1,5 @@
 """What a comparison of strategies has found: its records, curves, areas, verdict and report."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from alseg.experiment.gains import (
     saved_by_row,
 )
 from alseg.experiment.protocol import Protocol, split
-from alseg.experiment.records import RecordsError
+from alseg.files import RecordsError, read_json
 from alseg.experiment.run import annotated_part
 from alseg.validation import check_number, did_you_mean, message
 
@@ -513,6 +512,9 @@ def _how_it_ran(config):
 def read_file(path):
     """What a file `FILE_NAME` holds."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        there = read_json(path)
     except ValueError as error:
-        raise RecordsError(f"{path} is not JSON ({error}). Use another output folder.") from error
+        raise RecordsError(f"{path} is not JSON ({error}) Use another output folder.") from error
+    if not {"protocol", "rows", "seeds"} <= there.keys():
+        raise RecordsError(f"{path} is not of a comparison. Use another output folder.")
+    return there

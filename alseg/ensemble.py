@@ -1,10 +1,9 @@
 """DeepEnsemble: the same estimator fitted several times, predicting as one and disagreeing as many."""
 
 import functools
-import json
 import os
+import re
 import secrets
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,15 @@ from sklearn.utils import Bunch, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from alseg._version import __version__
+from alseg.files import (
+    has_marker,
+    is_temporary,
+    make_folder,
+    read_json,
+    remove_tree,
+    sweep,
+    write_json,
+)
 from alseg.images import as_images, as_masks, stack
 from alseg.interop import n_rows, resolve_class
 from alseg.labels import is_annotated
@@ -27,6 +35,7 @@ from alseg.validation import check_number, check_option, check_rng, message
 
 FORMAT = "alseg.DeepEnsemble/1"
 RECORD = "ensemble.json"
+_MEMBERS = re.compile(r"member-\d+-[0-9a-f]{8}")  # with a token of its save
 
 
 class DeepEnsemble(ClassifierMixin, BaseEstimator):
@@ -313,7 +322,8 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
         path = Path(path).expanduser()
         if path.exists() and not (path.is_dir() and _only_ours(path)):
             raise ValueError(message("path", "new, or a folder of an earlier save", str(path)))
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
+        sweep(path)
         token = secrets.token_hex(4)
         names = [f"member-{k:02d}-{token}" for k in range(len(self.estimators_))]
         for name, member in zip(names, self.estimators_, strict=True):
@@ -328,15 +338,10 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
             "bootstrap": bool(self.bootstrap),
             "random_state": int(seed) if isinstance(seed, (int, np.integer)) else None,
         }
-        beside = path / f".{RECORD}"
-        with open(beside, "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())  # before the members of the record before it go
-        os.replace(beside, path / RECORD)
-        for left_over in path.glob("member-*"):
-            if left_over.name not in names:
-                shutil.rmtree(left_over)
+        write_json(path / RECORD, record, path)
+        for left_over in os.listdir(path):
+            if _MEMBERS.fullmatch(left_over) and left_over not in names:
+                remove_tree(path / left_over, path)
 
     @classmethod
     def load(
@@ -395,13 +400,17 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
 def _only_ours(path):
     """Whether a folder is of `save`, or of one that was interrupted, or empty."""
     if (path / RECORD).is_file():
-        return True
-    return all(item.name.startswith((".", "member-")) for item in path.iterdir())
+        return has_marker(path / RECORD, FORMAT.partition("/")[0])
+    # The last is the record of an earlier version that was killed.
+    return all(
+        _MEMBERS.fullmatch(name) or is_temporary(name) or name == f".{RECORD}"
+        for name in os.listdir(path)
+    )
 
 
 def _read_record(path):
     with reading(path):
-        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
+        record = read_json(path / RECORD)
         if record["format"] != FORMAT:
             raise ValueError(f"unknown format {record['format']!r}")
         # Names alone: a made-up record must not lead out of the folder.

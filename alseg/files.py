@@ -140,6 +140,12 @@ def _not_ours(path, remedy="Move it away, or name another place."):
 # -- whole files ----------------------------------------------------------------------------------
 
 
+def make_folder(path):
+    """Make a folder, with those up to it, unless it is there; an error names it."""
+    with naming(path):
+        Path(path).mkdir(parents=True, exist_ok=True)
+
+
 @contextmanager
 def replacing(path, inside=None, *, marker=None, durable=True):
     """A temporary file to write to, which takes the place of `path` at the end, or never.
@@ -154,9 +160,9 @@ def replacing(path, inside=None, *, marker=None, durable=True):
     inside : str, Path or None, default=None
         The folder that is ours, which it must lie in. None is the folder of `path`, for a file that
         the user has named.
-    marker : str or None, default=None
-        What stands near the start of each file of this kind that alseg writes. A file without it
-        is somebody else's and stays.
+    marker : str, callable or None, default=None
+        How a file that is there already is known to be of alseg: by a text near its start, or by
+        ``marker(path)``. Another file is somebody else's and stays.
     durable : bool, default=True
         Whether it is on the disk when this returns. False for what only saves time.
 
@@ -176,7 +182,7 @@ def replacing(path, inside=None, *, marker=None, durable=True):
     """
     path = check_inside(path, Path(path).parent if inside is None else inside)
     with naming(path):
-        if path.is_dir() or (marker is not None and path.exists() and not has_marker(path, marker)):
+        if path.is_dir() or (os.path.lexists(path) and not has_marker(path, marker)):
             raise _not_ours(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary, held = _temporary(path)
@@ -204,7 +210,7 @@ def write_bytes(path, data, inside=None, *, marker=None, durable=True):
     path : str or Path
     data : bytes
     inside : str, Path or None, default=None
-    marker : str or None, default=None
+    marker : str, callable or None, default=None
     durable : bool, default=True
 
     Returns
@@ -226,7 +232,7 @@ def write_text(path, text, inside=None, *, marker=None):
     text : str
         Bytes of file names that are no UTF-8 are written as their escapes.
     inside : str, Path or None, default=None
-    marker : str or None, default=None
+    marker : str, callable or None, default=None
 
     Returns
     -------
@@ -243,7 +249,7 @@ def write_json(path, value, inside=None, *, marker=None):
     path : str or Path
     value : object
     inside : str, Path or None, default=None
-    marker : str or None, default=None
+    marker : str, callable or None, default=None
 
     Returns
     -------
@@ -261,7 +267,7 @@ def write_csv(path, header, rows, inside=None, *, marker=None):
     header : list
     rows : iterable of list
     inside : str, Path or None, default=None
-    marker : str or None, default=None
+    marker : str, callable or None, default=None
 
     Returns
     -------
@@ -271,7 +277,16 @@ def write_csv(path, header, rows, inside=None, *, marker=None):
 
 
 def has_marker(path, marker):
-    """Whether a text stands in the first 4096 bytes of a file."""
+    """Whether a file is one of ours: see `replacing`.
+
+    Parameters
+    ----------
+    path : Path
+    marker : str, callable or None
+        A text stands in the first 4096 bytes.
+    """
+    if marker is None or callable(marker):
+        return marker is None or marker(path)
     with open(path, "rb") as file:
         return marker.encode() in file.read(4096)
 
@@ -344,6 +359,31 @@ def remove_tree(path, inside):
             shutil.rmtree(path)
         else:
             os.unlink(path)
+
+
+def files_below(folder):
+    """Paths of all files in a folder and its subfolders, relative to it, in order."""
+    folder = Path(folder)
+    found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
+    return sorted(path.relative_to(folder) for path in found)
+
+
+def remove_files(folder, names):
+    """Delete files that we wrote to a folder, by name, and then the folders that are empty.
+
+    Parameters
+    ----------
+    folder : str or Path
+    names : iterable of str or Path
+        As `files_below` gave them when we had written them. What else is in the folder stays.
+    """
+    folder = Path(folder)
+    for name in names:
+        path = check_inside(folder / name, folder)
+        with naming(path, "removed"):
+            path.unlink(missing_ok=True)
+    if not folder.is_symlink():
+        _remove_empty(folder)
 
 
 def _flock(descriptor):

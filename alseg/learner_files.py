@@ -1,15 +1,15 @@
 """What a mask-mode learner looks like on disk: JSON, arrays without pickle, an estimator's own files."""
 
 import hashlib
-import json
 import os
+import re
 import secrets
-import shutil
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from alseg.files import make_folder, read_json, remove_tree, replacing, sweep, write_json
 from alseg.images import ImageFiles
 from alseg.interop import (
     describe_callable,
@@ -23,6 +23,8 @@ from alseg.validation import message
 
 _FORMAT, _VERSION = "alseg-learner", 1
 _STATE_FILE = "learner.json"
+# The names that we make up, each with a token of its save.
+_NAMES = re.compile(r"(masks|images)-[0-9a-f]{8}\.npz|estimator-[0-9a-f]{8}|\.learner\.json\.[0-9a-f]{8}")
 
 
 def write_learner(learner, folder, include_images=True):
@@ -42,7 +44,7 @@ def write_learner(learner, folder, include_images=True):
     """
     if not is_json(learner.fit_kwargs):
         raise TypeError(message("fit_kwargs", "plain JSON to be saved", learner.fit_kwargs))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     previous = _read_state(folder) if (folder / _STATE_FILE).exists() else {}
     token = secrets.token_hex(4)
     state = {
@@ -63,11 +65,10 @@ def write_learner(learner, folder, include_images=True):
         "images": _save_images(learner.images, folder, token, include_images, previous),
     }
     known = {str(i): mask for i, mask in enumerate(learner.masks) if mask is not None}
-    with open(folder / state["masks"], "wb") as file:
-        np.savez_compressed(file, **known)
-        file.flush()
-        os.fsync(file.fileno())  # before the state that names it
-    _replace(folder / _STATE_FILE, json.dumps(state, indent=1))
+    # Each on the disk before the state that names it.
+    with replacing(folder / state["masks"], folder) as temporary:
+        np.savez_compressed(temporary, **known)
+    write_json(folder / _STATE_FILE, state, folder)
     _sweep(folder, state)
 
 
@@ -130,31 +131,22 @@ def _save_estimator(estimator, folder):
     return {"class": name, "file": folder.name}
 
 
-def _replace(path, text):
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with open(beside, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-
-
 def _sweep(folder, state):
     """Remove what earlier or interrupted saves left behind."""
     keep = {state["masks"], state["estimator"]["file"], state["images"].get("file")}
-    for pattern in ("masks-*.npz", "images-*.npz", "estimator-*", f".{_STATE_FILE}.*"):
-        for path in folder.glob(pattern):
-            if path.name not in keep:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    sweep(folder)
+    for name in os.listdir(folder):
+        if _NAMES.fullmatch(name) and name not in keep:
+            remove_tree(folder / name, folder)
 
 
 def _read_state(folder):
     path = folder / _STATE_FILE
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} must be a saved learner, but is no JSON: {error}.") from error
-    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        state = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{path} must be a saved learner, but is no JSON: {error}") from error
+    if state.get("format") != _FORMAT:
         raise ValueError(f"{path} must be a saved learner, but is something else.")
     if state.get("version") != _VERSION:
         raise ValueError(
@@ -251,8 +243,8 @@ def _save_images(images, folder, token, include, previous):
     before = previous.get("images", {})
     if before.get("sha256") == state["sha256"] and _inside(folder, before["file"]).exists():
         return {**state, "file": before["file"]}  # images do not change from round to round
-    with open(folder / state["file"], "wb") as file:
-        np.savez(file, **arrays)
+    with replacing(folder / state["file"], folder) as temporary:
+        np.savez(temporary, **arrays)
     return state
 
 

@@ -1,7 +1,5 @@
 """SelfSupervisedPretrainer: train an encoder on images that nobody has labelled."""
 
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +14,15 @@ from alseg.arguments import check_affine
 from alseg.augment import FLIPS, colour_jitter, random_affine, random_flip, stain_jitter
 from alseg.batches import choose_canvas, cycle, image_tensor, to_unit
 from alseg.device import forked_torch_rng, resolve_device
+from alseg.files import replacing
 from alseg.images import as_images
 from alseg.inference import pool_batches
 from alseg.network.encoder import build_encoder, normalization_of
 from alseg.schedules import one_cycle
 from alseg.segmenter import NORMALIZATIONS
 from alseg.validation import check_number, check_option, check_rng, message
+
+_WRITER = "alseg.SelfSupervisedPretrainer"
 
 
 class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
@@ -238,7 +239,7 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         path : str or Path
-            Of a file ending in ".safetensors", which is replaced. It is written beside and moved.
+            Of a file ending in ".safetensors". One that this function wrote before is replaced.
 
         Returns
         -------
@@ -248,18 +249,24 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
         ------
         ValueError
             If `path` has another ending, by which it would be read otherwise.
+        NotOurs
+            If a file is there that this function did not write.
+        OSError
+            If it cannot be written.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         check_is_fitted(self, "encoder_")
         path = Path(path).expanduser()
         if path.suffix != ".safetensors":
             raise ValueError(message("path", "a file ending in .safetensors", str(path)))
-        path.parent.mkdir(parents=True, exist_ok=True)
         state = {k: v.detach().cpu().contiguous() for k, v in self.encoder_.state_dict().items()}
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-            save_file(state, Path(folder, path.name))
-            os.replace(Path(folder, path.name), path)
+        with replacing(path, marker=_WRITER) as temporary:
+            try:
+                save_file(state, temporary, {"format": "pt", "writer": _WRITER})
+            except SafetensorError as error:  # a full disk, no error of ours or of the user's
+                raise OSError(str(error)) from error
         return path
 
     def _canvas(self, images, stride):

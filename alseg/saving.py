@@ -12,8 +12,9 @@ import torch
 from alseg.files import (
     has_marker,
     is_temporary,
-    naming,
+    make_folder,
     read_json,
+    remove_files,
     replacing,
     sweep,
     write_json,
@@ -82,9 +83,7 @@ def write_model(path, record, state):
     path = Path(path).expanduser()
     if path.exists() and not _is_saved_model(path):
         raise ValueError(message("path", "new, or a folder of an earlier save", str(path)))
-    new = not path.exists()
-    with naming(path):
-        path.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     sweep(path)
     # The usual name only where no record can mean other weights by it.
     taken = (path / RECORD).exists() or (path / WEIGHTS).exists()
@@ -101,14 +100,10 @@ def write_model(path, record, state):
         with suppress(OSError, ValueError):
             named = (path / RECORD).exists() and read_json(path / RECORD).get("weights", WEIGHTS)
             if named != weights.name:
-                weights.unlink(missing_ok=True)
-            if new:
-                path.rmdir()
+                remove_files(path, [weights.name])
         raise
-    for left_over in _weights_in(path):
-        if left_over != weights.name:
-            with suppress(OSError):  # somebody reads it: the next save takes it away
-                os.unlink(path / left_over)
+    with suppress(OSError):  # somebody reads them: the next save takes them away
+        remove_files(path, [name for name in _weights_in(path) if name != weights.name])
 
 
 def remove_model(path):
@@ -123,11 +118,8 @@ def remove_model(path):
     if path.is_symlink() or not (path.is_dir() and _is_saved_model(path)):
         return
     sweep(path)
-    with naming(path, "removed"):
-        for name in (RECORD, *_weights_in(path)):  # the record first: no record names what is gone
-            (path / name).unlink(missing_ok=True)
-    with suppress(OSError):
-        path.rmdir()
+    # The record first: none names what is gone.
+    remove_files(path, [RECORD, *_weights_in(path)])
 
 
 def _weights_in(path):

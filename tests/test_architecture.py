@@ -223,6 +223,57 @@ def test_no_trap_in_the_code(name):
             assert dotted(node.func) != "joblib.load", f"{where}: may run what it loads"
 
 
+# What changes files goes through `files`. The exceptions, each with its reason.
+WRITES_ELSEWHERE = {
+    "experiment.environment: open('/proc/self/clear_refs', 'w')": "asks Linux to count memory anew",
+    "cli.main: os.open(os.devnull, os.O_WRONLY)": "nobody reads our output any more",
+}
+_OS = {"replace", "rename", "renames", "remove", "unlink", "rmdir", "removedirs", "mkdir", "makedirs", "link", "symlink",
+       "truncate", "ftruncate", "open", "chmod", "utime"}  # fmt: skip
+_PATH = {"write_text", "write_bytes", "unlink", "rmdir", "mkdir", "rename", "touch", "symlink_to", "hardlink_to", "chmod"}
+_LIBRARY = {"save", "savez", "savez_compressed", "savetxt", "savefig", "save_file", "to_csv", "tofile", "dump", "imsave",
+            "imwrite", "urlretrieve", "download_url_to_file", "load_state_dict_from_url"}  # fmt: skip
+# To a temporary file of `files.replacing`, or to memory; or an object's own `save`, which is ours.
+_SAFE_TARGETS = {"temporary", "buffer", "text"}
+_OWN_SAVE = {"estimator.save", "member.save", "learner.estimator.save", "self.learner.estimator.save", "loop.save",
+             "learner.save", "save"}  # fmt: skip
+
+
+def writes(name):
+    """Calls of a module that change files by another way than `files`."""
+    for node in ast.walk(TREES[name]):
+        if not isinstance(node, ast.Call):
+            continue
+        called = dotted(node.func)
+        last = node.func.attr if isinstance(node.func, ast.Attribute) else called
+        owner = called.rpartition(".")[0]
+        arguments = [*node.args, *(k.value for k in node.keywords)]
+        names = {n.id for a in arguments for n in ast.walk(a) if isinstance(n, ast.Name)}
+        modes = [a.value for a in arguments if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        opens = last == "open" and any(re.fullmatch(r"[rwxabt+]*[wxa+][rwxabt+]*", mode) for mode in modes)
+        found = (
+            opens
+            or (owner == "os" and last in _OS)
+            or (owner == "shutil" and last != "get_terminal_size")
+            or owner == "tempfile"
+            or (isinstance(node.func, ast.Attribute) and last in _PATH)
+            or (last in _LIBRARY and not names & _SAFE_TARGETS and called not in _OWN_SAVE)
+        )
+        if found:
+            yield f"{name}: {ast.unparse(node)}", node.lineno
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "files" and not name.startswith("project.")])
+def test_all_writing_goes_through_one_module(name):
+    for call, line in writes(name):
+        assert call in WRITES_ELSEWHERE, f"line {line} writes beside alseg.files: {call}"
+
+
+def test_the_exceptions_are_there():
+    there = {call for name in MODULES for call, _ in writes(name)}
+    assert set(WRITES_ELSEWHERE) <= there
+
+
 @pytest.mark.parametrize("name", sorted(set(SOURCES) - {"_version"}))
 def test_every_module_says_what_it_is(name):
     text = ast.get_docstring(TREES[name])

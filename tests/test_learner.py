@@ -2,9 +2,13 @@
 
 import copy
 import functools
+import itertools
 import json
 import os
 import pickle
+import re
+import shutil
+from contextlib import suppress
 
 import modAL.batch
 import modAL.uncertainty
@@ -1347,6 +1351,49 @@ def test_an_interrupted_save_leaves_the_earlier_state(tmp_path, monkeypatch, ste
     assert load_fake(tmp_path).annotated_ids.tolist() == [0, 1]
     assert len(list(tmp_path.glob("masks-*"))) == len(list(tmp_path.glob("estimator-*"))) == 1
     assert not list(tmp_path.glob(".learner.json.*"))
+
+
+def test_killed_at_any_moment_of_a_save_the_earlier_or_the_new_state_is_there(tmp_path, monkeypatch):
+    learner = mask_learner()
+    learner.annotate([0], MASKS[:1]).save(tmp_path / "first")
+    learner.annotate([1], MASKS[1:2])
+    found = []
+    for fail_at in itertools.count(1):
+        state = shutil.copytree(tmp_path / "first", tmp_path / str(fail_at))
+        calls = []
+
+        def dying(real):
+            def call(*args, **kwargs):
+                calls.append(real)
+                if len(calls) >= fail_at:
+                    raise KeyboardInterrupt
+                return real(*args, **kwargs)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for name in ("fsync", "replace", "unlink", "rmdir", "mkdir"):
+                patch.setattr(os, name, dying(getattr(os, name)))
+            with suppress(KeyboardInterrupt):
+                learner.save(state)
+        found.append(load_fake(state).annotated_ids.tolist())
+        learner.save(state)
+        assert load_fake(state).annotated_ids.tolist() == [0, 1]
+        names = sorted(re.sub(r"-.*", "", path.name) for path in state.iterdir())
+        assert names == ["estimator", "images", "learner.json", "masks"]
+        if len(calls) < fail_at:
+            break
+    assert found[0] == [0] and found[-1] == [0, 1] and len(found) > 6
+
+
+def test_saving_removes_nothing_that_only_looks_like_ours(tmp_path):
+    (tmp_path / "masks-final.npz").write_text("mine")
+    (tmp_path / "estimator-notes").mkdir()
+    learner = mask_learner()
+    learner.annotate([0], MASKS[:1]).save(tmp_path)
+    learner.annotate([1], MASKS[1:2]).save(tmp_path)
+    assert (tmp_path / "masks-final.npz").read_text() == "mine"
+    assert (tmp_path / "estimator-notes").is_dir()
 
 
 @pytest.mark.parametrize("kind", ["paths", "files", "ragged", "object"])

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from torch import nn
 
+from alseg.files import NotOurs
 from alseg.pretrain import SelfSupervisedPretrainer, heads, simsiam_loss
 from alseg.segmenter import JointCAMSegmenter
 
@@ -71,6 +73,9 @@ def test_the_segmenter_starts_from_the_saved_encoder(tmp_path):
     assert same_weights(again.module_.encoder, pretrainer.encoder_)
     with pytest.raises(ValueError, match=r"path must be a file ending in \.safetensors"):
         pretrainer.save_encoder(tmp_path / "encoder.pth")
+    save_file({"a": torch.zeros(2)}, tmp_path / "theirs.safetensors")
+    with pytest.raises(NotOurs, match="theirs.safetensors is there and alseg did not write it"):
+        pretrainer.save_encoder(tmp_path / "theirs.safetensors")
 
 
 def test_random_state_decides_it_and_the_global_state_does_not():

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from alseg.experiment.records import Records
+from alseg.files import NotOurs
 from alseg.labels import MISSING
 from alseg.report.html import panel_path, write_report
 from alseg.report.pictures import OUTLINE_COLOURS, fit_within, outline, overlay
@@ -82,6 +83,23 @@ def test_one_file_that_needs_nothing_else(tmp_path):
     for mode in ("prefers-color-scheme: dark", "@media print", "max-width: 36rem"):
         assert mode in text
     assert not list(tmp_path.glob(".*tmp"))
+
+
+@pytest.mark.parametrize("theirs", ["<html>my thesis</html>", "", "edited"])
+def test_a_report_takes_the_place_of_an_unchanged_report_alone(tmp_path, theirs):
+    run = write_run(tmp_path / "run")
+    path = write_report(run, tmp_path / "page.html")
+    assert write_report(run, path) == path
+    whole = path.read_text("utf-8")
+    theirs = whole.replace("<h1>", "<h1>My notes. ") if theirs == "edited" else theirs
+    path.write_text(theirs, "utf-8")
+    with pytest.raises(NotOurs, match="page.html is there and alseg did not write it.*Move it away"):
+        write_report(run, path)
+    assert path.read_text("utf-8") == theirs
+    older = re.sub('<meta name="generator".*\n', "", whole)  # it told itself by its policy alone
+    path.write_text(older, "utf-8")
+    write_report(run, path)
+    assert path.read_text("utf-8") == whole
 
 
 def test_what_it_says(tmp_path):

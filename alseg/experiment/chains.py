@@ -27,7 +27,7 @@ from alseg.experiment.description import describe_data, described
 from alseg.experiment.environment import environment, peak_memory
 from alseg.experiment.evaluate import evaluate
 from alseg.experiment.protocol import split
-from alseg.experiment.records import Records, jsonable, read_records
+from alseg.experiment.records import Records, read_records
 from alseg.experiment.run import (
     annotated_part,
     device_of,
@@ -36,6 +36,7 @@ from alseg.experiment.run import (
     set_passes,
 )
 from alseg.experiment.stopping import stabilised
+from alseg.files import jsonable
 from alseg.images import as_masks
 from alseg.interop import unit_of
 from alseg.strategies import (

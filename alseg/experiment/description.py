@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alseg.experiment.records import jsonable
+from alseg.files import jsonable
 from alseg.images import MaskFiles, as_images, as_masks
 from alseg.network.encoder import NAMED_WEIGHTS
 

@@ -1,13 +1,11 @@
 """What is fixed before strategies are compared, as a value: written to JSON and read back equal."""
 
 import dataclasses
-import json
-from pathlib import Path
 
 import numpy as np
 
 from alseg.datasets import Dataset
-from alseg.experiment.records import jsonable, write_text
+from alseg.files import jsonable, read_json, write_json
 from alseg.validation import check_number, check_option, did_you_mean, message
 
 REFERENCES = ("full supervision", "weak labels only", "all-ones")
@@ -180,8 +178,18 @@ class Protocol:
         Parameters
         ----------
         path : str or Path
+            Where no file is, or one that holds a protocol, which is replaced.
+
+        Returns
+        -------
+        path : Path
+
+        Raises
+        ------
+        NotOurs
+            If another file is at `path`.
         """
-        return write_text(path, json.dumps(self.to_dict(), indent=1) + "\n")
+        return write_json(path, self.to_dict(), marker=_holds_protocol)
 
     @classmethod
     def load(cls, path):
@@ -195,7 +203,15 @@ class Protocol:
         -------
         Protocol
         """
-        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        return cls.from_dict(read_json(path))
+
+
+def _holds_protocol(path):
+    try:
+        Protocol.load(path)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _names(name, value):

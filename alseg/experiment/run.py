@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import shutil
 import time
 import warnings
 from contextlib import contextmanager
@@ -15,7 +14,8 @@ from alseg.costs import AnnotationCost, annotation_cost
 from alseg.experiment.description import describe_data, described
 from alseg.experiment.environment import environment, peak_memory, peak_memory_mib
 from alseg.experiment.evaluate import evaluate, predict_all
-from alseg.experiment.records import Records, RecordsError, jsonable, read_records, same
+from alseg.experiment.records import Records, RecordsError, read_records, same
+from alseg.files import files_below, jsonable, remove_files
 from alseg.images import as_images, as_masks, check_pairs
 from alseg.interop import unit_of
 from alseg.labels import is_annotated
@@ -197,6 +197,7 @@ def run(
             loop.load(_model_folder(start, 0))
         elif done and loop.carries:
             loop.load(_model_folder(out, done - 1))
+        before = files_below(_model_folder(out, done - 1)) if loop.carries else []
         for round_ in range(done, rounds + 1):
             save = None if panels is None else functools.partial(panels, out, round_)
             record = jsonable({"strategy": name, "seed": seed, **loop.round(round_, save, progress)})
@@ -205,8 +206,9 @@ def run(
             if loop.carries or (keep_model and round_ == rounds):
                 loop.save(_model_folder(out, round_))
             records.append(record if reason is None else {**record, "stopped": reason})
-            if loop.carries and round_:
-                shutil.rmtree(_model_folder(out, round_ - 1), ignore_errors=True)
+            if loop.carries:
+                remove_files(_model_folder(out, round_ - 1), before)
+                before = files_below(_model_folder(out, round_))
             if progress is not None:
                 progress(round_, "done", records.records[-1])
             if reason is not None:

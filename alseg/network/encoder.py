@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from alseg.network.download import downloaded, forget
 from alseg.validation import check_option, message
 
 # The classification layers that published checkpoints carry and that an encoder does not have.
@@ -505,17 +506,8 @@ def read_weights(weights, name):
                 f" 'efficientnet-b0', got encoder {name!r}. {remedy}"
             )
         text = IMAGENET_URLS[name]
-    if text.startswith(("http://", "https://")):
-        if text.endswith(".safetensors"):
-            folder = Path(torch.hub.get_dir()) / "checkpoints"
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / text.rsplit("/", 1)[1]
-            if not path.exists():
-                torch.hub.download_url_to_file(text, str(path))
-        else:
-            return torch.hub.load_state_dict_from_url(text, map_location="cpu", weights_only=True)
-    else:
-        path = Path(os.path.expanduser(text))
+    from_url = text.startswith(("http://", "https://"))
+    path = downloaded(text) if from_url else Path(os.path.expanduser(text))
     if not path.is_file():
         raise FileNotFoundError(
             message(
@@ -529,6 +521,8 @@ def read_weights(weights, name):
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each reader has errors of its own; the file is what the user can act on
+        if from_url:
+            forget(path)  # a download that was cut short
         raise ValueError(
             f"encoder_weights must be safetensors or a torchvision-style checkpoint, got {text!r},"
             f" which cannot be read: {type(error).__name__}: {str(error).strip().split(chr(10))[0]}"

@@ -2,14 +2,13 @@
 
 import hashlib
 import itertools
-import os
-import secrets
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from alseg.files import OutsideFolder, replacing
 from alseg.network.encoder import TinyEncoder
 from alseg.network.joint import evaluating
 
@@ -31,7 +30,8 @@ class FeatureMemory:
     Examples
     --------
     >>> import tempfile
-    >>> from alseg.network.encoder import TinyEncoder
+    >>> from alseg.files import OutsideFolder, replacing
+from alseg.network.encoder import TinyEncoder
     >>> encoder, x = TinyEncoder(width=4).eval(), torch.rand(2, 3, 32, 32)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     first = FeatureMemory(folder)(encoder, x)
@@ -102,13 +102,10 @@ class FeatureMemory:
         return self.folder / name[:2] / f"{name}.npy"
 
     def _write(self, path, row):
-        part = path.with_name(f"{path.stem}-{secrets.token_hex(4)}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(part, "wb") as file:
-                np.save(file, row)
-            os.replace(part, path)
-        except OSError as error:  # what is kept only saves time
+            with replacing(path, self.folder, durable=False) as temporary:
+                np.save(temporary, row)
+        except (OSError, OutsideFolder) as error:  # what is kept only saves time
             if not self._warned:  # once, not at each image
                 warnings.warn(f"Feature maps are not kept in {self.folder}: {error}", stacklevel=2)
             self._warned = True

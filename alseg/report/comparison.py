@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alseg.experiment.records import jsonable, write_text
+from alseg.files import jsonable
 from alseg.experiment.statistics import penalty_matrix
 from alseg.report import plots
 from alseg.report.comparison_gains import (
@@ -35,6 +35,7 @@ from alseg.report.page import (
     page,
     section,
     unbroken,
+    write_page,
 )
 from alseg.report.pictures import fit_within, outline
 from alseg.report.tables import as_html, lookup
@@ -124,11 +125,12 @@ def write_comparison_report(comparison, path=None, images=None):
     ------
     FileNotFoundError
         If no round has ended yet.
+    NotOurs
+        If a file is at `path` that alseg did not write.
     """
     if not comparison.records:
         raise FileNotFoundError("no records yet. Wait for the first round to end.")
     path = Path("comparison.html" if path is None else path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     shown = _Shown(comparison, comparison.metric)
     parts = [
         _STYLE,
@@ -148,7 +150,7 @@ def write_comparison_report(comparison, path=None, images=None):
         *_time(shown),
         *_provenance(shown),
     ]
-    return write_text(path, page(_title(comparison), "\n".join(part for part in parts if part)))
+    return write_page(path, page(_title(comparison), "\n".join(part for part in parts if part)))
 
 
 class _Shown:

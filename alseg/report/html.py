@@ -3,7 +3,7 @@
 from html import escape
 from pathlib import Path
 
-from alseg.experiment.records import read_records, write_text
+from alseg.experiment.records import read_records
 from alseg.report.page import (
     ROW_COLOURS,
     as_svg,
@@ -13,6 +13,7 @@ from alseg.report.page import (
     figure_style,
     page,
     picture,
+    write_page,
 )
 from alseg.report.plots import learning_curve, new_axes
 from alseg.report.tables import as_html, lookup, rounds_table
@@ -52,6 +53,8 @@ def write_report(folder, path=None):
     ------
     FileNotFoundError, RecordsError
         If there are no records, or they cannot be read.
+    NotOurs
+        If a file is at `path` that alseg did not write.
     """
     folder = Path(folder)
     folder = folder if folder.is_dir() else folder.parent
@@ -59,9 +62,8 @@ def write_report(folder, path=None):
     if not records:
         raise FileNotFoundError(f"no records at {folder} yet. Wait for the first round to end.")
     path = folder / "report.html" if path is None else Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     title, body = _body(records, folder)
-    return write_text(path, page(title, body))
+    return write_page(path, page(title, body))
 
 
 def _per_cent(value):

@@ -1,12 +1,15 @@
 """Parts of a page that needs nothing else: its style, pictures, figures, facts."""
 
 import base64
+import hashlib
 import io
 import json
 import re
 import warnings
 from html import escape
 from pathlib import Path
+
+from alseg.files import as_utf8, write_text
 
 STYLE = """
 :root { color-scheme: light dark;
@@ -79,6 +82,7 @@ a { color: var(--c1); }
 }
 """
 
+_GENERATOR = '<meta name="generator" content="alseg">'
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """What a browser may load for a page, and run: nothing from elsewhere, and no script at all."""
 
@@ -94,11 +98,46 @@ def page(title, body):
     """A whole HTML page around `body`, with this module's style and nothing from elsewhere."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"{_GENERATOR}\n"
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
+
+
+def write_page(path, html):
+    """Write a page where there is none, or one that alseg wrote and nobody has changed since.
+
+    Parameters
+    ----------
+    path : str or Path
+    html : str
+        What `page` made. The file holds a digest of it, by which it is known again.
+
+    Returns
+    -------
+    path : Path
+
+    Raises
+    ------
+    NotOurs
+        If another file is at `path`.
+    OSError
+        If it cannot be written.
+    """
+    digest = hashlib.sha256(as_utf8(html)).hexdigest()[:16]
+    signed = _GENERATOR.replace('"alseg"', f'"alseg {digest}"')
+    return write_text(path, html.replace(_GENERATOR, signed, 1), marker=_is_our_page)
+
+
+def _is_our_page(path):
+    data = path.read_bytes()
+    found = re.search(rb'<meta name="generator" content="alseg ([0-9a-f]{16})">', data[:1000])
+    if found is None:  # earlier versions had the policy alone
+        return f'content="{POLICY}">'.encode() in data[:1000]
+    html = data.replace(found[0], _GENERATOR.encode(), 1)
+    return hashlib.sha256(html).hexdigest()[:16] == found[1].decode()
 
 
 def section(title, *parts):

@@ -1,9 +1,8 @@
 """Pictures of the images asked for: prediction, class activation, uncertainty, true mask."""
 
-import os
-
 import numpy as np
 
+from alseg.files import replacing
 from alseg.report.html import panel_path
 from alseg.report.pictures import fit_within, outline, overlay
 
@@ -37,15 +36,12 @@ def save_panels(folder, round_, sample_id, image, mask, seen=None, side=288):
             image, seen["uncertainty"], side, 0, seen["highest"], cmap="viridis"
         )
     for kind, picture in pictures.items():
-        _save(panel_path(folder, round_, sample_id, kind), picture)
+        _save(panel_path(folder, round_, sample_id, kind), picture, folder)
 
 
-def _save(path, picture):
+def _save(path, picture, folder):
     from PIL import Image
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    Image.fromarray(np.ascontiguousarray(picture)).save(
-        beside, format="JPEG", quality=82, optimize=True
-    )
-    os.replace(beside, path)
+    picture = Image.fromarray(np.ascontiguousarray(picture))
+    with replacing(path, folder, durable=False) as temporary:  # pictures can be made again
+        picture.save(temporary, format="JPEG", quality=82, optimize=True)
