@@ -25,6 +25,19 @@ def message(name, rule, value, remedy=""):
     return f"{text} {remedy}" if remedy else text
 
 
+def printable(text):
+    """Text as it may be shown: control characters and bytes that are no UTF-8 as their escapes.
+
+    Examples
+    --------
+    >>> print(printable("gland 01"), printable("a\\nb\\x1b[31m"))
+    gland 01 a\\nb\\x1b[31m
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
 def did_you_mean(value, options):
     """A remedy that names the nearest option, or an empty string.
 

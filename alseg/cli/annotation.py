@@ -1,7 +1,8 @@
-"""Commands on the state folder of somebody who annotates: `query`, `add`, `predict`."""
+"""Commands on the state folder of somebody who annotates: `query`, `add`, `undo`, `predict`."""
 
 import sys
 
+from alseg.cli.errors import FAILED, BadArgument, complain
 from alseg.cli.options import (
     check_out,
     checked,
@@ -11,57 +12,178 @@ from alseg.cli.options import (
     named_strategy,
 )
 
+_LISTED = 5  # files that one line names
+
 
 def query(args):
     """Choose the next images to annotate."""
     check_out(args.out)
-    options = {"estimator": estimator_options(args)}
-    for name in ("strategy", "class_balanced", "pseudo_labels", "seed", "part", "mask_mapping"):
-        if getattr(args, name) is not None:
-            options[name] = getattr(args, name)
+    options = _project_options(args)
+    _check_model_options(args, options)
+    from alseg.project import ask, open_project
+    from alseg.report.question import question_page
+
+    with open_project(args.out, args.data, options) as project:
+        project.quiet = args.quiet
+        hint(args, project.summary() + ".")
+        for line in project.notes():
+            hint(args, line)
+        n = 5 if args.n_instances is None else args.n_instances
+        found = ask(
+            project, n, new=args.new, propose=args.propose, max_seconds=args.seconds or None,
+            show=question_page, say=lambda text: hint(args, text),
+        )  # fmt: skip
+    _warn_unreadable(found["unreadable"])
+    if found["again"]:
+        ignored = "" if args.n_instances is None else f" -n {n} is not used."
+        hint(args, f"Round {found['round']} is not answered yet, {len(found['open'])} open."
+                   f"{ignored} --new asks about other images, `alseg undo` takes the question "
+                   "back.")  # fmt: skip
+    elif found["looked_at"] is not None:
+        hint(args, f"Looked at {_spaced(found['looked_at'])} of {_spaced(found['pool'])} images.")
+    for name in found["open"] if found["again"] else found["ids"]:
+        print(_name(name))
+    hint(args, f"Look at {found['folder'] / 'index.html'}, draw the masks, then: "
+               f"alseg add {args.out} FOLDER")  # fmt: skip
+
+
+def _check_model_options(args, options):
+    """What can be found wrong before any file is read; torch is imported only where it is needed."""
+    make_augmenter(args.pseudo_labels)
     if args.strategy is not None:
         named_strategy(args)
-    from alseg.project import open_project
-    from alseg.report.question import write_question
-    from alseg.segmenter import JointCAMSegmenter
+    if options["estimator"]:
+        from alseg.segmenter import JointCAMSegmenter
 
-    checked(JointCAMSegmenter(**options["estimator"]))
-    make_augmenter(args.pseudo_labels)
-    with open_project(args.out, args.data, options) as project:
-        hint(args, f"{len(project.data)} images, {len(project.state['masks'])} masks added. "
-                    "Fitting and choosing ...")  # fmt: skip
-        found = project.query(args.n_instances, new=args.new, show=write_question)
-    if found["again"]:
-        hint(args, f"Round {found['round']} is not answered yet (--new asks about other images).")
-    for name in found["open"] if found["again"] else found["ids"]:
-        print(name)
-    hint(args, f"Look at {found['folder'] / 'index.html'}, draw the masks, then: "
-                f"alseg add {args.out} FOLDER")  # fmt: skip
+        given = dict(options["estimator"])
+        preset = given.pop("preset", None)
+        try:
+            estimator = (
+                JointCAMSegmenter(**given) if preset is None
+                else JointCAMSegmenter.from_preset(preset, **given)
+            )  # fmt: skip
+        except (ValueError, TypeError) as error:
+            raise BadArgument(error) from error
+        checked(estimator)
+
+
+def _project_options(args):
+    options = {"estimator": estimator_options(args)}
+    for name in ("strategy", "class_balanced", "pseudo_labels", "seed", "part", *MASK_OPTIONS):
+        if getattr(args, name, None) is not None:
+            options[name] = getattr(args, name)
+    if getattr(args, "mask_classes", None) is not None:
+        options["mask_classes"] = [name.strip() for name in args.mask_classes.split(",")]
+    return options
+
+
+MASK_OPTIONS = ("mask_mapping", "missing_value", "mask_suffix", "resize_masks")
 
 
 def add(args):
     """Take in masks that were drawn."""
+    from alseg.project import add as add_masks
     from alseg.project import open_project
 
+    given = {name: getattr(args, name) for name in MASK_OPTIONS}
     with open_project(args.state) as project:
-        names = project.add(args.masks, replace=args.replace, missing_value=args.missing_value)
+        found = add_masks(project, args.masks, replace=args.replace, **given)
         left = project.pending()
-    for name in names:
-        print(name)
+    if found["coding"]:
+        hint(args, found["coding"] + ".")
+    if found["skipped"]:
+        hint(args, found["skipped"])
+    for name, look in found["looks"].items():
+        print(_name(name) if args.quiet else f"{_name(name)}: {look.line()}")
+    for name, look in found["looks"].items():
+        for warning in look.warnings:
+            print(f"alseg: warning: {_name(name)} {warning}", file=sys.stderr)
     todo = f"{len(left)} of those asked for are still open." if left else "None asked for is open."
-    hint(args, f"{len(names)} masks added. {todo} Next: alseg query --out {args.state}")
+    same = f" {len(found['same'])} were there already." if found["same"] else ""
+    hint(args, f"{len(found['looks'])} masks added.{same} {todo} "
+               f"Next: alseg query --out {args.state} (or alseg undo {args.state})")  # fmt: skip
+
+
+def undo(args):
+    """Take back the last `add` or `query`."""
+    from alseg.project import open_project
+    from alseg.project import undo as take_back
+
+    with open_project(args.state) as project:
+        found = take_back(project)
+    for name in found["ids"]:
+        print(_name(name))
+    what = "the masks of these images" if found["command"] == "add" else "the question about these"
+    hint(args, f"Took back {what}.")
 
 
 def predict(args):
     """Write predicted masks and labels."""
     from alseg.project import open_project
+    from alseg.project import predict as predict_folder
 
     with open_project(args.state) as project:
-        from tqdm import tqdm
-
-        with tqdm(unit=" images", disable=args.quiet, file=sys.stderr) as bar:
-            n = project.predict(
-                args.images, args.out, overwrite=args.overwrite,
-                progress=lambda done: bar.update(done - bar.n),
+        project.quiet = args.quiet
+        with _Bar(args.quiet) as bar:
+            found = predict_folder(
+                project, args.images, args.out, overwrite=args.overwrite, progress=bar.show,
+                say=lambda text: hint(args, text),
             )  # fmt: skip
-    hint(args, f"{n} masks and labels.csv in {args.out}")
+    if found["skipped"]:
+        hint(args, f"Skipped, no images: {_listed(found['skipped'])}.")
+    if found["kept"]:
+        hint(args, f"Changed by somebody since, so left as they are: {_listed(found['kept'])}.")
+    hint(args, f"{found['n']} masks and labels.csv in {args.out}")
+    if found["bad"]:
+        first = next(iter(found["bad"].values()))
+        n = len(found["bad"])
+        return complain(
+            f"{n} of {n + found['n']} images could not be read: {_listed(found['bad'])}. {first}",
+            FAILED,
+        )
+
+
+class _Bar:
+    """A bar that is made when the total is known."""
+
+    def __init__(self, quiet):
+        self.quiet, self.bar = quiet, None
+
+    def __enter__(self):
+        return self
+
+    def show(self, done, total):
+        if self.bar is None:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=total, desc="predict", unit=" images", disable=self.quiet,
+                            file=sys.stderr, leave=False)  # fmt: skip
+        self.bar.update(done - self.bar.n)
+
+    def __exit__(self, *error):
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _warn_unreadable(unreadable):
+    if unreadable:
+        first = next(iter(unreadable.values()))
+        print(f"alseg: warning: {len(unreadable)} images cannot be read and are left out: "
+              f"{_listed(unreadable)}. {first}", file=sys.stderr)  # fmt: skip
+
+
+def _name(name):
+    """A name as a terminal may show it."""
+    from alseg.validation import printable
+
+    return printable(str(name))
+
+
+def _listed(names):
+    names = list(names)
+    shown = ", ".join(_name(name) for name in names[:_LISTED])
+    return shown + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+
+
+def _spaced(n):
+    return f"{n:,}".replace(",", " ")

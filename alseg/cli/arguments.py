@@ -91,18 +91,25 @@ def make_parser():
         "query", annotation.query, "choose the next images to annotate, and propose their masks",
         "alseg query --data slides/ --out state/ -n 5\n\n"
         "slides/ holds images/<class>/*, or images and a manifest.csv; masks/ if there are some.\n"
-        "Draw the masks, then: alseg add state/ drawn/ ; alseg query --out state/ -n 5",
+        "The first images are named at once. Draw their masks, then: alseg add state/ drawn/ ;\n"
+        "alseg query --out state/ -n 5 trains, looks at images for 10 seconds, and asks again.",
     )  # fmt: skip
     sub.add_argument("--data", metavar="DIR", help="the folder of images; needed the first time")
     sub.add_argument("--out", metavar="STATE", required=True, help="the state folder")
-    sub.add_argument("-n", "--n-instances", type=_positive, default=5, metavar="N",
-                     help="images to ask for")  # fmt: skip
+    sub.add_argument("-n", "--n-instances", type=_positive, metavar="N",
+                     help="images to ask for; default: 5")  # fmt: skip
     sub.add_argument("--new", action="store_true",
                      help="ask about other images, though earlier ones lack a mask")  # fmt: skip
+    sub.add_argument("--propose", action="store_true",
+                     help="train on the class labels and propose masks before there is any mask")
+    sub.add_argument("--seconds", type=_seconds, default=10.0, metavar="X",
+                     help="for looking at images before asking; 0 looks at all (default: 10)")
     sub.add_argument("--part", metavar="NAME", help="part of the data, such as train; default: all")
-    _mapping_argument(sub)
-    _strategy_arguments(sub, default=None)
-    _estimator_arguments(sub, preset=False)
+    _mask_arguments(sub, "in the folder of images")
+    sub.add_argument("--mask-classes", metavar="NAMES",
+                     help="names of the pixel classes, such as gland,lumen; default: one class")
+    _strategy_arguments(sub, default=None, balanced=True)
+    _estimator_arguments(sub)
     sub.add_argument("--seed", type=_natural, metavar="N", help="default: 0")
 
     sub = command("add", annotation.add, "take in masks that were drawn, found by their file names",
@@ -110,15 +117,19 @@ def make_parser():
     sub.add_argument("state", metavar="STATE", help="what alseg query --out has made")
     sub.add_argument("masks", metavar="MASKS", help="folder of masks, named as their images")
     sub.add_argument("--replace", action="store_true", help="replace masks that are there already")
-    sub.add_argument("--missing-value", type=int, metavar="V",
-                     help="value of pixels that are not annotated")  # fmt: skip
+    _mask_arguments(sub, "that were drawn")
+
+    sub = command("undo", annotation.undo, "take back the last add or query; again for the one before",
+                  "alseg undo state/")  # fmt: skip
+    sub.add_argument("state", metavar="STATE", help="what alseg query --out has made")
 
     sub = command("predict", annotation.predict, "write predicted masks and class labels of images",
                   "alseg predict state/ new_images/ --out predicted/")  # fmt: skip
     sub.add_argument("state", metavar="STATE", help="what alseg query --out has made")
     sub.add_argument("images", metavar="IMAGES", help="a folder of images, or one image")
     sub.add_argument("--out", metavar="DIR", required=True, help="folder for masks and labels.csv")
-    sub.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    sub.add_argument("--overwrite", action="store_true",
+                     help="replace predictions of an earlier model")  # fmt: skip
 
     for name, sub in commands.choices.items():
         if name == "compare":  # has them in the protocol, which decides the numbers
@@ -205,25 +216,50 @@ def _mapping_argument(sub):
                      "auto, which looks at some")  # fmt: skip
 
 
-def _strategy_arguments(sub, default):
+def _mask_arguments(sub, which):
+    """How masks are to be read: those in a folder of images, or those that were drawn."""
+    group = sub.add_argument_group(f"masks {which}")
+    _mapping_argument(group)
+    group.add_argument("--missing-value", type=int, metavar="V",
+                       help="value of pixels that are not annotated, such as 255")  # fmt: skip
+    group.add_argument("--mask-suffix", metavar="TEXT", help="what a mask's name has beside its "
+                       "image's: with _mask x_mask.png is that of x.png")  # fmt: skip
+    group.add_argument("--resize-masks", action="store_const", const=True,
+                       help="bring masks of twice, half, ... the image's size to it")  # fmt: skip
+
+
+def _strategy_arguments(sub, default, balanced=False):
     said = "" if default else "; default: entropy"
     sub.add_argument("--strategy", default=default, metavar="NAME",
                      help=f"a name such as random or entropy, or package.module:name{said}")
     sub.add_argument("--class-balanced", action="store_const", const=True,
-                     help="share the images asked for among the classes")
+                     help="share the images asked for among the classes"
+                     + ("; the default" if balanced else ""))  # fmt: skip
+    if balanced:
+        sub.add_argument("--not-class-balanced", dest="class_balanced", action="store_const",
+                         const=False, help="do not")  # fmt: skip
     sub.add_argument("--pseudo-labels", type=float, metavar="LAMBDA",
                      help="label the rest by the model itself, with this weight in the loss")
 
-def _estimator_arguments(sub, preset=True):
+def _estimator_arguments(sub):
     group = sub.add_argument_group("model")
-    if preset:
-        group.add_argument("--preset", metavar="NAME",
-                           help="a set-up, such as alseg; options given here come first")  # fmt: skip
+    group.add_argument("--preset", metavar="NAME",
+                       help="a set-up, such as alseg-fast; options given here come first")  # fmt: skip
     for option, name, type_, metavar, help_ in ESTIMATOR:
         group.add_argument(option, dest=name, type=type_, metavar=metavar, help=help_)
     group.add_argument("--image-size", type=_positive, nargs=2, metavar=("H", "W"),
                        help="size at which the network works; default: of the median image, "
                        "at most 192 x 288 pixels")  # fmt: skip
+
+
+def _seconds(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number >= 0, got {text!r}.")
+    return value
 
 
 def _natural(text):

@@ -1,5 +1,8 @@
 """The state folder of somebody who annotates a folder of images."""
 
-from alseg.project.state import Project, ProjectError, open_project, save_mask
+from alseg.project.adding import add
+from alseg.project.asking import ask
+from alseg.project.predicting import predict
+from alseg.project.state import Project, ProjectError, open_project, undo
 
-__all__ = ["Project", "ProjectError", "open_project", "save_mask"]
+__all__ = ["Project", "ProjectError", "add", "ask", "open_project", "predict", "undo"]

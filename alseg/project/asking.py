@@ -1,0 +1,401 @@
+"""The next question: which images to annotate, with proposed masks, in bounded time.
+
+The first question needs no model: images at random, the classes sharing alike. Later ones fit a
+model to the masks known, look at images in random order for a stated time and ask among those.
+"""
+
+import hashlib
+import json
+from contextlib import suppress
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from alseg.files import NotOurs, file_names, jsonable
+from alseg.images import as_images
+from alseg.interop import call_strategy, check_query_idx
+from alseg.labels import fraction_annotated
+from alseg.project.mask_files import mask_bytes
+from alseg.project.state import check_trusted, clean, estimator_of
+from alseg.selection import class_balanced_top_n, top_n
+from alseg.validation import EmptyPool, check_n_instances, check_number
+
+N_CONTEXT = 200
+"""Images without a mask that a fit learns from, beside all that have one: drawn anew in each round,
+since more of them cost time to read and teach hardly more (a step sees four)."""
+
+_SCORES = "scores.json"
+
+
+def ask(project, n_instances, new=False, propose=False, max_seconds=10.0, show=None, say=None):
+    """Choose the next images to annotate, and write them to `ask/round_<number>/`.
+
+    Images of an earlier question that have no mask yet are asked for again, unless `new`.
+
+    Parameters
+    ----------
+    project : Project
+    n_instances : int
+    new : bool, default=False
+        Ask about other images, and leave the open ones open.
+    propose : bool, default=False
+        Fit and propose masks in the first question too, from class labels alone.
+    max_seconds : float or None, default=10.0
+        For looking at images; None looks at all.
+    show : callable or None, default=None
+        Gives the files of a page about the question, such as `alseg.report.question.question_page`.
+    say : callable or None, default=None
+        Told in a line what is being done.
+
+    Returns
+    -------
+    round : dict
+        ``round``, ``ids`` (names), ``folder``, ``open`` (names without a mask yet), ``again``,
+        whether the question is an old one, ``looked_at`` and ``pool``, numbers of images, and
+        ``unreadable``, why by name.
+
+    Raises
+    ------
+    EmptyPool
+        If every image has a mask or was asked for.
+    """
+    check_number("n_instances", n_instances, 1, integer=True)
+    say = say or (lambda text: None)
+    open_ = project.pending()
+    if open_ and not new:
+        return _again(project, open_)
+    check_trusted(project, "strategy", project.option("strategy"), ":", "code")
+    question = _Question(project, say)
+    pool = question.pool(open_)
+    check_n_instances(n_instances, len(pool))
+    model = None
+    if question.n_known or propose:
+        model = question.fit()
+    if question.n_known:
+        chosen = question.most_worth(model, pool, n_instances, max_seconds)
+    else:
+        say("No mask is known yet: the first images are drawn at random, the classes alike.")
+        chosen = question.at_random(pool, n_instances)
+    if not len(chosen):
+        raise EmptyPool(f"None of the {len(pool)} images left can be read.")
+    found = _write(project, chosen, model, question, show)
+    unreadable = {project.data.ids[i]: reason for i, reason in question.unreadable.items()}
+    return {**found, "open": project.pending(), "again": False, "pool": len(pool),
+            "looked_at": question.looked_at, "unreadable": unreadable}  # fmt: skip
+
+
+def _again(project, open_):
+    last = next(r for r in reversed(project.state["rounds"]) if set(r["ids"]) & set(open_))
+    return {**last, "folder": _folder(project, last["round"]), "open": open_, "again": True,
+            "pool": None, "looked_at": None, "unreadable": {}}  # fmt: skip
+
+
+def _folder(project, number):
+    return project.folder / "ask" / f"round_{number:03d}"
+
+
+class _Question:
+    """What a question is made from: the masks known, the images that can be read, chance."""
+
+    def __init__(self, project, say):
+        self.project, self.say = project, say
+        self.data = project.data
+        self.images = as_images(self.data.images)
+        self.masks = project.known_masks()
+        self.n_known = sum(mask is not None for mask in self.masks)
+        self.unreadable = {}  # reason by position
+        self.looked_at = None
+        seed = project.option("seed", 0)
+        self.rng = np.random.default_rng([seed, self.n_known, len(project.state["rounds"])])
+
+    def pool(self, open_):
+        """Positions of images that may be asked for."""
+        complete = np.array([fraction_annotated(mask) == 1 for mask in self.masks])
+        asked = np.isin(self.data.ids, open_) if open_ else np.zeros(len(self.masks), dtype=bool)
+        pool = np.flatnonzero(~complete & ~asked)
+        if not len(pool):
+            raise EmptyPool(
+                f"All {len(self.masks)} images have a mask" + (" or were asked for." if open_ else ".")
+            )
+        return pool
+
+    def can_read(self, i):
+        """Whether an image can be read; if not, the reason is kept."""
+        if i not in self.unreadable:
+            try:
+                self.images[i]
+            except (ValueError, FileNotFoundError) as error:
+                self.unreadable[int(i)] = str(error)
+        return i not in self.unreadable
+
+    # -- choosing -----------------------------------------------------------------------------
+
+    def at_random(self, pool, n_instances):
+        """Images at random, the classes sharing alike."""
+        return self._best(pool, self.rng.random(len(pool)), n_instances, balanced=True)
+
+    def most_worth(self, model, pool, n_instances, max_seconds):
+        """Images that the strategy asks for, among those that there is time to look at."""
+        from alseg.experiment.names import resolve_strategy
+        from alseg.learner import ActiveLearner
+        from alseg.strategies import class_balanced, within_seconds
+        from alseg.strategies.inside import score_beside
+
+        strategy = resolve_strategy(self.project.option("strategy", "entropy"))
+        balanced = self.project.option("class_balanced", True)
+        learner = ActiveLearner(
+            model, strategy, images=self.data.images, labels=self.data.labels, masks=self.masks
+        )
+        X_pool, y_pool = self.images.take(pool), self.data.labels[pool]
+        score = score_beside(strategy)
+        if score is not None:
+            scores = self._scores(score, learner, pool, X_pool, n_instances, max_seconds)
+            seen = np.isfinite(scores)
+            return self._best(pool[seen], scores[seen], n_instances, balanced)
+
+        def report(n_seen, n_pool):
+            self.looked_at = n_seen
+
+        asked = class_balanced(strategy) if balanced else strategy
+        asked = within_seconds(asked, max_seconds, report=report)
+        n_candidates = min(2 * n_instances + 4, len(pool))
+        extras = {"n_instances": n_candidates, "random_state": int(self.rng.integers(2**31)),
+                  "y_pool": y_pool}  # fmt: skip
+        found = call_strategy(asked, learner, X_pool, extras=extras)
+        order = pool[check_query_idx(found, len(pool), n_candidates)]
+        order = [i for i in order if self.can_read(i)]
+        if not order:
+            return order
+        kept, copies = self._distinct(order, min(n_instances, len(order)))
+        return np.array((kept + copies)[:n_instances], dtype=np.intp)
+
+    def _scores(self, score, learner, pool, X_pool, n_instances, max_seconds):
+        """(n_pool,) scores, NaN where there was no time, kept on disk beside the model."""
+        from alseg.strategies.bounded import look
+
+        def readable_only(learner, X, **options):
+            try:
+                return score(learner, X, **options)
+            except (ValueError, FileNotFoundError):
+                good = np.array([self.can_read(self.where[X.where(k)]) for k in range(len(X))])
+                if good.all():
+                    raise
+                values = np.zeros(len(X))
+                if good.any():
+                    values[good] = score(learner, X.take(np.flatnonzero(good)), **options)
+                return values
+
+        self.where = {self.images.where(i): i for i in pool}
+        known = self._read_scores(pool)
+        n_before = int(np.isfinite(known).sum())
+        with _bar(len(pool), "looking at images", n_before, self.project) as bar:
+            scores = look(
+                readable_only, learner, X_pool, self.rng.permutation(len(pool)), max_seconds, known,
+                lambda n_seen, n_pool: bar.update(n_seen - bar.n), at_least=n_instances,
+                random_state=int(self.rng.integers(2**31)),
+            )  # fmt: skip
+        self.looked_at = int(np.isfinite(scores).sum())
+        bad = np.isin(pool, list(self.unreadable))
+        scores[bad] = np.nan
+        self._write_scores(pool, scores)
+        return scores
+
+    def _scores_key(self):
+        return [self.key, self.project.option("strategy", "entropy")]
+
+    def _read_scores(self, pool):
+        scores = np.full(len(pool), np.nan)
+        try:
+            kept = json.loads((self.project.folder / _SCORES).read_text(encoding="utf-8"))
+            if kept["of"] != self._scores_key():
+                return scores
+            for k, name in enumerate(self.data.ids[pool].tolist()):
+                scores[k] = float(kept["scores"].get(name, np.nan))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return np.full(len(pool), np.nan)  # made again: it only saves time
+        return np.where(np.isinf(scores), np.nan, scores)
+
+    def _write_scores(self, pool, scores):
+        seen = np.isfinite(scores)
+        kept = dict(zip(self.data.ids[pool[seen]].tolist(), scores[seen].tolist()))
+        with suppress(NotOurs):  # they only save time: somebody else's file stays in their place
+            self.project.files.write_json(_SCORES, {"of": self._scores_key(), "scores": kept})
+
+    def _best(self, candidates, scores, n_instances, balanced):
+        """Of the best scores (class by class) those that can be read and are not nearly alike."""
+        chosen, rejected = [], []
+        left = np.ones(len(candidates), dtype=bool)
+        rng = np.random.default_rng(int(self.rng.integers(2**31)))
+        while len(chosen) < n_instances and left.any():
+            at = np.flatnonzero(left)
+            n = min(n_instances - len(chosen), len(at))
+            if balanced:
+                best = class_balanced_top_n(scores[at], self.data.labels[candidates[at]], n, rng)
+            else:
+                best = top_n(scores[at], n, rng)
+            left[at[best]] = False
+            good = [i for i in candidates[at[best]] if self.can_read(i)]
+            if good:
+                kept, copies = self._distinct(good, len(good), chosen)
+                chosen, rejected = chosen + kept, rejected + copies
+        return np.array((chosen + rejected)[:n_instances], dtype=np.intp)
+
+    def _distinct(self, order, n_instances, chosen=()):
+        """Those of `order` that are not nearly like one before or of `chosen`, and the others."""
+        from alseg.diversity.duplicates import first_distinct
+
+        known = self.images.take(np.array(chosen, dtype=np.intp)) if len(chosen) else None
+        return first_distinct(order, self.images, n_instances, known)
+
+    # -- the model ----------------------------------------------------------------------------
+
+    def fit(self):
+        """The model fitted to the masks known: read from disk if it is there, else fitted and kept."""
+        model, self.key = fitted(self.project, self.masks, self.say, self)
+        return model
+
+    def context(self):
+        """Positions that a fit learns from: all with a mask, and some without, class by class."""
+        without = np.flatnonzero([mask is None for mask in self.masks])
+        rng = np.random.default_rng(self.project.option("seed", 0))
+        n = min(N_CONTEXT, len(without))
+        if n:
+            scores = rng.random(len(without))
+            drawn = without[class_balanced_top_n(scores, self.data.labels[without], n, rng)]
+            without = np.sort([i for i in drawn if self.can_read(i)]).astype(np.intp)
+        annotated = np.flatnonzero([mask is not None for mask in self.masks])
+        return np.sort(np.concatenate([annotated, without])).astype(np.intp)
+
+
+def fitted(project, masks, say=None, question=None):
+    """The model of these masks: read from disk if it is there, else fitted and kept.
+
+    Parameters
+    ----------
+    project : Project
+    masks : ndarray of shape (n,), object
+        As `Project.known_masks` gives them.
+    say : callable or None, default=None
+        Told in a line what is being done.
+    question : object or None, default=None
+        What knows which images can be read; None finds it out.
+
+    Returns
+    -------
+    model : JointCAMSegmenter
+    key : str
+        A digest of all that it was fitted to.
+    """
+    from alseg.segmenter import JointCAMSegmenter
+
+    say = say or (lambda text: None)
+    key = _key(project, masks)
+    path = project.folder / f"model-{key}"
+    device = project.state["options"]["estimator"].get("device", "auto")
+    if (path / "model.json").is_file():
+        model = JointCAMSegmenter.load(path, device=device)
+    else:
+        model = _fit(project, masks, say, question or _Question(project, say))
+        model.save(path)
+    _adopt_model(project, path)
+    _remove_old_models(project, but=path)
+    return model, key
+
+
+def _fit(project, masks, say, question):
+    from alseg.learner import ActiveLearner
+
+    augmenter = None
+    if project.option("pseudo_labels") is not None:
+        from alseg.pseudo import PseudoLabelAugmenter
+
+        augmenter = PseudoLabelAugmenter(weight=project.option("pseudo_labels"))
+    positions = question.context()
+    n_masks = sum(masks[i] is not None for i in positions)
+    say(f"Training on {n_masks} masks and the class labels of {len(positions)} images.")
+    learner = ActiveLearner(
+        estimator_of(project), images=question.images.take(positions),
+        labels=project.data.labels[positions], masks=masks[positions], augmenter=augmenter,
+        random_state=project.option("seed", 0),
+    )  # fmt: skip
+    learner.fit()
+    return learner.estimator
+
+
+def _key(project, masks):
+    digest = hashlib.sha256()
+    options = {**project.state["options"], "strategy": None, "class_balanced": None,
+               "mask_classes": None}  # fmt: skip
+    digest.update(json.dumps(options, sort_keys=True).encode())
+    for name, label, mask in zip(project.data.ids.tolist(), project.data.labels.tolist(), masks):
+        digest.update(repr((name, label, None if mask is None else mask.shape)).encode())
+        if mask is not None:
+            digest.update(np.ascontiguousarray(mask))
+    return digest.hexdigest()[:12]
+
+
+def _adopt_model(project, path):
+    """Note that a saved model is ours, so that it may be removed when it is old."""
+    if not any(name.startswith(f"{path.name}/") for name in project.files.names()):
+        project.files.adopt(path.name)
+
+
+def _remove_old_models(project, but):
+    models = {PurePosixPath(name).parts[0] for name in project.files.names()}
+    for name in models:
+        if name.startswith("model-") and name != but.name:
+            project.files.remove(name)
+
+
+# -- the question on disk -------------------------------------------------------------------------
+
+
+def _write(project, sample_ids, model, question, show):
+    number = 1 + max((found["round"] for found in project.state["rounds"]), default=0)
+    folder = f"ask/round_{number:03d}"
+    project.files.remove(folder)  # of a command that was killed: no state names it
+    names = project.data.ids[sample_ids].tolist()
+    images = question.images.take(sample_ids)
+    files = file_names(names, ".png")
+    queries, proposals = [], []
+    for position, name in enumerate(names):
+        query = {
+            "id": name,
+            "image": _path_of(images, position),
+            "label": project.data.labels[sample_ids[position]],
+            "size": list(images.size(position)),
+            "proposal": None,
+        }
+        proposals.append(None)
+        if model is not None:
+            proposal = model.predict_masks(images.take(np.array([position])))[0]
+            query["proposal"] = files[position]
+            data = mask_bytes(proposal, model.n_mask_classes)
+            project.files.write(f"{folder}/{files[position]}", data)
+            proposals[-1] = proposal
+        queries.append(query)
+    text = {"round": number, "classes": project.class_names, "queries": jsonable(queries)}
+    project.files.write_json(f"{folder}/queries.json", text)
+    if show is not None:
+        page = show(number, queries, images, proposals, project.folder, project.class_names)
+        project.files.write(f"{folder}/index.html", page)
+    found = {"round": number, "ids": names, "n_masks": int(question.n_known)}
+    project.state["rounds"].append(found)
+    project.state.setdefault("history", []).append({"command": "query", "round": number})
+    project.write()
+    clean(project)
+    return {**found, "folder": _folder(project, number)}
+
+
+def _path_of(images, position):
+    paths = getattr(images, "paths", None)
+    return None if paths is None else str(paths[position])
+
+
+def _bar(total, text, initial, project):
+    import sys
+
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=text, initial=initial, unit=" images", file=sys.stderr,
+                leave=False, disable=project.quiet)  # fmt: skip
