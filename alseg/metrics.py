@@ -17,12 +17,12 @@ from alseg.validation import check_number, message
 __all__ = [
     "DiceScorer",
     "by_label",
+    "calibration_bins",
+    "calibration_error_from_bins",
     "dice_from_confusion",
     "dice_per_image",
     "dice_score",
     "dice_scorer",
-    "calibration_bins",
-    "calibration_error_from_bins",
     "expected_calibration_error",
     "hausdorff_per_image",
     "instances_from_mask",
@@ -34,7 +34,10 @@ __all__ = [
     "mean_iou_per_image",
     "object_counts",
     "object_dice",
+    "object_dice_from_overlaps",
     "object_f1",
+    "object_f1_from_overlaps",
+    "object_overlaps",
     "pixel_average_precision",
     "pixel_confusion",
     "pixel_confusion_per_image",
@@ -814,8 +817,34 @@ def _as_images(instances, name):
     return [_integers(f"{name}[{i}]", instances[i]) for i in range(len(instances))]
 
 
-def _overlaps(pred_instances, true_instances):
-    """Yield (areas (P,), areas (T,), overlap (P, T)) of the objects of each image."""
+def object_overlaps(pred_instances, true_instances):
+    """How many pixels each predicted object shares with each true one: what object metrics need.
+
+    Several metrics, or those of parts of a data set, then count pixels once:
+    `object_f1_from_overlaps`, `object_dice_from_overlaps`.
+
+    Parameters
+    ----------
+    pred_instances, true_instances : ndarray of shape (H, W), int; or a sequence of them
+        Number of the object at each pixel, 0 where there is none.
+
+    Returns
+    -------
+    overlaps : list of (areas (P,), areas (T,), overlap (P, T)), int
+        Of each image: pixels of its predicted objects, of its true objects, and of pairs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If lengths or sizes differ, or values are not integers >= 0.
+
+    Examples
+    --------
+    >>> object_overlaps(np.array([[1, 1, 0, 2, 0]]), np.array([[7, 7, 7, 0, 8]]))
+    [(array([2, 1]), array([3, 1]), array([[2, 0],
+           [0, 0]]))]
+    """
+    overlaps = []
     pred_instances = _as_images(pred_instances, "pred_instances")
     true_instances = _as_images(true_instances, "true_instances")
     _check_same_length(pred_instances, true_instances, "pred_instances")
@@ -826,12 +855,21 @@ def _overlaps(pred_instances, true_instances):
         if pred.size and min(pred.min(), true.min()) < 0:
             rule = ">= 0 everywhere (objects cannot be partly annotated)"
             raise ValueError(message(f"instances[{i}]", rule, int(min(pred.min(), true.min()))))
-        _, p = np.unique(np.append(pred.ravel(), 0), return_inverse=True)  # 0 is background
-        _, t = np.unique(np.append(true.ravel(), 0), return_inverse=True)
-        p, t = p[:-1], t[:-1]
-        n_p, n_t = p.max(initial=0) + 1, t.max(initial=0) + 1
+        (p, n_p), (t, n_t) = _renumbered(pred.ravel()), _renumbered(true.ravel())
         table = np.bincount(p * n_t + t, minlength=n_p * n_t).reshape(n_p, n_t)
-        yield table[1:].sum(axis=1), table[:, 1:].sum(axis=0), table[1:, 1:]
+        overlaps.append((table[1:].sum(axis=1), table[:, 1:].sum(axis=0), table[1:, 1:]))
+    return overlaps
+
+
+def _renumbered(numbers):
+    """Numbers >= 0 as 0 (background) and 1, 2, ... in their order, and how many there are."""
+    highest = int(numbers.max(initial=0))
+    if highest > 4 * len(numbers) + 1000:  # far apart: a table of them would be large
+        _, found = np.unique(np.append(numbers, 0), return_inverse=True)
+        return found[:-1], int(found.max()) + 1
+    there = np.bincount(numbers, minlength=highest + 1) > 0
+    there[0] = True
+    return (np.cumsum(there) - 1)[numbers], int(there.sum())
 
 
 def _most_overlapped(overlap, areas):
@@ -875,8 +913,12 @@ def object_counts(pred_instances, true_instances, min_overlap=0.5):
     (1, 1, 1)
     """
     check_number("min_overlap", min_overlap, low=0, high=1, open_low=True)
+    return _counts(object_overlaps(pred_instances, true_instances), min_overlap)
+
+
+def _counts(overlaps, min_overlap):
     found = invented = missed = 0
-    for area_pred, area_true, overlap in _overlaps(pred_instances, true_instances):
+    for area_pred, area_true, overlap in overlaps:
         hit = np.zeros(len(area_pred), dtype=bool)
         matched = np.zeros(len(area_true), dtype=bool)
         if overlap.size:
@@ -905,7 +947,31 @@ def object_f1(pred_instances, true_instances, min_overlap=0.5):
     >>> object_f1(np.array([[1, 1, 0, 2, 0]]), np.array([[7, 7, 7, 0, 8]]))
     0.5
     """
-    found, invented, missed = object_counts(pred_instances, true_instances, min_overlap)
+    check_number("min_overlap", min_overlap, low=0, high=1, open_low=True)
+    return object_f1_from_overlaps(object_overlaps(pred_instances, true_instances), min_overlap)
+
+
+def object_f1_from_overlaps(overlaps, min_overlap=0.5):
+    """`object_f1` of what `object_overlaps` counted.
+
+    Parameters
+    ----------
+    overlaps : list
+        Of the images that count.
+    min_overlap : float, default=0.5
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> overlaps = object_overlaps(np.array([[1, 1, 0, 2, 0]]), np.array([[7, 7, 7, 0, 8]]))
+    >>> object_f1_from_overlaps(overlaps)
+    0.5
+    """
+    check_number("min_overlap", min_overlap, low=0, high=1, open_low=True)
+    found, invented, missed = _counts(overlaps, min_overlap)
     total = 2 * found + invented + missed
     return 2 * found / total if total else 1.0
 
@@ -943,8 +1009,29 @@ def object_dice(pred_instances, true_instances):
     >>> object_dice(apart, apart), round(object_dice(merged, apart), 4)
     (1.0, 0.6667)
     """
+    return object_dice_from_overlaps(object_overlaps(pred_instances, true_instances))
+
+
+def object_dice_from_overlaps(overlaps):
+    """`object_dice` of what `object_overlaps` counted.
+
+    Parameters
+    ----------
+    overlaps : list
+        Of the images that count.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> overlaps = object_overlaps(np.array([[1, 1, 1, 1]]), np.array([[1, 1, 2, 2]]))
+    >>> round(object_dice_from_overlaps(overlaps), 4)
+    0.6667
+    """
     weighted, areas = np.zeros(2), np.zeros(2)
-    for area_pred, area_true, overlap in _overlaps(pred_instances, true_instances):
+    for area_pred, area_true, overlap in overlaps:
         areas += area_pred.sum(), area_true.sum()
         for side, (mine, other, table) in enumerate(
             [(area_pred, area_true, overlap), (area_true, area_pred, overlap.T)]

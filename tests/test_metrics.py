@@ -42,7 +42,10 @@ from alseg.metrics import (
     mean_iou_per_image,
     object_counts,
     object_dice,
+    object_dice_from_overlaps,
     object_f1,
+    object_f1_from_overlaps,
+    object_overlaps,
     pixel_average_precision,
     pixel_confusion,
     pixel_confusion_per_image,
@@ -590,3 +593,30 @@ def test_scorer_of_a_pipeline(toy, steps):
 
 def test_scorer_is_picklable():
     assert pickle.loads(pickle.dumps(dice_scorer))._requests == {"masks": True}
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10**6), st.sampled_from([3, 40, 10**6]), st.integers(1, 12))
+def test_object_overlaps_against_counting_pixels(seed, highest, width):
+    rng = np.random.default_rng(seed)
+    numbers = np.append(rng.integers(1, highest, 4), 0)  # with numbers left out, also far apart
+    pred, true = numbers[rng.integers(0, 5, (2, 5, width))]
+    ((area_pred, area_true, overlap),) = object_overlaps(pred, true)
+    own = [n for n in np.unique(pred) if n], [n for n in np.unique(true) if n]
+    assert area_pred.tolist() == [(pred == n).sum() for n in own[0]]
+    assert area_true.tolist() == [(true == n).sum() for n in own[1]]
+    assert overlap.shape == (len(own[0]), len(own[1]))
+    for k, p in enumerate(own[0]):
+        assert overlap[k].tolist() == [((pred == p) & (true == t)).sum() for t in own[1]]
+
+
+def test_object_metrics_of_parts_from_overlaps_counted_once():
+    rng = np.random.default_rng(0)
+    pred, true = rng.integers(0, 5, (2, 6, 8, 8))
+    overlaps = object_overlaps(pred, true)
+    for part in ([0, 1, 2, 3, 4, 5], [1, 3], []):
+        some = [overlaps[i] for i in part]
+        assert object_dice_from_overlaps(some) == object_dice(list(pred[part]), list(true[part]))
+        for least in (0.2, 0.5):
+            expected = object_f1(list(pred[part]), list(true[part]), least)
+            assert object_f1_from_overlaps(some, least) == expected

@@ -12,8 +12,9 @@ from alseg.metrics import (
     instances_from_mask,
     mask_metrics,
     mean_iou_per_image,
-    object_dice,
-    object_f1,
+    object_dice_from_overlaps,
+    object_f1_from_overlaps,
+    object_overlaps,
 )
 from alseg.threshold import mask_from_proba
 
@@ -107,14 +108,14 @@ def evaluate(model, test):
         codes = np.array([position[label] for label in labels.tolist()])
         bins = calibration_bins(np.array(label_proba), codes)
         metrics["label_calibration_error"] = calibration_error_from_bins(bins)
-    objects = _objects(test, predicted_masks)
-    metrics.update(_object_metrics(objects, np.ones(n, dtype=bool)))
+    overlaps = _overlaps(test, predicted_masks)
+    metrics.update(_object_metrics(overlaps, np.ones(n, dtype=bool)))
     if getattr(test, "subsets", None) is not None:
         metrics["by_subset"] = {
             str(name): {
                 "n_images": int((test.subsets == name).sum()),
                 "dice": _mean(dice[test.subsets == name]),
-                **_object_metrics(objects, test.subsets == name),
+                **_object_metrics(overlaps, test.subsets == name),
             }
             for name in np.unique(test.subsets)
         }
@@ -136,24 +137,25 @@ def _mean(values):
     return float(known.mean()) if len(known) else None
 
 
-def _objects(test, predicted_masks):
-    """Position, predicted and true objects of each image whose objects are known."""
+def _overlaps(test, predicted_masks):
+    """What predicted and true objects share, of each image whose objects are known, by position."""
     if getattr(test, "instances", None) is None:
-        return []
+        return {}
     known = as_masks(test.instances, len(predicted_masks))
-    return [
-        (i, instances_from_mask(mask), known[i])
-        for i, mask in enumerate(predicted_masks)
-        if known[i] is not None
-    ]
+    found = {}
+    for i, mask in enumerate(predicted_masks):
+        true = known[i]
+        if true is not None:
+            (found[i],) = object_overlaps(instances_from_mask(mask), true)
+    return found
 
 
-def _object_metrics(objects, chosen):
-    found = [predicted for i, predicted, _ in objects if chosen[i]]
-    true = [instances for i, _, instances in objects if chosen[i]]
-    if not true:
+def _object_metrics(overlaps, chosen):
+    """Object metrics of the chosen images, in their order; none where no objects are known."""
+    some = [overlap for i, overlap in overlaps.items() if chosen[i]]
+    if not some:
         return {}
     return {
-        "object_dice": float(object_dice(found, true)),
-        "object_f1": float(object_f1(found, true)),
+        "object_dice": float(object_dice_from_overlaps(some)),
+        "object_f1": float(object_f1_from_overlaps(some)),
     }
