@@ -22,7 +22,7 @@ from alseg.experiment.description import describe_data, described, described_val
 from alseg.experiment.environment import release_memory, versions
 from alseg.experiment.estimate import measure, not_countable, predictions_of_job, steps_of_job
 from alseg.experiment.evaluate import SCORES
-from alseg.experiment.protocol import Protocol, split
+from alseg.experiment.protocol import Protocol, check_groups, split, told_groups
 from alseg.experiment.records import RecordsError, same
 from alseg.experiment.run import annotated_part, check_data
 from alseg.files import AppendOnly, FolderInUse, jsonable, sweep, write_json
@@ -43,6 +43,7 @@ def compare_strategies(
     augmenter=None,
     n_jobs=1,
     verbose=1,
+    allow_torn_groups=False,
 ):
     """Compare query strategies: rows x seeds under one protocol, in parallel, resumable.
 
@@ -71,6 +72,9 @@ def compare_strategies(
         Jobs at once, as joblib counts them.
     verbose : int, default=1
         0 is silent; else a progress bar on stderr.
+    allow_torn_groups : bool, default=False
+        Whether a group (patient) may stand in both the training and the test part. The parts of
+        published splits, as `load_glas` gives them, are taken as they are; the report says so.
 
     Returns
     -------
@@ -79,7 +83,8 @@ def compare_strategies(
     Raises
     ------
     ValueError, TypeError
-        If an argument, an image or a mask is wrong: before any training.
+        If an argument, an image or a mask is wrong, or a group stands in both parts: before any
+        training.
     OSError
         If `out` cannot be written to.
     RecordsError
@@ -102,7 +107,7 @@ def compare_strategies(
     >>> result.names, result.curves()["entropy"][0].tolist()
     (['random', 'entropy'], [[4.0, 6.0], [4.0, 6.0]])
     """
-    plan = Plan(estimator, strategies, data, protocol, seeds, augmenter)
+    plan = Plan(estimator, strategies, data, protocol, seeds, augmenter, allow_torn_groups)
     plan.check()
     return plan.compare(out, n_jobs, verbose)
 
@@ -112,7 +117,7 @@ class Plan:
 
     Parameters
     ----------
-    estimator, strategies, data, protocol, seeds, augmenter
+    estimator, strategies, data, protocol, seeds, augmenter, allow_torn_groups
         See `compare_strategies`.
 
     Attributes
@@ -124,7 +129,10 @@ class Plan:
         What decides the numbers, as JSON.
     """
 
-    def __init__(self, estimator, strategies, data, protocol=None, seeds=(0,), augmenter=None):
+    def __init__(
+        self, estimator, strategies, data, protocol=None, seeds=(0,), augmenter=None,
+        allow_torn_groups=False,
+    ):  # fmt: skip
         self.protocol = Protocol() if protocol is None else protocol
         if not isinstance(self.protocol, Protocol):
             raise TypeError(message("protocol", "a Protocol", protocol))
@@ -135,6 +143,7 @@ class Plan:
         self.names = list(dict.fromkeys([*self.rows, *control_rows(self.protocol, self.rows)]))
         self.family = _checked_family(self.protocol, self.rows, self.names)
         self.parts = {seed: split(data, self.protocol, seed) for seed in self.seeds}
+        self._torn = [check_groups(*part, allow_torn_groups) for part in self.parts.values()]
 
     @property
     def config(self):
@@ -307,6 +316,7 @@ class Plan:
             )
         lines = [
             f"data        {train.name or 'images'}: {len(train)} to train on, {len(test)} to test on",
+            *(f"groups      {told}" for told in [told_groups(self._torn[0])] if told),
             f"rows        {', '.join(self.names)}",
             f"references  {', '.join(protocol.references) or 'none'}",
             f"seeds       {', '.join(map(str, self.seeds))}",

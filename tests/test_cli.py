@@ -609,3 +609,22 @@ def test_run_on_a_folder(capsys, slides, tmp_path):
             match="(check, learn), got 'chekc'")  # fmt: skip
     files[2].write_bytes(files[2].read_bytes()[:300])
     refused(capsys, "run", *options, "--out", tmp_path / "q", code=1, match=files[2].name)
+
+
+def test_torn_groups_are_refused_unless_said(capsys, slides, tmp_path):
+    root, truth = slides
+    draw(root / "masks", truth, truth)
+    files = sorted((root / "images").rglob("*.png"))
+    rows = ["image,mask,label,split,patient"]
+    for i, file in enumerate(files):
+        part = "train" if i % 4 else "test"
+        rows.append(f"{file.relative_to(root)},masks/{file.name},{file.parent.name},{part},{i // 3}")
+    (root / "manifest.csv").write_text("\n".join(rows) + "\n")
+    options = ["--data", root, "--out", tmp_path / "o", "--quiet", "--rounds", "0", "--initial", "2",
+               *TINY]  # fmt: skip
+    refused(capsys, "run", *options, code=1, match="no group (patient) in common")
+    refused(capsys, "compare", *options, "--strategy", "random", "--dry-run", code=2,
+            match="allow_torn_groups=True (--torn-groups)")  # fmt: skip
+    code, _, err = call(capsys, "run", *options, "--torn-groups")
+    assert code == 0, err
+    assert read_records(tmp_path / "o")[0]["torn_groups"]["published"] is False

@@ -278,6 +278,24 @@ def test_folds_follow_the_seeds(tmp_path):
     assert len(result.references()["all-ones"]) == 2
 
 
+def test_torn_groups_are_refused_or_told(tmp_path):
+    train, test = data(6, 2)
+    train = dataclasses.replace(train, groups=np.arange(6) % 3)
+    test = dataclasses.replace(test, groups=np.array([0, 7]))
+    protocol = Protocol(initial=2, rounds=0, controls=(), references=())
+    rows = {"random": random_sampling}
+    with pytest.raises(ValueError, match="no group .* got 1 of 4 in both .'0'"):
+        compared(tmp_path, rows, protocol, [0], data=(train, test))
+    parts = [dataclasses.replace(part, published_part=name)
+             for part, name in ((train, "train"), (test, "test"))]  # fmt: skip
+    plan = Plan(estimator(), rows, parts, protocol)
+    told = "1 of 4 groups (patients) stand in train and test, as published"
+    assert told in plan.describe()
+    result = compared(tmp_path, rows, protocol, [0], data=parts)
+    assert result.chains["random", 0][0]["torn_groups"]["published"] is True
+    assert told in result.to_html(tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_models_without_a_class_head_are_compared_by_their_masks(tmp_path):
     protocol = Protocol(
         initial=2, n_instances=2, rounds=1, controls=(), references=("full supervision",)

@@ -17,6 +17,7 @@ from alseg.datasets import (
     load_folder,
     load_glas,
     load_isic,
+    torn_groups,
 )
 from alseg.images import ImageFiles, MaskFiles, check_pairs
 
@@ -200,7 +201,11 @@ def test_real_glas(glas_folder):
     assert len(np.unique(glas.all.groups)) == 16
     names, counts = np.unique(glas.test.subsets, return_counts=True)
     assert dict(zip(names.tolist(), counts.tolist())) == {"testA": 60, "testB": 20}
-    assert len(set(load_glas(glas_folder, None).train.groups) & set(glas.test.groups)) == 11
+    whole = load_glas(glas_folder, None)
+    torn = torn_groups(whole.train, whole.test)
+    assert (torn["n_torn"], torn["n_groups"], torn["published"]) == (11, 16, True)
+    own = torn_groups(whole.all.take(range(85)), whole.all.take(range(85, 165)))
+    assert (own["n_torn"], own["published"]) == (11, False)
 
 
 # ---- CUB ---------------------------------------------------------------------------------------

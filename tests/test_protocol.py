@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alseg.datasets import Dataset, Parts
-from alseg.experiment.protocol import CONTROLS, REFERENCES, Protocol, folds, split
+from alseg.experiment.protocol import (
+    CONTROLS,
+    REFERENCES,
+    Protocol,
+    check_groups,
+    folds,
+    split,
+    told_groups,
+)
 
 
 @given(
@@ -158,3 +166,41 @@ def test_data_of_the_wrong_kind(data, protocol, error, said):
 def test_every_field_is_documented():
     for field in dataclasses.fields(Protocol):
         assert f"{field.name}" in Protocol.__doc__, field.name
+
+
+# ---- groups on both sides ----------------------------------------------------------------------
+
+
+def torn(published=(None, None)):
+    """Parts of which two of three patients stand in both, as parts of published splits or not."""
+    data = toy(groups=["p"] * 4 + ["q"] * 4 + ["r"] * 4)
+    sides = data.take(range(8)), data.take([0, 4, 8, 9])
+    return tuple(
+        dataclasses.replace(side, published_part=part) for side, part in zip(sides, published)
+    )
+
+
+def test_a_group_on_both_sides_is_refused_unless_said():
+    with pytest.raises(ValueError, match=r"in common, got 2 of 3 in both \('p', 'q'\)\. Split by "
+                       r"group, or say allow_torn_groups=True \(--torn-groups\)"):  # fmt: skip
+        check_groups(*torn())
+    found = check_groups(*torn(), allow_torn=True)
+    assert found == {"n_torn": 2, "n_groups": 3, "published": False}
+    assert told_groups(found) == "2 of 3 groups (patients) stand in train and test, as was asked for"
+    with pytest.raises(TypeError, match="allow_torn_groups must be a bool, got 'no'"):
+        check_groups(*torn(), allow_torn="no")
+
+
+def test_published_parts_are_taken_as_they_are():
+    found = check_groups(*torn(("train", "test")))
+    assert found == {"n_torn": 2, "n_groups": 3, "published": True}
+    assert told_groups(found).endswith("as published")
+    for parts in (("train", None), ("train", "train")):  # a split of one's own
+        with pytest.raises(ValueError, match="no group"):
+            check_groups(*torn(parts))
+
+
+def test_whole_groups_and_none_are_nothing_to_say():
+    data = toy(groups=np.repeat(np.arange(6), 2))
+    assert check_groups(data.take(range(8)), data.take(range(8, 12))) is None
+    assert check_groups(toy(), toy()) is None and told_groups(None) == ""

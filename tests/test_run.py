@@ -22,6 +22,7 @@ from alseg.metrics import mean_dice, mean_iou
 from alseg.oracles import MaskOracle
 from alseg.pseudo import PseudoLabelAugmenter
 from alseg.regions import Regions
+from alseg.report.html import write_report
 from alseg.report.panels import save_panels
 from alseg.segmenter import JointCAMSegmenter
 from alseg.strategies import entropy_sampling, random_sampling
@@ -374,3 +375,25 @@ def test_steps_of_both_fits_are_counted_where_they_differ(tmp_path):
     )  # fmt: skip
     # In batches of 4, the first fit sees 4 and then 6 masks, the second all 12 images.
     assert [record["gradient_steps"] for record in records] == [1 + 3, 2 + 3]
+
+
+def test_records_say_which_groups_were_torn(tmp_path):
+    train, test = parts()
+    train = dataclasses.replace(train, groups=np.arange(12) % 4)
+    test = dataclasses.replace(test, groups=np.arange(6) % 3)
+    options = {**OPTIONS, "rounds": 0}
+    with pytest.raises(ValueError, match="no group .* got 3 of 4 in both"):
+        run(estimator(), train, test, random_sampling, out=tmp_path / "a", **options)
+    assert not (tmp_path / "a").exists()
+    records = run(
+        estimator(), train, test, random_sampling, out=tmp_path / "a", allow_torn_groups=True,
+        **options,
+    )  # fmt: skip
+    assert records[0]["torn_groups"] == {"n_torn": 3, "n_groups": 4, "published": False}
+    text = write_report(tmp_path / "a").read_text(encoding="utf-8")
+    assert "3 of 4 groups (patients) stand in train and test, as was asked for" in text
+    train = dataclasses.replace(train, published_part="train")
+    test = dataclasses.replace(test, published_part="test")
+    # the same records go on, whoever said it
+    again = run(estimator(), train, test, random_sampling, out=tmp_path / "a", **options)
+    assert again == records

@@ -208,6 +208,8 @@ def _data_arguments(sub):
     group.add_argument("--test-split", default="test", metavar="NAME", help="part to test on")
     group.add_argument("--fold", metavar="K", help="split by this fold or column of the manifest")
     _mapping_argument(group)
+    group.add_argument("--torn-groups", action="store_const", const=True,
+                       help="let a group (patient) stand in both parts")  # fmt: skip
 
 
 def _mapping_argument(sub):

@@ -49,6 +49,7 @@ def run(args):
             estimator, train, test, strategy, rounds=args.rounds, n_instances=args.n_instances,
             initial=args.initial, seed=args.seed, out=args.out, augmenter=augmenter, name=name,
             panels=None if args.no_panels else save_panels, progress=bar,
+            allow_torn_groups=bool(args.torn_groups),
         )  # fmt: skip
     if not args.quiet:
         print(_summary(records))
@@ -124,6 +125,7 @@ def read_toml(path):
         raise BadArgument(f"{path} must be TOML: {error}") from error
     known = {"data", "out", "strategies", "seeds", "n_jobs", "scheduler", "pseudo_labels",
              "limit", "test_limit", "train_split", "test_split", "fold", "mask_mapping",
+             "torn_groups",
              "protocol", "estimator"}  # fmt: skip
     for name in found:
         if name not in known:
@@ -143,7 +145,8 @@ def read_toml(path):
 
 def _take_data_options(args, given):
     """Set those of a file that the command line does not say."""
-    for name in ("limit", "test_limit", "fold", "mask_mapping", "train_split", "test_split"):
+    for name in ("limit", "test_limit", "fold", "mask_mapping", "train_split", "test_split",
+                 "torn_groups"):  # fmt: skip
         if name in given and getattr(args, name) in (None, "train", "test"):
             setattr(args, name, str(given[name]) if name == "fold" else given[name])
 
@@ -189,7 +192,8 @@ def make_plan(args, given):
     seeds = given["seeds"]
     seeds = range(seeds) if isinstance(seeds, int) else seeds
     try:
-        return Plan(estimator, strategies, data, protocol, seeds, augmenter)
+        torn = False if args.torn_groups is None else args.torn_groups
+        return Plan(estimator, strategies, data, protocol, seeds, augmenter, torn)
     except (ValueError, TypeError) as error:
         raise BadArgument(error) from error
 

@@ -1,7 +1,7 @@
 """Data sets: images, class labels, masks, groups and splits, read when needed or made up."""
 
 from alseg.datasets._cub import load_cub
-from alseg.datasets._dataset import Dataset, Parts
+from alseg.datasets._dataset import Dataset, Parts, torn_groups
 from alseg.datasets._folder import load_folder
 from alseg.datasets._folds import class_folds
 from alseg.datasets._glands import make_glands
@@ -19,4 +19,5 @@ __all__ = [
     "load_isic",
     "make_glands",
     "match_names",
+    "torn_groups",
 ]

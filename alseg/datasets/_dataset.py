@@ -32,6 +32,9 @@ class Dataset:
     name : str, default=""
     subsets : ndarray of shape (n,), str, or None
         What the images are also measured by, each by itself (GlaS' testA and testB).
+    published_part : str or None
+        The part of a published split that the images are, by its name: groups that such a split
+        tears apart are reported and not refused, see `torn_groups`.
 
     Examples
     --------
@@ -50,6 +53,7 @@ class Dataset:
     ids: np.ndarray | None = None
     name: str = ""
     subsets: np.ndarray | None = None
+    published_part: str | None = None
 
     def __post_init__(self):
         n_samples = len(self.images)
@@ -88,9 +92,9 @@ class Dataset:
         parts = {
             field.name: _take(getattr(self, field.name), idx)
             for field in dataclasses.fields(self)
-            if field.name != "name"
+            if field.name not in ("name", "published_part")
         }
-        return Dataset(**parts, name=self.name)
+        return Dataset(**parts, name=self.name, published_part=self.published_part)
 
     def __repr__(self):
         n_classes = len(np.unique(self.labels))
@@ -223,14 +227,52 @@ class Parts(Mapping):
         return f"Parts({sizes})"
 
 
-def make_parts(data, split, name, skipped=(), n_files=None):
+def make_parts(data, split, name, skipped=(), n_files=None, published=False):
     """Parts of `data` by the names in `split`, (n,) str ("" is in none), and all of it as `all`."""
     parts = {}
     for part in dict.fromkeys(split):  # in the order in which they first stand
         if part and part != "all":
             chosen = data.take(np.flatnonzero(split == part))
-            parts[part] = dataclasses.replace(chosen, name=f"{name}.{part}")
+            parts[part] = dataclasses.replace(
+                chosen, name=f"{name}.{part}", published_part=part if published else None
+            )
     order = [part for part in ("train", "valid", "test") if part in parts]
     order += [part for part in parts if part not in order]
     named = {part: parts[part] for part in order}
     return Parts({**named, "all": dataclasses.replace(data, name=name)}, skipped, n_files)
+
+
+def torn_groups(train, test):
+    """Groups (patients) that stand on both sides of a split: what is known of them is tested.
+
+    Parameters
+    ----------
+    train, test : Dataset
+
+    Returns
+    -------
+    torn : dict or None
+        None if no group is torn, or groups are not known. Else ``n_torn``, ``n_groups`` of both
+        sides together, ``published``, whether these are two parts of a published split, and
+        ``groups``, the torn ones' names, sorted.
+
+    Examples
+    --------
+    >>> data = Dataset(np.zeros((3, 8, 8, 3), np.uint8), ["a"] * 3, groups=["p", "q", "p"])
+    >>> torn_groups(data.take([0, 1]), data.take([2]))["groups"]
+    ['p']
+    """
+    known = [getattr(part, "groups", None) for part in (train, test)]
+    if any(groups is None for groups in known):
+        return None
+    here, there = (set(np.asarray(groups).tolist()) for groups in known)
+    torn = here & there
+    if not torn:
+        return None
+    parts = [getattr(part, "published_part", None) for part in (train, test)]
+    return {
+        "n_torn": len(torn),
+        "n_groups": len(here | there),
+        "published": None not in parts and parts[0] != parts[1],
+        "groups": sorted(map(str, torn)),
+    }

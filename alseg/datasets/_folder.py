@@ -120,8 +120,10 @@ def existing_folder(root, or_file=False):
     raise FileNotFoundError(message("root", "an existing folder", str(path)))
 
 
-def parts_of_table(table, name, mask_mapping, resize_masks=False, skipped=(), n_files=None):
-    """The parts that the columns of a manifest describe."""
+def parts_of_table(
+    table, name, mask_mapping, resize_masks=False, skipped=(), n_files=None, published=False
+):
+    """The parts that the columns of a manifest describe; `published` is said by their loaders."""
     masks = MaskFiles(table["mask"], mask_mapping, table["image"] if resize_masks else None)
     data = Dataset(
         images=ImageFiles(table["image"]),
@@ -133,7 +135,7 @@ def parts_of_table(table, name, mask_mapping, resize_masks=False, skipped=(), n_
         name=name,
         subsets=table["subset"].astype(str) if "subset" in table else None,
     )
-    return make_parts(data, table["split"], name, skipped, n_files)
+    return make_parts(data, table["split"], name, skipped, n_files, published)
 
 
 def _split_of_fold(table, fold):

@@ -36,8 +36,8 @@ def load_glas(root, fold=0):
     glas : Parts
         ``train``, ``valid``, ``test`` (testA and testB, 80 images) and ``all``. ``labels`` are
         "benign" and "malignant", ``masks`` 1 in glands, ``instances`` the glands' ids, ``groups``
-        the patients: 11 of 16 stand in both train and test, as published, ``subsets`` "train",
-        "testA" or "testB".
+        the patients: 11 of 16 stand in both train and test, as published, which experiments
+        report; ``subsets`` "train", "testA" or "testB".
 
     Raises
     ------
@@ -87,7 +87,7 @@ def load_glas(root, fold=0):
         part = split_train(part, table["label"].astype(str), fold)
     table["split"] = part
     table["subset"] = np.array([str(name).split("_")[0] for name in table["id"]], dtype=object)
-    return parts_of_table(table, "glas", "nonzero")
+    return parts_of_table(table, "glas", "nonzero", published=True)
 
 
 def _read_official(folder):

@@ -4,13 +4,14 @@ import dataclasses
 
 import numpy as np
 
-from alseg.datasets import Dataset
+from alseg.datasets import Dataset, torn_groups
 from alseg.files import jsonable, read_json, write_json
 from alseg.validation import check_number, check_option, did_you_mean, message
 
 REFERENCES = ("full supervision", "weak labels only", "all-ones")
 CONTROLS = ("random", "class-balanced random", "CAM-guided random")
 COSTS = ("images", "pixels", "clicks", "seconds")
+_LISTED = 5  # groups that one error names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,6 +270,55 @@ def split(data, protocol, seed):
         raise ValueError(message("data", "with a test part", repr(data), remedy))
     train, test = folds(data.labels, data.groups, protocol.n_folds)[seed % protocol.n_folds]
     return data.take(train), data.take(test)
+
+
+def check_groups(train, test, allow_torn=False):
+    """Refuse a split with a group (patient) on both sides, and say what a record says of it.
+
+    Parameters
+    ----------
+    train, test : Dataset
+    allow_torn : bool, default=False
+        Whether such a split is meant.
+
+    Returns
+    -------
+    torn : dict or None
+        ``n_torn``, ``n_groups`` and ``published``, as `alseg.datasets.torn_groups` gives them.
+
+    Raises
+    ------
+    ValueError
+        If a group is torn that neither a published split nor `allow_torn` accounts for.
+    """
+    if not isinstance(allow_torn, (bool, np.bool_)):
+        raise TypeError(message("allow_torn_groups", "a bool", allow_torn))
+    torn = torn_groups(train, test)
+    if torn is None:
+        return None
+    groups = torn.pop("groups")
+    if not (torn["published"] or allow_torn):
+        shown = ", ".join(map(repr, groups[:_LISTED])) + ", ..." * (len(groups) > _LISTED)
+        raise ValueError(
+            f"train and test must have no group (patient) in common, got {torn['n_torn']} of "
+            f"{torn['n_groups']} in both ({shown}). Split by group, or say "
+            "allow_torn_groups=True (--torn-groups)."
+        )
+    return torn
+
+
+def told_groups(torn):
+    """What `check_groups` has found, in words; an empty string where nothing is torn.
+
+    Examples
+    --------
+    >>> told_groups({"n_torn": 11, "n_groups": 16, "published": True})
+    '11 of 16 groups (patients) stand in train and test, as published'
+    """
+    if not torn:
+        return ""
+    text = f"{torn['n_torn']} of {torn['n_groups']} groups (patients) stand in train and test"
+    return text + (", as published" if torn.get("published") else ", as was asked for")
 
 
 def folds(labels, groups, n_folds):

@@ -14,6 +14,7 @@ from alseg.costs import AnnotationCost, annotation_cost
 from alseg.experiment.description import describe_data, described
 from alseg.experiment.environment import environment, peak_memory, peak_memory_mib
 from alseg.experiment.evaluate import evaluate, predict_all
+from alseg.experiment.protocol import check_groups
 from alseg.experiment.records import Records, RecordsError, read_records, same
 from alseg.files import files_below, jsonable, remove_files
 from alseg.images import as_images, as_masks, check_pairs
@@ -50,6 +51,7 @@ def run(
     until=None,
     cost_rates=(0.0, 1.0),
     checked=False,
+    allow_torn_groups=False,
 ):
     """Run active learning on images whose masks are all known, and record every round.
 
@@ -106,6 +108,9 @@ def run(
         Seconds per image and per click of `alseg.costs.annotation_cost`.
     checked : bool, default=False
         Whether the data were checked before (`check_data`).
+    allow_torn_groups : bool, default=False
+        Whether a group (patient) may stand in both `train` and `test`. The parts of published
+        splits, as `load_glas` gives them, are taken as they are; the records say so.
 
     Returns
     -------
@@ -127,6 +132,8 @@ def run(
         - ``pseudo``, with an augmenter that reports it: images that could get a pseudo-mask and
           those that did (``n_candidates``, ``n_selected``), the mean ``coverage`` of the former,
           and the mean ``accuracy`` and ``dice`` of the labelled pixels against the hidden masks
+        - ``torn_groups``, where groups stand in `train` and `test`: ``n_torn``, ``n_groups`` and
+          whether that is ``published``
         - ``seconds``, ``memory_mib`` (the most held while asking and while fitting),
           ``environment``
 
@@ -137,9 +144,10 @@ def run(
     RecordsError
         If `out` holds records of other arguments, or another run is writing there.
     ValueError
-        If an image cannot be read, a mask does not fit its image, or more masks are asked for than
-        there are.
+        If an image cannot be read, a mask does not fit its image, more masks are asked for than
+        there are, or a group stands in both parts.
     """
+    torn = check_groups(train, test, allow_torn_groups)
     check_number("rounds", rounds, 0, integer=True)
     check_number("n_instances", n_instances, 1, integer=True)
     check_number("seed", seed, 0, integer=True)
@@ -201,6 +209,8 @@ def run(
         for round_ in range(done, rounds + 1):
             save = None if panels is None else functools.partial(panels, out, round_)
             record = jsonable({"strategy": name, "seed": seed, **loop.round(round_, save, progress)})
+            if torn is not None:
+                record["torn_groups"] = torn
             reason = None if until is None else until([*records.records, record])
             # Before the record: a record without its model could not be continued from.
             if loop.carries or (keep_model and round_ == rounds):

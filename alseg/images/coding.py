@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alseg.images.formats import Unreadable
 from alseg.images.read import MASK_MAPPINGS, MAX_ID, mask_values, read_mask
 from alseg.labels import MISSING
 from alseg.validation import check_number, check_option, message
@@ -194,7 +195,7 @@ class MaskCoding:
             if kind == "lossy":
                 problem = _middle(values)
                 if problem:
-                    raise ValueError(_bad(path, problem))
+                    raise _bad(path, problem)
                 classes = values > 127
             elif kind != "ids":
                 classes = values
@@ -206,7 +207,7 @@ class MaskCoding:
         classes = np.where(unknown, MISSING, classes)
         if classes.max() > MAX_ID or classes.min() < MISSING:
             value = classes.max() if classes.max() > MAX_ID else classes.min()
-            raise ValueError(_bad(path, f"its value {value} is outside [{MISSING}, {MAX_ID}]"))
+            raise _bad(path, f"its value {value} is outside [{MISSING}, {MAX_ID}]")
         return classes.astype(np.int16)
 
     def _check(self, path, values):
@@ -243,7 +244,7 @@ def _mapped(path, values, kind, unknown, mapping):
     other = values[~unknown & ~np.isin(values, (0, 1, _WHITE))]
     if mapping == "binary" and other.size:
         problem = f"it holds the value {other[0]}, where only 0, 1 and 255 may stand"
-        raise ValueError(_bad(path, problem))
+        raise _bad(path, problem)
     return values > 0
 
 
@@ -346,7 +347,7 @@ def _looked_at(fresh, progress):
             if one is not None:
                 found.append(one[:3])
                 if one[3]:
-                    bad.append(_bad(one[0], one[3]))
+                    bad.append(str(_bad(one[0], one[3])))
             if progress is not None:
                 progress(number, len(fresh))
     if bad:
@@ -358,7 +359,9 @@ def _looked_at(fresh, progress):
 def _unique(values):
     low, high = int(values.min()), int(values.max())
     if high - low < 2**16:  # much faster than sorting
-        return np.flatnonzero(np.bincount((values - low).ravel())) + low
+        there = np.zeros(high - low + 1, bool)
+        there[values - low if low else values] = True
+        return np.flatnonzero(there) + low
     return np.unique(values)
 
 
@@ -445,7 +448,7 @@ def _middle(values):
 
 def _bad(path, problem):
     remedy = "Save masks as PNG, or say mask_mapping= (--mask-mapping)."
-    return f"{os.fspath(path)!r} cannot be read: {problem}. {remedy}"
+    return Unreadable(repr(os.fspath(path)), problem, remedy)
 
 
 def _spans(values):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alseg.experiment.protocol import told_groups
 from alseg.files import jsonable
 from alseg.experiment.statistics import penalty_matrix
 from alseg.report import plots
@@ -254,6 +255,9 @@ def _head(shown):
         f"seed. Rows of a seed start from the same images, so differences to {comparison.control} "
         "are paired by seed."
     )
+    torn = told_groups(next(filter(None, (r.get("torn_groups") for r in comparison.records)), None))
+    if torn:
+        lead += f" {torn}: scores speak about patients that were seen."
     return "\n".join([
         f"<h1>{escape(_title(comparison))}</h1>", f'<p class="soft">{escape(lead)}</p>',
         _missing(shown), facts(found),

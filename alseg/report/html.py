@@ -3,6 +3,7 @@
 from html import escape
 from pathlib import Path
 
+from alseg.experiment.protocol import told_groups
 from alseg.experiment.records import read_records
 from alseg.report.page import (
     ROW_COLOURS,
@@ -113,7 +114,8 @@ def _lead(records):
     text += f"{_per_cent(start)}"
     if len(records) > 1:
         text += f"; with {last['n_masks']} masks, at {_per_cent(end)}"
-    return text + "."
+    torn = told_groups(last.get("torn_groups"))
+    return text + (f". {torn}: scores speak about patients that were seen." if torn else ".")
 
 
 def _facts(records):
