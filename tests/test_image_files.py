@@ -3,6 +3,7 @@
 import builtins
 import errno
 import io
+import lzma
 import os
 import subprocess
 import sys
@@ -163,6 +164,18 @@ def test_the_limit_is_looked_at_before_anything_is_decoded(tmp_path, rgb, suffix
     for reader in READERS:
         with pytest.raises(ValueError, match="it is 6 x 9 pixels"):
             reader(path)
+
+
+@pytest.mark.parametrize("compression", ["zlib", "lzma"])
+def test_a_strip_that_inflates_without_end_is_refused(tmp_path, compression):
+    zeros = bytes(2**27)
+    packed = zlib.compress(zeros, 9) if compression == "zlib" else lzma.compress(zeros, preset=0)
+    with tifffile.TiffWriter(tmp_path / "bomb.tif") as writer:
+        writer.write(iter([packed]), shape=(8, 8), dtype="u1", photometric="minisblack",
+                     compression=compression, rowsperstrip=8)  # fmt: skip
+    for reader in (read_image, read_mask):
+        with pytest.raises(ValueError, match=r"bomb\.tif' .*inflates to more than the whole image"):
+            reader(tmp_path / "bomb.tif")
 
 
 def test_bytes_are_limited_too(tmp_path, monkeypatch):
@@ -349,6 +362,25 @@ def test_compressed_tiffs_of_libtiff(tmp_path, rgb, compression):
         assert read_mask(pillow(tmp_path / "d.tif", deep, compression=compression)).tolist() == [
             [0, 300]
         ]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".jpg"])
+def test_damaged_exif_leaves_the_pixels(tmp_path, rgb, suffix):
+    options = {"lossless": True} if suffix == ".webp" else {}
+    whole = read_image(save(tmp_path / f"whole{suffix}", rgb, **options))
+    path = save(tmp_path / f"a{suffix}", rgb, exif=b"Exif\0\0garbage", **options)
+    np.testing.assert_array_equal(read_image(path), whole)
+
+
+def test_packed_12_bits_are_a_depth_that_the_file_states(tmp_path):
+    packed = np.frombuffer(bytes([0x0F, 0x01, 0x23, 0x45, 0x60, 0x07]), np.uint8).reshape(1, 6)
+    path = tiff(tmp_path / "a.tif", packed, metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags[256].overwrite(4)
+        file.pages[0].tags[258].overwrite(12)
+    values = [[0x0F0, 0x123, 0x456, 0x007]]
+    assert read_mask(path).tolist() == values
+    np.testing.assert_allclose(read_image(path)[..., 0], np.array(values) / 4095, rtol=1e-6)
 
 
 def lzw(array):

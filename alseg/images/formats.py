@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import stat
+import struct
 from contextlib import contextmanager
 
 from PIL import Image, ImagePalette
@@ -288,6 +289,9 @@ def refuse_channels(where, n_channels):
 
 
 def orientation_of(image):
-    """The EXIF orientation that a Pillow image's header gives, 1 to 8."""
-    # Not PngImageFile.getexif: it decodes the pixels to look for EXIF behind them.
-    return Image.Image.getexif(image).get(0x0112, 1)
+    """The EXIF orientation that a Pillow image's header gives, 1 to 8; 1 if its EXIF is damaged."""
+    try:
+        # Not PngImageFile.getexif: it decodes the pixels to look for EXIF behind them.
+        return Image.Image.getexif(image).get(0x0112, 1)
+    except (SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error):
+        return 1  # the pixels are none the worse for it

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,7 @@ _FAX = {2, 3, 4}
 _JPEG = {6, 7}
 # What tifffile decodes only beside another package, and the libtiff in Pillow by itself.
 _BY_PILLOW = _FAX | _JPEG | {5}  # and LZW
+_DEFLATE, _LZMA = {8, 32946}, 34925
 
 
 @dataclass
@@ -236,7 +238,7 @@ def _tiff_header(where, tiff):
     page = tiff.pages[0]
     n_samples = page.samplesperpixel
     planes = page.imagedepth
-    if len(tiff.pages) > 1 or tiff.is_imagej or tiff.is_shaped:
+    if len(tiff.pages) > 1 or tiff.is_imagej or tiff.is_shaped or tiff.is_stk:
         # Smaller copies of the picture (pyramids, thumbnails) are no planes.
         series = [s for s in tiff.series if not s.keyframe.is_reduced and not s.keyframe.is_mask]
         planes *= max(sum(s.size // max(s.keyframe.size, 1) for s in series), 1)
@@ -317,6 +319,7 @@ def _tifffile_array(where, page):
         short |= sum(counts) < page.imagelength * row * page.samplesperpixel
     if short:
         raise Unreadable(where, "it is truncated")
+    _check_inflation(where, page)
     try:
         array = page.asarray(squeeze=False, maxworkers=1)
     except (NotImplementedError, ImportError):
@@ -329,6 +332,34 @@ def _tifffile_array(where, page):
     if samples > 1:  # plane by plane
         array = np.moveaxis(array.reshape(samples, height, width), 0, -1)
     return array.reshape(height, width, max(samples, channels))
+
+
+def _check_inflation(where, page):
+    """Refuse a strip or tile that holds more than its image: tifffile would inflate all of it."""
+    if page.compression in _DEFLATE:
+        make, most = zlib.decompressobj, 1032  # bytes that one byte becomes
+    elif page.compression == _LZMA:
+        from lzma import LZMADecompressor as make  # not in every Python
+
+        most = 10_000
+    else:
+        return
+    n_bytes = page.nbytes
+    if page.is_tiled:
+        n_bytes = max(n_bytes, page.tilelength * page.tilewidth * page.samplesperpixel * 8)
+    limit, file = max(n_bytes, 2**26), page.parent.filehandle
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        if count * most <= limit:
+            continue
+        file.seek(offset)
+        try:
+            held = len(make().decompress(file.read(count), limit + 1))
+        except (MemoryError, OSError):
+            raise
+        except Exception:  # zlib's and lzma's own: said when it is decoded
+            continue
+        if held > limit:
+            raise Unreadable(where, "a part of it inflates to more than the whole image")
 
 
 def _tiff_by_pillow(where, file, page):
