@@ -49,7 +49,8 @@ def compare_strategies(
 
     Killed at any moment and called again with the same arguments, it goes on where it was and ends
     with the same numbers. `n_jobs` and the backend (``joblib.parallel_config``) decide where jobs
-    run and never what they give: threads of a fit are part of the protocol.
+    run and never what they give: threads of a fit are part of the protocol, and jobs that a backend
+    hands to threads of one process run one after another there.
 
     Parameters
     ----------
@@ -347,6 +348,7 @@ class Plan:
         result : Comparison
         """
         _check_n_jobs(n_jobs)
+        _check_backend()
         only = self._checked_only(only)
         with _Folder(out, self, command):
             self.run(out, n_jobs, verbose, only)
@@ -542,6 +544,18 @@ def _check_n_jobs(n_jobs):
     check_number("n_jobs", n_jobs, integer=True)
     if n_jobs == 0:
         raise ValueError(message("n_jobs", ">= 1, or negative as joblib counts them", n_jobs))
+
+
+def _check_backend():
+    from joblib import parallel
+    from joblib.parallel import get_active_backend
+
+    backend = get_active_backend()[0]
+    if not getattr(backend, "supports_return_generator", False):
+        known = {id(kind): name for name, kind in parallel.BACKENDS.items()}
+        name = known.get(id(type(backend)), type(backend).__name__)
+        rule = "one that gives results as they come, such as 'loky', 'threading' or 'dask'"
+        raise ValueError(message("backend of joblib.parallel_config", rule, name))
 
 
 def _checked_family(protocol, rows, names):

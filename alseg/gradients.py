@@ -260,8 +260,9 @@ def _last_layer(network, x):
     """What the last convolution sees and gives, (N, D, h, w) and (N, C, h, w), no gradient kept."""
     import torch
 
-    from alseg.network.joint import evaluating
+    from alseg.network.joint import evaluated
 
-    with evaluating(network), torch.no_grad():
+    network = evaluated(network)
+    with torch.no_grad():
         decoded = network.decode(network.encode(x))
         return decoded.float(), network.mask_conv(decoded).float()

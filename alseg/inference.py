@@ -3,11 +3,13 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 from tqdm import tqdm
 
 from alseg.batches import image_tensor, to_unit
 from alseg.crops import scaled, whole_image
-from alseg.network.joint import dropout_active, evaluating
+from alseg.device import Generators
+from alseg.network.joint import dropout_mask, evaluated, with_dropout
 from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES, sums_for
 
 TEST_FLIPS = {"both": ((), (-1,), (-2,), (-1, -2)), "horizontal": ((), (-1,)), "none": ((),)}
@@ -64,7 +66,8 @@ def predict_batch(
     out = {}
     decode = "mask_proba" in need and has_masks
     flips = TEST_FLIPS[test_flips]
-    with evaluating(network), torch.inference_mode():
+    network = evaluated(network)
+    with torch.inference_mode():
         for axes in flips:
             features = network.encode(x.flip(axes) if axes else x)
             if not axes:
@@ -174,12 +177,13 @@ def cam_proba(cam, classes, size):
 
 
 @torch.inference_mode()  # as a decorator it is off between draws
-def mask_draws(network, x, n_draws, has_masks=True, restore=None):
+def mask_draws(network, x, n_draws, has_masks=True, restore=None, seed=None):
     """Stochastic mask probabilities of a batch, one draw at a time, on the decoder's grid.
 
     What comes before the first dropout is computed once. Where that is all but the last
     convolution (the default network), a draw is that convolution with channels of its weight
-    dropped: the same ones for all images, so that a score does not depend on the batch.
+    dropped: the same ones for all images, so that a score does not depend on the batch. The
+    network is not changed, and other threads may use it.
 
     Parameters
     ----------
@@ -190,29 +194,30 @@ def mask_draws(network, x, n_draws, has_masks=True, restore=None):
         False draws from the CAM of the predicted class, by the class head's dropout.
     restore : None or callable, default=None
         As in `predict_batch`: the draws are then of the images' own size.
+    seed : int or None, default=None
+        The same one gives the same draws for each batch. None takes torch's global generators.
 
     Yields
     ------
     tensor of shape (N, C, H / s, W / s)
     """
-    size = x.shape[2:]
+    size, still, generators = x.shape[2:], evaluated(network), Generators(seed)
     if not has_masks:
-        with evaluating(network):
-            features = network.encode(x)
+        features, drawing = still.encode(x), with_dropout(network, True, generators)
         for _ in range(n_draws):
-            with dropout_active(network.class_head, shared=True):
-                logits, cam = network.classify(features, size)
+            logits, cam = drawing.classify(features, size)
             proba = cam_proba(cam, logits.argmax(1), size if restore else cam.shape[2:])
             yield restore(proba) if restore else proba
         return
     where = network.first_dropout()
     if where in ("head", None):
-        with evaluating(network):
-            decoded = network.decode(network.encode(x))
-        weight, bias = network.mask_conv.weight, network.mask_conv.bias
+        decoded = still.decode(still.encode(x))
+        weight, bias = still.mask_conv.weight, still.mask_conv.bias
         keep = torch.ones(n_draws, 1, weight.shape[1], 1, 1)
-        # Drawn at once from the CPU's generator: the same draws for each batch, see above.
-        keep = F.dropout(keep, network.mask_dropout.p, training=True).to(weight)
+        if still.mask_dropout.p:
+            # Drawn at once, and on the CPU: the same draws for each batch, wherever it is.
+            keep = dropout_mask(nn.Dropout(still.mask_dropout.p), keep, False, generators)
+        keep = keep.to(weight)
         for t in range(n_draws):
             logits = F.conv2d(decoded, weight * keep[t], bias)
             if restore:
@@ -221,42 +226,40 @@ def mask_draws(network, x, n_draws, has_masks=True, restore=None):
                 logits = network._crop(logits, size, network.min_stride)
             yield logits.float().softmax(1)
         return
-    if where == "decoder":
-        with evaluating(network):
-            features = network.encode(x)
+    features = still.encode(x) if where == "decoder" else None
+    drawing = with_dropout(network, True, generators)
     for _ in range(n_draws):
-        # Entered for each draw: the caller may do anything between two of them.
-        with dropout_active(network, shared=True):
-            if where == "encoder":
-                features = network.encode(x)
-            logits = network.mask_head(network.decode(features), size, grid=not restore)
-            if restore:
-                logits = restore(logits)
+        if where == "encoder":
+            features = drawing.encode(x)
+        logits = drawing.mask_head(drawing.decode(features), size, grid=not restore)
+        if restore:
+            logits = restore(logits)
         yield logits.float().softmax(1)
 
 
 @torch.inference_mode()
-def label_draws(network, x, n_draws):
+def label_draws(network, x, n_draws, seed=None):
     """Stochastic class probabilities of a batch: the encoder once, the class head `n_draws` times.
 
-    With dropout in the encoder too, the whole is computed for each draw.
+    With dropout in the encoder too, the whole is computed for each draw. `seed` is that of
+    `mask_draws`.
     """
     in_encoder = network.first_dropout() == "encoder"
-    if not in_encoder:
-        with evaluating(network):
-            features = network.encode(x)
+    features = None if in_encoder else evaluated(network).encode(x)
+    drawing = with_dropout(network, True, seed)
     for _ in range(n_draws):
-        with dropout_active(network, shared=True):
-            if in_encoder:
-                features = network.encode(x)
-            logits, _ = network.classify(features, x.shape[2:])
+        if in_encoder:
+            features = drawing.encode(x)
+        logits, _ = drawing.classify(features, x.shape[2:])
         yield logits.float().softmax(1)
 
 
 def uncertainty_batch(
-    network, x, method, target, n_draws, has_masks, test_flips="none", restore=None
+    network, x, method, target, n_draws, has_masks, test_flips="none", restore=None, seed=None
 ):
     """Uncertainty of a batch: (N, h, w) maps and mask probabilities, or (N,) for labels.
+
+    `seed` is that of the draws, see `mask_draws`.
 
     Returns
     -------
@@ -272,9 +275,9 @@ def uncertainty_batch(
         return uncertainty, proba if target == "mask" else None
     sums = sums_for(method, axis=axis)
     draws = (
-        mask_draws(network, x, n_draws, has_masks, restore)
+        mask_draws(network, x, n_draws, has_masks, restore, seed)
         if target == "mask"
-        else label_draws(network, x, n_draws)
+        else label_draws(network, x, n_draws, seed)
     )
     for proba in draws:
         sums.add(proba)

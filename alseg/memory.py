@@ -60,8 +60,7 @@ class PartSize:
             except OutOfMemory as error:
                 reason = str(error).split(". ")[0]
             # Here the error is gone, and with it the tensors that its traceback held.
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            torch.cuda.empty_cache()  # does nothing where no GPU is in use
             self._halve(most, reason)
 
     def apply(self, function, x):

@@ -153,7 +153,7 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
             raise ValueError(message("X", "at least two images", len(images)))
         rng = check_rng(self.random_state)
         device = resolve_device(self.device)
-        with forked_torch_rng(int(rng.integers(2**63 - 1))):
+        with forked_torch_rng(int(rng.integers(2**63 - 1)), device):
             encoder = build_encoder(self.encoder, self.encoder_weights)
             projector, predictor = heads(encoder.out_channels[-1], self.n_hidden)
             canvas = self._canvas(images, encoder.strides[-1])

@@ -568,7 +568,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         self._n_epochs, self._part_size = self.max_epochs, PartSize("training", _TRAIN_NOTE)
         if not fresh and self.n_steps_ and self.refit_epochs is not None:
             self._n_epochs = self.refit_epochs
-        with forked_torch_rng(int(rng.integers(2**63 - 1))):
+        with forked_torch_rng(int(rng.integers(2**63 - 1)), self.device_):
             try:
                 positions = np.arange(len(data))
                 if fresh:
@@ -1330,17 +1330,17 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
             def uncertainty(x, restore=restore):
                 # The same seed for each batch: a score does not depend on where an image stands.
-                with forked_torch_rng(seed):
-                    values, mask_proba = inference.uncertainty_batch(
-                        self.module_,
-                        x,
-                        method,
-                        target,
-                        n_draws,
-                        self.has_masks_,
-                        self.test_flips,
-                        restore,
-                    )
+                values, mask_proba = inference.uncertainty_batch(
+                    self.module_,
+                    x,
+                    method,
+                    target,
+                    n_draws,
+                    self.has_masks_,
+                    self.test_flips,
+                    restore,
+                    seed,
+                )
                 return {"values": values, "mask_proba": mask_proba}
 
             values, mask_proba = size.apply(uncertainty, x).values()
@@ -1498,7 +1498,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             model.normalize = normalization_of(model.encoder, weights)
         model.encoder_weights = None  # all weights come from the saved ones
         try:
-            with forked_torch_rng(0):
+            with forked_torch_rng(0, resolve_device(device)):
                 model.initialize()
         finally:
             model.encoder_weights, model.normalize = weights, normalization

@@ -19,7 +19,7 @@ ROOT = Path(alseg.__file__).parent
 # Modules on one line, and those of one package, may import one another, without a cycle.
 FLOORS = """
 _version
-labels
+labels threads
 validation
 files
 metrics threshold
@@ -34,8 +34,9 @@ regions
 ceal
 costs held_out
 neighbours stain agreement answers
+device
 network
-losses memory device schedules
+losses memory schedules
 gradients learning_loss
 crops
 batches semi

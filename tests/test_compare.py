@@ -381,6 +381,34 @@ def test_two_jobs_give_the_same_records(whole, tmp_path):
     assert numbers(compared(tmp_path, n_jobs=2)) == numbers(whole)
 
 
+@pytest.mark.parametrize("workers", [None, (1, 2), (2, 1)], ids=["threading", "dask-1x2", "dask-2x1"])
+def test_jobs_in_threads_of_one_process_give_the_same_records(whole, tmp_path, workers):
+    from distributed import Client
+    from joblib import parallel_config
+
+    if workers is None:
+        with parallel_config(backend="threading"):
+            result = compared(tmp_path, n_jobs=2)
+    else:
+        n_workers, n_threads = workers
+        with (
+            Client(processes=False, n_workers=n_workers, threads_per_worker=n_threads,
+                   dashboard_address=None, silence_logs=50),
+            parallel_config(backend="dask"),
+        ):  # fmt: skip
+            result = compared(tmp_path, n_jobs=-1)
+    assert numbers(result) == numbers(whole)
+
+
+def test_a_backend_that_cannot_be_is_refused_before_anything_is_written(tmp_path):
+    from joblib import parallel_config
+
+    rule = "must be one that gives results as they come, .* got 'multiprocessing'"
+    with parallel_config(backend="multiprocessing"), pytest.raises(ValueError, match=rule):
+        compared(tmp_path / "out", n_jobs=2)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_number_of_threads_here_does_not_matter(whole, tmp_path):
     import torch
 
@@ -530,6 +558,18 @@ def test_a_chain_that_an_orphan_holds_is_waited_for(monkeypatch):
 @pytest.mark.slow
 def test_killed_twenty_times_it_ends_with_the_same_numbers(whole, tmp_path):
     result = killed_and_continued(tmp_path, 20, random.Random(1), 4.0, n_jobs=2)
+    assert numbers(result) == numbers(whole)
+
+
+@pytest.mark.slow
+def test_a_cluster_worker_of_two_threads_gives_the_same_records(whole, tmp_path):
+    from distributed import Client, LocalCluster
+    from joblib import parallel_config
+
+    options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
+    with LocalCluster(processes=True, silence_logs=50, **options) as cluster, Client(cluster):
+        with parallel_config(backend="dask"):
+            result = compared(tmp_path, n_jobs=-1)
     assert numbers(result) == numbers(whole)
 
 

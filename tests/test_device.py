@@ -6,16 +6,22 @@ Copies to the device do not raise, and are watched for. What this cannot see is 
 kernels wait; torch's debug mode does, in the one test that needs a GPU.
 """
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from skorch.callbacks import Callback
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from alseg.batches import CropData, JoinedImages, TrainingBatches, TrainingData, send
-from alseg.device import resolve_amp, resolve_device
+from alseg.device import forked_torch_rng, resolve_amp, resolve_device
+from alseg.ensemble import DeepEnsemble
 from alseg.images import as_images, as_masks
+from alseg.memory import PartSize
+from alseg.pretrain import SelfSupervisedPretrainer
 from alseg.segmenter import JointCAMSegmenter
 
 AUGMENTED = {"flips": "both", "affine": (0.25, 15.0), "stain": 0.05, "jitter": 0.15}
@@ -264,3 +270,100 @@ def test_a_compiled_fit_is_the_same():
     model.fit(images, labels, masks)
     assert len(model.optimizer_.param_groups) == 2  # the encoder is known by its name
     assert np.allclose(model.predict_proba(images), plain.predict_proba(images), atol=1e-5)
+
+
+# -- the devices that a fit touches ----------------------------------------------------------------
+
+
+class FakeGenerator:
+    def __init__(self, calls, index):
+        self.calls, self.index, self.state = calls, index, "the user's"
+
+    def get_state(self):
+        self.calls.append(("get_state", self.index))
+        return self.state
+
+    def set_state(self, state):
+        self.calls.append(("set_state", self.index))
+        self.state = state
+
+    def manual_seed(self, seed):
+        self.calls.append(("manual_seed", self.index))
+        self.state = seed
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """A torch that says there are two GPUs, and the calls of whatever would touch one of them."""
+    calls = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    generators = tuple(FakeGenerator(calls, index) for index in range(2))
+    monkeypatch.setattr(torch.cuda, "default_generators", generators)
+    touching = (
+        "init", "_lazy_init", "_lazy_call", "synchronize", "get_rng_state", "set_rng_state",
+        "manual_seed", "manual_seed_all", "seed", "seed_all", "get_device_capability",
+        "get_device_name", "get_device_properties", "set_device", "current_stream", "mem_get_info",
+        "reset_peak_memory_stats", "max_memory_allocated",
+    )  # fmt: skip
+    for name in touching:
+        monkeypatch.setattr(torch.cuda, name, lambda *a, name=name, **k: calls.append((name, *a)))
+    return calls
+
+
+def test_on_the_cpu_no_gpu_is_touched(two_gpus, tmp_path):
+    images, labels, masks = glands()
+    model = JointCAMSegmenter(
+        encoder="tiny", device="cpu", max_epochs=1, dropout_placement="everywhere", amp="auto",
+        random_state=0, validation=0.4, keep_epoch="validation", consistency=0.5, ema=0.9,
+    )  # fmt: skip
+    model.fit(images, labels, masks).partial_fit(images, labels, masks=masks)
+    model.predict_joint(images)
+    model.predict_uncertainty(images, "bald", n_draws=2)
+    model.gradient_embedding(images)
+    model.save(tmp_path / "model")
+    JointCAMSegmenter.load(tmp_path / "model", device="cpu").predict(images)
+    pickle.loads(pickle.dumps(model)).predict(images)
+    pretrainer = SelfSupervisedPretrainer("tiny", n_steps=1, batch_size=4, device="cpu")
+    pretrainer.fit(images).transform(images)
+    DeepEnsemble(clone(model), 2).fit(images, labels, masks).predict(images)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        PartSize("training", "").run(out_of_memory, 1)
+    assert two_gpus == []
+
+
+def out_of_memory(parts):
+    raise torch.cuda.OutOfMemoryError("full")
+
+
+@pytest.mark.parametrize("device, index", [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)])
+def test_a_fit_on_one_gpu_seeds_the_generator_of_no_other(two_gpus, device, index):
+    before = torch.get_rng_state()
+    with pytest.raises(RuntimeError, match="in the middle"), forked_torch_rng(7, device):
+        assert torch.cuda.default_generators[index].state == 7
+        assert torch.cuda.default_generators[1 - index].state == "the user's"
+        raise RuntimeError("in the middle")
+    assert [generator.state for generator in torch.cuda.default_generators] == ["the user's"] * 2
+    assert torch.equal(torch.get_rng_state(), before)
+    touched = [call for call in two_gpus if call != ("init",)]
+    assert touched == [(name, index) for name in ("get_state", "manual_seed", "set_state")]
+
+
+def test_a_fit_names_its_own_device(monkeypatch):
+    seen = []
+
+    def seeding(seed, device="cpu"):
+        seen.append(device)
+        raise KeyboardInterrupt  # this is all that is wanted
+
+    for module in ("segmenter", "pretrain"):
+        monkeypatch.setattr(f"alseg.{module}.forked_torch_rng", seeding)
+    images, labels, masks = glands()
+    for model in (
+        JointCAMSegmenter(encoder="tiny", device="meta"),
+        SelfSupervisedPretrainer("tiny", device="meta", batch_size=4),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(images, labels)
+    assert seen == ["meta"] * 2

@@ -45,6 +45,7 @@ from alseg.strategies import (
     foreground_random,
     random_sampling,
 )
+from alseg.threads import ProcessLock
 
 
 class Row(NamedTuple):
@@ -335,14 +336,21 @@ def with_steps(estimator, protocol):
     return estimator.set_params(max_epochs=epochs, steps_per_epoch=protocol.n_steps // epochs)
 
 
+_limiting = ProcessLock()
+
+
 @contextmanager
 def n_threads(n):
-    """A number of threads for torch and for numpy's libraries, given back at the end."""
+    """A number of threads for torch and for numpy's libraries, given back at the end.
+
+    It belongs to the process, as what is measured of memory and time does: where jobs run in
+    threads of one process, they run one after another.
+    """
     import torch
     from threadpoolctl import threadpool_limits
 
-    before = torch.get_num_threads()
-    with threadpool_limits(n):
+    with _limiting.held(), threadpool_limits(n):
+        before = torch.get_num_threads()
         torch.set_num_threads(n)
         try:
             yield

@@ -10,7 +10,7 @@ import torch
 
 from alseg.files import OutsideFolder, replacing
 from alseg.network.encoder import TinyEncoder
-from alseg.network.joint import evaluating
+from alseg.network.joint import evaluated
 
 
 class FeatureMemory:
@@ -64,8 +64,8 @@ from alseg.network.encoder import TinyEncoder
         """
         shapes = [(c, x.shape[2] // s, x.shape[3] // s) for c, s in zip(encoder.out_channels,
                                                                        encoder.strides)]  # fmt: skip
-        self._look_at(encoder, x)
-        rows = [self._row(encoder, one, shapes) for one in x.split(1)]
+        digest = self._look_at(encoder, x)
+        rows = [self._row(encoder, digest, one, shapes) for one in x.split(1)]
         joined = torch.from_numpy(np.stack(rows)).to(x.device, torch.float32)
         sizes = [int(np.prod(shape)) for shape in shapes]
         return [
@@ -73,8 +73,9 @@ from alseg.network.encoder import TinyEncoder
             for part, shape in zip(joined.split(sizes, 1), shapes)
         ]
 
-    def _row(self, encoder, x, shapes):
-        path = self._path(x)
+    def _row(self, encoder, digest, x, shapes):
+        name = _digest([x], digest)
+        path = self.folder / name[:2] / f"{name}.npy"
         try:
             row = np.load(path, allow_pickle=False)
             if row.shape == (sum(int(np.prod(shape)) for shape in shapes),):
@@ -91,15 +92,13 @@ from alseg.network.encoder import TinyEncoder
         tensors = itertools.chain(encoder.parameters(), encoder.buffers())
         # What writes to a tensor, such as `load_state_dict`, counts its version up.
         versions = [(t.data_ptr(), t._version) for t in tensors]
-        if self._known[0] is not encoder or self._known[1] != versions:
+        known = self._known  # read once: another thread may look at it too
+        if known[0] is not encoder or known[1] != versions:
             state = encoder.state_dict()
             # The names and layers too: other code may have weights of the same values.
             what = f"{type(encoder).__module__}.{encoder!r}{list(state)}{_probe(encoder, x)}"
-            self._known = encoder, versions, _digest(state.values(), what)
-
-    def _path(self, x):
-        name = _digest([x], self._known[2])
-        return self.folder / name[:2] / f"{name}.npy"
+            self._known = known = encoder, versions, _digest(state.values(), what)
+        return known[2]
 
     def _write(self, path, row):
         try:
@@ -113,8 +112,8 @@ from alseg.network.encoder import TinyEncoder
 
 def _maps(encoder, x):
     # In float32 also inside autocast: what is kept serves fits of either kind.
-    with evaluating(encoder), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        return encoder(x.float())
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        return evaluated(encoder)(x.float())
 
 
 def _probe(encoder, x):

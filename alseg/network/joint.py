@@ -1,5 +1,6 @@
 """JointCAMNetwork: one encoder, a class head whose maps are the CAM, and a mask decoder."""
 
+import copy
 import functools
 from contextlib import contextmanager
 
@@ -7,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from alseg.device import Generators, forked_torch_rng
 from alseg.network.cam import CAMHead, NoClassHead
 from alseg.network.decoder import OneLogitConv, UNetDecoder
 from alseg.network.encoder import build_encoder
@@ -215,11 +217,37 @@ def _is_dropout(module):
 _MULTIPLICATIVE = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
-@contextmanager
-def dropout_active(module, shared=False):
-    """Put a module in evaluation mode with only its dropout sampling; give all modes back after.
+def evaluated(module):
+    """A module in evaluation mode, for any number of threads at once.
 
-    BatchNorm keeps its running statistics. The modes are restored after an exception too.
+    Parameters
+    ----------
+    module : nn.Module
+        Its modes stay as they are.
+
+    Returns
+    -------
+    nn.Module
+        The module itself where all of it is in evaluation mode, as after a fit; else a copy that
+        is, and that shares its tensors.
+
+    Examples
+    --------
+    >>> norm = nn.Sequential(nn.BatchNorm2d(3))
+    >>> evaluated(norm).training, norm.training
+    (False, True)
+    """
+    module = getattr(module, "_orig_mod", module)  # of a compiled one
+    if not any(m.training for m in module.modules()):
+        return module
+    return _twin(module).eval()
+
+
+def with_dropout(module, shared=False, seed=None):
+    """A copy of a module in evaluation mode in which dropout alone samples.
+
+    The copy shares all parameters and buffers; the module itself is not touched, so that other
+    threads may use it meanwhile. BatchNorm uses its running statistics and leaves them.
 
     Parameters
     ----------
@@ -227,33 +255,114 @@ def dropout_active(module, shared=False):
     shared : bool, default=False
         Drop the same elements or channels for all images of a batch: one draw is then one network
         for all of them, and what an image gets does not depend on its place in the batch. Alpha
-        dropout stays as it is.
+        dropout, and dropout of a class of the user's, stays as it is.
+    seed : int, Generators or None, default=None
+        Of the draws' own random numbers. None takes torch's global generators.
+
+    Returns
+    -------
+    nn.Module
+
+    Examples
+    --------
+    >>> module = nn.Dropout(0.5).eval()
+    >>> x = torch.ones(1000)
+    >>> module(x).mean().item(), sorted(set(with_dropout(module, seed=0)(x).tolist()))
+    (1.0, [0.0, 2.0])
     """
-    modes = [(m, m.training) for m in module.modules()]
+    generators = seed if isinstance(seed, Generators) else Generators(seed)
+    twin = _twin(getattr(module, "_orig_mod", module)).eval()
+    for m in twin.modules():
+        if _is_dropout(m):
+            m.training = True
+            m.forward = functools.partial(_dropped, m, shared, generators)
+    return twin
+
+
+def _twin(module):
+    """A copy of a tree of modules that shares all tensors; modes and methods are its own.
+
+    By `deepcopy`, so that modules that a user's module also holds in a list, or by a bound method,
+    are those of the copy there too.
+    """
+    held = (value for m in module.modules() for value in (*m._parameters.values(),
+                                                          *m._buffers.values(), *vars(m).values()))  # fmt: skip
+    return copy.deepcopy(module, {id(value): value for value in held if torch.is_tensor(value)})
+
+
+def _dropped(module, shared, generators, x):
+    """What a dropout module gives for x, its random numbers from `generators`."""
+    if type(module) in _MULTIPLICATIVE:
+        return x * dropout_mask(module, x, shared, generators) if module.p else x
+    if generators.seed is None:
+        return type(module).forward(module, x)
+    seed = torch.randint(2**63 - 1, (), generator=generators.on("cpu"))
+    with forked_torch_rng(int(seed), x.device):  # its code draws from the global generators
+        return type(module).forward(module, x)
+
+
+def dropout_mask(module, x, shared, generators):
+    """What a dropout module multiplies x by: 0 with probability p, else 1 / (1 - p).
+
+    Parameters
+    ----------
+    module : nn.Dropout, or one of whole channels
+    x : tensor
+    shared : bool
+        Whether all rows of x get the same.
+    generators : Generators
+
+    Returns
+    -------
+    tensor
+        That may be multiplied with x.
+    """
+    if type(module) is nn.Dropout:
+        mask = torch.empty_like(x[:1] if shared else x)
+    else:
+        # A sample alone, without an axis of the batch, has its channels first (Dropout1d, 3d).
+        alone = {nn.Dropout1d: 2, nn.Dropout3d: 4}.get(type(module)) == x.ndim
+        n_kept = 1 if alone else 2
+        shape = [*x.shape[:n_kept], *[1] * (x.ndim - n_kept)]
+        mask = x.new_empty([1, *shape[1:]] if shared and not alone else shape)
+    mask.bernoulli_(1 - module.p, generator=generators.on(mask.device))
+    return mask.div_(1 - module.p) if module.p < 1 else mask
+
+
+@contextmanager
+def dropout_active(module, shared=False):
+    """Put a module in evaluation mode with only its dropout sampling; give all modes back after.
+
+    BatchNorm keeps its running statistics. The modes are restored after an exception too. The
+    module is changed while this lasts, and torch's global generators are drawn from: it is for a
+    module that no other thread uses. `with_dropout` leaves both alone.
+
+    Parameters
+    ----------
+    module : nn.Module
+    shared : bool, default=False
+        As in `with_dropout`.
+    """
     patched = []
-    try:
-        module.eval()
-        for m, _ in modes:
-            if _is_dropout(m):
-                m.training = True
-                if shared and type(m) in _MULTIPLICATIVE:
-                    m.forward = functools.partial(_shared_dropout, m)
+    with evaluating(module):
+        try:
+            for m in module.modules():
+                if _is_dropout(m):
+                    m.training = True
+                    m.forward = functools.partial(_dropped, m, shared, Generators(None))
                     patched.append(m)
-        yield module
-    finally:
-        for m in patched:
-            del m.forward  # the class's own again
-        for m, mode in modes:
-            m.training = mode
-
-
-def _shared_dropout(module, x):
-    return x * type(module).forward(module, torch.ones_like(x[:1]))
+            yield module
+        finally:
+            for m in patched:
+                del m.forward  # the class's own again
 
 
 @contextmanager
 def evaluating(module):
-    """Put a module in evaluation mode; give all modes back after."""
+    """Put a module in evaluation mode; give all modes back after.
+
+    For whoever has the module alone, as a fit does; see `evaluated`.
+    """
     modes = [(m, m.training) for m in module.modules()]
     try:
         module.eval()
