@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 from sklearn.utils.validation import column_or_1d
+from skorch.callbacks import BatchScoring, InputShapeSetter, LRScheduler
 
 from alseg import inference
 from alseg.augment import FLIPS
@@ -41,6 +42,7 @@ def check_params(model):
     check_option("keep_epoch", model.keep_epoch, ("last", "validation", "train_loss"))
     check_lr_schedule("lr_schedule", model.lr_schedule)
     _check_class_phase(model)
+    _check_callbacks(model)
     if model.crop is not None:
         check_crop(model.crop)
     if model.refit_epochs is not None:
@@ -95,6 +97,29 @@ def check_params(model):
         check_option("threshold", model.threshold, ("validation",))
     else:
         check_number("threshold", model.threshold, 0, 1)
+
+
+def _check_callbacks(model):
+    """Refuse skorch's callbacks that could do nothing here, or fail in the middle of a fit."""
+    given = model.callbacks if isinstance(model.callbacks, (list, tuple)) else []
+    for item in given:
+        callback = item[1] if isinstance(item, tuple) else item
+        kind = callback if isinstance(callback, type) else type(callback)
+        if issubclass(kind, BatchScoring):
+            remedy = (
+                "A batch holds images moved and coloured, and not all have a mask:"
+                " take skorch.callbacks.EpochScoring."
+            )
+        elif issubclass(kind, InputShapeSetter):
+            remedy = "The network takes images of any size: set `image_size` where it matters."
+        elif issubclass(kind, LRScheduler) and model.lr_schedule != "constant":
+            remedy = (
+                f"lr_schedule={model.lr_schedule!r} sets the learning rate at each step: set"
+                " lr_schedule='constant', or leave the callback out."
+            )
+        else:
+            continue
+        raise ValueError(message("callbacks", f"without {kind.__name__}", kind.__name__, remedy))
 
 
 def _check_second_stream(model):

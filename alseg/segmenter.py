@@ -14,6 +14,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.class_weight import compute_class_weight
 from skorch import NeuralNet
 from skorch.callbacks import Callback
+from skorch.dataset import Dataset
 from tqdm import tqdm
 
 from alseg import inference
@@ -243,7 +244,8 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
     module, criterion, callbacks, train_split, warm_start, compile, iterator_train, iterator_valid, \
 dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         Of skorch's `NeuralNet`. Batches are made from decoded images, so that `iterator_*` and
-        `dataset` only serve nets that override `get_iterator`.
+        `dataset` only serve nets that override `get_iterator`. Callbacks are told images and labels,
+        and `EpochScoring` scores predictions of these: `use_caching` changes nothing.
 
     Attributes
     ----------
@@ -565,6 +567,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         self.has_masks_ = self.has_masks_ or annotated
         self.device_ = resolve_device(self.device)
         self._data, self._rng = data.to(self.device_), rng
+        self._seen = images.take(train), y[train]
         self._n_epochs, self._part_size = self.max_epochs, PartSize("training", _TRAIN_NOTE)
         if not fresh and self.n_steps_ and self.refit_epochs is not None:
             self._n_epochs = self.refit_epochs
@@ -579,7 +582,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                     self._load_start(started)
                 super().partial_fit(positions, codes[train])
             finally:
-                del self._data, self._rng, self._n_epochs, self._part_size
+                del self._data, self._rng, self._n_epochs, self._part_size, self._seen
                 interrupted = self.__dict__.pop("_interrupted", False)
         if interrupted:
             # skorch ends a fit quietly here; a loop of queries must not take half a fit for a whole.
@@ -834,9 +837,29 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     # -- skorch's loop, over our batches -----------------------------------------------------------
 
+    def notify(self, method_name, **cb_kwargs):
+        """Tell the callbacks; skorch's loop has positions and codes where they see images and labels."""
+        getattr(self, method_name)(self, **cb_kwargs)
+        if hasattr(self, "_seen"):
+            for name, part in zip(("X", "y"), self._seen):
+                if name in cb_kwargs:
+                    cb_kwargs[name] = part
+            for name in ("dataset_train", "dataset_valid"):
+                if cb_kwargs.get(name) is not None:
+                    cb_kwargs[name] = self._seen_dataset(cb_kwargs[name])
+        for _, callback in self.callbacks_:
+            getattr(callback, method_name)(self, **cb_kwargs)
+
+    def _seen_dataset(self, dataset):
+        idx = np.array([int(dataset[i][0]) for i in range(len(dataset))])
+        images, labels = self._seen
+        return Dataset(images.take(idx), labels[idx])
+
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train over one or two phases; see skorch."""
         epochs = self._n_epochs if epochs is None else epochs
+        # What callbacks score are images, predicted as after the fit, and never a batch's output.
+        use_caching, self.use_caching = self.use_caching, False
         phases = ("classifier", "mask") if self.schedule == "two-phase" else ("joint",)
         if phases[-1] == "mask" and not bool(self._data.annotated().any()):
             phases = ("classifier",)
@@ -873,6 +896,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             self._interrupted = True
             raise
         finally:
+            self.use_caching = use_caching
             self._set_frozen(False)
             self.__dict__.pop("_phase", None)
             self.__dict__.pop("_scheduler", None)
