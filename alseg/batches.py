@@ -554,6 +554,21 @@ class TrainingBatches:
     def __len__(self):
         return self.n_steps
 
+    def smallest(self):
+        """Fewest images of a batch, and fewest, where there are some, that go through the decoder."""
+        if self.sampling == "streams":
+            n_second = self.weak_batch_size if len(self.second) else 0
+            n = self.batch_size + n_second
+            return n, (n if self.second_annotated else self.batch_size) if self.has_masks else 0
+        positions = torch.cat([self.first, self.second])
+        n_pass = n_batches(len(positions), self.batch_size, self.drop_tiny)
+        last = len(positions) - (n_pass - 1) * self.batch_size
+        n = min(self.batch_size, last) if self.n_steps >= n_pass else self.batch_size
+        if not self.has_masks:
+            return n, 0
+        known = self.data.annotated()[positions]
+        return n, n if known.all() else 1  # mixed as chance has it
+
     def __iter__(self):
         # All that is random in the epoch is drawn before its first batch, and sent to the device in
         # one go: a copy for each batch would have the host wait for a GPU to finish the one before.

@@ -1,5 +1,6 @@
 """JointCAMSegmenter: image labels for all, masks for some; classify and segment with one network."""
 
+import copy
 import functools
 import warnings
 from contextlib import contextmanager, nullcontext
@@ -87,6 +88,10 @@ _BUILT_FROM = (
 
 # Stands in a saved model for `trained_on_` where it is not known.
 _UNKNOWN = "unknown"
+
+
+class UntrainableBatch(ValueError):
+    """BatchNorm would see a single value of a channel in training."""
 
 
 @dataclass(frozen=True)
@@ -558,6 +563,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             raise ValueError(message("masks", rule, "none that is", remedy))
         if annotated and not self._holds_out_a_share():
             known[1] = None  # not worth a fingerprint of each image in each fit
+        before, rows = dict(vars(self)), list(self.history or ())
         if fresh:
             # Only now: a fit that is refused leaves the model as it was.
             self.classes_, self.canvas_ = classes, canvas
@@ -581,8 +587,16 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 if started is not None:
                     self._load_start(started)
                 super().partial_fit(positions, codes[train])
+            except UntrainableBatch:
+                self.module_.eval()
+                vars(self).clear()
+                vars(self).update(before)
+                if self.history is not None:
+                    self.history[:] = rows  # it was cleared in place
+                raise
             finally:
-                del self._data, self._rng, self._n_epochs, self._part_size, self._seen
+                for name in ("_data", "_rng", "_n_epochs", "_part_size", "_seen", "_unchecked"):
+                    self.__dict__.pop(name, None)
                 interrupted = self.__dict__.pop("_interrupted", False)
         if interrupted:
             # skorch ends a fit quietly here; a loop of queries must not take half a fit for a whole.
@@ -866,6 +880,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         started = self.n_steps_ or self.start_from is not None
         if self.has_masks_ and started and phases[-1] == "mask":
             phases = ("mask",)  # the classifier is frozen since the first fit
+        self._unchecked = phases
         try:
             for i, self._phase in enumerate(phases):
                 if i:  # for callbacks each phase is a training of its own
@@ -1018,19 +1033,29 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         data = self._data
         if len(positions) < len(data):
             data = data.take(positions)
+        if training:
+            self._check_smallest_batches(data)
+        batches = self._batches_of(data, training, self._rng)
+        consistency = check_consistency(self.consistency)
+        if not training or consistency is None:
+            return batches
+        n_steps = self._phase_options(self._n_epochs)["max_epochs"] * len(batches)
+        return ConsistentBatches(batches, self._present_mask_logits, consistency, n_steps)
+
+    def _batches_of(self, data, training, rng):
         augmentation = {"flips": "none", "affine": None, "jitter": 0.0}
         if training:
             names = ("flips", "affine", "jitter", "stain")
             augmentation = {name: getattr(self, name) for name in names}
         # A pass is counted by the batches themselves: `train_split` may leave fewer images.
         passes = self.sampling == "passes" and not self.steps_per_epoch
-        batches = TrainingBatches(
+        return TrainingBatches(
             data,
-            None if passes else self._n_steps(len(positions)),
+            None if passes else self._n_steps(len(data)),
             self.batch_size,
             self.weak_batch_size,
             augmentation,
-            self._rng,
+            rng,
             decode=self._phase != "classifier",
             device=self.device_,
             memory_format=self._memory_format,
@@ -1040,11 +1065,38 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             joint_flip=self.joint_flip,
             n_views=self.n_views if training and self.feature_cache is not None else None,
         )
-        consistency = check_consistency(self.consistency)
-        if not training or consistency is None:
-            return batches
-        n_steps = self._phase_options(self._n_epochs)["max_epochs"] * len(batches)
-        return ConsistentBatches(batches, self._present_mask_logits, consistency, n_steps)
+
+    def _check_smallest_batches(self, data):
+        """Refuse, in the first phase, a batch of any phase from which BatchNorm cannot train."""
+        phases, self._unchecked = self._unchecked, ()
+        present = self._phase
+        try:
+            for self._phase in phases:
+                n, n_decode = self._batches_of(data, True, np.random.default_rng(0)).smallest()
+                if n == 1 or n_decode == 1:  # of two images each channel has two values anywhere
+                    self._check_batch(min(n, 2), min(n_decode, 2))
+        finally:
+            self._phase = present
+
+    def _check_batch(self, n, n_decode):
+        self._set_training(True)
+        network = copy.deepcopy(self._network)  # it would move the running statistics
+        x = torch.zeros(n, 3, *self.canvas_, device=self.device_)
+        try:
+            with forked_torch_rng(0, self.device_), torch.no_grad():
+                network(x, n_decode=n_decode)
+        except ValueError as error:
+            if not str(error).startswith("Expected more than 1"):
+                raise
+            height, width = self.canvas_
+            rule = (
+                f"such that no batch holds a single image{'' if n == 1 else ' with a mask'}"
+                f" of {height} x {width} pixels, whose deepest map is one value"
+            )
+            remedy = "BatchNorm cannot train on it: set a larger batch_size or image_size (crop size)"
+            passes = self.sampling == "passes"
+            remedy += ", or sampling='streams'." if passes else "."
+            raise UntrainableBatch(message("batch_size", rule, self.batch_size, remedy)) from error
 
     def _present_mask_logits(self, x):
         """Mask logits of a batch by the network in training, or its average, as it would predict."""
