@@ -9,7 +9,6 @@ The checks ask a small deterministic estimator (`ToySegmenter`) about small rand
 
 import functools
 import random
-import sys
 import zlib
 
 import numpy as np
@@ -375,9 +374,10 @@ def _fail(name, what):
 
 def _global_state():
     """The global random states that nobody may move: Python's, numpy's, torch's."""
+    import torch  # before the first look: what is checked may be the first to import it
+
     state = [random.getstate(), np.random.get_state()[1].tobytes(), np.random.get_state()[2]]
-    torch = sys.modules.get("torch")
-    return [*state, torch.random.get_rng_state().numpy().tobytes() if torch else None]
+    return [*state, torch.random.get_rng_state().numpy().tobytes()]
 
 
 def _toy_learner(broken=False):

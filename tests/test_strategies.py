@@ -3,6 +3,8 @@
 import functools
 import inspect
 import pickle
+import subprocess
+import sys
 
 import modAL.models
 import modAL.uncertainty
@@ -176,6 +178,24 @@ def broken_strategies():
 def test_check_strategy_finds(strategy, says):
     with pytest.raises(ContractError, match=says):
         check_strategy(strategy)
+
+
+def test_the_first_strategy_of_a_process_to_import_torch_is_not_blamed():
+    script = """
+import sys
+import numpy as np
+from alseg.testing import check_strategy
+from alseg.strategies import entropy_sampling
+
+def imports_torch(learner, X_pool, n_instances=1):
+    import torch
+    return entropy_sampling(learner, X_pool, n_instances)
+
+assert "torch" not in sys.modules
+check_strategy(imports_torch)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert not done.returncode, done.stderr
 
 
 def test_check_score_finds():
