@@ -15,7 +15,28 @@ from alseg.schedules import check_lr_schedule
 from alseg.semi import check_consistency
 from alseg.validation import check_keys, check_number, check_option, did_you_mean, message
 
+_MOST_CLASSES = np.iinfo(np.int16).max  # masks are held as int16
 _PHASE_OPTIONS = ("lr", "lr_schedule", "max_epochs")
+
+
+def checked_image_size(image_size):
+    """The size at which the network works as (height, width), or None for that of the images.
+
+    Parameters
+    ----------
+    image_size : None, int or sequence of two int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else, or not positive.
+    """
+    if image_size is None:
+        return None
+    size = (image_size,) * 2 if np.isscalar(image_size) else image_size
+    if not isinstance(size, (tuple, list, np.ndarray)) or len(size) != 2:
+        raise ValueError(message("image_size", "None, an int or (height, width)", image_size))
+    return tuple(int(check_number("image_size", side, 1, integer=True)) for side in size)
 
 
 def check_params(model):
@@ -58,7 +79,11 @@ def check_params(model):
             "keep_epoch='validation' needs a validation part: set `validation` to a fraction or"
             " a ValidationSet, or `keep_epoch` to 'last'."
         )
-    check_number("n_mask_classes", model.n_mask_classes, 2, integer=True)
+    check_number("n_mask_classes", model.n_mask_classes, 2, _MOST_CLASSES, integer=True)
+    checked_image_size(model.image_size)
+    for name in ("module", "criterion", "optimizer"):
+        if not callable(getattr(model, name)):
+            raise TypeError(message(name, "a class", getattr(model, name)))
     check_number("max_epochs", model.max_epochs, 0, integer=True)
     check_number("batch_size", model.batch_size, 1, integer=True)
     check_number("weak_batch_size", model.weak_batch_size, 0, integer=True)

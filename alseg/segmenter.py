@@ -27,6 +27,7 @@ from alseg.arguments import (
     check_param_names,
     check_params,
     check_weight,
+    checked_image_size,
     keywords,
 )
 from alseg.batches import (
@@ -649,10 +650,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             return scaled((crop["size"],) * 2, crop["scale"])
         if self.image_size is None:
             return choose_canvas([images.size(i) for i in range(len(images))])
-        size = (self.image_size,) * 2 if np.isscalar(self.image_size) else tuple(self.image_size)
-        if len(size) != 2:
-            raise ValueError(message("image_size", "None, an int or (height, width)", size))
-        return tuple(int(check_number("image_size", s, 1, integer=True)) for s in size)
+        return checked_image_size(self.image_size)
 
     def _holds_out_a_share(self):
         return not (self.validation is None or isinstance(self.validation, ValidationSet))

@@ -10,6 +10,13 @@ class EmptyPool(ValueError):
     """There is nothing (or not enough) left to ask about."""
 
 
+class UnknownName(KeyError, ValueError):
+    """A name that is not there. Unlike a bare KeyError it says so in a sentence."""
+
+    def __str__(self):
+        return str(self.args[0]) if self.args else ""
+
+
 def message(name, rule, value, remedy=""):
     """Build the text of an error about an argument.
 
@@ -124,7 +131,7 @@ def check_number(name, value, low=None, high=None, *, integer=False, open_low=Fa
     right = "" if high is None else f"<= {high}"
     rule = " and ".join(part for part in (left, right) if part) or "finite"
     bad = (
-        not np.isfinite(value)
+        not (isinstance(value, numbers.Integral) or np.isfinite(value))  # integers of any length
         or (low is not None and (value <= low if open_low else value < low))
         or (high is not None and value > high)
     )

@@ -74,7 +74,9 @@ def test_help_waits_for_nothing_heavy():
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module)
     own = {name for name in imported if name.startswith("alseg.cli")}
-    assert imported - own == {"argparse", "os", "sys", "warnings"}
+    # all of the standard library, and none that takes time
+    assert imported - own <= {"argparse", "concurrent.futures", "contextlib", "errno", "os",
+                              "signal", "sys", "threading", "warnings"}  # fmt: skip
 
 
 def test_module_entry_point():

@@ -1,9 +1,10 @@
 """What may be given on the command line."""
 
 import argparse
+import sys
 
 from alseg.cli import annotation, experiments
-from alseg.cli.errors import BAD_ARGUMENT, PROG
+from alseg.cli.errors import BAD_ARGUMENT, EXIT_CODES, PROG, complain
 from alseg.cli.experiments import PROTOCOL
 from alseg.cli.options import ESTIMATOR
 
@@ -30,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
     """As argparse's, but an error is one line, without the usage before it."""
 
     def error(self, message):
-        self.exit(BAD_ARGUMENT, f"{PROG}: error: {message} (see `{self.prog} --help`)\n")
+        sys.exit(complain(f"{message} (see `{self.prog} --help`)", BAD_ARGUMENT))
 
 
 def make_parser():
@@ -41,7 +42,8 @@ def make_parser():
         allow_abbrev=False,
         description="Active learning for images with few pixel masks.",
         epilog="Try it on made-up data, in a minute:\n"
-        "  alseg run --data glands --rounds 3 --n-instances 2 --out runs/first --report",
+        "  alseg run --data glands --rounds 3 --n-instances 2 --out runs/first --report\n\n"
+        "exit codes:\n" + "".join(f"  {code:<5}{text}\n" for code, text in EXIT_CODES.items()),
     )
     parser.add_argument("--version", action="version", version=_version())
     parser.set_defaults(command=None)

@@ -93,4 +93,10 @@ def load_parts(args):
 
 def mapping_of(name):
     """What `--mask-mapping` says, as `load_folder` takes it."""
+    from alseg.images import MASK_MAPPINGS
+    from alseg.validation import message
+
+    known = ("auto", "none", *MASK_MAPPINGS)
+    if name not in (None, *known):  # from a file of options
+        raise BadArgument(message("mask_mapping", f"one of {list(known)}", name))
     return {None: "auto", "none": None}.get(name, name)

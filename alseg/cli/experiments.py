@@ -79,6 +79,8 @@ def compare(args):
         if given.get(name) is None:
             option = "strategy" if name == "strategies" else name
             raise BadArgument(f"{option} must be given, as --{option} or in a TOML file.")
+    if given["n_jobs"] == 0:
+        raise BadArgument("n_jobs must be >= 1, or negative as joblib counts them, got 0.")
     check_out(given["out"])
     plan = make_plan(args, given)
     plan.check()
@@ -114,32 +116,51 @@ def shown_command(argv):
     return shlex.join([PROG, *(without_folder(str(text)) for text in argv)])
 
 
+# Keys of a file of options, and what their values may be.
+_IN_FILE = {
+    "data": (str, "a folder or 'glands'"),
+    "out": (str, "a folder"),
+    "strategies": ((list, dict), "a list of names, or a table of them"),
+    "seeds": ((int, list), "an integer, or a list of integers"),
+    "n_jobs": (int, "an integer"),
+    "scheduler": (str, "an address"),
+    "pseudo_labels": ((int, float), "a number"),
+    "limit": (int, "an integer >= 1"),
+    "test_limit": (int, "an integer >= 1"),
+    "train_split": (str, "a name"),
+    "test_split": (str, "a name"),
+    "fold": ((int, str), "an integer, or a name"),
+    "mask_mapping": (str, "a name"),
+    "torn_groups": (bool, "true or false"),
+    "protocol": (dict, "a table [protocol]"),
+    "estimator": (dict, "a table [estimator]"),
+}
+
+
 def read_toml(path):
-    """The options in a file, their names checked."""
+    """The options in a file, their names and types checked."""
     import tomllib
+
+    from alseg.validation import did_you_mean, message
 
     try:
         with open(path, "rb") as file:
             found = tomllib.load(file)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadArgument(f"{path} must be TOML: {error}") from error
-    known = {"data", "out", "strategies", "seeds", "n_jobs", "scheduler", "pseudo_labels",
-             "limit", "test_limit", "train_split", "test_split", "fold", "mask_mapping",
-             "torn_groups",
-             "protocol", "estimator"}  # fmt: skip
-    for name in found:
-        if name not in known:
-            from alseg.validation import did_you_mean
-
-            remedy = did_you_mean(name, known)
+    except RecursionError as error:
+        raise BadArgument(f"{path} must be TOML of options, but it is nested too deeply.") from error
+    except OSError as error:
+        raise BadArgument(f"{path} must be a TOML file: {error.strerror}.") from error
+    for name, value in found.items():
+        if name not in _IN_FILE:
+            remedy = did_you_mean(name, _IN_FILE)
             raise BadArgument(f"{path}: unknown key {name!r}. {remedy}".rstrip())
-    for name in ("protocol", "estimator"):
-        if not isinstance(found.get(name, {}), dict):
-            raise BadArgument(f"{path}: {name} must be a table [{name}].")
-    for name in ("limit", "test_limit"):
-        value = found.get(name, 1)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise BadArgument(f"{name} must be an integer >= 1, got {value!r}.")
+        types, rule = _IN_FILE[name]
+        if not isinstance(value, types) or isinstance(value, bool) != (types is bool) or (
+            name in ("limit", "test_limit") and value < 1
+        ):
+            raise BadArgument(f"{path}: {message(name, rule, value)}")
     return found
 
 

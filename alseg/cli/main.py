@@ -1,11 +1,14 @@
 """Run a command: exit codes, and one line for what went wrong."""
 
 import os
+import signal
 import sys
+import threading
 import warnings
+from contextlib import contextmanager, nullcontext
 
 from alseg.cli.arguments import make_parser
-from alseg.cli.errors import BAD_ARGUMENT, FAILED, INTERRUPTED, BadArgument, complain, show_warning
+from alseg.cli.errors import FAILED, Terminated, complain, explain, show_warning
 
 
 def main(argv=None):
@@ -19,31 +22,82 @@ def main(argv=None):
     Returns
     -------
     int
-        0 if all went well, 1 if it failed, 2 for a wrong argument; the reason is one line on
-        stderr.
+        0 if all went well, 1 if it failed, 2 for a wrong argument, 70 for a bug, 130 if it was
+        interrupted, 143 if it was terminated; the reason is one line on stderr. With
+        ALSEG_TRACEBACK in the environment errors are raised instead.
     """
-    parser = make_parser()
-    args = parser.parse_args(argv)
-    args.argv = sys.argv[1:] if argv is None else list(argv)
-    if args.command is None:
-        parser.print_help()
-        return 0
+    args = None
     try:
-        with _threads(args.threads), warnings.catch_warnings():
-            warnings.showwarning = show_warning
-            return args.run(args) or 0
-    except BadArgument as error:
-        return complain(error, BAD_ARGUMENT)
-    except KeyboardInterrupt:
-        return complain("interrupted. Give the same command again to continue.", INTERRUPTED)
+        with _own_process() if argv is None else nullcontext():
+            parser = make_parser()
+            try:
+                args = parser.parse_args(argv)
+            except SystemExit as end:  # after --help, --version, or what argparse says is wrong
+                raise SystemExit(_written(end.code)) from None
+            args.argv = sys.argv[1:] if argv is None else list(argv)
+            if args.command is None:
+                parser.print_help()
+                return _written(0)
+            with _threads(args.threads), warnings.catch_warnings():
+                warnings.showwarning = show_warning
+                return _written(args.run(args) or 0)
+    except _OutputLost as lost:
+        _silence(sys.stdout)
+        if isinstance(lost.error, BrokenPipeError):
+            return FAILED  # whoever read our output has gone (`| head`); there is nobody to tell
+        return complain(f"standard output: {lost.error.strerror or lost.error}.", FAILED)
     except BrokenPipeError:
-        # Whoever read our output has gone (`| head`); there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         return FAILED
-    except (ValueError, TypeError, OSError, KeyError) as error:
+    except (Exception, KeyboardInterrupt, Terminated) as error:
         if os.environ.get("ALSEG_TRACEBACK"):
             raise
-        return complain(error.args[0] if isinstance(error, KeyError) else error, FAILED)
+        return complain(*explain(error, args))
+
+
+class _OutputLost(Exception):
+    """What was printed could not be written."""
+
+    def __init__(self, error):
+        self.error = error
+
+
+def _written(code):
+    """`code`, after all that was printed has gone out: at exit it would be too late to say so."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        raise _OutputLost(error) from None
+    return code
+
+
+def _silence(stream):
+    """Let what is still in a stream's buffer, and cannot be written, go nowhere."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError, AttributeError):
+        pass  # not a file
+
+
+@contextmanager
+def _own_process():
+    """What a command may change only where the process is its own."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # letters that its encoding lacks become escapes
+            stream.reconfigure(errors="backslashreplace")
+
+    def terminate(number, frame):
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _threads:

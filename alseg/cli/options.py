@@ -3,7 +3,7 @@
 import os
 import sys
 
-from alseg.cli.errors import BadArgument
+from alseg.cli.errors import BadArgument, printable
 
 # Option, parameter, type; those not given keep the estimator's own default.
 ESTIMATOR = (
@@ -55,7 +55,7 @@ def make_estimator(options, data, here=True):
 def hint(args, text):
     """Say what comes next, on stderr, unless asked to be quiet."""
     if not args.quiet:
-        print(text, file=sys.stderr)
+        print(printable(text), file=sys.stderr)
 
 
 def check_out(out):

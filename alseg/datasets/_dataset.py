@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from alseg.images import ImageFiles, MaskFiles, stack
-from alseg.validation import did_you_mean, message
+from alseg.validation import UnknownName, did_you_mean, message
 
 _SHOWN = 5  # names of files and classes in one line
 
@@ -199,7 +199,7 @@ class Parts(Mapping):
     def __getitem__(self, name):
         if name in self._parts:
             return self._parts[name]
-        raise KeyError(
+        raise UnknownName(
             message("part", f"one of {list(self._parts)}", name, did_you_mean(name, self._parts))
         )
 

@@ -43,6 +43,8 @@ def resolve_strategy(name):
     """
     from alseg import strategies
 
+    if not isinstance(name, str):
+        raise ValueError(message("strategy", "a name", name))
     if ":" in name:
         return _own(name)
     known = strategy_names()
@@ -61,7 +63,7 @@ def _own(name):
         sys.path.append(here)
     try:
         found = importlib.import_module(module_name)
-    except ImportError as error:
+    except (Exception, SystemExit) as error:  # it runs whatever its author wrote
         raise ValueError(
             message("strategy", "package.module:name of a module that can be imported", name,
                     f"{type(error).__name__}: {error}.")

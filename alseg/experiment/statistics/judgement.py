@@ -13,7 +13,7 @@ from alseg.experiment.statistics.paired import (
     seeds_needed,
     sign_flip_test,
 )
-from alseg.validation import check_number, did_you_mean, message
+from alseg.validation import UnknownName, check_number, did_you_mean, message
 
 _POWER = 0.8
 _MANY_SEEDS = 1000  # beyond that the number says "never", and its digits nothing
@@ -445,7 +445,7 @@ def _row_named(rows, name):
         if row.name == name:
             return row
     names = [row.name for row in rows]
-    raise KeyError(message("name", f"one of {names}", name, did_you_mean(name, names)))
+    raise UnknownName(message("name", f"one of {names}", name, did_you_mean(name, names)))
 
 
 def _over(n_family):
