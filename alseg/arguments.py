@@ -81,6 +81,8 @@ def check_params(model):
         )
     check_number("n_mask_classes", model.n_mask_classes, 2, _MOST_CLASSES, integer=True)
     checked_image_size(model.image_size)
+    if not (isinstance(model.encoder, str) or callable(model.encoder)):
+        raise TypeError(message("encoder", "a name or a torch module", model.encoder))
     for name in ("module", "criterion", "optimizer"):
         if not callable(getattr(model, name)):
             raise TypeError(message(name, "a class", getattr(model, name)))

@@ -274,6 +274,9 @@ def _positive(text):
     return _integer(text, 1)
 
 
+_MOST = 2**63 - 1  # what arrays count with
+
+
 def _integer(text, low):
     try:
         value = int(text)
@@ -281,4 +284,6 @@ def _integer(text, low):
         value = None
     if value is None or value < low:
         raise argparse.ArgumentTypeError(f"must be an integer >= {low}, got {text!r}.")
+    if value > _MOST:
+        raise argparse.ArgumentTypeError(f"must be an integer <= {_MOST}, got {text!r}.")
     return value

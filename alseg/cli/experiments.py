@@ -203,7 +203,7 @@ def make_plan(args, given):
     except (ValueError, TypeError) as error:
         raise BadArgument(error) from error
     options = dict(given["estimator"])
-    if "image_size" in options:
+    if isinstance(options.get("image_size"), list):
         options["image_size"] = tuple(options["image_size"])
     here = given.get("scheduler") is None  # else workers elsewhere have the device, or not
     estimator = make_estimator(options, given["data"], here)
@@ -269,13 +269,13 @@ class _backend:
 
 def report(args):
     """The report of a run or a comparison."""
-    from alseg.comparison import FILE_NAME, read_comparison
-
     if not os.path.exists(args.folder):
         raise FileNotFoundError(
             f"no records at {args.folder}: it is not there. Name a folder that `alseg run` or "
             "`alseg compare` has written."
         )
+    from alseg.comparison import FILE_NAME, read_comparison
+
     if os.path.isfile(os.path.join(args.folder, FILE_NAME)):
         output = args.output or os.path.join(args.folder, "report.html")
         if args.config is not None:
