@@ -176,7 +176,7 @@ TOML = {
     "estimator_date": 'data = "glands"\nout = "o"\nstrategies = ["random"]\n[estimator]\n'
                       "encoder = 1979-05-27",
     "image_size_number": 'data = "glands"\nout = "o"\nstrategies = ["random"]\n[estimator]\n'
-                         "image_size = 3",
+                         "image_size = -3",
     "image_size_texts": 'data = "glands"\nout = "o"\nstrategies = ["random"]\n[estimator]\n'
                         'image_size = ["a", "b"]',
     "preset_list": 'data = "glands"\nout = "o"\nstrategies = ["random"]\n[estimator]\npreset = []',
