@@ -13,7 +13,7 @@ from alseg.crops import check_crop
 from alseg.network.cam import POOLINGS
 from alseg.schedules import check_lr_schedule
 from alseg.semi import check_consistency
-from alseg.validation import check_keys, check_number, check_option, did_you_mean, message
+from alseg.validation import as_labels, check_keys, check_number, check_option, did_you_mean, message
 
 _MOST_CLASSES = np.iinfo(np.int16).max  # masks are held as int16
 _PHASE_OPTIONS = ("lr", "lr_schedule", "max_epochs")
@@ -231,7 +231,7 @@ def check_labels(y, n):
             "y must be one class label an image, got None: fit requires y to be passed, but the"
             " target y is None."
         )
-    y = column_or_1d(np.asarray(y), warn=True)
+    y = column_or_1d(as_labels("y", y), warn=True)
     if len(y) != n:
         raise ValueError(message("y", f"of the length of X ({n})", len(y)))
     if y.dtype.kind == "S" or (y.dtype == object and any(isinstance(one, bytes) for one in y)):
@@ -239,7 +239,7 @@ def check_labels(y, n):
         remedy = "Decode them, such as with y.astype(str)."
         raise TypeError(message("y", "text, numbers or booleans", y[:3].tolist(), remedy))
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise ValueError(message("y", "finite", "Input y contains NaN or infinity"))
+        raise ValueError(message("y", "finite", "Input y contains infinity"))
     if y.dtype.kind == "f" and (y != np.round(y)).any():
         raise ValueError("Unknown label type: continuous. y must be class labels, got fractions.")
     if y.dtype == object:

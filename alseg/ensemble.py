@@ -31,7 +31,7 @@ from alseg.strategies.calls import TARGETS, rows
 from alseg.strategies.committee import chunks, committee_score, pixel_scores
 from alseg.threshold import mask_from_proba
 from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES
-from alseg.validation import check_number, check_option, check_rng, message
+from alseg.validation import as_labels, check_number, check_option, check_rng, message
 
 FORMAT = "alseg.DeepEnsemble/1"
 RECORD = "ensemble.json"
@@ -120,7 +120,7 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
     def _each(self, members, fits, X, y, masks, mask_weight, seeded=True):
         """Call each member's `fit`, from a seed and on a bootstrap sample of its own."""
         rng = check_rng(self.random_state)
-        y = None if y is None else np.asarray(y)
+        y = None if y is None else as_labels("y", y)
         if self.bootstrap:
             check_consistent_length(X, y, masks, mask_weight)  # else rows of one are left out
         strata = _strata(n_rows(X), y, masks) if self.bootstrap else None

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import check_consistent_length, check_X_y
 
-from alseg.validation import message
+from alseg.validation import as_labels, message
 
 # -- what a strategy gives ----------------------------------------------------------------------
 
@@ -443,8 +443,10 @@ def data_vstack(blocks):
     if isinstance(first, np.ndarray):
         return np.concatenate(blocks)
     if isinstance(first, (list, tuple)):
-        if any(isinstance(row, np.ndarray) and row.ndim > 1 for block in blocks for row in block):
-            return [row for block in blocks for row in block]  # images, of differing sizes or not
+        rows = [row for block in blocks for row in block]
+        # Images may differ in size, and of a missing label among strings numpy makes a string.
+        if any(isinstance(row, str) or (isinstance(row, np.ndarray) and row.ndim > 1) for row in rows):
+            return rows
         return np.concatenate(blocks).tolist()
     raise TypeError(
         message("blocks", "arrays, data frames, sparse matrices or lists", type(first).__name__)
@@ -501,12 +503,14 @@ def check_training_data(X, y, force_all_finite=True):
     Raises
     ------
     ValueError
-        If the lengths differ, or a value is not finite with `force_all_finite`.
+        If the lengths differ, or a value is not finite, or a label missing, with `force_all_finite`.
 
     References
     ----------
     .. [1] https://github.com/modAL-python/modAL/issues/196
     """
+    if force_all_finite and isinstance(y, (list, tuple)) and any(isinstance(v, str) for v in y):
+        as_labels("y", y)  # an array of them has the class "nan"
     if _is_lazy_or_ragged(X):
         check_consistent_length(X, y)
         return

@@ -26,7 +26,14 @@ from alseg.interop import (
 from alseg.labels import MISSING, fraction_annotated, is_annotated
 from alseg.learner_files import read_learner, write_learner
 from alseg.regions import Regions
-from alseg.validation import EmptyPool, check_n_instances, check_number, check_rng, message
+from alseg.validation import (
+    EmptyPool,
+    as_labels,
+    check_n_instances,
+    check_number,
+    check_rng,
+    message,
+)
 
 # What a seed is for; a new one goes at the end.
 _FIT, _QUERY, _AUGMENT, _CONTINUE, _CARRY = range(5)
@@ -222,7 +229,7 @@ class ActiveLearner(Querying, BaseEstimator):
         n = len(as_images(self.images))
         if labels is None:
             raise TypeError(message("labels", f"given with images, one for each of {n}", None))
-        labels = np.array(labels)
+        labels = np.array(as_labels("labels", labels))
         if labels.shape != (n,):
             raise ValueError(message("labels", f"of shape ({n},), one an image", labels.shape))
         self.labels = labels

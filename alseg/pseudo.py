@@ -20,7 +20,7 @@ from alseg.neighbours import (
     within_class_distances,
 )
 from alseg.threshold import best_threshold, mask_from_proba
-from alseg.validation import check_number, check_option, check_rng, message
+from alseg.validation import as_labels, check_number, check_option, check_rng, message
 
 _CHUNK = 16  # images whose probabilities are held at once
 _EVIDENCE = ("cam", "colours")
@@ -385,7 +385,7 @@ default="histogram"
         if y is None:
             remedy = "Give the class labels, or same_class=False."
             raise ValueError(message("y", "the class labels of the images", y, remedy))
-        labels = np.asarray(y)
+        labels = as_labels("y", y)
         if labels.shape != (n_samples,):
             raise ValueError(message("y", f"of shape ({n_samples},)", labels.shape))
         return labels

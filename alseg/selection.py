@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from alseg.validation import check_n_instances, check_option, check_rng, message
+from alseg.validation import as_labels, check_n_instances, check_option, check_rng, message
 
 __all__ = ["class_balanced_top_n", "class_quotas", "shares", "stochastic_top_n", "top_n"]
 
@@ -69,7 +69,7 @@ def _check_labels(y_pool, n_pool):
     if y_pool is None:
         remedy = "Pass the class labels of the pool, one an image."
         raise ValueError(message("y_pool", f"labels of shape ({n_pool},)", None, remedy))
-    y_pool = np.asarray(y_pool)
+    y_pool = as_labels("y_pool", y_pool)
     if y_pool.shape != (n_pool,):
         raise ValueError(message("y_pool", f"labels of shape ({n_pool},)", y_pool.shape))
     classes, codes = np.unique(y_pool, return_inverse=True)

@@ -176,3 +176,48 @@ def check_rng(random_state):
     raise TypeError(
         message("random_state", "None, an int, a Generator or a RandomState", random_state)
     )
+
+
+def as_labels(name, labels):
+    """Class labels as an array, none of them missing.
+
+    In a list of strings numpy makes the class "nan" of NaN: what is missing is looked for before.
+
+    Parameters
+    ----------
+    name : str
+    labels : array-like of shape (n,)
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    ValueError
+        If a label is None, NaN, or pandas' NA or NaT. Their positions are named.
+
+    Examples
+    --------
+    >>> as_labels("labels", ["cat", float("nan"), "dog"])
+    Traceback (most recent call last):
+        ...
+    ValueError: labels must be known for all images, got none at the positions [1]. Give each ...
+    """
+    array = None if isinstance(labels, (list, tuple)) else np.asarray(labels)
+    items = labels if array is None else array.ravel()
+    if array is None or array.dtype.kind in "OfcMm":
+        missing = [i for i, label in enumerate(items) if _is_missing(label)]
+        if missing:
+            shown = missing if len(missing) <= 10 else f"{str(missing[:10])[:-1]}, ...]"
+            raise ValueError(
+                f"{name} must be known for all images, got none at the positions {shown}. Give "
+                "each image a class, or leave these out."
+            )
+    return np.asarray(labels) if array is None else array
+
+
+def _is_missing(label):
+    if label is None or type(label).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(label, (float, complex, np.inexact, np.datetime64)) and label != label

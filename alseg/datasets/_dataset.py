@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from alseg.images import ImageFiles, MaskFiles, stack
-from alseg.validation import UnknownName, did_you_mean, message
+from alseg.validation import UnknownName, as_labels, did_you_mean, message
 
 _SHOWN = 5  # names of files and classes in one line
 
@@ -58,7 +58,7 @@ class Dataset:
     def __post_init__(self):
         n_samples = len(self.images)
         set_ = object.__setattr__  # frozen for users
-        set_(self, "labels", np.asarray(self.labels))
+        set_(self, "labels", as_labels("labels", self.labels))
         ids = range(n_samples) if self.ids is None else self.ids
         set_(self, "ids", np.asarray(list(map(str, ids)), dtype=str))
         if self.groups is not None:
