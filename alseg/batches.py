@@ -19,6 +19,7 @@ from alseg.augment import (
     restain,
 )
 from alseg.crops import enlarged, random_corner, reflected, scaled, squares, whole_image
+from alseg.decoded import decoded, image_tensor
 from alseg.images import check_pairs
 from alseg.labels import MISSING
 
@@ -41,21 +42,6 @@ def choose_canvas(sizes, max_area=MAX_AREA):
         factor = np.sqrt(max_area / (h * w))
         return tuple(max(8, int(round(s * factor / 8)) * 8) for s in (h, w))
     return int(h), int(w)
-
-
-def image_tensor(image, canvas):
-    """An (H, W, C) array to a (3, h, w) tensor of the same dtype, resized with anti-aliasing."""
-    tensor = torch.from_numpy(np.array(image, copy=True)).movedim(-1, 0)
-    if tensor.shape[0] == 1:
-        tensor = tensor.expand(3, -1, -1)
-    tensor = tensor[:3]
-    if tuple(tensor.shape[1:]) != tuple(canvas):
-        if tensor.dtype != torch.uint8:
-            tensor = tensor.float()
-        tensor = F.interpolate(
-            tensor[None], size=tuple(canvas), mode="bilinear", antialias=True, align_corners=False
-        )[0]
-    return tensor if tensor.dtype == torch.uint8 else tensor.float()
 
 
 def mask_tensor(mask, canvas, weight=None):
@@ -143,7 +129,7 @@ class TrainingData:
         """Decode every image once; `images` and `masks` as `as_images` and `as_masks` give them."""
         check_pairs(images, masks, n_mask_classes)
         n = len(images)
-        pixels = [image_tensor(images[i], canvas) for i in range(n)]
+        pixels = [decoded(images, i, canvas) for i in range(n)]
         if any(p.dtype != pixels[0].dtype for p in pixels):
             pixels = [to_unit(p) for p in pixels]
         mask_pixels = torch.full((n, *canvas), MISSING, dtype=torch.int16)

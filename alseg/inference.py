@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from alseg.batches import image_tensor, to_unit
+from alseg.batches import to_unit
 from alseg.crops import scaled, whole_image
+from alseg.decoded import decoded, image_tensor
 from alseg.device import Generators
 from alseg.network.joint import dropout_mask, evaluated, with_dropout
 from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES, sums_for
@@ -20,7 +21,7 @@ def pool_batches(images, canvas, batch_size, device, memory_format, progress=Fal
     starts = range(0, len(images), batch_size)
     for start in tqdm(starts, desc="predict", disable=not progress, leave=False):
         positions = range(start, min(start + batch_size, len(images)))
-        pixels = [to_unit(image_tensor(images[i], canvas).to(device)) for i in positions]
+        pixels = [to_unit(decoded(images, i, canvas).to(device)) for i in positions]
         yield positions, torch.stack(pixels).contiguous(memory_format=memory_format)
 
 

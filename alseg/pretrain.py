@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from alseg.arguments import check_affine
 from alseg.augment import FLIPS, colour_jitter, random_affine, random_flip, stain_jitter
-from alseg.batches import choose_canvas, cycle, image_tensor, to_unit
+from alseg.batches import choose_canvas, cycle, to_unit
+from alseg.decoded import decoded
 from alseg.device import forked_torch_rng, resolve_device
 from alseg.files import replacing
 from alseg.images import as_images
@@ -186,7 +187,7 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
 
     def _views(self, images, canvas, rng, device):
         """Batches of views without an end: the same images twice, each time moved otherwise."""
-        pixels = [image_tensor(images[i], canvas) for i in range(len(images))]
+        pixels = [decoded(images, i, canvas) for i in range(len(images))]
         if any(p.dtype != pixels[0].dtype for p in pixels):
             pixels = [to_unit(p) for p in pixels]
         pixels = torch.stack(pixels).to(device)

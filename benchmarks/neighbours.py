@@ -29,7 +29,8 @@ from tqdm import tqdm
 
 from alseg import JointCAMSegmenter
 from alseg.agreement import colour_evidence, rank_agreement
-from alseg.batches import image_tensor, mask_tensor
+from alseg.batches import mask_tensor
+from alseg.decoded import image_tensor
 from alseg.datasets import load_glas
 from alseg.experiment.statistics import paired_t
 from alseg.neighbours import colour_histograms, within_class_cosine, within_class_distances

@@ -38,7 +38,7 @@ device
 network
 losses memory schedules
 gradients learning_loss
-crops
+crops decoded
 batches semi
 saving
 inference

@@ -13,9 +13,9 @@ from alseg.batches import (
     TrainingData,
     choose_canvas,
     cycle,
-    image_tensor,
     mask_tensor,
 )
+from alseg.decoded import image_tensor
 from alseg.images import as_images, as_masks
 from alseg.labels import MISSING
 

@@ -141,6 +141,9 @@ def test_pool_is_read_batch_by_batch():
     class Lazy:
         read = []
 
+        def path(self, i):
+            return None
+
         def __len__(self):
             return 6
 

@@ -14,7 +14,7 @@ from conftest import data_folder
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from alseg.batches import image_tensor
+from alseg.decoded import image_tensor
 from alseg.images import read_image
 from alseg.network import ENCODERS, JointCAMNetwork, build_encoder, dropout_active
 from alseg.network.cam import POOLINGS, CAMHead, count

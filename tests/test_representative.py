@@ -10,7 +10,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from alseg import ActiveLearner, JointCAMSegmenter, diversity, strategies
-from alseg.batches import image_tensor, to_unit
+from alseg.batches import to_unit
+from alseg.decoded import image_tensor
 from alseg.datasets import make_glands
 from alseg.diversity import class_context, k_center_greedy
 from alseg.network.joint import evaluating
