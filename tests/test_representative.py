@@ -11,10 +11,12 @@ from sklearn.preprocessing import StandardScaler
 
 from alseg import ActiveLearner, JointCAMSegmenter, diversity, strategies
 from alseg.batches import to_unit
-from alseg.decoded import image_tensor
 from alseg.datasets import make_glands
+from alseg.decoded import image_tensor
 from alseg.diversity import class_context, k_center_greedy
+from alseg.network.encoder import TinyEncoder
 from alseg.network.joint import evaluating
+from alseg.strategies import alps_sampling, pretrained_embedding
 from alseg.strategies.embedding import embeddings_of
 from alseg.testing import ToyLearner, ToySegmenter, toy_images
 
@@ -244,3 +246,27 @@ def test_cold_start_in_the_loop(fitted):
     )
     ids = learner.query(n_instances=4)[0]
     assert np.unique(glands.labels[ids], return_counts=True)[1].tolist() == [2, 2]
+
+
+# -- before any fit --
+
+
+def test_pretrained_embedding_is_the_mean_of_the_deepest_map():
+    torch.manual_seed(0)
+    encoder = TinyEncoder(width=4).eval()
+    X = toy_images(7)
+    embedding = pretrained_embedding(encoder, image_size=30, batch_size=3, device="cpu")
+    found = embedding(X)
+    x = torch.stack([image_tensor(image, (32, 32)).float() / 255 for image in X])
+    with torch.inference_mode():
+        expected = encoder((x - 0.5) / 0.5)[-1].mean((2, 3))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found, embedding(X))
+    np.testing.assert_allclose(embedding(X[[5, 1]]), found[[5, 1]], rtol=1e-5, atol=1e-6)
+    picked = alps_sampling(None, X, 3, random_state=0, embedding=embedding)
+    expected = alps_sampling(None, found, 3, random_state=0, embedding="input")
+    np.testing.assert_array_equal(picked, expected)
+    with pytest.raises(ValueError, match="encoder must be one of"):
+        pretrained_embedding("resnet")(X)
+    with pytest.raises(ValueError, match="image_size must be >= 8"):
+        pretrained_embedding(image_size=4)

@@ -13,6 +13,7 @@ from alseg.strategies.ceal import (
 from alseg.strategies.cold_start import (
     alps_sampling,
     fps_sampling,
+    pretrained_embedding,
     rep_div_sampling,
 )
 from alseg.strategies.committee import (
@@ -147,6 +148,7 @@ __all__ = [
     "mc_variance_score",
     "mixture",
     "pixelpick_sampling",
+    "pretrained_embedding",
     "prob_cover_sampling",
     "prob_cover_score",
     "ramp",

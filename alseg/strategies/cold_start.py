@@ -1,15 +1,81 @@
 """The first masks: images to ask about when no mask is known yet.
 
-Embeddings are those of an estimator fitted to image labels alone (``"encoder"``, ``"cam"``), or of
-any network of your own. `alseg.strategies.typiclust_sampling` and `k_means_sampling` work without
+Embeddings are those of an estimator fitted to image labels alone (``"encoder"``, ``"cam"``), of a
+pretrained encoder before any fit (`pretrained_embedding`), or of any network of your own. `alseg.strategies.typiclust_sampling` and `k_means_sampling` work without
 labelled images too; ``class_balanced(alps_sampling)`` and the like share the questions among the
 image classes, which are known from the start.
 """
 
 from alseg import diversity
+from alseg.images import as_images
 from alseg.strategies.calls import check_pool
 from alseg.strategies.embedding import embeddings_of
 from alseg.strategies.representative import k_means_sampling
+from alseg.validation import check_number
+
+
+def pretrained_embedding(
+    encoder="efficientnet-lite0", weights="bundled", image_size=128, batch_size=16, device="auto"
+):
+    """Embeddings of an encoder as it is, without a fit: for first questions at once.
+
+    Parameters
+    ----------
+    encoder, weights
+        As of `alseg.network.build_encoder`; built when the first images are embedded.
+    image_size : int, default=128
+        Height and width that images are brought to.
+    batch_size : int, default=16
+    device : str, default="auto"
+
+    Returns
+    -------
+    embed : callable ``f(X) -> (n, d)``, float32
+        The mean of the encoder's deepest map over all positions. An ``embedding=`` for the
+        strategies that take one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is not valid; the encoder's when it is built.
+
+    Examples
+    --------
+    >>> import functools
+    >>> from alseg.strategies import within_seconds
+    >>> from alseg.testing import toy_images
+    >>> embedding = pretrained_embedding("tiny", image_size=32)
+    >>> first = within_seconds(functools.partial(alps_sampling, embedding=embedding), 3)
+    >>> first(None, toy_images(6), 2, random_state=0).shape
+    (2,)
+    """
+    check_number("image_size", image_size, 8, integer=True)
+    check_number("batch_size", batch_size, 1, integer=True)
+    built = []
+
+    def embed(X):
+        import torch  # strategies that need no network do not wait for it
+
+        from alseg.device import resolve_device
+        from alseg.inference import pool_batches
+        from alseg.network.encoder import build_encoder, normalization_of
+        from alseg.segmenter import NORMALIZATIONS
+
+        where = resolve_device(device)
+        if not built:
+            numbers = NORMALIZATIONS[normalization_of(encoder, weights)]
+            mean, std = (torch.tensor(v, device=where).reshape(1, -1, 1, 1) for v in numbers)
+            built.append((build_encoder(encoder, weights).eval().to(where), mean, std))
+        network, mean, std = built[0]
+        side = -(-image_size // network.strides[-1]) * network.strides[-1]
+        pool = pool_batches(
+            as_images(X), (side, side), batch_size, where, torch.contiguous_format
+        )
+        with torch.inference_mode():
+            maps = [network((x - mean) / std)[-1].float().mean((2, 3)).cpu() for _, x in pool]
+        return torch.cat(maps).numpy()
+
+    return embed
 
 
 def alps_sampling(
