@@ -12,6 +12,7 @@ import secrets
 import shutil
 import stat
 import threading
+import time
 import unicodedata
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -185,6 +186,8 @@ def replacing(path, inside=None, *, marker=None, durable=True):
         if path.is_dir() or (os.path.lexists(path) and not has_marker(path, marker)):
             raise _not_ours(path)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if inside is None:  # nobody else sweeps there
+            sweep(path.parent)
         temporary, held = _temporary(path)
         try:
             yield temporary
@@ -199,7 +202,8 @@ def replacing(path, inside=None, *, marker=None, durable=True):
                 with suppress(OSError):
                     os.unlink(temporary)  # gone already, unless something failed
             finally:
-                os.close(held)
+                if held is not None:
+                    os.close(held)
 
 
 def write_bytes(path, data, inside=None, *, marker=None, durable=True):
@@ -299,7 +303,8 @@ def is_temporary(name):
 def sweep(folder):
     """Remove what killed commands have left half written in a folder, and nothing else.
 
-    What a running command is writing is locked by it and stays.
+    What a running command is writing is locked by it and stays. (Windows has no such locks: there
+    what is younger than a day stays.)
 
     Parameters
     ----------
@@ -314,6 +319,10 @@ def sweep(folder):
 
 def _sweep_one(path):
     with suppress(OSError):
+        if fcntl is None:
+            if time.time() - os.stat(path).st_mtime > 86400:
+                os.unlink(path)
+            return
         held = os.open(path, os.O_RDWR)
         try:
             _flock(held)
@@ -323,11 +332,14 @@ def _sweep_one(path):
 
 
 def _temporary(path):
-    """A new file beside `path`, and a descriptor that holds its lock while we live."""
+    """A new file beside `path`, and a descriptor that holds its lock while we live, or None."""
     suffix = path.suffix if re.fullmatch(r"\.\w{1,16}", path.suffix, re.ASCII) else ""
     while True:
         temporary = path.with_name(f".alseg-{secrets.token_hex(6)}.tmp{suffix}")
         held = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        if fcntl is None:  # and Windows moves no file that is open
+            os.close(held)
+            return temporary, None
         try:
             _flock(held)
             if temporary.exists():  # else it was swept before it was locked

@@ -106,22 +106,6 @@ def write_model(path, record, state):
         remove_files(path, [name for name in _weights_in(path) if name != weights.name])
 
 
-def remove_model(path):
-    """Delete what `write_model` wrote to a folder, and the folder if nothing else is in it.
-
-    Parameters
-    ----------
-    path : str or Path
-        What is no saved model is left as it is.
-    """
-    path = Path(path)
-    if path.is_symlink() or not (path.is_dir() and _is_saved_model(path)):
-        return
-    sweep(path)
-    # The record first: none names what is gone.
-    remove_files(path, [RECORD, *_weights_in(path)])
-
-
 def _weights_in(path):
     return [name for name in sorted(os.listdir(path)) if _WEIGHTS_NAMES.fullmatch(name)]
 

@@ -36,8 +36,9 @@ from tqdm import tqdm
 from alseg import JointCAMSegmenter, PseudoLabelAugmenter, SelfSupervisedPretrainer
 from alseg.datasets import class_folds, load_glas
 from alseg.experiment.environment import environment
-from alseg.experiment.records import Records, read_records, write_text
+from alseg.experiment.records import Records, read_records
 from alseg.experiment.statistics import paired_t
+from alseg.files import write_text
 from alseg.labels import MISSING
 from alseg.metrics import dice_per_image
 from alseg.selection import class_balanced_top_n

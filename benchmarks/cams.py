@@ -44,8 +44,9 @@ from tqdm import tqdm
 from alseg import JointCAMSegmenter
 from alseg.datasets import load_glas
 from alseg.experiment.environment import environment
-from alseg.experiment.records import Records, read_records, write_text
+from alseg.experiment.records import Records, read_records
 from alseg.experiment.statistics import bootstrap_groups_seeds
+from alseg.files import write_text
 from alseg.inference import pool_batches, saliency
 from alseg.metrics import dice_per_image, pixel_average_precision
 from alseg.network.joint import evaluating

@@ -27,7 +27,7 @@ from common import RESULTS
 from published_tables import difference, fit_seconds, mean_steps, spread, steps_of
 
 from alseg.comparison import read_comparison
-from alseg.experiment.records import write_text
+from alseg.files import write_text
 from alseg.report.tables import as_markdown
 
 # Folder of the records: title, study, its row of random masks with more steps.

@@ -43,9 +43,10 @@ from published_work import (
 from alseg.compare import Plan
 from alseg.comparison import read_comparison
 from alseg.experiment.environment import environment
-from alseg.experiment.records import jsonable, same, write_text
+from alseg.experiment.records import same
 from alseg.experiment.run import described
 from alseg.experiment.statistics import area_under_curve
+from alseg.files import jsonable, write_text
 from alseg.images import as_images, as_masks
 from alseg.report.comparison_table import verdict_text
 from alseg.report.tables import as_markdown

@@ -55,8 +55,9 @@ from alseg import JointCAMSegmenter, PseudoLabelAugmenter
 from alseg.datasets import Dataset, load_glas, make_glands
 from alseg.ensemble import DeepEnsemble
 from alseg.experiment.environment import environment, peak_memory_mib
-from alseg.experiment.records import Records, write_text
+from alseg.experiment.records import Records
 from alseg.experiment.run import run
+from alseg.files import write_text
 from alseg.images import as_images, as_masks
 from alseg.interop import accepts, unit_of
 from alseg.strategies import ceal_sampling

@@ -55,9 +55,10 @@ from alseg.batches import n_batches
 from alseg.datasets import Dataset, load_folder
 from alseg.experiment.chains import Row, n_threads, slug
 from alseg.experiment.environment import environment
-from alseg.experiment.records import Records, jsonable, read_records, write_text
+from alseg.experiment.records import Records, read_records
 from alseg.experiment.run import describe_data, described
 from alseg.experiment.statistics import area_under_curve, verdict
+from alseg.files import jsonable, write_text
 from alseg.images import IMAGE_SUFFIXES, ImageFiles
 from alseg.presets import preset_params
 from alseg.segmenter import ValidationSet

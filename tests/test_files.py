@@ -223,6 +223,12 @@ def test_only_left_overs_of_dead_commands_are_swept(tmp_path):
     sweep(tmp_path / "not there")
 
 
+def test_a_file_that_the_user_named_is_written_beside_no_left_overs(tmp_path):
+    (tmp_path / ".alseg-0123456789ab.tmp.html").write_text("half")
+    write_text(tmp_path / "report.html", "whole")
+    assert listing(tmp_path) == ["report.html"]
+
+
 # -- files that grow
 
 

@@ -236,6 +236,13 @@ class _Killed(BaseException):
     pass
 
 
+def test_what_a_killed_command_left_half_written_is_swept(tmp_path):
+    write(tmp_path, 1)
+    (tmp_path / ".alseg-0123456789ab.tmp.jpg").write_text("half")
+    write(tmp_path, 2)
+    assert sorted(os.listdir(tmp_path)) == ["records.jsonl", "records.jsonl.sha256"]
+
+
 # -- a file that goes away
 
 

@@ -4,16 +4,15 @@ import hashlib
 import json
 from pathlib import Path
 
-from alseg.files import (  # noqa: F401
+from alseg.files import (  # noqa: F401 - FolderInUse: callers of `Records` catch it
     AppendOnly,
     FolderInUse,
     RecordsError,
     json_text,
     jsonable,
-    lock,
     naming,
+    sweep,
     write_bytes,
-    write_text,
 )
 from alseg.validation import message
 
@@ -232,6 +231,7 @@ class Records:
             named.errno = error.errno
             raise named from error
         try:
+            sweep(self.path.parent)
             self.records = self._recover()
             self._check_config()
         except BaseException:

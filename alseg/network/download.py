@@ -4,6 +4,7 @@ import errno
 import hashlib
 import http.client
 import re
+import time
 import urllib.error
 import urllib.parse
 from contextlib import suppress
@@ -11,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from alseg.files import file_digest, file_name, naming, remove_files, replacing, write_text
+from alseg.files import file_digest, file_name, naming, remove_files, replacing, sweep, write_text
 
 # As torchvision names its files: the first digits of the SHA-256 of their content. Not a date.
 _HASH = re.compile(r"-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.\w+$")
@@ -50,6 +51,7 @@ def downloaded(url, folder=None):
     stem, suffix = Path(name).stem, Path(name).suffix
     path = folder / file_name(f"{stem}-{hashlib.sha256(url.encode()).hexdigest()[:12]}", suffix)
     if not path.is_file():
+        _sweep(folder)
         with replacing(path, folder) as temporary:
             _download(url, temporary)
             digest = file_digest(temporary)
@@ -78,6 +80,14 @@ def forget(path):
     """Remove a file of `downloaded` from the cache: it cannot be read, and is to be fetched anew."""
     if _digest_path(path).is_file():
         remove_files(path.parent, [path.name, _digest_path(path).name])
+
+
+def _sweep(folder):
+    """Remove what killed downloads have left; torch writes them beside the file that it is given."""
+    sweep(folder)
+    with suppress(OSError):
+        parts = folder.glob(".alseg-*.partial")
+        remove_files(folder, [p.name for p in parts if time.time() - p.stat().st_mtime > 86400])
 
 
 def _digest_path(path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from alseg.files import OutsideFolder, replacing
+from alseg.files import OutsideFolder, replacing, sweep
 from alseg.network.encoder import TinyEncoder
 from alseg.network.joint import evaluated
 
@@ -30,7 +30,7 @@ class FeatureMemory:
     Examples
     --------
     >>> import tempfile
-    >>> from alseg.files import OutsideFolder, replacing
+    >>> from alseg.files import OutsideFolder, replacing, sweep
 from alseg.network.encoder import TinyEncoder
     >>> encoder, x = TinyEncoder(width=4).eval(), torch.rand(2, 3, 32, 32)
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +42,7 @@ from alseg.network.encoder import TinyEncoder
 
     # Of the class, since copies of an earlier version lack them.
     _known = None, (), ""  # an encoder, where its weights are and in which version, the digest
-    _warned = False
+    _warned = _swept = False
 
     def __init__(self, folder):
         self.folder = Path(folder).expanduser()
@@ -101,6 +101,10 @@ from alseg.network.encoder import TinyEncoder
         return known[2]
 
     def _write(self, path, row):
+        if not self._swept:  # of processes that were killed
+            self._swept = True
+            for folder in self.folder.glob("??"):
+                sweep(folder)
         try:
             with replacing(path, self.folder, durable=False) as temporary:
                 np.save(temporary, row)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from alseg.files import replacing
+from alseg.files import replacing, sweep
 from alseg.report.html import panel_path
 from alseg.report.pictures import fit_within, outline, overlay
 
@@ -26,6 +26,7 @@ def save_panels(folder, round_, sample_id, image, mask, seen=None, side=288):
     side : int, default=288
         Longer side of a picture: sharp at the size shown, about 15 kB each.
     """
+    sweep(panel_path(folder, round_, sample_id, "image").parent)
     pictures = {"image": fit_within(image, side), "mask": outline(image, mask, side)}
     if seen is not None:
         pictures["prediction"] = outline(image, seen["mask"], side)
