@@ -49,7 +49,7 @@ def manifest(tmp_path):
     (["a~2.png", "a.png", "a.bmp"], ["a~2", "a", "a~3"]),
     ([f"{DECOMPOSED}.png", "e.png"], [COMPOSED, "e"]),
     (["a\nb.png", "a\\b.png", "\udcff.png"], ["a_b", "a_b~2", "_"]),
-    (["...png", "/", ".hidden.png"], ["_", "_~2", "_hidden"]),
+    (["...png", "/", ".hidden.png"], ["___png", "_", "_hidden"]),
     (["caf\u202egnp.png"], ["caf_gnp"]),
 ])
 def test_ids_are_short_and_tell_images_apart(names, ids):
@@ -128,10 +128,10 @@ def test_folders_within_classes_are_read_and_what_is_skipped_is_named(tmp_path):
     assert data.all.labels.tolist() == ["cat", "cat", "dog", "dog", "dog"]
     has = dict(zip(data.all.ids.tolist(), [mask is not None for mask in data.all.masks]))
     assert has == {"p1/a": False, "p2/a": True, "er/b": True, "dog/c9": False, "dog/c10": False}
-    assert data.skipped == ("images/dog/scan.svs", "images/notes.txt", "masks/how.md")
+    assert data.skipped == ("images/notes.txt", "images/dog/scan.svs", "masks/how.md")
     assert data.describe().splitlines()[:2] == [
         "5 images, 2 classes (cat: 2, dog: 3), 2 masks",
-        "7 of 10 files are read; skipped: images/dog/scan.svs, images/notes.txt, masks/how.md",
+        "7 of 10 files are read; skipped: images/notes.txt, images/dog/scan.svs, masks/how.md",
     ]
 
 
@@ -292,3 +292,25 @@ def test_colliding_names_of_a_manifest_stay_inside(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "manifest.csv").write_text("\n".join(["image", *rows]))
     assert read_manifest(tmp_path / "in" / "manifest.csv")["id"].tolist() == ["x/a", "y/a"]
+
+
+def test_a_class_may_have_any_name(tmp_path):
+    save(tmp_path / "images" / f"{DECOMPOSED}\n" / "a.png")
+    save(tmp_path / "images" / os.fsdecode(b"\xff") / "b.png")
+    data = load_folder(tmp_path).all
+    assert sorted(data.labels.tolist()) == ["_", f"{COMPOSED}_"]
+    assert data.images[0].shape == (4, 6, 3)
+
+
+def test_a_folder_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
+    save(tmp_path / "images" / "cat" / "a.png")
+    scandir = os.scandir
+
+    def closed(path):
+        if Path(path).name == "cat":
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(PermissionError, match="images/cat"):
+        load_folder(tmp_path)

@@ -1,12 +1,18 @@
 """A folder that says by its layout what is in it: `images/<class>/*` and `masks/*`."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 
 from alseg.datasets._folds import natural_key
-from alseg.datasets._names import is_mask_name, match_names, safe_ids, safe_parts, without_suffix
+from alseg.datasets._names import (
+    is_mask_name,
+    match_names,
+    safe_ids,
+    safe_part,
+    safe_parts,
+    without_suffix,
+)
 from alseg.images import IMAGE_SUFFIXES, is_image_name
 from alseg.validation import message
 
@@ -22,32 +28,42 @@ def image_files(folder):
         file for file in folder.iterdir()
         if is_image_name(file.name) and not file.name.startswith(".") and file.is_file()
     ]
-    return sorted(files, key=lambda file: (natural_key(file.name), file.name))
+    return sorted(files, key=lambda file: _order(file.name))
 
 
 def files_under(folder):
-    """Files of a folder and of the folders in it: images, and others, each in natural order.
+    """Files of a folder and of the folders in it: images, and others.
 
     What is hidden, and what file managers leave behind, is in neither. Links to folders are
     followed, each folder once.
+
+    Returns
+    -------
+    images, others : list of str
+        Paths with ``/`` relative to `folder`; in natural order, of each folder the files first.
     """
     images, others, seen = [], [], set()
-    for where, folders, names in os.walk(folder, followlinks=True):
+    for where, folders, names in os.walk(folder, followlinks=True, onerror=_raise):
         real = os.path.realpath(where)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith(".") and name.lower() not in _JUNK:
-                (images if is_image_name(name) else others).append(Path(where, name))
+        folders[:] = sorted((name for name in folders if name[0] != "."), key=_order)
+        above = os.path.relpath(where, folder).replace(os.sep, "/") + "/"
+        above = "" if above == "./" else above
+        for name in sorted(names, key=_order):
+            if name[0] != "." and name.lower() not in _JUNK:
+                (images if is_image_name(name) else others).append(above + name)
+    return images, others
 
-    def order(file):
-        parts = file.relative_to(folder).parts
-        return [natural_key(part) for part in parts], parts
 
-    return sorted(images, key=order), sorted(others, key=order)
+def _raise(error):
+    raise error
+
+
+def _order(name):
+    return natural_key(name), name
 
 
 def read_layout(root, mask_suffix=None):
@@ -63,25 +79,21 @@ def read_layout(root, mask_suffix=None):
         Files that are not read, relative to `root`.
     n_files : int
     """
-    folder = root / "images"
+    folder, prefix = root / "images", "images/"
     if not folder.is_dir():
-        folder = root
+        folder, prefix = root, ""
         _check_bare(root)
-    images, others = files_under(folder)
+    found, others = files_under(folder)
     if folder == root:
-        aside = root / "masks"
-        images, others = (
-            [file for file in files if aside not in file.parents] for files in (images, others)
+        found, others = (
+            [name for name in names if not name.startswith("masks/")] for names in (found, others)
         )
-    names = [file.relative_to(folder).as_posix() for file in images]
-    beside = [is_mask_name(file.stem, mask_suffix) for file in images]
-    masks = [file for file, is_mask in zip(images, beside) if is_mask]
-    images = [file for file, is_mask in zip(images, beside) if not is_mask]
-    names = [name for name, is_mask in zip(names, beside) if not is_mask]
-    if not images:
-        found = f"{len(others)} other files" if others else "none"
+    names = [name for name in found if not is_mask_name(_stem(name), mask_suffix)]
+    beside = [name for name in found if is_mask_name(_stem(name), mask_suffix)]
+    if not names:
+        got = f"{len(others)} other files" if others else "none"
         raise ValueError(
-            f"{str(folder)!r} must hold images ({', '.join(IMAGE_SUFFIXES)}), got {found}."
+            f"{str(folder)!r} must hold images ({', '.join(IMAGE_SUFFIXES)}), got {got}."
         )
     loose = [name for name in names if "/" not in name]
     if loose and len(loose) < len(names):
@@ -92,29 +104,38 @@ def read_layout(root, mask_suffix=None):
         )
     # Masks tell images apart by their whole path, whatever their suffix.
     keys = ["/".join(safe_parts(without_suffix(name))) for name in names]
-    _check_different(images, keys)
+    _check_different(folder, names, keys)
     table = {
-        "image": np.array([str(file) for file in images], dtype=object),
-        "mask": np.full(len(images), None, dtype=object),
-        "label": np.array([n.split("/")[0] if "/" in n else "image" for n in names], dtype=object),
-        "split": np.full(len(images), "", dtype=object),
+        "image": np.array([os.path.join(folder, name) for name in names], dtype=object),
+        "mask": np.full(len(names), None, dtype=object),
+        "label": np.array([_class_of(name) for name in names], dtype=object),
+        "split": np.full(len(names), "", dtype=object),
         "group": None,
         "id": np.array(safe_ids(names), dtype=object),
     }
-    aside = []
+    skipped, aside = [prefix + name for name in others], []
     if (root / "masks").is_dir():
-        aside, more = files_under(root / "masks")
-        others = others + more
-    _match(table, keys, [(masks, folder), (aside, root / "masks")], mask_suffix)
-    skipped = [file.relative_to(root).as_posix() for file in others]
-    if not aside and not masks:  # where somebody may have meant masks to be found
+        aside, others = files_under(root / "masks")
+        skipped += [f"masks/{name}" for name in others]
+    _match(table, keys, [(beside, folder), (aside, root / "masks")], mask_suffix)
+    if not aside and not beside:  # where somebody may have meant masks to be found
         skipped += [f"{name}/" for name in sorted(_NO_CLASSES) if (root / name).is_dir()]
-    return table, skipped, len(images) + len(masks) + len(aside) + len(skipped)
+    return table, skipped, len(found) + len(aside) + len(skipped)
+
+
+def _stem(name):
+    return without_suffix(name.rpartition("/")[2])
+
+
+def _class_of(name):
+    """The class of an image: the first folder, in a form that can be written down."""
+    return safe_part(name.partition("/")[0]) if "/" in name else "image"
 
 
 def _match(table, keys, sources, mask_suffix):
     matched = {}
-    for files, folder in sources:
+    for names, folder in sources:
+        files = [folder / name for name in names]
         for i, fitting in match_names(files, keys, folder, mask_suffix).items():
             if i in matched:
                 raise ValueError(
@@ -127,14 +148,15 @@ def _match(table, keys, sources, mask_suffix):
         table["mask"][i] = paths if len(paths) > 1 else paths[0]
 
 
-def _check_different(images, keys):
+def _check_different(folder, names, keys):
     first = {}
-    for file, key in zip(images, keys):
-        other = first.setdefault(key, file)
-        if other is not file:
-            shown = [repr(str(one)) for one in (other, file)]
-            if other.suffix == file.suffix:  # in Unicode form alone: they look the same
-                shown = [ascii(str(one)) for one in (other, file)]
+    for name, key in zip(names, keys):
+        other = first.setdefault(key, name)
+        if other is not name:
+            files = [os.path.join(folder, one) for one in (other, name)]
+            # in Unicode form alone: they look the same
+            alike = os.path.splitext(other)[1] == os.path.splitext(name)[1]
+            shown = [ascii(file) if alike else repr(file) for file in files]
             raise ValueError(
                 f"Images must differ in their stems, got {shown[0]} and {shown[1]}. Rename one."
             )

@@ -65,7 +65,7 @@ def _table(path, text):
     named = [given.replace("\\", "/") for given in table["image"]]
     for k, given in enumerate(named):
         if not given:
-            raise ValueError(f"{where} names no image in line {lines[k]}.")
+            raise ValueError(f"{where} names no image in line {lines[k]}. Name one, or delete the line.")
     find = _Finder(path.parent)
     table["id"] = np.array(safe_ids(named), dtype=object)
     found = {"image": named, "mask": [g.replace("\\", "/") for g in table.get("mask", [])]}
@@ -128,7 +128,7 @@ def _rows(path, text):
     if header is None:
         raise ValueError(f"{where} cannot be read as CSV: it is empty.")
     if not rows:
-        raise ValueError(f"{where} has no rows.")
+        raise ValueError(f"{where} has no rows. Write one an image below its header.")
     return header, rows, lines
 
 

@@ -23,6 +23,8 @@ def safe_part(part):
     Control characters, backslashes and bytes that are no UTF-8 become ``_``, leading dots too, so
     that none is hidden, or leads out of the folder.
     """
+    if part.isascii() and part.isprintable() and "\\" not in part and part[:1] != ".":
+        return part  # as nearly all are
     part = "".join(
         "_" if c == "\\" or c in _DIRECTED or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")
         else c
@@ -40,8 +42,7 @@ def safe_parts(name):
 
 def without_suffix(name):
     """A path or file name without the suffix of its last part."""
-    head, slash, last = name.rpartition("/")
-    return head + slash + Path(last).stem if last else name
+    return posixpath.splitext(name)[0]
 
 
 def safe_ids(names):
@@ -130,6 +131,8 @@ def match_names(files, ids, folder=None, suffix=None):
     """
     if suffix is not None and not isinstance(suffix, str):
         raise TypeError(message("mask_suffix", "a string or None", suffix))
+    if not len(files):
+        return {}
     names = _Names(ids)
     found, strangers, problems = {}, [], []
     for file in map(Path, files):
