@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 export MPLBACKEND ?= Agg
 
-.PHONY: setup demo test test-slow docs clean
+.PHONY: setup demo test test-slow test-isa test-load docs clean
 
 setup: $(VENV)/.done
 
@@ -28,6 +28,27 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow --durations=10
+
+# The files in which numbers decide, on two more processors: one without AVX, and one whose
+# convolutions have no AVX.
+NUMERIC = augment batches callbacks committee device feature_memory gradients hybrid inference \
+	learning_loss losses memory network pretrain pseudo representative run segmenter semi \
+	sklearn_checks small_batches strategies threads
+NUMERIC_FILES = $(NUMERIC:%=tests/test_%.py)
+
+test-isa: setup
+	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -n 2 --dist loadfile $(NUMERIC_FILES)
+	ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/python -m pytest -n 2 --dist loadfile $(NUMERIC_FILES)
+
+# On a machine that LOAD other processes keep busy: time-outs may only guard against hangs.
+# SELECT=kill runs the tests of that word alone.
+LOAD ?= 8
+SELECT ?=
+
+test-load: setup
+	@for i in $$(seq $(LOAD)); do (while :; do :; done) & busy="$$busy $$!"; done; \
+	trap "kill $$busy" EXIT; trap "exit 1" INT TERM; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(if $(SELECT),-k "$(SELECT)")
 
 docs: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"

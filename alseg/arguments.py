@@ -129,6 +129,7 @@ def check_params(model):
 def _check_callbacks(model):
     """Refuse skorch's callbacks that could do nothing here, or fail in the middle of a fit."""
     given = model.callbacks if isinstance(model.callbacks, (list, tuple)) else []
+    schedules = [model.lr_schedule, (model.class_phase or {}).get("lr_schedule", "constant")]
     for item in given:
         callback = item[1] if isinstance(item, tuple) else item
         kind = callback if isinstance(callback, type) else type(callback)
@@ -139,10 +140,10 @@ def _check_callbacks(model):
             )
         elif issubclass(kind, InputShapeSetter):
             remedy = "The network takes images of any size: set `image_size` where it matters."
-        elif issubclass(kind, LRScheduler) and model.lr_schedule != "constant":
+        elif issubclass(kind, LRScheduler) and schedules != ["constant"] * 2:
             remedy = (
-                f"lr_schedule={model.lr_schedule!r} sets the learning rate at each step: set"
-                " lr_schedule='constant', or leave the callback out."
+                "lr_schedule sets the learning rate at each step: set lr_schedule='constant' (in"
+                " class_phase too), or leave the callback out."
             )
         else:
             continue

@@ -442,7 +442,7 @@ def _do(job, protocol, data, out, main):
             time.sleep(_LOOK_EVERY)
 
 
-_LOOK_EVERY, _ORPHANS_END_IN = 0.5, 15.0  # seconds
+_LOOK_EVERY, _ORPHANS_END_IN = 0.5, 60.0  # seconds; on a busy machine
 _watched = []  # the main processes that this one, a worker, ends with
 
 

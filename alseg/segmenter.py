@@ -587,6 +587,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                     self._follow_parameters()
                 if started is not None:
                     self._load_start(started)
+                self._phases = self._unchecked = self._phases_of_fit()
+                self._phase = self._phases[0]
                 super().partial_fit(positions, codes[train])
             except UntrainableBatch:
                 self.module_.eval()
@@ -596,7 +598,10 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                     self.history[:] = rows  # it was cleared in place
                 raise
             finally:
-                for name in ("_data", "_rng", "_n_epochs", "_part_size", "_seen", "_unchecked"):
+                if self.__dict__.pop("_phase", None):
+                    self._set_frozen(False)
+                for name in ("_data", "_rng", "_n_epochs", "_part_size", "_seen", "_phases",
+                             "_unchecked"):  # fmt: skip
                     self.__dict__.pop(name, None)
                 interrupted = self.__dict__.pop("_interrupted", False)
         if interrupted:
@@ -867,25 +872,32 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         images, labels = self._seen
         return Dataset(images.take(idx), labels[idx])
 
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        """Freeze what rests in this phase, and renew the optimizer, before a callback looks at them."""
+        if hasattr(self, "_phase"):
+            self._set_frozen(self._phase == "mask")
+            self._renew_optimizer()
+
+    def _phases_of_fit(self):
+        if self.schedule != "two-phase":
+            return ("joint",)
+        if not bool(self._data.annotated().any()):
+            return ("classifier",)
+        if self.n_steps_ or self.start_from is not None:
+            return ("mask",)  # the classifier is frozen since the first fit
+        return ("classifier", "mask")
+
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train over one or two phases; see skorch."""
         epochs = self._n_epochs if epochs is None else epochs
         # What callbacks score are images, predicted as after the fit, and never a batch's output.
         use_caching, self.use_caching = self.use_caching, False
-        phases = ("classifier", "mask") if self.schedule == "two-phase" else ("joint",)
-        if phases[-1] == "mask" and not bool(self._data.annotated().any()):
-            phases = ("classifier",)
-        started = self.n_steps_ or self.start_from is not None
-        if self.has_masks_ and started and phases[-1] == "mask":
-            phases = ("mask",)  # the classifier is frozen since the first fit
-        self._unchecked = phases
         try:
-            for i, self._phase in enumerate(phases):
+            for i, phase in enumerate(self._phases):
                 if i:  # for callbacks each phase is a training of its own
                     self.notify("on_train_end", X=X, y=y)
+                    self._phase = phase
                     self.notify("on_train_begin", X=X, y=y)
-                self._set_frozen(self._phase == "mask")
-                self._renew_optimizer()
                 options = self._phase_options(epochs)
                 n_steps = self._n_steps(len(X))
                 self._scheduler = make_scheduler(
@@ -910,8 +922,6 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             raise
         finally:
             self.use_caching = use_caching
-            self._set_frozen(False)
-            self.__dict__.pop("_phase", None)
             self.__dict__.pop("_scheduler", None)
             self.__dict__.pop("_best", None)
             self.__dict__.pop("_average", None)
@@ -1007,6 +1017,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         if self._phase == "mask" or learn - known:
             with self._current_init_context("optimizer"):
                 self.initialize_optimizer()
+            for group in self.optimizer_.param_groups:  # skorch's `LRScheduler` goes on from it
+                group["initial_lr"] = group["lr"]
 
     def _n_steps(self, n):
         passes = self.sampling == "passes"

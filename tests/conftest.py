@@ -6,6 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+
+# A machine that is busy with something else is no fault.
+settings.register_profile("alseg", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("alseg")
 
 
 @pytest.fixture(autouse=True, scope="session")

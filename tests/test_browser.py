@@ -11,6 +11,7 @@ import pytest
 from made_comparison import made_comparison
 from PIL import Image
 from test_report import write_run
+from waiting import HANG
 
 from alseg.report.html import write_report
 from alseg.report.page import POLICY, page
@@ -71,7 +72,7 @@ def browse(path, tmp_path, width, scheme, *options):
         f"--blink-settings=preferredColorScheme={scheme}", "--enable-logging=stderr",
         "--virtual-time-budget=4000", *options, path.as_uri(),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, done.stderr
     assert "CONSOLE" not in done.stderr, done.stderr
     return done.stdout

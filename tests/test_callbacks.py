@@ -174,8 +174,15 @@ def test_a_callback_is_refused_in_any_form(given):
 def test_two_that_set_the_learning_rate_are_refused():
     with pytest.raises(ValueError, match="without LRScheduler, .*lr_schedule='constant'"):
         fitted(LRScheduler("StepLR", step_size=1), lr_schedule="one-cycle")
-    model = fitted(LRScheduler("StepLR", step_size=1, gamma=0.5), lr=0.01, encoder_lr_scale=0.1)
+    with pytest.raises(ValueError, match="without LRScheduler"):
+        fitted(LRScheduler("StepLR", step_size=1), class_phase={"lr_schedule": ("step", 1, 0.5)})
+
+
+@pytest.mark.parametrize("schedule", ["joint", "two-phase"])
+def test_a_scheduler_of_the_user_s_sets_the_rates_of_each_phase(schedule):
+    model = fitted(LRScheduler("StepLR", step_size=1, gamma=0.5), lr=0.01, schedule=schedule)
     assert model.optimizer_.param_groups[0]["lr"] == pytest.approx(0.01 / 4)
+    assert not hasattr(model, "_phase") and all(p.requires_grad for p in model.module_.parameters())
 
 
 def test_a_subclass_of_what_is_refused_is_refused():

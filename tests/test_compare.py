@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import HANG, wait_until
 
 import alseg.compare
 from alseg import JointCAMSegmenter, PseudoLabelAugmenter
@@ -476,7 +477,7 @@ def killed_and_continued(folder, n_kills, rng, seconds, n_jobs=1):
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     process = start(folder, n_jobs)
-    out, error = process.communicate(timeout=300)
+    out, error = process.communicate(timeout=HANG)
     assert out.endswith("done\n"), error
     return read_comparison(folder)
 
@@ -497,7 +498,7 @@ from alseg.experiment.protocol import Protocol
 
 def slow(learner, X_pool, n_instances=1):
     if not Path(sys.argv[2]).exists():
-        time.sleep(600)
+        time.sleep(3600)
     return np.arange(n_instances)
 
 glands = make_glands(12, image_size=(32, 32), random_state=0)
@@ -520,13 +521,12 @@ def test_only_the_main_process_killed_and_started_again_at_once(tmp_path):
     options = {"text": True, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
     first = subprocess.Popen(command, start_new_session=True, **options)
     try:
-        chain, deadline = out / "rows" / "slow" / "0" / "records.jsonl", time.time() + 120
-        while not (chain.exists() and chain.stat().st_size) and time.time() < deadline:
-            time.sleep(0.05)
+        chain = out / "rows" / "slow" / "0" / "records.jsonl"
+        wait_until(lambda: chain.exists() and chain.stat().st_size)
         first.kill()  # the worker goes on asking, and holds the lock of its chain
         first.wait()
         asked.touch()
-        again = subprocess.run(command, capture_output=True, timeout=400, **options)
+        again = subprocess.run(command, capture_output=True, timeout=HANG, **options)
         assert again.stdout.endswith("done\n"), again.stderr  # without waiting for the answer
     finally:
         try:
@@ -582,9 +582,7 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_records(whole, tmp_path):
 
     def kill_one(pid):
         # In the middle: a chain has begun, and not all of them have.
-        deadline = time.time() + 120
-        while time.time() < deadline and not list(tmp_path.glob("rows/*/*/records.jsonl")):
-            time.sleep(0.02)
+        wait_until(lambda: list(tmp_path.glob("rows/*/*/records.jsonl")))
         os.kill(pid, signal.SIGKILL)
         killed.append(len(list(tmp_path.glob("rows/*/*/records.jsonl"))))
 
@@ -651,9 +649,7 @@ def test_two_at_once_are_refused(tmp_path):
     process = start(tmp_path)
     try:
         assert process.stdout.readline() == "ready\n", process.stderr.read()
-        deadline = time.time() + 60
-        while not (tmp_path / "comparison.json").exists() and time.time() < deadline:
-            time.sleep(0.05)
+        wait_until((tmp_path / "comparison.json").exists)
         with pytest.raises(RecordsError, match="in use by another run"):
             compared(tmp_path)
     finally:
@@ -691,7 +687,7 @@ def test_a_full_disk_is_one_error_and_what_stands_is_continued(whole, tmp_path, 
     chains = list((tmp_path / "rows").rglob("records.jsonl"))
     assert any(path.stat().st_size == 9000 for path in chains) == with_starts
     process = start(tmp_path)
-    out, error = process.communicate(timeout=300)
+    out, error = process.communicate(timeout=HANG)
     assert out.endswith("done\n"), error
     assert numbers(read_comparison(tmp_path)) == numbers(whole)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from waiting import HANG
 
 from alseg.files import (
     LEDGER,
@@ -165,7 +166,7 @@ except OSError as error:
     print(error)
 """
     run = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "a.png"], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code, tmp_path / "a.png"], capture_output=True, text=True, timeout=HANG
     )
     assert f"{tmp_path / 'a.png'} could not be written: File too large." in run.stdout, run.stderr
     assert (tmp_path / "a.png").read_text() == "old" and listing(tmp_path) == ["a.png"]
@@ -216,7 +217,7 @@ def test_only_left_overs_of_dead_commands_are_swept(tmp_path):
     with replacing(tmp_path / "b.png") as alive:  # another command at work
         alive.write_text("b")
         code = f"from alseg.files import sweep; sweep({str(tmp_path)!r})"
-        subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=HANG)
         assert listing(tmp_path) == sorted([".alseg-x.tmp", "a.tmp", alive.name])
     assert (tmp_path / "b.png").read_text() == "b"
     assert (tmp_path / ".alseg-ba9876543210.tmp").is_dir()

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 from test_images import deep_png, save
+from waiting import HANG
 
 from alseg.images import (
     IMAGE_SUFFIXES,
@@ -249,7 +250,7 @@ def test_a_damaged_length_is_no_lack_of_memory(tmp_path, rgb):
         "resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))\n"
         f"print(read_image({str(path)!r}).shape)"  # all pixels are there
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG)
     assert run.stdout.strip() == "(6, 9, 3)", run.stderr
 
 
@@ -847,5 +848,5 @@ def test_tifffile_says_nothing_on_the_terminal(tmp_path, rgb):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     code = f"from alseg.images import read_image\ntry: read_image({str(path)!r})\nexcept ValueError: print('told')"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG)
     assert run.stdout.strip() == "told" and run.stderr == ""

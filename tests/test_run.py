@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import HANG
 
 from alseg.costs import annotation_cost
 from alseg.datasets import Dataset, make_glands
@@ -256,7 +257,7 @@ def test_killed_at_any_moment_it_ends_the_same(tmp_path):
     seconds = sum(sum(record["seconds"].values()) for record in reference)
     arguments = [str(Path(__file__).parent), str(tmp_path / "killed"), str(seconds)]
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True, timeout=HANG
     )
     assert done.returncode in (1, 2), done.stderr  # killed once for sure, once at a random moment
     assert same(read_records(tmp_path / "killed"), reference)

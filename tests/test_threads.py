@@ -13,6 +13,7 @@ import torch
 from joblib import Parallel, delayed
 from sklearn.base import clone
 from torch import nn
+from waiting import HANG
 
 from alseg import JointCAMSegmenter
 from alseg.datasets import make_glands
@@ -25,7 +26,6 @@ from alseg.pretrain import SelfSupervisedPretrainer
 from alseg.threads import ProcessLock
 
 GLANDS = make_glands(6, image_size=(32, 32), random_state=0)
-HANG = 120  # seconds after which a test that waits for a thread has hung
 
 
 class Foreign(nn.Module):
