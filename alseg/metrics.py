@@ -7,11 +7,11 @@ occur agree about it: 1, not 0.
 """
 
 import math
-import warnings
 
 import numpy as np
 
 from alseg.labels import MISSING
+from alseg.threads import warnings_ignored
 from alseg.validation import check_number, message
 
 __all__ = [
@@ -755,8 +755,7 @@ def hausdorff_per_image(pred_masks, masks, label=1, percentile=None, n_mask_clas
             distance[i] = 0.0
         else:
             tensors = [torch.from_numpy(m)[None, None].float() for m in pair]  # (1, 1, H, W)
-            with warnings.catch_warnings():  # MONAI 1.5 warns about a call of its own
-                warnings.filterwarnings("ignore", message=".*always_return_as_numpy")
+            with warnings_ignored(".*always_return_as_numpy"):  # MONAI 1.5, about a call of its own
                 value = compute_hausdorff_distance(
                     *tensors, include_background=True, percentile=percentile
                 )

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import warnings
 from contextlib import contextmanager
 
 
@@ -28,3 +29,21 @@ class ProcessLock:
         """Wait for it, and have it inside the ``with``."""
         with self._lock:
             yield
+
+
+_filtering = ProcessLock()
+
+
+@contextmanager
+def warnings_ignored(message, category=Warning):
+    """Ignore some warnings inside: their filters are the process's, and come back as they were.
+
+    Parameters
+    ----------
+    message : str
+        A pattern that its text begins with.
+    category : type, default=Warning
+    """
+    with _filtering.held(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message, category)
+        yield

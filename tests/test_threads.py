@@ -20,10 +20,10 @@ from alseg.datasets import make_glands
 from alseg.device import forked_torch_rng
 from alseg.ensemble import DeepEnsemble
 from alseg.experiment.chains import n_threads
-from alseg.network import JointCAMNetwork, build_encoder, with_dropout
+from alseg.network import JointCAMNetwork, with_dropout
 from alseg.network.joint import evaluated
 from alseg.pretrain import SelfSupervisedPretrainer
-from alseg.threads import ProcessLock
+from alseg.threads import ProcessLock, warnings_ignored
 
 GLANDS = make_glands(6, image_size=(32, 32), random_state=0)
 
@@ -305,6 +305,22 @@ def test_numbers_of_threads_come_back_when_threads_set_them():
     in_threads([lambda n=n: work(n) for n in (1, 2, 1, 2, 3, 1, 2, 1)])
     assert sorted(inside) == [(1, 1)] * 4 + [(2, 2)] * 3 + [(3, 3)]
     assert limits() == before
+
+
+def test_filters_of_warnings_come_back_when_threads_set_them():
+    before = list(warnings.filters)
+
+    def work(i):
+        for _ in range(200):
+            with warnings_ignored(f"{i} is ignored"):
+                warnings.warn(f"{i} is ignored", stacklevel=1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        inside = list(warnings.filters)
+        in_threads([lambda i=i: work(i) for i in range(8)])
+        assert warnings.filters == inside
+    assert warnings.filters == before
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

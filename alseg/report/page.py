@@ -5,11 +5,11 @@ import hashlib
 import io
 import json
 import re
-import warnings
 from html import escape
 from pathlib import Path
 
 from alseg.files import as_utf8, write_text
+from alseg.threads import warnings_ignored
 
 STYLE = """
 :root { color-scheme: light dark;
@@ -236,9 +236,8 @@ def as_svg(figure, alt):
     str
     """
     buffer, layout = io.StringIO(), figure.get_layout_engine()
-    with warnings.catch_warnings():
-        # Text stays text, so a script that matplotlib's font lacks is the reader's font's matter.
-        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+    # Text stays text, so a script that matplotlib's font lacks is the reader's font's matter.
+    with warnings_ignored("Glyph .* missing from", UserWarning):
         if layout is not None:
             # Once; savefig would do it twice, and layout is most of the work of a small figure.
             layout.execute(figure)
