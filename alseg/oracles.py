@@ -5,6 +5,7 @@ parts of images. These two stand in for a person: one knows all the masks and co
 asked, the other reads what somebody has drawn into a folder.
 """
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -177,8 +178,8 @@ class FolderOracle:
         files = {}
         for path in sorted(self.folder.iterdir()):
             if path.is_file() and not path.name.startswith("."):
-                files.setdefault(path.stem, []).append(path)
-        wanted = [self._stems[i] + self.suffix for i in sample_ids]
+                files.setdefault(_same_form(path.stem), []).append(path)
+        wanted = [_same_form(self._stems[i] + self.suffix) for i in sample_ids]
         missing = [stem for stem in wanted if stem not in files]
         if missing:
             raise FileNotFoundError(
@@ -217,6 +218,11 @@ def _check_ids(sample_ids, n_samples):
     if len(unknown):
         raise ValueError(message("sample_ids", f"in [0, {n_samples - 1}]", unknown.tolist()))
     return ids.tolist()
+
+
+def _same_form(name):
+    """A name in one Unicode form: file systems change it."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _stem(name):

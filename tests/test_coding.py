@@ -1,9 +1,13 @@
 """What mask values mean: decided once, from all files, and held to."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from alseg.datasets import load_folder
@@ -87,7 +91,7 @@ def test_values_mean_what_all_files_say(tmp_path, files, options, expected, told
 
 
 @pytest.mark.parametrize("files, match", [
-    ({"a.png": [0, 1, 255]}, r"'.*a\.png' holds 255\. Say missing_value=255 .*mapping='binary'"),
+    ({"a.png": [0, 1, 255]}, r"'.*a\.png' holds 1 and 255\. Say missing_value=255 .*mapping='binary'"),
     ({"a.png": [0, 1], "b.png": [0, 255]}, r"a\.png' holds 1, '.*b\.png' 255\. Say missing_value"),
     ({"a.png": [1, 255]}, "Masks of 0, 1 and 255 may mean two things"),
     ({"a.png": [0, 128, 255]}, r"a\.png' holds the value 128 .*mask_mapping='half'"),
@@ -148,6 +152,38 @@ def test_a_later_file_agrees_or_is_named(tmp_path, first, later, match):
             decide_coding([a, b], known=coding)
         with pytest.raises(ValueError, match=match):
             coding.read(b)
+
+
+VALUES = st.lists(st.sampled_from([0, 1, 2, 7, 128, 254, 255, 300]), min_size=1, max_size=4)
+
+
+@settings(deadline=None, max_examples=60)
+@given(first=st.lists(VALUES, min_size=1, max_size=3), later=st.lists(VALUES, max_size=2),
+       missing_value=st.sampled_from([None, None, 0, 128, 255]))  # fmt: skip
+def test_what_was_read_stays_as_it_is(first, later, missing_value):
+    """Files that come later change nothing of those before, or are refused; order is nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = []
+        for i, values in enumerate([*first, *later]):
+            paths.append(Path(folder, f"{i}.png"))
+            Image.fromarray(np.array([values], np.uint16 if max(values) > 255 else np.uint8)).save(
+                paths[-1]
+            )
+        old = paths[: len(first)]
+        try:
+            coding = decide_coding(old, missing_value=missing_value)
+        except ValueError:
+            return
+        before = [coding.read(path).tolist() for path in old]  # all that were looked at are read
+        assert decide_coding(old[::-1], missing_value=missing_value) == coding
+        try:
+            after = decide_coding(paths, known=coding)
+        except ValueError as error:
+            assert any(repr(str(path)) in str(error) for path in paths[len(first) :])
+            return
+        assert [after.read(path).tolist() for path in old] == before
+        for path in paths:
+            after.read(path)
 
 
 def test_only_new_files_are_looked_at(tmp_path, monkeypatch):
@@ -214,7 +250,7 @@ def test_a_folder_is_decided_once_and_may_be_told(tmp_path):
     coding = data.all.masks.mapping
     assert data.describe().splitlines()[-1] == "masks: 0 = background, 255 = foreground"
     save(root, "masks/y.png", [0, 1])
-    with pytest.raises(ValueError, match=r"x\.png' holds 255|y\.png' holds 1"):
+    with pytest.raises(ValueError, match=r"y\.png' holds 1, '.*x\.png' 255\. Say"):
         load_folder(root)
     with pytest.raises(ValueError, match=r"y\.png' holds the value 1, which contradicts"):
         load_folder(root, mask_mapping=coding)

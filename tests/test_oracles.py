@@ -1,4 +1,5 @@
 import pickle
+import unicodedata
 
 import numpy as np
 import pytest
@@ -111,3 +112,9 @@ def test_folder_by_stem(masks, tmp_path):
         oracle([3])
     with pytest.raises(FileNotFoundError, match="folder must be an existing folder"):
         FolderOracle(tmp_path / "nowhere", names)([0])
+
+
+def test_names_are_compared_in_one_unicode_form(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    Image.fromarray(np.array([[0, 1]], np.uint8)).save(tmp_path / f"{decomposed}.png")
+    assert FolderOracle(tmp_path, [f"{composed}.jpg"])([0]).tolist() == [[[0, 1]]]

@@ -172,7 +172,7 @@ class Parts(Mapping):
         data = self._parts.get("all")
         if data is not None:
             labels, counts = np.unique(data.labels, return_counts=True)
-            shown = ", ".join(f"{label}: {n}" for label, n in zip(labels[:_SHOWN], counts))
+            shown = ", ".join(f"{_shown(str(label))}: {n}" for label, n in zip(labels[:_SHOWN], counts))
             more = ", ..." if len(labels) > _SHOWN else ""
             classes = _count(len(labels), "class", "classes")
             lines.append(

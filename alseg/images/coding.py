@@ -18,6 +18,7 @@ _MOST_CLASSES = 101  # values up to here are classes beside 255; above they are 
 _MIDDLE = (64, 191)  # values of a lossy file that are neither background nor foreground
 _KEPT = 64  # values that a coding keeps: those that decide, and the first of the others
 _SHOWN = 6
+_AT_ONCE = 4  # files in memory
 _REMEDIES = (
     "Say missing_value=255 (--missing-value 255) if 255 is not annotated, "
     "mask_mapping='binary' (--mask-mapping binary) if both are foreground."
@@ -337,12 +338,12 @@ def _looked_at(fresh, progress):
     def look(file):
         try:
             values, kind = mask_values(file)
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             return None  # named when it is read, or by check_pairs, with all others that are bad
         return file, kind, _unique(values), _middle(values) if kind == "lossy" else None
 
     found, bad = [], []
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(_AT_ONCE, os.cpu_count() or 1)) as pool:
         for number, one in enumerate(pool.map(look, [file for _, file in fresh]), start=1):
             if one is not None:
                 found.append(one[:3])
@@ -397,7 +398,7 @@ def _meaning(values, missing_value, plain, known):
         return "ids", missing_value  # so many that 255 is one of them
     if others == {1}:
         with_one, white = (_first_with(value, plain) for value in (1, _WHITE))
-        holds = f"{white!r} holds 255" if with_one == white else (
+        holds = f"{white!r} holds 1 and 255" if with_one == white else (
             f"{with_one!r} holds 1, {white!r} 255"
         )
         raise ValueError(f"Masks of 0, 1 and 255 may mean two things: {holds}. {_REMEDIES}")

@@ -84,7 +84,7 @@ def _check_pair(images, masks, i, n_mask_classes):
         if n_mask_classes == 2:
             remedy = (
                 " For 0/255 masks or instance ids map what is above 0 to 1: "
-                "MaskFiles(paths, mapping='nonzero')."
+                "MaskFiles(paths, mapping='nonzero'), mask_mapping='nonzero' or --mask-mapping nonzero."
             )
         raise ValueError(
             f"{masks.where(i)} holds the value {bad.max()}, which is no class: with "
