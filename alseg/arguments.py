@@ -20,22 +20,22 @@ _PHASE_OPTIONS = ("lr", "lr_schedule", "max_epochs")
 
 
 def checked_image_size(image_size):
-    """The size at which the network works as (height, width), or None for that of the images.
+    """The size at which the network works as (height, width), or the name of a way to choose it.
 
     Parameters
     ----------
-    image_size : None, int or sequence of two int
+    image_size : None, "large", int or sequence of two int
 
     Raises
     ------
     TypeError, ValueError
         If it is something else, or not positive.
     """
-    if image_size is None:
-        return None
+    if image_size is None or isinstance(image_size, str):
+        return image_size and check_option("image_size", image_size, ("large",))
     size = (image_size,) * 2 if np.isscalar(image_size) else image_size
     if not isinstance(size, (tuple, list, np.ndarray)) or len(size) != 2:
-        raise ValueError(message("image_size", "None, an int or (height, width)", image_size))
+        raise ValueError(message("image_size", "None, 'large', an int or (height, width)", image_size))
     return tuple(int(check_number("image_size", side, 1, integer=True)) for side in size)
 
 

@@ -1,5 +1,6 @@
 """Training batches: every image decoded once to one size, then drawn, moved and coloured as a batch."""
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +21,18 @@ from alseg.augment import (
 )
 from alseg.crops import enlarged, random_corner, reflected, scaled, squares, whole_image
 from alseg.decoded import decoded, image_tensor
-from alseg.images import check_pairs
+from alseg.images import as_images, read_pairs
 from alseg.labels import MISSING
 
-MAX_AREA = 192 * 288  # the default canvas: what two cores train on in minutes
+# Largest area of a canvas that is chosen by the images, by the name that `image_size` has for it:
+# what two cores train on within a minute, and within some.
+AREAS = {None: 128 * 192, "large": 192 * 288}
+MAX_AREA = AREAS[None]
+
+
+# Gradient steps of an epoch, at most, where the user names none: with the default of 30 epochs the
+# budget of a fit, whatever the number of images.
+MAX_STEPS = 5
 
 
 def choose_canvas(sizes, max_area=MAX_AREA):
@@ -35,7 +44,7 @@ def choose_canvas(sizes, max_area=MAX_AREA):
     Examples
     --------
     >>> choose_canvas([(40, 60), (40, 60)]), choose_canvas([(522, 775)])
-    ((40, 60), (192, 288))
+    ((40, 60), (128, 192))
     """
     h, w = np.median(np.asarray(sizes, dtype=float), axis=0)
     if h * w > max_area:
@@ -125,23 +134,23 @@ class TrainingData:
         return tuple(self.images.shape[2:])
 
     @classmethod
-    def build(cls, images, labels, masks, mask_weight, canvas, n_mask_classes):
+    def build(cls, images, labels, masks, mask_weight, canvas, n_mask_classes, show=False):
         """Decode every image once; `images` and `masks` as `as_images` and `as_masks` give them."""
-        check_pairs(images, masks, n_mask_classes)
-        n = len(images)
-        pixels = [decoded(images, i, canvas) for i in range(n)]
-        if any(p.dtype != pixels[0].dtype for p in pixels):
-            pixels = [to_unit(p) for p in pixels]
+        images = as_images(images)
+        n, pixels = len(images), []
         mask_pixels = torch.full((n, *canvas), MISSING, dtype=torch.int16)
         weights = _weight_tensor(mask_weight, n, canvas)
-        for i in range(n):
-            mask = masks[i]
+        read = functools.partial(decoded, images, canvas=canvas)
+        for i, (image, mask) in enumerate(read_pairs(images, masks, n_mask_classes, show, read)):
+            pixels.append(image)
             if mask is None:
                 continue
             if mask_weight is not None and np.ndim(mask_weight[i]):
                 mask_pixels[i], weights[i] = mask_tensor(mask, canvas, mask_weight[i])
             else:
                 mask_pixels[i] = mask_tensor(mask, canvas)
+        if any(p.dtype != pixels[0].dtype for p in pixels):
+            pixels = [to_unit(p) for p in pixels]
         # A weight of 0 is no annotation: the fit is then the one without that mask, bit for bit.
         mask_pixels = torch.where(weights > 0, mask_pixels, MISSING)
         return cls(
@@ -210,15 +219,12 @@ class CropData:
         return scaled((self.crop["size"],) * 2, self.crop["scale"])
 
     @classmethod
-    def build(cls, images, labels, masks, mask_weight, crop, n_mask_classes):
+    def build(cls, images, labels, masks, mask_weight, crop, n_mask_classes, show=False):
         """Decode every image once; arguments as of `TrainingData.build`."""
-        check_pairs(images, masks, n_mask_classes)
         pixels, mask_pixels, weights = [], [], []
-        for i in range(len(images)):
-            image = images[i]
+        for i, (image, mask) in enumerate(read_pairs(images, masks, n_mask_classes, show)):
             whole = whole_image(image, crop)
             pixels.append(image_tensor(whole, whole.shape[:2]))
-            mask = masks[i]
             inner = enlarged(image.shape[:2], crop)
             weight = torch.ones(1, 1)
             if mask is None:
@@ -452,17 +458,50 @@ def steps_of_epoch(n, batch_size, steps_per_epoch=None, passes=False, drop_tiny=
     steps_per_epoch : int or None, default=None
         The answer, where it is given.
     passes : bool, default=False
-        Whether an epoch is one pass, see `n_batches`; else batches are drawn, as many as hold `n`.
+        Whether an epoch is one pass, see `n_batches`; else batches are drawn, as many as hold `n`,
+        but no more than `MAX_STEPS`.
     drop_tiny : bool, default=True
 
     Examples
     --------
-    >>> steps_of_epoch(22, 20), steps_of_epoch(22, 20, passes=True), steps_of_epoch(22, 20, 5)
-    (2, 1, 5)
+    >>> steps_of_epoch(22, 20), steps_of_epoch(22, 20, passes=True), steps_of_epoch(22, 20, 7)
+    (2, 1, 7)
+    >>> steps_of_epoch(100_000, 4)
+    5
     """
     if steps_per_epoch:
         return steps_per_epoch
-    return n_batches(n, batch_size, drop_tiny) if passes else -(-n // batch_size)
+    return n_batches(n, batch_size, drop_tiny) if passes else min(-(-n // batch_size), MAX_STEPS)
+
+
+def drawn(top, n_first, n_second, rng):
+    """Positions of the images that are read, where batches hold fewer than there are.
+
+    Parameters
+    ----------
+    top : ndarray of shape (n,), float
+        The largest weight of each image's annotated pixels, 0 where there is none.
+    n_first, n_second : int
+        How many batches hold at most of either stream, see `split_streams`.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of int, increasing
+        All of a stream where there are no more; else so many of it at random.
+
+    Examples
+    --------
+    >>> drawn(np.array([1.0, 0, 0, 0, 1.0]), 2, 3, np.random.default_rng(0))
+    array([0, 1, 2, 3, 4])
+    >>> len(drawn(np.zeros(1000), 8, 4, np.random.default_rng(0)))  # one stream, without masks
+    8
+    """
+    chosen = []
+    for stream, n in zip(split_streams(torch.as_tensor(top)), (n_first, n_second)):
+        stream = stream.numpy()
+        chosen.append(rng.permutation(stream)[:n] if len(stream) > n > 0 else stream[:n])
+    return np.sort(np.concatenate(chosen))
 
 
 class TrainingBatches:

@@ -4,33 +4,36 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from tqdm import tqdm
 
 from alseg.batches import to_unit
 from alseg.crops import scaled, whole_image
 from alseg.decoded import decoded, image_tensor
 from alseg.device import Generators
 from alseg.network.joint import dropout_mask, evaluated, with_dropout
+from alseg.progress import progress
 from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES, sums_for
 
 TEST_FLIPS = {"both": ((), (-1,), (-2,), (-1, -2)), "horizontal": ((), (-1,)), "none": ((),)}
 
 
-def pool_batches(images, canvas, batch_size, device, memory_format, progress=False):
+def pool_batches(images, canvas, batch_size, device, memory_format, show=False):
     """Read a pool batch by batch: pairs of (positions, tensor of shape (b, 3, h, w) in [0, 1])."""
-    starts = range(0, len(images), batch_size)
-    for start in tqdm(starts, desc="predict", disable=not progress, leave=False):
-        positions = range(start, min(start + batch_size, len(images)))
-        pixels = [to_unit(decoded(images, i, canvas).to(device)) for i in positions]
-        yield positions, torch.stack(pixels).contiguous(memory_format=memory_format)
+    with progress("predict", len(images), show=show) as bar:
+        for start in range(0, len(images), batch_size):
+            positions = range(start, min(start + batch_size, len(images)))
+            pixels = [to_unit(decoded(images, i, canvas).to(device)) for i in positions]
+            yield positions, torch.stack(pixels).contiguous(memory_format=memory_format)
+            bar.update(len(positions))
 
 
-def whole_batches(images, crop, device, memory_format, progress=False):
+def whole_batches(images, crop, device, memory_format, show=False):
     """As `pool_batches`, each image on its own at the scale that crops are trained at."""
-    for i in tqdm(range(len(images)), desc="predict", disable=not progress, leave=False):
-        whole = whole_image(images[i], crop)
-        x = to_unit(image_tensor(whole, scaled(whole.shape[:2], crop["scale"])).to(device))
-        yield range(i, i + 1), x[None].contiguous(memory_format=memory_format)
+    with progress("predict", len(images), show=show) as bar:
+        for i in range(len(images)):
+            whole = whole_image(images[i], crop)
+            x = to_unit(image_tensor(whole, scaled(whole.shape[:2], crop["scale"])).to(device))
+            yield range(i, i + 1), x[None].contiguous(memory_format=memory_format)
+            bar.update()
 
 
 def predict_batch(

@@ -15,29 +15,51 @@ __all__ = ["PRESETS", "alseg_pseudo_labels", "preset_params"]
 
 
 def alseg():
-    """Our own recipe, as of now: no validation mask, fixed steps, last weights, threshold 0.5.
+    """Our own recipe, which is the defaults of the estimator: 150 steps of a pretrained Lite0.
 
-    The defaults of the estimator (image and mask moved together, two streams, joint training,
-    cross-entropy and Dice) on a pretrained MobileNetV2, for 300 steps, and the mean over four flips
-    in prediction. On folds of GlaS' training images with 8 masks (``benchmarks/ablation.py``) more
-    steps and the flips are gains, and a frozen encoder is a loss. What is no gain there, or was not
-    run, is off here: a moving average of weights, stain augmentation, pseudo-labels and their
-    agreement, consistency.
+    Image and mask moved together, two streams, joint training, cross-entropy and Dice, no
+    validation mask, last weights, threshold 0.5, at an area of at most 128 x 192: chosen by folds
+    of training images among what two cores train within a minute (``benchmarks/recipe.py``). What
+    is no gain there (``benchmarks/ablation.py``), or was not run, is off: a moving average of
+    weights, stain augmentation, pseudo-labels and their agreement, consistency.
+
+    Returns
+    -------
+    dict
+    """
+    return {}
+
+
+def alseg_fast():
+    """A question within seconds: a frozen encoder, 30 steps, no images without a mask in a batch.
+
+    The mask decoder alone is trained, and of the class head what 8 masks teach: class labels of
+    images without a mask are not used. With ``feature_cache=folder`` the encoder's maps are kept,
+    so that the next fits and predictions of the same images cost the decoder alone; with
+    `ActiveLearner(warm_start=True)` the decoder goes on from the round before. What it costs
+    against the defaults stands in ``benchmarks/README.md``.
 
     Returns
     -------
     dict
     """
     return {
-        "encoder": "mobilenet_v2",
-        "encoder_weights": "imagenet",
-        "max_epochs": 10,
-        "steps_per_epoch": 30,
-        "test_flips": "both",
-        "threshold": 0.5,
-        "validation": None,
-        "keep_epoch": "last",
+        "encoder_lr_scale": 0.0,
+        "image_size": "large",
+        "max_epochs": 6,
+        "steps_per_epoch": 5,
+        "weak_batch_size": 0,
     }
+
+
+def alseg_best():
+    """The defaults with more patience: twice the steps, and the mean over four flips in prediction.
+
+    Returns
+    -------
+    dict
+    """
+    return {"max_epochs": 60, "test_flips": "both"}
 
 
 def alseg_pseudo_labels():
@@ -214,6 +236,8 @@ def survey2024_acdc():
 
 PRESETS = {
     "alseg": alseg,
+    "alseg-fast": alseg_fast,
+    "alseg-best": alseg_best,
     "belharbi2021-glas": belharbi2021_glas,
     "belharbi2021-cub": belharbi2021_cub,
     "gorriz2017-ceal": gorriz2017_ceal,

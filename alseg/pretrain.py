@@ -8,17 +8,17 @@ import torch.nn.functional as F
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
-from tqdm import tqdm
 
 from alseg.arguments import check_affine
 from alseg.augment import FLIPS, colour_jitter, random_affine, random_flip, stain_jitter
-from alseg.batches import choose_canvas, cycle, to_unit
+from alseg.batches import AREAS, choose_canvas, cycle, to_unit
 from alseg.decoded import decoded
 from alseg.device import forked_torch_rng, resolve_device
 from alseg.files import replacing
 from alseg.images import as_images
 from alseg.inference import pool_batches
 from alseg.network.encoder import build_encoder, normalization_of
+from alseg.progress import progress
 from alseg.schedules import one_cycle
 from alseg.segmenter import NORMALIZATIONS
 from alseg.validation import check_number, check_option, check_rng, message
@@ -38,9 +38,10 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
         As of `JointCAMSegmenter`. A module is copied.
     encoder_weights : None, "bundled", "imagenet", str or Path, default="bundled"
         Where to start from.
-    image_size : None, int or (int, int), default=None
+    image_size : None, "large", int or (int, int), default=None
         Height and width of a view, rounded up to multiples of the encoder's deepest stride. None is
-        the median size of the images, scaled down to an area of at most 192 x 288.
+        the median size of the images, scaled down to an area of at most 128 x 192; ``"large"`` to
+        one of at most 192 x 288.
     n_steps : int, default=500
         Gradient steps, 0 or more.
     batch_size : int, default=32
@@ -170,29 +171,36 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
         optimizer = torch.optim.AdamW(parts.parameters(), lr=self.lr)
         losses, spread = [], []
         parts.train()
-        for step in tqdm(range(self.n_steps), desc="pretrain", disable=not self.verbose):
-            for group in optimizer.param_groups:
-                group["lr"] = self.lr * one_cycle(step, self.n_steps)
-            # Two passes: BatchNorm that saw both views at once would tell one of the other.
-            z = [projector(self._pooled(encoder, next(views))) for _ in range(2)]
-            loss = simsiam_loss(predictor(z[0]), predictor(z[1]), *z)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.detach())
-            # 1 / sqrt(d) is the deviation of a coordinate where directions are spread evenly.
-            unit = F.normalize(z[0].detach(), dim=1)
-            spread.append(unit.std(0).mean() * unit.shape[1] ** 0.5)
+        with progress("pretrain", self.n_steps, "steps", self.verbose > 0) as bar:
+            for step in range(self.n_steps):
+                for group in optimizer.param_groups:
+                    group["lr"] = self.lr * one_cycle(step, self.n_steps)
+                # Two passes: BatchNorm that saw both views at once would tell one of the other.
+                z = [projector(self._pooled(encoder, next(views))) for _ in range(2)]
+                loss = simsiam_loss(predictor(z[0]), predictor(z[1]), *z)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.detach())
+                # 1 / sqrt(d) is the deviation of a coordinate where directions are spread evenly.
+                unit = F.normalize(z[0].detach(), dim=1)
+                spread.append(unit.std(0).mean() * unit.shape[1] ** 0.5)
+                bar.update()
         self.losses_, self.spread_ = _on_host(losses), _on_host(spread)
 
     def _views(self, images, canvas, rng, device):
         """Batches of views without an end: the same images twice, each time moved otherwise."""
-        pixels = [decoded(images, i, canvas) for i in range(len(images))]
+        generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
+        order = cycle(torch.arange(len(images)), max(1, self.n_steps) * self.batch_size, rng)
+        seen, order = order.unique(return_inverse=True)  # of a large pool only these are read
+        pixels = []
+        with progress("read", len(seen), show=self.verbose > 0) as bar:
+            for i in seen.tolist():
+                pixels.append(decoded(images, i, canvas))
+                bar.update()
         if any(p.dtype != pixels[0].dtype for p in pixels):
             pixels = [to_unit(p) for p in pixels]
         pixels = torch.stack(pixels).to(device)
-        generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
-        order = cycle(torch.arange(len(pixels)), max(1, self.n_steps) * self.batch_size, rng)
         return self._view_batches(pixels, order, generator)
 
     def _view_batches(self, pixels, order, generator):
@@ -227,8 +235,9 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "encoder_")
         images, found = as_images(X), []
         batches = pool_batches(
-            images, self.canvas_, self.predict_batch_size, self.device_, torch.contiguous_format
-        )
+            images, self.canvas_, self.predict_batch_size, self.device_, torch.contiguous_format,
+            self.verbose > 0,
+        )  # fmt: skip
         with torch.no_grad():
             for _, x in batches:
                 found.append(self._pooled(self.encoder_, x).cpu().numpy())
@@ -272,8 +281,9 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
 
     def _canvas(self, images, stride):
         size = self.image_size
-        if size is None:
-            size = choose_canvas([images.size(i) for i in range(len(images))])
+        if size is None or isinstance(size, str):
+            area = AREAS[size and check_option("image_size", size, ("large",))]
+            size = choose_canvas([images.size(i) for i in range(len(images))], area)
         size = (size,) * 2 if np.isscalar(size) else tuple(size)
         if len(size) != 2:
             raise ValueError(message("image_size", "None, an int or (height, width)", size))

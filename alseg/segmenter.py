@@ -14,9 +14,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import Bunch
 from sklearn.utils.class_weight import compute_class_weight
 from skorch import NeuralNet
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, PrintLog
 from skorch.dataset import Dataset
-from tqdm import tqdm
 
 from alseg import inference
 from alseg._version import __version__
@@ -31,10 +30,12 @@ from alseg.arguments import (
     keywords,
 )
 from alseg.batches import (
+    AREAS,
     CropData,
     TrainingBatches,
     TrainingData,
     choose_canvas,
+    drawn,
     steps_of_epoch,
 )
 from alseg.crops import check_crop, scaled, undo
@@ -42,7 +43,7 @@ from alseg.device import forked_torch_rng, resolve_amp, resolve_device
 from alseg.gradients import mask_gradient_length, mask_gradients
 from alseg.held_out import experts_masks, hold_out
 from alseg.images import as_images, as_masks, check_pairs, stack
-from alseg.labels import is_annotated
+from alseg.labels import MISSING, is_annotated
 from alseg.losses import JointLoss
 from alseg.memory import PartSize, in_parts
 from alseg.metrics import mean_dice
@@ -51,6 +52,7 @@ from alseg.network.encoder import normalization_of, starts_at_random
 from alseg.network.feature_memory import FeatureMemory
 from alseg.network.joint import JointCAMNetwork, evaluating
 from alseg.presets import preset_params
+from alseg.progress import progress
 from alseg.saving import describe_params, read_model, write_model
 from alseg.schedules import make_scheduler
 from alseg.semi import ConsistentBatches, check_consistency, with_consistency
@@ -86,6 +88,9 @@ _BUILT_FROM = (
     "module",
     "compile",
 )
+
+# Images whose sizes decide the canvas, where the user names none: of more, so many spread over all.
+_SIZES = 1000
 
 # Stands in a saved model for `trained_on_` where it is not known.
 _UNKNOWN = "unknown"
@@ -138,9 +143,9 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
         The class head sees the encoder's maps of this stride and deeper. None is the deepest alone.
     n_mask_classes : int, default=2
         Pixel classes, background (0) included.
-    image_size : None, int or (int, int), default=None
+    image_size : None, "large", int or (int, int), default=None
         Height and width at which the network works. None is the median size of the training images,
-        scaled down to an area of at most 192 x 288.
+        scaled down to an area of at most 128 x 192; ``"large"`` to one of at most 192 x 288.
     crop : None or dict, default=None
         Instead of resizing to `image_size`: train on random crops and predict whole images, one by
         one. A dict of ``size`` and, if wanted, ``scale``, ``min_side`` and ``pad``, see
@@ -219,17 +224,19 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
     refit_epochs : int or None, default=None
         Epochs of a `partial_fit` that goes on from a fit. None is `max_epochs`.
     steps_per_epoch : int or None, default=None
-        Gradient steps an epoch. None is ``ceil(n_samples / batch_size)``: it does not depend on the
-        number of masks. With ``sampling="passes"``, None is one pass.
+        Gradient steps an epoch. None is 5, or ``ceil(n_samples / batch_size)`` of fewer images: it
+        depends neither on the number of masks nor on how many images lie beside them. Those without
+        a mask are sampled, and only what a fit draws is read. With ``sampling="passes"``, None is
+        one pass.
     sampling : {"streams", "passes"}, default="streams"
         ``"streams"`` fills each batch from two streams, see `batch_size` and `weak_batch_size`.
         ``"passes"`` shuffles all images (those with a mask or pseudo-mask, where nothing else is
         learned from) and takes `batch_size` at a time; the last batch of a pass is smaller.
     drop_tiny_last_batch : bool, default=True
         With ``sampling="passes"``, leave out a last batch of an eighth of `batch_size` or less.
-    batch_size : int, default=8
+    batch_size : int, default=4
         Annotated images in a batch (any, where no image is annotated).
-    weak_batch_size : int, default=4
+    weak_batch_size : int, default=2
         Images without a mask, or with a pseudo-mask, added to each batch.
     predict_batch_size : int, default=16
     optimizer : torch optimizer class, default=torch.optim.AdamW
@@ -246,7 +253,8 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
     channels_last : bool, default=True
         Memory layout of the convolutions: faster, same results up to rounding.
     verbose : int, default=0
-        1 shows progress and losses.
+        1 shows bars on stderr while images are read, trained on and predicted, with a total and the
+        time left; 2 also prints a line an epoch.
     module, criterion, callbacks, train_split, warm_start, compile, iterator_train, iterator_valid, \
 dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         Of skorch's `NeuralNet`. Batches are made from decoded images, so that `iterator_*` and
@@ -331,8 +339,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         steps_per_epoch=None,
         sampling="streams",
         drop_tiny_last_batch=True,
-        batch_size=8,
-        weak_batch_size=4,
+        batch_size=4,
+        weak_batch_size=2,
         predict_batch_size=16,
         optimizer=torch.optim.AdamW,
         clip_norm=None,
@@ -409,7 +417,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
         Parameters
         ----------
-        name : {"alseg", "belharbi2021-glas", "belharbi2021-cub", "gorriz2017-ceal", "survey2024-acdc"}
+        name : {"alseg", "alseg-fast", "alseg-best", "belharbi2021-glas", "belharbi2021-cub", \
+"gorriz2017-ceal", "survey2024-acdc"}
         **overrides
             Parameters of the constructor that replace the preset's; options of the preset itself,
             such as ``wildcat_min_branch=False``.
@@ -541,6 +550,13 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         known = self._known_before(fresh, started)
         train, validation, *known = self._hold_out(images, y, masks, mask_weight, rng, known)
         weight = None if mask_weight is None else [mask_weight[i] for i in train]
+        n_epochs = self.max_epochs
+        if not fresh and self.n_steps_ and self.refit_epochs is not None:
+            n_epochs = self.refit_epochs
+        n_train, all_codes = len(train), codes[train]
+        seen = self._drawn(masks.take(train), weight, n_epochs, rng)
+        if seen is not None:
+            train, weight = train[seen], weight and [weight[i] for i in seen]
         build, geometry = TrainingData.build, canvas
         if self.crop is not None:
             build, geometry = CropData.build, check_crop(self.crop)
@@ -551,6 +567,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             weight,
             geometry,
             self.n_mask_classes,
+            self.verbose > 0,
         )
         annotated = bool(data.annotated().any())
         if self.pooling is None and not annotated:
@@ -575,9 +592,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         self.device_ = resolve_device(self.device)
         self._data, self._rng = data.to(self.device_), rng
         self._seen = images.take(train), y[train]
-        self._n_epochs, self._part_size = self.max_epochs, PartSize("training", _TRAIN_NOTE)
-        if not fresh and self.n_steps_ and self.refit_epochs is not None:
-            self._n_epochs = self.refit_epochs
+        self._all_codes, self._n_left_out = all_codes, n_train - len(train)
+        self._n_epochs, self._part_size = n_epochs, PartSize("training", _TRAIN_NOTE)
         with forked_torch_rng(int(rng.integers(2**63 - 1)), self.device_):
             try:
                 positions = np.arange(len(data))
@@ -601,7 +617,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 if self.__dict__.pop("_phase", None):
                     self._set_frozen(False)
                 for name in ("_data", "_rng", "_n_epochs", "_part_size", "_seen", "_phases",
-                             "_unchecked"):  # fmt: skip
+                             "_unchecked", "_all_codes", "_n_left_out"):  # fmt: skip
                     self.__dict__.pop(name, None)
                 interrupted = self.__dict__.pop("_interrupted", False)
         if interrupted:
@@ -614,6 +630,30 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         else:
             self.threshold_ = float(self.threshold)
         return self
+
+    def _drawn(self, masks, weight, n_epochs, rng):
+        """Positions of the images that are worth reading, or None for all: batches hold so many."""
+        n = len(masks)
+        if self.sampling == "passes" or self.train_split is not None or n <= self.batch_size:
+            return None
+        if _same(self.normalize, "dataset"):  # measured over all images
+            return None
+        n_steps = max(n_epochs, 1) * steps_of_epoch(n, self.batch_size, self.steps_per_epoch)
+        of_classes = 0
+        if self.schedule == "two-phase":  # its first phase draws from all images
+            epochs = (self.class_phase or {}).get("max_epochs", n_epochs)
+            of_classes = epochs * steps_of_epoch(n, self.batch_size, self.steps_per_epoch)
+        n_first = (n_steps + of_classes) * self.batch_size
+        n_second = n_steps * self.weak_batch_size + of_classes * self.batch_size
+        if n <= min(n_first, n_second):
+            return None
+        top = [0.0] * n
+        for i in range(n):
+            if (mask := masks[i]) is not None:
+                known = (mask != MISSING) * (1.0 if weight is None else weight[i])
+                top[i] = float(known.max())
+        seen = drawn(np.array(top, dtype=np.float32), n_first, n_second, rng)
+        return None if len(seen) == n else seen
 
     def _follow_parameters(self):
         """What a fit that goes on takes from parameters and labels anew."""
@@ -630,7 +670,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     def _built_from(self):
         params = self.get_params(deep=False)
         own = [name for name in params if name.startswith(("module__", "compile__"))]
-        if np.isscalar(params["image_size"]):
+        if np.isscalar(params["image_size"]) and not isinstance(params["image_size"], str):
             params["image_size"] = (params["image_size"],) * 2  # the same, said in short
         return {name: params.get(name) for name in (*_BUILT_FROM, *own)}
 
@@ -653,9 +693,12 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         if self.crop is not None:
             crop = check_crop(self.crop)
             return scaled((crop["size"],) * 2, crop["scale"])
-        if self.image_size is None:
-            return choose_canvas([images.size(i) for i in range(len(images))])
-        return checked_image_size(self.image_size)
+        size = checked_image_size(self.image_size)
+        if size is not None and size != "large":
+            return size
+        n = len(images)
+        some = np.unique(np.linspace(0, n - 1, min(n, _SIZES)).round().astype(int))
+        return choose_canvas([images.size(i) for i in some], AREAS[size])
 
     def _holds_out_a_share(self):
         return not (self.validation is None or isinstance(self.validation, ValidationSet))
@@ -705,6 +748,12 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         images = as_images(part.images)
         masks = as_masks(part.masks, len(images))
         return best_threshold(self._iter_mask_proba(images), (masks[i] for i in range(len(images))))
+
+    @property
+    def _default_callbacks(self):
+        # A bar says that it goes on; the table of epochs is for those who ask for more.
+        found = super()._default_callbacks
+        return [(name, _EpochTable() if name == "print_log" else one) for name, one in found]
 
     # -- what skorch builds ----------------------------------------------------------------------
 
@@ -810,7 +859,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             options.setdefault("class_scale", CLASS_SCALE_FROM_SCRATCH)
         self._weighs_classes = self.class_weight is not None and hasattr(self, "_data")
         if self._weighs_classes:
-            y = self.classes_[self._data.labels.cpu().numpy()]
+            y = self.classes_[self._all_codes]
             weight = np.ones(len(self.classes_))
             present = np.unique(y)
             weight[np.searchsorted(self.classes_, present)] = compute_class_weight(
@@ -907,7 +956,10 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 self._best = None
                 self._average = None if self.ema is None else WeightAverage(self.module_, self.ema)
                 try:
-                    super().fit_loop(X, y, epochs=options["max_epochs"], **fit_params)
+                    name = {"joint": "fit", "mask": "fit masks"}.get(self._phase, "fit classes")
+                    total = options["max_epochs"] * n_steps
+                    with progress(name, total, "steps", self.verbose > 0) as self._bar:
+                        super().fit_loop(X, y, epochs=options["max_epochs"], **fit_params)
                 except KeyboardInterrupt as interrupt:
                     if not _is_from_callback(interrupt):
                         raise
@@ -925,6 +977,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             self.__dict__.pop("_scheduler", None)
             self.__dict__.pop("_best", None)
             self.__dict__.pop("_average", None)
+            self.__dict__.pop("_bar", None)
         return self
 
     def _phase_options(self, epochs):
@@ -1021,6 +1074,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 group["initial_lr"] = group["lr"]
 
     def _n_steps(self, n):
+        n += self._n_left_out
         passes = self.sampling == "passes"
         if passes and self._only_annotated and self._data.annotated().any():
             n = int(self._data.annotated().sum())
@@ -1178,17 +1232,20 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         if iterator is None:
             return
         losses = []
-        show = training and self.verbose > 1
-        for batch in tqdm(iterator, desc=prefix, leave=False, disable=not show):
+        for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             losses.append((step["loss"].detach(), len(batch[0]["x"])))
             self.notify("on_batch_end", batch=batch, training=training, **step)
+            if training:
+                self._bar.update()
         rows = self.history[-1]["batches"][-len(losses) :] if losses else []
         values = torch.stack([loss for loss, _ in losses]).cpu().tolist() if losses else []
         for row, value, (_, size) in zip(rows, values, losses):
             row[prefix + "_loss"], row[prefix + "_batch_size"] = value, size
         self.history.record(prefix + "_batch_count", len(losses))
+        if training and values:
+            self._bar.set_postfix(loss=f"{np.mean(values):.3f}")
 
     # -- prediction --------------------------------------------------------------------------------
 
@@ -1228,7 +1285,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 check_crop(self.crop),
                 self.device_,
                 self._memory_format,
-                progress=self.verbose > 0 and len(images) > 4,
+                self.verbose > 0,
             )
         return inference.pool_batches(
             images,
@@ -1236,7 +1293,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             self.predict_batch_size,
             self.device_,
             self._memory_format,
-            progress=self.verbose > 0 and len(images) > 4 * self.predict_batch_size,
+            self.verbose > 0,
         )
 
     def _stream(self, X, need):
@@ -1493,6 +1550,11 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     # -- pickling, saving --------------------------------------------------------------------------
 
+    def __getstate__(self):
+        state = super().__getstate__()
+        state.pop("_bar", None)  # of a fit that goes on, which a callback may pickle
+        return state
+
     def __setstate__(self, state):
         state = dict(state)
         device = state["device"]
@@ -1602,6 +1664,14 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         model.module_.eval()
         model.n_steps_ = n_steps
         return model
+
+
+class _EpochTable(PrintLog):
+    """A line an epoch, with ``verbose=2``; a sink of the user's always gets it."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if net.verbose > 1 or self.sink is not print:
+            super().on_epoch_end(net, **kwargs)
 
 
 # What it means that a batch goes through the network in parts, see `alseg.memory`.

@@ -29,7 +29,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
-from common import RESULTS, find_data, find_weights
+from common import BATCHES, RESULTS, find_data, find_weights
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
@@ -192,6 +192,7 @@ class Fold:
                 "steps_per_epoch": round(steps * self.options["steps"]),
                 "random_state": self.seed,
                 "device": self.options["device"],
+                **BATCHES,
                 **change,
             }
         )

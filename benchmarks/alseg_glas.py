@@ -20,6 +20,7 @@ import sys
 
 import numpy as np
 from belharbi_glas import published_rows
+from common import BATCHES
 from published_runs import Study, Wanted, main
 
 from alseg import JointCAMSegmenter, Protocol, PseudoLabelAugmenter
@@ -107,6 +108,7 @@ def make_model(options, **more):
             "steps_per_epoch": options["steps"],
             "test_flips": options["test_flips"],
             "amp": options["amp"],
+            **BATCHES,
             "device": options["device"],
             **({} if options["trained"] else frozen),
             **more,

@@ -37,7 +37,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 import torch.nn.functional as F
-from common import RESULTS, find_data, find_weights
+from common import BATCHES, RESULTS, find_data, find_weights
 from torch import nn
 from tqdm import tqdm
 
@@ -114,6 +114,7 @@ def fit(train, options, pooling, seed):
         steps_per_epoch=options["steps"],
         random_state=seed,
         device=options["device"],
+        **BATCHES,
     ).fit(train.images, train.labels)
     return model, time.process_time() - began
 

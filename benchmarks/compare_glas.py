@@ -24,7 +24,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
-from common import RESULTS, find_data
+from common import BATCHES, RESULTS, find_data
 from PIL import Image
 
 from alseg import JointCAMSegmenter, Protocol, compare_strategies
@@ -101,6 +101,7 @@ def main(argv=None):
         encoder_weights=weights / "mobilenet_v2_imagenet.safetensors",
         image_size=NETWORK_SIZE,
         device=arguments.device,
+        **BATCHES,
     )
     seeds, out = range(arguments.seeds), arguments.out.resolve()
     if arguments.dry_run:

@@ -28,7 +28,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
-from common import RESULTS, find_data, write_record
+from common import BATCHES, RESULTS, find_data, write_record
 from scipy.stats import rankdata
 
 from alseg import JointCAMSegmenter
@@ -61,7 +61,8 @@ def measure(data, options, placement, seed, n_masks, n_draws, with_test):
     annotated, rest = np.asarray(order)[:n_masks], np.sort(np.asarray(order)[n_masks:])
     masks = [train.masks[i] if i in set(annotated) else None for i in range(len(train.labels))]
     model = JointCAMSegmenter(
-        dropout_placement=placement, random_state=seed, device="cpu", **options
+        dropout_placement=placement, steps_per_epoch=-(-len(train.labels) // 8),
+        random_state=seed, device="cpu", **BATCHES, **options,
     )
     start = time.perf_counter()
     model.fit(train.images, train.labels, masks)

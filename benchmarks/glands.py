@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
+from common import BATCHES
 
 from alseg import JointCAMSegmenter
 from alseg.datasets import make_glands
@@ -38,7 +39,10 @@ def measure(seed, budgets, n_train, epochs):
     for budget in budgets:
         ids = set(np.asarray(order)[:budget].tolist())
         masks = [train.masks[i] if i in ids else None for i in range(n_train)]
-        model = JointCAMSegmenter("tiny", max_epochs=epochs, random_state=seed, device="cpu")
+        model = JointCAMSegmenter(
+            "tiny", max_epochs=epochs, steps_per_epoch=-(-n_train // 8), random_state=seed,
+            image_size="large", device="cpu", **BATCHES,
+        )  # fmt: skip
         model.fit(train.images, train.labels, masks)
         metrics = evaluate(model, test)
         rows.append(

@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a spinning thread costs i
 
 import numpy as np
 import torch
-from common import find_data, find_weights
+from common import BATCHES, find_data, find_weights
 from joblib import Parallel, delayed
 from sklearn.utils import Bunch
 from tqdm import tqdm
@@ -75,6 +75,7 @@ def make_model(options, seed, n_steps):
         steps_per_epoch=n_steps,
         random_state=seed,
         device=options["device"],
+        **BATCHES,
     )
 
 

@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
-from common import RESULTS, Stopwatch, find_data, find_weights, write_record
+from common import BATCHES, RESULTS, Stopwatch, find_data, find_weights, write_record
 from tqdm import tqdm
 
 from alseg import JointCAMSegmenter
@@ -63,7 +63,7 @@ def distances(blocks, n):
 
 def embeddings(train, options, masks=None):
     common = {"encoder": "mobilenet_v2", "image_size": SIZE, "max_epochs": 1, "device": "cpu"}
-    model = JointCAMSegmenter(**{**common, **options})
+    model = JointCAMSegmenter(**{**BATCHES, **common, **options})
     return model.fit(train.images, train.labels, masks).transform(train.images)
 
 

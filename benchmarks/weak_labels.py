@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
-from common import RESULTS, find_data, write_record
+from common import BATCHES, RESULTS, find_data, write_record
 
 from alseg import JointCAMSegmenter
 from alseg.datasets import load_folder, load_glas, make_glands
@@ -80,7 +80,7 @@ HISTOLOGY = ("glands", "glands-stroma", "glas")
 def measure(name, seed, pooling):
     train, test, options = DATA[name](seed)
     start = time.perf_counter()
-    model = JointCAMSegmenter(pooling=pooling, random_state=seed, device="cpu", **options)
+    model = JointCAMSegmenter(pooling=pooling, random_state=seed, device="cpu", **BATCHES, **options)
     model.fit(train.images, train.labels)
     seconds = time.perf_counter() - start
     masks = [test.masks[i] for i in range(len(test.labels))]

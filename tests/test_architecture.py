@@ -21,7 +21,7 @@ ROOT = Path(alseg.__file__).parent
 FLOORS = """
 _version
 labels threads
-validation
+validation progress
 files
 metrics threshold
 images

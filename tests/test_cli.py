@@ -179,7 +179,7 @@ def test_a_preset_is_a_set_of_options(capsys, tmp_path):
 
     save_file(build_encoder("tiny").state_dict(), weights)
     small[1] = weights
-    code, _, err = call(capsys, *RUN[:-len(TINY)], *small, "--preset", "alseg", "--out", out,
+    code, _, err = call(capsys, *RUN[:-len(TINY)], *small, "--preset", "alseg-best", "--out", out,
                         "--no-panels", "--quiet")  # fmt: skip
     assert code == 0, err
     config = read_records(out)[0]["config"]["estimator"]
@@ -247,7 +247,7 @@ def test_a_dry_run_writes_nothing(capsys, tmp_path):
     lines = dict(line.split(None, 1) for line in printed.splitlines())
     assert lines["rows"] == "random" and lines["seeds"] == "0, 1"
     # A start and a chain of one round a seed, full supervision and weak labels a seed.
-    assert lines["fits"].startswith("8 of 2 steps in 9 jobs")
+    assert lines["fits"].startswith("8 of 3 steps in 9 jobs")
     assert "with 2 at once" in lines["time"] and "MiB a job" in lines["memory"]
 
 

@@ -72,6 +72,8 @@ def make(limit, **options):
             "lr": 0.1,
             "max_epochs": 2,
             "steps_per_epoch": 2,
+            "batch_size": 8,
+            "weak_batch_size": 4,
             "random_state": 0,
             "device": "cpu",
             **options,

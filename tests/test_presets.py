@@ -13,6 +13,7 @@ from sklearn.base import clone
 from alseg import crops
 from alseg.arguments import check_param_names
 from alseg.batches import CropData, TrainingBatches, TrainingData, n_batches
+from alseg.experiment.estimate import steps_of_fit
 from alseg.images import as_images, as_masks
 from alseg.inference import mask_draws, predict_batch
 from alseg.labels import MISSING
@@ -68,7 +69,7 @@ def small(name, **options):
             lr=0.01,
             validation=ValidationSet(images, labels, masks),
         )
-    elif name == "alseg":
+    elif name.startswith("alseg"):
         params.update(NO_WEIGHTS, encoder="tiny", image_size=(32, 32), steps_per_epoch=1)
     else:
         params.update(image_size=(32, 32), module__channels=(4, 8, 8, 8, 16))
@@ -601,12 +602,27 @@ def test_presets_share_nothing_that_can_be_changed(name):
     assert preset_params(name) == before
 
 
-def test_our_recipe_is_the_defaults_but_for_a_few():
-    recipe, defaults = preset_params("alseg"), JointCAMSegmenter().get_params(deep=False)
-    changed = {name for name, value in recipe.items() if defaults[name] != value}
-    assert changed == {"encoder", "encoder_weights", "max_epochs", "steps_per_epoch", "test_flips"}
-    assert recipe["max_epochs"] * recipe["steps_per_epoch"] == 300
-    assert recipe["validation"] is None and recipe["threshold"] == 0.5
+def test_our_recipe_is_the_defaults():
+    recipe = JointCAMSegmenter.from_preset("alseg").get_params(deep=False)
+    assert recipe == JointCAMSegmenter().get_params(deep=False)
+    assert recipe["encoder"] == "efficientnet-lite0" and recipe["encoder_weights"] == "bundled"
+    for n in (200, 100_000):  # images; the budget of steps does not grow with them
+        assert steps_of_fit(JointCAMSegmenter(), 8, n) == 150
+        assert steps_of_fit(JointCAMSegmenter.from_preset("alseg-fast"), 8, n) == 30
+        assert steps_of_fit(JointCAMSegmenter.from_preset("alseg-best"), 8, n) == 300
+
+
+def test_the_fast_recipe_leaves_the_encoder_as_it_is(tmp_path):
+    images, labels, masks = discs()
+    model = small("alseg-fast", feature_cache=tmp_path).fit(images, labels, masks)
+    parts = model.module_.encoder.state_dict().items()
+    before = {k: v.clone() for k, v in parts}
+    again = model.partial_fit(images, labels, masks=masks)  # as a warm learner does
+    assert all(torch.equal(v, before[k]) for k, v in again.module_.encoder.state_dict().items())
+    assert any(tmp_path.rglob("*"))
+
+
+def test_pseudo_labels_beside_our_recipe():
     beside = PseudoLabelAugmenter(**alseg_pseudo_labels())
     images, labels, masks = discs()
     model = small("alseg").fit(images, labels, masks)

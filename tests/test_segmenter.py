@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pickle
+import re
 import warnings
 import zipfile
 from contextlib import suppress
@@ -57,7 +58,8 @@ def ragged(n=6):
 
 
 def make(**options):
-    return JointCAMSegmenter(**{"encoder": "tiny", "max_epochs": 1, "random_state": 0, **options})
+    common = {"encoder": "tiny", "max_epochs": 1, "batch_size": 8, "weak_batch_size": 4}
+    return JointCAMSegmenter(**{**common, "random_state": 0, **options})
 
 
 def fitted(**options):
@@ -1180,7 +1182,7 @@ def test_silent_and_talkative(capsys):
     model.fit(images, labels, masks).set_params(lr=0.1)
     out = capsys.readouterr()
     assert out.out == "" and out.err == ""
-    make(verbose=1).fit(images, labels, masks)
+    make(verbose=2).fit(images, labels, masks)
     assert "train_loss" in capsys.readouterr().out
 
 
@@ -1255,7 +1257,7 @@ def bad_inputs():
         ("short masks", (images, labels, masks[:5]), r"masks must be of the length of X \(8\)"),
         ("no y", (images, None, masks), "y must be one class label an image, got None"),
         ("fractions", (images, np.arange(8) / 3, masks), "Unknown label type"),
-        ("nan y", (images, [np.nan] * 8, masks), "NaN"),
+        ("nan y", (images, [np.nan] * 8, masks), "must be known|NaN"),
         ("value", (images, labels, masks + 1), r"masks\[\d\] holds the value 2, which is no class"),
         ("size", (images, labels, wrong_size), r"masks\[5\] is 4 x 4 pixels"),
         ("weights", (images, labels, masks, np.ones(3)), "mask_weight must be of the length"),
@@ -1848,3 +1850,103 @@ def test_a_record_names_weights_of_its_own_folder_alone(tmp_path, name):
     (tmp_path / "model/model.json").write_text(json.dumps({**record, "weights": name}))
     with pytest.raises(ValueError, match="weights must be a file of the folder"):
         JointCAMSegmenter.load(tmp_path / "model")
+
+
+# -- steps, what is read, and bars -----------------------------------------------------------------
+
+
+def pool_of_files(folder, n, n_masks=4):
+    """Paths of `n` images, labels, and masks of the first ones."""
+    rng = np.random.default_rng(0)
+    paths = [str(folder / f"{i:03d}.png") for i in range(n)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+    masks = [rng.integers(0, 2, (32, 32)) if i < n_masks else None for i in range(n)]
+    return paths, np.arange(n) % 2, masks
+
+
+@pytest.fixture
+def files_read(monkeypatch):
+    """The names of the image files that are read from now on, in their order."""
+    from alseg.images import sequences
+
+    read, names = sequences.read_image, []
+
+    def told(path, *args, **kwargs):
+        names.append(os.path.basename(str(path)))
+        return read(path, *args, **kwargs)
+
+    monkeypatch.setattr(sequences, "read_image", told)
+    return names
+
+
+@pytest.mark.parametrize(
+    "options, n_read",
+    [
+        ({}, 4 + 5 * 2),  # 4 masks, and what 5 steps hold of the rest
+        ({"max_epochs": 2}, 4 + 10 * 2),
+        ({"weak_batch_size": 0}, 4),
+        ({"steps_per_epoch": 20}, 4 + 20 * 2),
+        ({"steps_per_epoch": 30}, 4 + 56),  # all of them
+        ({"schedule": "two-phase"}, 4 + 5 * 2 + 5 * 4),  # classes of any image, before
+        ({"normalize": "dataset"}, 60),
+        ({"sampling": "passes"}, 60),
+        ({"crop": {"size": 24}}, 4 + 5 * 2),
+    ],
+)
+def test_a_fit_reads_what_it_draws(tmp_path, files_read, options, n_read):
+    paths, labels, masks = pool_of_files(tmp_path, 60)
+    model = make(**{"batch_size": 4, "weak_batch_size": 2, "steps_per_epoch": None, **options})
+    model.fit(paths, labels, masks)
+    assert len(files_read) == len(set(files_read)) == n_read  # each once
+    assert {f"{i:03d}.png" for i in range(4)} <= set(files_read)
+
+
+def test_without_masks_a_fit_reads_what_it_draws(tmp_path, files_read):
+    paths, labels, _ = pool_of_files(tmp_path, 60)
+    make(batch_size=4, steps_per_epoch=None).fit(paths, labels)
+    assert len(set(files_read)) == 5 * 4
+
+
+def test_steps_do_not_grow_with_the_pool():
+    images, labels, masks = squares()
+    steps = [
+        make(batch_size=2, steps_per_epoch=None, max_epochs=2)
+        .fit(np.repeat(images, n, 0), np.repeat(labels, n), masks=np.repeat(masks, n, 0))
+        .n_steps_
+        for n in (1, 4, 8)
+    ]
+    n = -(-len(images) // 2)
+    assert steps == [2 * min(n, 5), 10, 10]
+
+
+def test_class_weights_are_of_all_labels_and_not_of_the_images_drawn():
+    images = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
+    labels = np.repeat([0, 1], [54, 6])
+    model = make(batch_size=2, steps_per_epoch=1, class_weight="balanced").fit(images, labels)
+    assert model.criterion_.class_weight.tolist() == pytest.approx([60 / (2 * 54), 60 / (2 * 6)])
+
+
+def test_bars_say_how_far_it_is(capsys):
+    images, labels, masks = squares()
+    make(verbose=0).fit(images, labels, masks).predict(images)
+    assert capsys.readouterr() == ("", "")
+    model = make(verbose=1, max_epochs=2, steps_per_epoch=3).fit(images, labels, masks)
+    model.predict_masks(images)
+    out, err = capsys.readouterr()
+    n = len(images)
+    for bar in (rf"read: .*\| \d+/{n} ", r"fit: .*\| \d+/6 ", rf"predict: .*\| \d+/{n} "):
+        assert re.search(bar, err), bar
+    assert out == ""
+    make(verbose=2).fit(images, labels, masks)
+    assert "train_loss" in capsys.readouterr().out
+
+
+def test_a_net_with_a_bar_can_be_pickled_while_it_trains():
+    class Copies(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            state = net.__getstate__()
+            assert "_bar" not in state
+
+    images, labels, masks = squares()
+    make(verbose=1, callbacks=[Copies()]).fit(images, labels, masks)

@@ -74,7 +74,7 @@ def make():
         flips="none",
         affine=None,
         jitter=0.0,
-        max_epochs=12,
+        max_epochs=40,
         batch_size=16,
         predict_batch_size=1,  # the last float32 digits depend on the batch; a check wants 1e-9
         lr=0.01,

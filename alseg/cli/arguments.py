@@ -253,7 +253,7 @@ def _estimator_arguments(sub):
         group.add_argument(option, dest=name, type=type_, metavar=metavar, help=help_)
     group.add_argument("--image-size", type=_positive, nargs=2, metavar=("H", "W"),
                        help="size at which the network works; default: of the median image, "
-                       "at most 192 x 288 pixels")  # fmt: skip
+                       "at most 128 x 192 pixels")  # fmt: skip
 
 
 def _seconds(text):

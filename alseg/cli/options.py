@@ -15,8 +15,9 @@ ESTIMATOR = (
     ("--n-mask-classes", "n_mask_classes", int, "N", "pixel classes with the background; "
      "default: 2"),
     ("--max-epochs", "max_epochs", int, "N", "of each fit; default: 30"),
-    ("--steps-per-epoch", "steps_per_epoch", int, "N", "default: images / batch size"),
-    ("--batch-size", "batch_size", int, "N", "annotated images in a batch; default: 8"),
+    ("--steps-per-epoch", "steps_per_epoch", int, "N", "default: 5, or images / batch size of "
+     "fewer"),
+    ("--batch-size", "batch_size", int, "N", "annotated images in a batch; default: 4"),
     ("--lr", "lr", float, "X", "largest learning rate; default: 0.003"),
     ("--schedule", "schedule", str, "NAME", "joint or two-phase; default: joint"),
     ("--device", "device", str, "NAME", "cpu, cuda; default: auto"),

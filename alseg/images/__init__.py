@@ -2,7 +2,7 @@
 
 from alseg.images.coding import MaskCoding, decide_coding
 from alseg.images.formats import IMAGE_SUFFIXES, is_image_name
-from alseg.images.pairs import check_pairs
+from alseg.images.pairs import check_pairs, read_pairs
 from alseg.images.read import MASK_MAPPINGS, image_size, mask_values, read_image, read_mask
 from alseg.images.sequences import (
     ImageFiles,
@@ -30,6 +30,7 @@ __all__ = [
     "mask_values",
     "read_image",
     "read_mask",
+    "read_pairs",
     "stack",
     "thumbnails",
 ]

@@ -3,6 +3,7 @@
 from alseg.images.fitting import ratio
 from alseg.images.sequences import as_images, as_masks
 from alseg.labels import MISSING
+from alseg.progress import progress
 
 _LISTED = 10  # bad files that one error names
 
@@ -31,17 +32,47 @@ def check_pairs(images, masks, n_mask_classes=None):
         ...
     ValueError: masks[0] holds the value 2, which is no class: with n_mask_classes=2 ...
     """
+    for _ in read_pairs(images, masks, n_mask_classes):
+        pass
+
+
+def read_pairs(images, masks, n_mask_classes=None, show=False, read=None):
+    """Yield each image with its mask (None where there is none), read once, and checked.
+
+    Parameters
+    ----------
+    images, masks, n_mask_classes
+        As of `check_pairs`.
+    show : bool, default=False
+        Show a bar.
+    read : callable or None, default=None
+        Given a position, it gives the image as it is wanted. None gives the image itself.
+
+    Yields
+    ------
+    image : ndarray of shape (H, W, C), or what `read` gives
+    mask : ndarray of shape (H, W), or None
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        After the last one, as `check_pairs`: those that are bad are passed over until then.
+    """
     images = as_images(images)
     masks = as_masks(masks, len(images))
     problems, missing = [], True
-    for i in range(len(images)):
-        try:
-            _check_pair(images, masks, i, n_mask_classes)
-        except FileNotFoundError as error:
-            problems.append(str(error))
-        except ValueError as error:
-            problems.append(str(error))
-            missing = False
+    with progress("read", len(images), show=show) as bar:
+        for i in range(len(images)):
+            try:
+                pair = _read_pair(images, masks, i, n_mask_classes, read or images.__getitem__)
+            except FileNotFoundError as error:
+                problems.append(str(error))
+            except ValueError as error:
+                problems.append(str(error))
+                missing = False
+            else:
+                yield pair
+            bar.update()
     if problems:
         text = problems[0]
         if len(problems) > 1:
@@ -69,15 +100,15 @@ def wrong_size(mask, found, image, wanted):
     )
 
 
-def _check_pair(images, masks, i, n_mask_classes):
-    height, width = images[i].shape[:2]
-    mask = masks[i]
+def _read_pair(images, masks, i, n_mask_classes, read):
+    image, mask = read(i), masks[i]
     if mask is None:
-        return
+        return image, None
+    height, width = images.size(i)
     if mask.shape != (height, width):
         raise ValueError(wrong_size(masks.where(i), mask.shape, images.where(i), (height, width)))
     if n_mask_classes is None:
-        return
+        return image, mask
     bad = mask[(mask < MISSING) | (mask >= n_mask_classes)]
     if bad.size:
         remedy = ""
@@ -91,3 +122,4 @@ def _check_pair(images, masks, i, n_mask_classes):
             f"n_mask_classes={n_mask_classes} it must be {MISSING} (not annotated) or in "
             f"[0, {n_mask_classes - 1}].{remedy}"
         )
+    return image, mask
