@@ -235,6 +235,7 @@ def test_cub_reads_the_official_folder(cub_folder):
         cub = load_cub(root)
         assert [len(cub[part]) for part in cub] == [16, 4, 4, 24]
     assert cub.parts == ("train", "valid", "test", "all")
+    assert [cub[part].published_part for part in cub] == ["train", "valid", "test", None]
     assert cub.test.ids.tolist() == [f"Bird_{i:04d}" for i in range(21, 25)]
     assert cub.test.labels[0] == "002.Laysan_Albatross"
     assert cub.valid.labels.tolist().count("002.Laysan_Albatross") == 2
@@ -288,6 +289,7 @@ def test_isic_reads_the_official_folders(tmp_path):
         )
     isic = load_isic(tmp_path)
     assert isic.parts == ("train", "test", "all") and len(isic.all) == 6
+    assert isic.train.take([0]).published_part == "train" and isic.all.published_part is None
     assert isic.test.labels.tolist() == ["melanoma", "seborrheic_keratosis", "nevus"]
     assert isic.train.masks[0].sum() == 12
     mask = tmp_path / "ISIC-2017_Test_v2_Part1_GroundTruth" / "ISIC_2_segmentation.png"

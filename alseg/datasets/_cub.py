@@ -95,7 +95,7 @@ def load_cub(root, fold=0):
         raise FileNotFoundError(f"{len(missing)} files do not exist, first {missing[0]!r}.")
     if fold is not None:
         table["split"] = split_train(table["split"], table["label"].astype(str), fold)
-    return parts_of_table(table, "cub", "half")
+    return parts_of_table(table, "cub", "half", published=True)
 
 
 def _read_list(path):

@@ -51,7 +51,7 @@ def load_isic(root):
     if (root / "manifest.csv").is_file():
         table = read_manifest(root / "manifest.csv")
         table["split"] = np.where(table["split"] == "val", "valid", table["split"])
-        return parts_of_table(table, "isic", "half")
+        return parts_of_table(table, "isic", "half", published=True)
     rows = []
     for part, word in _PARTS.items():
         if (root / f"ISIC-2017_{word}_Data").is_dir():
@@ -62,7 +62,7 @@ def load_isic(root):
         )
     columns = np.array(rows, dtype=object).T
     table = dict(zip(("id", "image", "mask", "label", "split"), columns), group=None)
-    return parts_of_table(table, "isic", "half")
+    return parts_of_table(table, "isic", "half", published=True)
 
 
 def _read_part(root, part, word):
