@@ -1,0 +1,70 @@
+"""The one door for writing: whole files or none, in folders that are ours, nothing of the user's."""
+
+from alseg.files.contents import (
+    as_utf8,
+    csv_text,
+    defuse,
+    file_digest,
+    json_text,
+    jsonable,
+    read_json,
+)
+from alseg.files.growing import AppendOnly, lock
+from alseg.files.file_names import file_name, file_names
+from alseg.files.own import LEDGER, OwnFolder
+from alseg.files.places import (
+    FolderInUse,
+    NotOurs,
+    OutsideFolder,
+    RecordsError,
+    check_inside,
+    naming,
+)
+from alseg.files.whole import (
+    files_below,
+    has_marker,
+    is_temporary,
+    make_folder,
+    remove_files,
+    remove_tree,
+    replacing,
+    sweep,
+    write_bytes,
+    write_csv,
+    write_json,
+    write_text,
+)
+
+__all__ = [
+    "AppendOnly",
+    "FolderInUse",
+    "LEDGER",
+    "NotOurs",
+    "OutsideFolder",
+    "OwnFolder",
+    "RecordsError",
+    "as_utf8",
+    "check_inside",
+    "csv_text",
+    "defuse",
+    "file_digest",
+    "file_name",
+    "file_names",
+    "files_below",
+    "has_marker",
+    "is_temporary",
+    "json_text",
+    "jsonable",
+    "lock",
+    "make_folder",
+    "naming",
+    "read_json",
+    "remove_files",
+    "remove_tree",
+    "replacing",
+    "sweep",
+    "write_bytes",
+    "write_csv",
+    "write_json",
+    "write_text",
+]
