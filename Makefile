@@ -31,9 +31,9 @@ test-slow: setup
 
 # The files in which numbers decide, on two more processors: one without AVX, and one whose
 # convolutions have no AVX.
-NUMERIC = augment batches callbacks committee device feature_memory gradients hybrid inference \
-	learning_loss losses memory network pretrain pseudo representative run segmenter semi \
-	sklearn_checks small_batches strategies threads
+NUMERIC = augment batches callbacks cams_benchmark committee compare device feature_memory \
+	gradients hybrid inference learner learning_loss losses memory network pretrain pseudo regions \
+	representative run segmenter semi sklearn_checks small_batches strategies threads uncertainty
 NUMERIC_FILES = $(NUMERIC:%=tests/test_%.py)
 
 test-isa: setup
