@@ -23,6 +23,7 @@ from alseg.experiment.chains import n_threads
 from alseg.network import JointCAMNetwork, with_dropout
 from alseg.network.joint import evaluated
 from alseg.pretrain import SelfSupervisedPretrainer
+from alseg.strategies.cold_start import pretrained_embedding
 from alseg.threads import ProcessLock, warnings_ignored
 
 GLANDS = make_glands(6, image_size=(32, 32), random_state=0)
@@ -264,6 +265,13 @@ def test_a_fit_that_fails_gives_the_random_states_back():
     pretrainer = SelfSupervisedPretrainer(Fails(), n_steps=1, batch_size=4, device="cpu")
     with pytest.raises(RuntimeError, match="in the middle"):
         pretrainer.fit(GLANDS.images)
+    assert random_states() == before
+
+
+def test_an_encoder_that_a_strategy_builds_draws_from_nobody():
+    before = random_states()
+    found = in_threads([lambda: pretrained_embedding("tiny", None, 32)(GLANDS.images)] * 8)
+    assert all(np.array_equal(rows, found[0]) for rows in found) and found[0].std() > 0
     assert random_states() == before
 
 

@@ -56,7 +56,7 @@ def pretrained_embedding(
     def embed(X):
         import torch  # strategies that need no network do not wait for it
 
-        from alseg.device import resolve_device
+        from alseg.device import forked_torch_rng, resolve_device
         from alseg.inference import pool_batches
         from alseg.network.encoder import build_encoder, normalization_of
         from alseg.segmenter import NORMALIZATIONS
@@ -65,7 +65,8 @@ def pretrained_embedding(
         if not built:
             numbers = NORMALIZATIONS[normalization_of(encoder, weights)]
             mean, std = (torch.tensor(v, device=where).reshape(1, -1, 1, 1) for v in numbers)
-            built.append((build_encoder(encoder, weights).eval().to(where), mean, std))
+            with forked_torch_rng(0):  # it draws weights before it reads those of the file
+                built.append((build_encoder(encoder, weights).eval().to(where), mean, std))
         network, mean, std = built[0]
         side = -(-image_size // network.strides[-1]) * network.strides[-1]
         pool = pool_batches(
