@@ -35,14 +35,16 @@ from alseg import JointCAMSegmenter
 from alseg.batches import choose_canvas
 from alseg.datasets import class_folds, load_folder, load_glas
 from alseg.experiment.environment import environment
-from alseg.experiment.records import Records, read_records, write_text
+from alseg.experiment.records import Records, read_records
 from alseg.experiment.statistics import paired_t
+from alseg.files import write_text
 from alseg.metrics import dice_per_image
 from alseg.selection import class_balanced_top_n
 
 N_FOLDS, N_MASKS, N_PHOTOGRAPHS = 5, 8, 170
 SMALL, LARGE = 128 * 192, 192 * 288
 FLIPS = ("none", "horizontal", "both")
+BOTH = "both together"
 
 
 @dataclass(frozen=True)
@@ -171,13 +173,13 @@ def value_of(record, what):
 
 
 def gain(records, data, row, what, against="minute", base=None):
-    """Mean and interval of the paired differences over folds, averaged over seeds; None of one pair."""
+    """Mean and interval of paired differences over folds, averaged over seeds; None of one pair."""
     known, by_fold = {key_of(r): r for r in records}, {}
     for (name, fold, seed, part), record in known.items():
         other = known.get((against, fold, seed, part))
-        if name == row and part == data and other is not None:
+        if name == row and data in (part, BOTH) and other is not None:
             difference = value_of(record, what) - value_of(other, base or what)
-            by_fold.setdefault(fold, []).append(difference)
+            by_fold.setdefault((part, fold), []).append(difference)
     pairs = [float(np.mean(values)) for values in by_fold.values()]
     if len(pairs) < 2:
         return None
@@ -190,9 +192,9 @@ def table(records):
     columns = ("data", "recipe", "steps", "Dice", "over the first", "95 % interval", "pairs",
                "accuracy", "over the first", "CPU seconds a fit")  # fmt: skip
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    for data in DATA:
+    for data in (*DATA, BOTH):
         for name, row in ROWS.items():
-            own = [r for r in records if (r["row"], r["data"]) == (name, data)]
+            own = [r for r in records if r["row"] == name and data in (r["data"], BOTH)]
             if not own:
                 continue
             cells = [data, row.what + (" (takes longer)" if row.longer else ""), row.steps]
@@ -205,8 +207,8 @@ def table(records):
             lines.append("| " + " | ".join(map(str, cells)) + " |")
     head = ("data", "flips in prediction", "over none", "95 % interval", "pairs", "CPU seconds an image")
     lines += ["", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for data in DATA:
-        own = [r for r in records if (r["row"], r["data"]) == ("minute", data)]
+    for data in (*DATA, BOTH):
+        own = [r for r in records if r["row"] == "minute" and data in (r["data"], BOTH)]
         for flips in FLIPS if own else ():
             seconds = np.mean([r["seconds"]["predict_an_image"][flips] for r in own])
             better = None if flips == "none" else gain(records, data, "minute", flips, base="none")
