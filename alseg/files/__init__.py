@@ -10,7 +10,7 @@ from alseg.files.contents import (
     read_json,
 )
 from alseg.files.growing import AppendOnly, lock
-from alseg.files.file_names import file_name, file_names
+from alseg.files.identifiers import file_name, file_names
 from alseg.files.own import LEDGER, OwnFolder
 from alseg.files.places import (
     FolderInUse,
