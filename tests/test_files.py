@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import unicodedata
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from waiting import HANG
 
+from alseg.experiment.records import Records
 from alseg.files import (
     LEDGER,
     AppendOnly,
@@ -285,6 +287,28 @@ def test_a_file_that_is_no_longer_at_its_place_is_an_error(
     with pytest.raises(OSError, match=f"sub/log was {what} while it was being written"):
         file.append(b"two\n")
     file.close()
+
+
+def test_no_link_leads_to_a_file_that_we_append_to(tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "theirs").write_text("theirs")
+    for name, opened in ((LEDGER, OwnFolder), ("records.jsonl", lambda folder: Records(folder, {}))):
+        (tmp_path / "own" / name).symlink_to(tmp_path / "theirs")
+        with pytest.raises(OutsideFolder, match="must be inside.*It leads to .*theirs"):
+            opened(tmp_path / "own")
+    assert (tmp_path / "theirs").read_text() == "theirs"
+
+
+def test_a_line_that_was_cut_is_ended_before_the_next(tmp_path):
+    (tmp_path / "log").write_bytes(b"one\nhal")
+    for _ in range(2):
+        with closing(AppendOnly(tmp_path / "log")) as file:
+            file.end_line()
+            file.append(b"two\n")
+    assert (tmp_path / "log").read_bytes() == b"one\nhal\ntwo\ntwo\n"
+    with closing(AppendOnly(tmp_path / "empty")) as file:
+        file.end_line()
+    assert (tmp_path / "empty").read_bytes() == b""
 
 
 def test_after_a_full_disk_the_half_line_goes(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import errno
 import os
 from pathlib import Path
 
-from alseg.files.places import FolderInUse, flock, naming
+from alseg.files.places import FolderInUse, check_inside, flock, naming
 
 
 def lock(file):
@@ -48,12 +48,14 @@ class AppendOnly:
     ------
     FolderInUse
         If another process has it open.
+    OutsideFolder
+        If it is a link that leads out of its folder.
     OSError
         If it cannot be written to.
     """
 
     def __init__(self, path):
-        self.path = Path(path)
+        self.path = check_inside(path, Path(path).parent)  # a link could lead to anybody's file
         self._file, self._torn = None, False
         with naming(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,6 +129,11 @@ class AppendOnly:
             self._torn = False
         self.size += len(data)
         self.check()
+
+    def end_line(self):
+        """End a last line that a kill has cut, so that the next one stands apart."""
+        if self.size and not self.read().endswith(b"\n"):
+            self.append(b"\n", durable=False)
 
     def cut(self, size):
         """Take away what stands beyond a number of bytes."""

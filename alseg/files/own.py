@@ -59,11 +59,9 @@ class OwnFolder:
         self._known = {}  # name: {(size, sha256), ...}, all contents of ours that it may have
         self._ledger = AppendOnly(self.path / LEDGER)
         try:
-            data = self._ledger.read()
-            for line in data.split(b"\n"):
+            for line in self._ledger.read().split(b"\n"):
                 self._learn(line)
-            if data and not data.endswith(b"\n"):  # cut by a kill, before its file took its place
-                self._ledger.append(b"\n", durable=False)
+            self._ledger.end_line()  # of a file that did not take its place
         except BaseException:
             self.close()
             raise

@@ -60,6 +60,7 @@ def predict(project, source, out, overwrite=False, progress=None, say=None):
     targets = _targets(list(files))
     bad = _unreadable(files)
     with OwnFolder(out) as folder, closing(AppendOnly(folder.path / _DONE)) as record:
+        record.end_line()
         done = _rows(record)
         kept = _check_room(folder, files, targets, done)
         model, key = fitted(project, project.known_masks(), say)
