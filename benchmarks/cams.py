@@ -47,6 +47,7 @@ from alseg.experiment.environment import environment
 from alseg.experiment.records import Records, read_records
 from alseg.experiment.statistics import bootstrap_groups_seeds
 from alseg.files import write_text
+from alseg.images import as_images
 from alseg.inference import pool_batches, saliency
 from alseg.metrics import dice_per_image, pixel_average_precision
 from alseg.network.joint import evaluating
@@ -172,7 +173,8 @@ def explained(model, explainer, images, classes, layer=None):
         target = network.class_head.dropout if layer is None else layer
         with getattr(methods, explainer)(classifier, target_layer=target) as extractor:
             layout = torch.contiguous_format
-            for positions, x in pool_batches(images, model.canvas_, 16, model.device_, layout):
+            pool = as_images(images)
+            for positions, x in pool_batches(pool, model.canvas_, 16, model.device_, layout):
                 scores = classifier(normalised(network, x))
                 wanted = [int(c) for c in np.asarray(classes)[list(positions)]]
                 (cam,) = extractor(wanted, scores, normalized=False)

@@ -11,6 +11,7 @@ import torch
 
 from alseg.datasets import Dataset, make_glands
 from alseg.experiment.records import comparable, read_records
+from alseg.images import as_images
 from alseg.inference import pool_batches
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -62,7 +63,7 @@ def head_input(model, images):
 
 
 def batches(model, images):
-    return pool_batches(images, model.canvas_, 16, "cpu", torch.contiguous_format)
+    return pool_batches(as_images(images), model.canvas_, 16, "cpu", torch.contiguous_format)
 
 
 @with_torchcam
