@@ -98,6 +98,21 @@ def test_the_first_question_needs_no_model(guarded, tmp_path, monkeypatch):
     assert len({*others, tuple(found["ids"])}) > 1
 
 
+def test_first_images_may_be_diverse(slides, tmp_path):
+    """Two kinds of pictures of one class, one of them rare: both are asked for."""
+    root, _ = slides
+    shutil.rmtree(root / "images")
+    folder = root / "images" / "all"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(10):
+        pixels = rng.integers(0, 256, (48, 64, 3)) if i < 2 else np.full((48, 64, 3), 90 + 9 * i)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{'rare' if i < 2 else 'usual'}{i}.png")
+    for seed in range(3):
+        found = asked(tmp_path / f"s{seed}", root, n=2, first="diverse", seed=seed)
+        assert sorted(name[:4] for name in found["ids"]) == ["rare", "usua"]
+
+
 def test_propose_fits_class_labels_first(guarded, tmp_path):
     root, _ = guarded
     with opened(tmp_path / "state", root) as project:
@@ -517,7 +532,7 @@ def test_a_state_imports_no_code_by_itself(slides, tmp_path, monkeypatch):
         {"masks": {"s0": {"file": "../../photo.png"}}}, {"masks": {"s0": {"file": "/etc/passwd"}}},
         {"masks": {"s0": 3}}, {"masks": []}, {"rounds": [{"round": "x", "ids": []}]},
         {"rounds": [{"round": 1, "ids": [3]}]}, {"options": []}, {"data": 3},
-        {"options": {"estimator": {"feature_cache": "/tmp/x"}}}, {"options": {"module": "os"}},
+        {"options": {"estimator": {"feature_cache": "/tmp/x"}}}, {"options": {"module": "os"}}, {"options": {"first": "os"}},
         {"options": {"estimator": {"n_mask_classes": 10**9}}}, {"history": [{"command": "rm"}]},
         {"history": [{"command": "add", "before": {"a": {"file": "../x"}}}]}, {"history": {}},
         {"coding": {"reading": "eval"}}, {"options": {"estimator": 3}},

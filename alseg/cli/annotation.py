@@ -69,7 +69,7 @@ def _check_model_options(args, options):
 
 def _project_options(args):
     options = {"estimator": estimator_options(args)}
-    for name in ("strategy", "class_balanced", "pseudo_labels", "seed", "part", *MASK_OPTIONS):
+    for name in ("strategy", "first", "class_balanced", "pseudo_labels", "seed", "part", *MASK_OPTIONS):
         if getattr(args, name, None) is not None:
             options[name] = getattr(args, name)
     if getattr(args, "mask_classes", None) is not None:

@@ -104,6 +104,9 @@ def make_parser():
                      help="ask about other images, though earlier ones lack a mask")  # fmt: skip
     sub.add_argument("--propose", action="store_true",
                      help="train on the class labels and propose masks before there is any mask")
+    sub.add_argument("--first", choices=("random", "diverse"), help="first images: at random, at "
+                     "once; or as different as the pretrained encoder sees them, in --seconds "
+                     "(default: random)")  # fmt: skip
     sub.add_argument("--seconds", type=_seconds, default=10.0, metavar="X",
                      help="for looking at images before asking; 0 looks at all (default: 10)")
     sub.add_argument("--part", metavar="NAME", help="part of the data, such as train; default: all")

@@ -4,6 +4,7 @@ The first question needs no model: images at random, the classes sharing alike. 
 model to the masks known, look at images in random order for a stated time and ask among those.
 """
 
+import functools
 import hashlib
 import json
 from contextlib import suppress
@@ -74,8 +75,7 @@ def ask(project, n_instances, new=False, propose=False, max_seconds=10.0, show=N
     if question.n_known:
         chosen = question.most_worth(model, pool, n_instances, max_seconds)
     else:
-        say("No mask is known yet: the first images are drawn at random, the classes alike.")
-        chosen = question.at_random(pool, n_instances)
+        chosen = question.first(pool, n_instances, max_seconds)
     if not len(chosen):
         raise EmptyPool(f"None of the {len(pool)} images left can be read.")
     found = _write(project, chosen, model, question, show)
@@ -105,6 +105,7 @@ class _Question:
         self.n_known = sum(mask is not None for mask in self.masks)
         self.unreadable = {}  # reason by position
         self.looked_at = None
+        self.balanced = project.option("class_balanced", True)
         seed = project.option("seed", 0)
         self.rng = np.random.default_rng([seed, self.n_known, len(project.state["rounds"])])
 
@@ -130,38 +131,47 @@ class _Question:
 
     # -- choosing -----------------------------------------------------------------------------
 
-    def at_random(self, pool, n_instances):
-        """Images at random, the classes sharing alike."""
-        return self._best(pool, self.rng.random(len(pool)), n_instances, balanced=True)
+    def first(self, pool, n_instances, max_seconds):
+        """Images to begin with, without a model: at random, or as different as an encoder sees."""
+        if self.project.option("first", "random") == "random":
+            self.say("No mask is known yet: the first images are drawn at random.")
+            return self._best(pool, self.rng.random(len(pool)), n_instances)
+        from alseg.strategies import alps_sampling, pretrained_embedding
+
+        self.say("No mask is known yet: the first images are those that differ most.")
+        strategy = functools.partial(alps_sampling, embedding=pretrained_embedding())
+        return self._asked(strategy, None, pool, n_instances, max_seconds)
 
     def most_worth(self, model, pool, n_instances, max_seconds):
         """Images that the strategy asks for, among those that there is time to look at."""
         from alseg.experiment.names import resolve_strategy
         from alseg.learner import ActiveLearner
-        from alseg.strategies import class_balanced, within_seconds
         from alseg.strategies.inside import score_beside
 
         strategy = resolve_strategy(self.project.option("strategy", "entropy"))
-        balanced = self.project.option("class_balanced", True)
         learner = ActiveLearner(
             model, strategy, images=self.data.images, labels=self.data.labels, masks=self.masks
         )
-        X_pool, y_pool = self.images.take(pool), self.data.labels[pool]
         score = score_beside(strategy)
-        if score is not None:
-            scores = self._scores(score, learner, pool, X_pool, n_instances, max_seconds)
-            seen = np.isfinite(scores)
-            return self._best(pool[seen], scores[seen], n_instances, balanced)
+        if score is None:
+            return self._asked(strategy, learner, pool, n_instances, max_seconds)
+        scores = self._scores(score, learner, pool, n_instances, max_seconds)
+        seen = np.isfinite(scores)
+        return self._best(pool[seen], scores[seen], n_instances)
+
+    def _asked(self, strategy, learner, pool, n_instances, max_seconds):
+        """What a strategy without a score for each image asks for, in bounded time."""
+        from alseg.strategies import class_balanced, within_seconds
 
         def report(n_seen, n_pool):
             self.looked_at = n_seen
 
-        asked = class_balanced(strategy) if balanced else strategy
+        asked = class_balanced(strategy) if self.balanced else strategy
         asked = within_seconds(asked, max_seconds, report=report)
         n_candidates = min(2 * n_instances + 4, len(pool))
         extras = {"n_instances": n_candidates, "random_state": int(self.rng.integers(2**31)),
-                  "y_pool": y_pool}  # fmt: skip
-        found = call_strategy(asked, learner, X_pool, extras=extras)
+                  "y_pool": self.data.labels[pool]}  # fmt: skip
+        found = call_strategy(asked, learner, self.images.take(pool), extras=extras)
         order = pool[check_query_idx(found, len(pool), n_candidates)]
         order = [i for i in order if self.can_read(i)]
         if not order:
@@ -169,7 +179,7 @@ class _Question:
         kept, copies = self._distinct(order, min(n_instances, len(order)))
         return np.array((kept + copies)[:n_instances], dtype=np.intp)
 
-    def _scores(self, score, learner, pool, X_pool, n_instances, max_seconds):
+    def _scores(self, score, learner, pool, n_instances, max_seconds):
         """(n_pool,) scores, NaN where there was no time, kept on disk beside the model."""
         from alseg.strategies.bounded import look
 
@@ -190,7 +200,7 @@ class _Question:
         n_before = int(np.isfinite(known).sum())
         with _bar(len(pool), "looking at images", n_before, self.project) as bar:
             scores = look(
-                readable_only, learner, X_pool, self.rng.permutation(len(pool)), max_seconds, known,
+                readable_only, learner, self.images.take(pool), self.rng.permutation(len(pool)), max_seconds, known,
                 lambda n_seen, n_pool: bar.update(n_seen - bar.n), at_least=n_instances,
                 random_state=int(self.rng.integers(2**31)),
             )  # fmt: skip
@@ -221,7 +231,7 @@ class _Question:
         with suppress(NotOurs):  # they only save time: somebody else's file stays in their place
             self.project.files.write_json(_SCORES, {"of": self._scores_key(), "scores": kept})
 
-    def _best(self, candidates, scores, n_instances, balanced):
+    def _best(self, candidates, scores, n_instances):
         """Of the best scores (class by class) those that can be read and are not nearly alike."""
         chosen, rejected = [], []
         left = np.ones(len(candidates), dtype=bool)
@@ -229,7 +239,7 @@ class _Question:
         while len(chosen) < n_instances and left.any():
             at = np.flatnonzero(left)
             n = min(n_instances - len(chosen), len(at))
-            if balanced:
+            if self.balanced:
                 best = class_balanced_top_n(scores[at], self.data.labels[candidates[at]], n, rng)
             else:
                 best = top_n(scores[at], n, rng)

@@ -24,7 +24,7 @@ FORMAT = "alseg.Project/1"
 STATE = "state.json"
 _MARKER = '"format": "alseg.Project'
 
-OPTIONS = ("strategy", "class_balanced", "pseudo_labels", "seed", "part", "mask_mapping",
+OPTIONS = ("strategy", "first", "class_balanced", "pseudo_labels", "seed", "part", "mask_mapping",
            "missing_value", "mask_suffix", "resize_masks", "mask_classes")  # fmt: skip
 ESTIMATOR_OPTIONS = (
     "preset", "encoder", "encoder_weights", "pooling", "n_mask_classes", "image_size", "max_epochs",
@@ -49,7 +49,7 @@ def open_project(folder, data=None, options=None):
         looks. For one that exists it must be the same.
     options : dict or None, default=None
         ``estimator`` (parameters of `JointCAMSegmenter`, or ``preset``), ``strategy``,
-        ``class_balanced``, ``pseudo_labels``, ``seed``, ``part``, ``mask_classes`` (names of the
+        ``first`` ("random" or "diverse"), ``class_balanced``, ``pseudo_labels``, ``seed``, ``part``, ``mask_classes`` (names of the
         classes above the background), and of masks ``mask_mapping``, ``missing_value``,
         ``mask_suffix`` and ``resize_masks``, see `load_folder`; those given replace the ones kept.
 
@@ -390,6 +390,8 @@ def _problem(state):
     strange += sorted(set(estimator) - set(ESTIMATOR_OPTIONS))
     if strange:
         return f"it has the option {strange[0]!r}, which no state has"
+    if options.get("first") not in (None, "random", "diverse"):
+        return "'first' must be 'random' or 'diverse'"
     for name in ("strategy", "part", "mask_suffix", "mask_mapping"):
         if not isinstance(options.get(name, ""), str | None):
             return f"{name!r} must be a string"
