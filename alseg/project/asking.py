@@ -267,12 +267,13 @@ class _Question:
     def context(self):
         """Positions that a fit learns from: all with a mask, and some without, class by class."""
         without = np.flatnonzero([mask is None for mask in self.masks])
+        without = without[~np.isin(without, list(self.unreadable))]
         rng = np.random.default_rng(self.project.option("seed", 0))
         n = min(N_CONTEXT, len(without))
         if n:
             scores = rng.random(len(without))
-            drawn = without[class_balanced_top_n(scores, self.data.labels[without], n, rng)]
-            without = np.sort([i for i in drawn if self.can_read(i)]).astype(np.intp)
+            drawn = class_balanced_top_n(scores, self.data.labels[without], n, rng)
+            without = without[drawn]
         annotated = np.flatnonzero([mask is not None for mask in self.masks])
         return np.sort(np.concatenate([annotated, without])).astype(np.intp)
 
@@ -301,9 +302,12 @@ def fitted(project, masks, say=None, question=None):
     say = say or (lambda text: None)
     key = _key(project, masks)
     path = project.folder / f"model-{key}"
-    device = project.state["options"]["estimator"].get("device", "auto")
     if (path / "model.json").is_file():
-        model = JointCAMSegmenter.load(path, device=device)
+        wanted = estimator_of(project)
+        model = JointCAMSegmenter.load(
+            path, device=wanted.device, feature_cache=wanted.feature_cache, start_from=None,
+            verbose=wanted.verbose,
+        )  # fmt: skip
     else:
         model = _fit(project, masks, say, question or _Question(project, say))
         model.save(path)
@@ -315,6 +319,8 @@ def fitted(project, masks, say=None, question=None):
 def _fit(project, masks, say, question):
     from alseg.learner import ActiveLearner
 
+    weights = project.state["options"]["estimator"].get("encoder_weights")
+    check_trusted(project, "encoder_weights", weights, "://", "a URL")
     augmenter = None
     if project.option("pseudo_labels") is not None:
         from alseg.pseudo import PseudoLabelAugmenter
@@ -323,13 +329,21 @@ def _fit(project, masks, say, question):
     positions = question.context()
     n_masks = sum(masks[i] is not None for i in positions)
     say(f"Training on {n_masks} masks and the class labels of {len(positions)} images.")
-    learner = ActiveLearner(
-        estimator_of(project), images=question.images.take(positions),
-        labels=project.data.labels[positions], masks=masks[positions], augmenter=augmenter,
-        random_state=project.option("seed", 0),
-    )  # fmt: skip
-    learner.fit()
-    return learner.estimator
+    while True:
+        learner = ActiveLearner(
+            estimator_of(project), images=question.images.take(positions),
+            labels=project.data.labels[positions], masks=masks[positions], augmenter=augmenter,
+            random_state=project.option("seed", 0),
+        )  # fmt: skip
+        try:
+            learner.fit()
+            return learner.estimator
+        except ValueError:
+            # An image that cannot be read is left out; to look for it before would read all twice.
+            good = [i for i in positions if masks[i] is not None or question.can_read(i)]
+            if len(good) == len(positions):
+                raise
+            positions = question.context()
 
 
 def _key(project, masks):

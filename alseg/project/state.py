@@ -9,7 +9,7 @@ others may lie in the folder, and stay.
 
 import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ _MARKER = '"format": "alseg.Project'
 
 OPTIONS = ("strategy", "first", "class_balanced", "pseudo_labels", "seed", "part", "mask_mapping",
            "missing_value", "mask_suffix", "resize_masks", "mask_classes")  # fmt: skip
+_CACHED = 1000  # images whose encoder maps are kept: about a megabyte each
 ESTIMATOR_OPTIONS = (
     "preset", "encoder", "encoder_weights", "pooling", "n_mask_classes", "image_size", "max_epochs",
     "steps_per_epoch", "batch_size", "lr", "schedule", "device",
@@ -485,16 +486,38 @@ def check_unit(strategy):
 
 
 def estimator_of(project):
-    """The estimator that the options describe, not fitted."""
+    """The estimator that the options describe, not fitted.
+
+    Where the encoder is frozen ("alseg-fast"), what it has seen is kept in the state folder, and the
+    decoder goes on from the last model.
+    """
     from alseg.segmenter import JointCAMSegmenter
 
-    weights = project.state["options"]["estimator"].get("encoder_weights")
-    check_trusted(project, "encoder_weights", weights, "://", "a URL")
     options = {
         key: tuple(value) if isinstance(value, list) else value  # JSON has no tuples
         for key, value in project.state["options"]["estimator"].items()
     }
+    options["verbose"] = int(not project.quiet)
     preset = options.pop("preset", None)
     if preset is None:
         return JointCAMSegmenter(**options)
-    return JointCAMSegmenter.from_preset(preset, **options)
+    estimator = JointCAMSegmenter.from_preset(preset, **options)
+    if estimator.encoder_lr_scale == 0:
+        estimator.set_params(feature_cache=feature_cache(project), start_from=last_model(project))
+    return estimator
+
+
+def feature_cache(project):
+    """The folder for what a frozen encoder has seen; None for a pool that would fill the disk."""
+    return str(project.folder / "features") if len(project.data) <= _CACHED else None
+
+
+def last_model(project):
+    """The folder of the model saved last, if it knows the classes of the images, or None."""
+    classes = np.unique(project.data.labels).tolist()
+    found = []
+    for path in project.folder.glob("model-*/model.json"):
+        with suppress(ValueError, OSError):
+            if read_json(path).get("classes") == classes:
+                found.append((path.stat().st_mtime_ns, str(path.parent)))
+    return max(found)[1] if found else None
