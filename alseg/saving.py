@@ -179,7 +179,7 @@ def read_model(path):
 
 def _read_both(path):
     """A record and the weights that it names, also while they are being replaced."""
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     while True:
         record = read_json(path / RECORD)
@@ -189,7 +189,7 @@ def _read_both(path):
         if not (isinstance(weights, str) and _WEIGHTS_NAMES.fullmatch(weights)):
             raise ValueError(message("weights", "a file of the folder", weights))
         try:
-            return record, load_file(path / weights)
+            return record, load((path / weights).read_bytes())  # load_file wants a path in UTF-8
         except FileNotFoundError:
             if read_json(path / RECORD) == record:
                 raise

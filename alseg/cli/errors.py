@@ -41,33 +41,23 @@ class Terminated(BaseException):
     """SIGTERM, as an exception: what is half done is cleared up on the way out."""
 
 
-def printable(text):
-    """Text in one line that changes nothing in a terminal but the letters on it.
+def one_line(text):
+    """Text in one line that changes nothing in a terminal but the letters on it."""
+    from alseg.validation import printable
 
-    Parameters
-    ----------
-    text : object
+    return printable(" ".join(str(text).split()))
 
-    Returns
-    -------
-    str
-        White space is one space each; control characters, what turns the direction of writing,
-        and bytes that are no letters stand as escapes.
 
-    Examples
-    --------
-    >>> printable("it's\\n\\x1b[31mred \\udcff")
-    "it's \\\\x1b[31mred \\\\udcff"
-    """
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
-        for char in " ".join(str(text).split())
-    )
+def show(text):
+    """Print what a command found, line by line, with names of files in it as they may be shown."""
+    from alseg.validation import printable
+
+    print("\n".join(printable(line) for line in str(text).split("\n")))
 
 
 def complain(error, code):
     """Say in one line what went wrong; `code` again, for the exit."""
-    text = printable(error) or type(error).__name__
+    text = one_line(error) or type(error).__name__
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
     try:
@@ -80,7 +70,7 @@ def complain(error, code):
 def show_warning(message, category, filename, lineno, file=None, line=None):
     """A warning as one line, in place of `warnings.showwarning`."""
     try:
-        print(f"{PROG}: warning: {printable(message)}", file=sys.stderr)
+        print(f"{PROG}: warning: {one_line(message)}", file=sys.stderr)
     except OSError:
         pass
 

@@ -4,7 +4,7 @@ import os
 import sys
 
 from alseg.cli.data import compared_data, train_and_test
-from alseg.cli.errors import PROG, BadArgument
+from alseg.cli.errors import PROG, BadArgument, show
 from alseg.cli.options import (
     check_out,
     estimator_options,
@@ -52,12 +52,12 @@ def run(args):
             allow_torn_groups=bool(args.torn_groups),
         )  # fmt: skip
     if not args.quiet:
-        print(_summary(records))
-    print(f"records: {Path(args.out) / 'records.jsonl'}")
+        show(_summary(records))
+    show(f"records: {Path(args.out) / 'records.jsonl'}")
     if args.report:
         from alseg.report.html import write_report
 
-        print(f"report:  {write_report(args.out)}")
+        show(f"report:  {write_report(args.out)}")
 
 
 def _summary(records):
@@ -85,7 +85,7 @@ def compare(args):
     plan = make_plan(args, given)
     plan.check()
     if args.dry_run:
-        print(plan.describe(given["n_jobs"]))
+        show(plan.describe(given["n_jobs"]))
         return
     with _backend(given.get("scheduler")):
         result = plan.compare(
@@ -95,11 +95,11 @@ def compare(args):
         from alseg.report.tables import as_markdown
 
         table = result.table()
-        print(as_markdown(table[[name for name in table.columns[:4]]]))
-    print(verdict_text(result))
-    print(f"records: {given['out']}")
+        show(as_markdown(table[[name for name in table.columns[:4]]]))
+    show(verdict_text(result))
+    show(f"records: {given['out']}")
     if args.report:
-        print(f"report:  {result.to_html(Path(given['out']) / 'report.html')}")
+        show(f"report:  {result.to_html(Path(given['out']) / 'report.html')}")
 
 
 def shown_command(argv):
@@ -286,7 +286,7 @@ def report(args):
         if args.data is not None:
             data = compared_data(args, read_comparison(args.folder).protocol)
         found = read_comparison(args.folder, data)
-        print(found.to_html(output, pictures=not args.no_pictures))
+        show(found.to_html(output, pictures=not args.no_pictures))
         return
     if args.data is not None or args.config is not None:
         raise BadArgument(
@@ -294,7 +294,7 @@ def report(args):
         )
     from alseg.report.html import write_report
 
-    print(write_report(args.folder, args.output))
+    show(write_report(args.folder, args.output))
 
 
 class _Bar:

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from alseg.cli.errors import BadArgument, printable
+from alseg.cli.errors import BadArgument, one_line
 
 # Option, parameter, type; those not given keep the estimator's own default.
 ESTIMATOR = (
@@ -56,7 +56,7 @@ def make_estimator(options, data, here=True):
 def hint(args, text):
     """Say what comes next, on stderr, unless asked to be quiet."""
     if not args.quiet:
-        print(printable(text), file=sys.stderr)
+        print(one_line(text), file=sys.stderr)
 
 
 def check_out(out):

@@ -516,9 +516,9 @@ def read_weights(weights, name):
         )
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+            from safetensors.torch import load
 
-            return load_file(path)
+            return load(Path(path).read_bytes())  # load_file wants a path in UTF-8
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each reader has errors of its own; the file is what the user can act on
         if from_url:

@@ -25,8 +25,13 @@ def picture(i, size=SIZE):
 
 
 def make(root, n=6, masks=0, names=None, mask_value=255):
-    """`root/images/<class>/*.png` of two classes, with masks for the first `masks` of them."""
+    """`root/images/<class>/*.png` of two classes, with masks for the first `masks` of them.
+
+    Where all have one there is one more image, `an_open.png`, that has none.
+    """
     root = Path(root)
+    if masks >= n:
+        put(root / "images" / LABELS[1], "an_open.png", picture(n)[0])
     names = [f"im{i}" for i in range(n)] if names is None else names
     for i, name in enumerate(names):
         image, mask = picture(i)
@@ -133,6 +138,7 @@ def manifests():
     rows = [f"images/{LABELS[i % 2]}/im{i}.png,masks/{LABELS[i % 2]}/im{i}.png,{LABELS[i % 2]},"
             f"{'test' if i >= 4 else 'train'}" for i in range(6)]  # fmt: skip
     head = "image,mask,label,split"
+    rows[0] = "images/a/im0.png,,a,train"
     plain = "\n".join([head, *rows]) + "\n"
 
     def changed(i, row):

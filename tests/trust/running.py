@@ -141,7 +141,7 @@ def _harmless(path):
 
     places = [b"/dev/", b"/proc/", os.fsencode(tempfile.gettempdir()) + b"/joblib",
               os.fsencode(tempfile.gettempdir()) + b"/torchinductor"]
-    return path.startswith(tuple(places)) or b"__pycache__" in path
+    return path.startswith(tuple(places)) or any(part in path for part in (b"__pycache__", b"/.config/matplotlib", b"/.cache/matplotlib"))
 
 
 # -- a command ----------------------------------------------------------------------------------
