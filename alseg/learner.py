@@ -905,7 +905,8 @@ def _merged(masks, ids, given, images, n_classes, skip=False):
             )
         name, size = f"masks[{position}] (sample id {i})", tuple(images.size(position))
         if new.shape != size:
-            raise ValueError(message(name, f"of its image's size {size}", new.shape))
+            where = f"The image is {images.where(position)}."
+            raise ValueError(message(name, f"of its image's size {size}", new.shape, where))
         high = np.iinfo(new.dtype).max if n_classes is None else n_classes - 1
         bad = np.unique(new[(new < MISSING) | (new > high)])
         if len(bad):

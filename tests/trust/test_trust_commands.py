@@ -13,7 +13,7 @@ from odd_folders import LABELS, NAMES, make, manifests, picture, put, unusual, w
 from PIL import Image
 from running import TINY, attack, call
 
-from alseg.images import read_image, read_mask
+from alseg.images import image_size, read_image, read_mask
 
 RUN = ["--rounds", "0", "--initial", "2", "--no-panels", "--quiet", *TINY]
 DRY = ["--strategy", "random", "--dry-run", "--rounds", "0", "--initial", "2", "--no-controls",
@@ -54,9 +54,9 @@ def folder_with(root, odds, masks=True):
         mask = f"masks/a/{odd.name}.png" if masks else ""
         if masks:
             shape = odd_files.SIZE
-            image = reads(read_image, root / "images" / "a" / odd.name)
-            put(root / "masks" / "a", f"{odd.name}.png",
-                np.eye(*(shape if image is None else image.shape[:2]), dtype=np.uint8) * 255)
+            size = reads(image_size, root / "images" / "a" / odd.name)
+            size = shape if size is None or max(size) > 100 else size
+            put(root / "masks" / "a", f"{odd.name}.png", np.eye(*size, dtype=np.uint8) * 255)
         rows += f"images/a/{odd.name},{mask},a,train\n"
     (root / "manifest.csv").write_text(rows)
     return root
