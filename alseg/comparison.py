@@ -515,6 +515,11 @@ def read_file(path):
         there = read_json(path)
     except ValueError as error:
         raise RecordsError(f"{path} is not JSON ({error}) Use another output folder.") from error
-    if not {"protocol", "rows", "seeds"} <= there.keys():
+    kinds = {"protocol": dict, "rows": dict, "family": list, "seeds": list, "ran": list}
+    wrong = [name for name, kind in kinds.items() if not isinstance(there.get(name, kind()), kind)]
+    if wrong or not {"protocol", "rows", "seeds"} <= there.keys():
         raise RecordsError(f"{path} is not of a comparison. Use another output folder.")
+    natural = [seed for seed in there["seeds"] if isinstance(seed, int) and seed >= 0]
+    if not natural or natural != there["seeds"]:
+        raise RecordsError(f"{path} must have seeds that are integers >= 0. It is damaged.")
     return there

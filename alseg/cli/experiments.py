@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import contextmanager
 
 from alseg.cli.data import compared_data, train_and_test
 from alseg.cli.errors import PROG, BadArgument, show
@@ -274,6 +275,27 @@ def report(args):
             f"no records at {args.folder}: it is not there. Name a folder that `alseg run` or "
             "`alseg compare` has written."
         )
+    with _damaged(args.folder):
+        _report(args)
+
+
+@contextmanager
+def _damaged(folder):
+    """What goes wrong with records that no version of ours wrote, as an error about their folder."""
+    from alseg.files import RecordsError
+
+    try:
+        yield
+    except (TypeError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
+        if isinstance(error, ValueError):  # says itself what is wrong
+            raise
+        raise RecordsError(
+            f"{folder} holds records that cannot be shown, they are damaged or of another version "
+            f"({type(error).__name__}: {error})."
+        ) from error
+
+
+def _report(args):
     from alseg.comparison import FILE_NAME, read_comparison
 
     if os.path.isfile(os.path.join(args.folder, FILE_NAME)):

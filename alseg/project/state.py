@@ -416,6 +416,10 @@ def _problem_of_masks(masks):
         plain = isinstance(file, str) and file not in ("", ".", "..")
         if not plain or re.search(r"[/\\\0]", file):
             return f"the mask of {name!r} must have the name of a file in masks/"
+        if not isinstance(entry.get("share", 0.0), int | float | None):
+            return f"the share of {name!r} must be a number"
+        if not isinstance(entry.get("digest"), str | None):
+            return f"the digest of {name!r} must be a string"
     return None
 
 
