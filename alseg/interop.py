@@ -109,7 +109,7 @@ def accepts(function, name):
     return name in _parameters(function)
 
 
-def unit_of(strategy, **given):
+def unit_of(strategy, /, **given):
     """What a strategy asks about: its `unit`, given by the caller, bound, or its default.
 
     Returns
@@ -144,7 +144,7 @@ def accepts_any(function):
     return any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-def call_strategy(strategy, learner, X_pool, *args, extras=None, **kwargs):
+def call_strategy(strategy, learner, X_pool, /, *args, extras=None, **kwargs):
     """Call a query strategy, with the extra keywords that its signature names.
 
     Parameters

@@ -589,7 +589,7 @@ class ActiveLearner(Querying, BaseEstimator):
         )
         return strategy, args, {name: value for name, value in kwargs.items() if name in kept}
 
-    def _query_images(self, strategy, n_instances=1, **kwargs):
+    def _query_images(self, strategy, /, n_instances=1, **kwargs):
         pool_ids = self.pool_ids
         if not len(pool_ids):
             raise EmptyPool(

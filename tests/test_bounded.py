@@ -464,3 +464,12 @@ def test_query_in_modals_way():
     assert learner.query(X[20:], max_seconds=3600)[0] == X[20:, 0].argmax()
     few, _ = learner.query(X[20:], max_seconds=0)
     assert learner.looked_at[0] < 40 and few.shape == (1,)
+
+
+def test_options_that_are_called_like_ours_reach_the_strategy():
+    learner = masked(strategies.wrappers.subsample_sampling)
+    for limit in ({}, {"max_seconds": 3600}):
+        ids, _ = learner.query(n_instances=2, strategy=entropy_score, size=10, **limit)
+        expected = strategies.subsample(entropy_score, 10)
+        again, _ = masked(expected).query(n_instances=2)
+        np.testing.assert_array_equal(ids, again)
