@@ -13,6 +13,7 @@ from PIL import Image
 from alseg.datasets import load_folder, match_names
 from alseg.datasets._manifest import read_manifest
 from alseg.datasets._names import safe_ids
+from alseg.files import file_names
 
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
 
@@ -90,6 +91,13 @@ def test_ids_are_harmless_whatever_the_names(names):
 def test_masks_find_their_images(files, ids, suffix, matches):
     found = match_names([Path("m", file) for file in files], ids, "m", suffix)
     assert found == {i: [Path("m", file) for file in fits] for i, fits in matches.items()}
+
+
+def test_a_proposal_that_somebody_drew_in_is_the_mask_of_its_image():
+    ids = ["cat/a", "dog/a", "IMG_1", "a~2", "x" * 300, COMPOSED]
+    files = file_names(ids, ".png")
+    assert match_names(files, ids) == {i: [Path(file)] for i, file in enumerate(files)}
+    assert match_names([Path("m", "dog", files[0])], ids, "m") == {0: [Path("m", "dog", files[0])]}
 
 
 @pytest.mark.parametrize("files, ids, suffix, match", [

@@ -1,11 +1,13 @@
 """Names of images: safe ones of our own, and the files of masks that fit them."""
 
+import functools
 import posixpath
 import re
 import unicodedata
 from pathlib import Path
 
 from alseg.datasets._folds import natural_key
+from alseg.files import file_names
 from alseg.validation import did_you_mean, message
 
 LISTED = 10  # files that one error names
@@ -95,8 +97,8 @@ def match_names(files, ids, folder=None, suffix=None):
 
     A file fits the image whose id is its path below `folder` without suffix, or whose id ends in
     its stem where the folders around it do not say otherwise: ``cat/a.png`` and ``a.png`` both fit
-    the image ``cat/a``, ``dog/a.png`` does not. Letters are compared as written, accents in
-    whatever Unicode form.
+    the image ``cat/a``, ``dog/a.png`` does not. The names under which alseg writes proposals fit
+    too. Letters are compared as written, accents in whatever Unicode form.
 
     Parameters
     ----------
@@ -206,7 +208,14 @@ class _Names:
             fits = self._fitting(way)
             if fits:
                 return fits, whole
-        return [], True
+        fits = self._written.get(parts[-1])
+        return [] if fits is None else [fits], True
+
+    @functools.cached_property
+    def _written(self):
+        """Stems of the files that we write for images, such as proposals: somebody draws in them."""
+        names = file_names(self.ids, ".png")
+        return {same_form(without_suffix(name)): i for i, name in enumerate(names)}
 
     def _fitting(self, parts):
         if parts in self.whole:
