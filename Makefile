@@ -20,8 +20,7 @@ $(VENV)/.done: setup.cfg constraints.txt
 demo: setup
 	rm -rf runs/demo
 	$(BIN)/alseg run --data glands --strategy entropy --class-balanced --initial 4 --n-instances 4 \
-		--rounds 5 --seed 0 --encoder tiny --image-size 96 144 --max-epochs 20 --threads 2 \
-		--out runs/demo --report
+		--rounds 5 --seed 0 --threads 2 --out runs/demo --report
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile

