@@ -71,7 +71,7 @@ def add(project, folder, replace=False, mask_mapping=None, missing_value=None, m
 
 
 def _matches(project, files, folder, suffix):
-    from alseg.datasets._names import match_names
+    from alseg.datasets import match_names
 
     try:
         return match_names(files, project.data.ids.tolist(), folder, suffix)
