@@ -109,8 +109,9 @@ def test_a_fit_in_parts_is_the_fit_of_whole_batches(options):
     SIZES.clear()
     with pytest.warns(RuntimeWarning, match="Out of memory in training with") as told:
         parts.fit(images, labels, masks)
-    assert max(SIZES[2:]) <= 3
     n = 8 if "schedule" in options else 12  # the first phase has no second stream
+    tried = SIZES.index(n)  # before it two images, where a batch may have a single mask
+    assert max(SIZES[tried + 2 :]) <= 3
     for warning, most in zip(told, (n, n // 2), strict=True):
         assert f"with {most} images at once" in str(warning.message)
     moved = (weights(whole)[-len(start) :] - start).abs().max()
