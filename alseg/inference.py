@@ -9,6 +9,7 @@ from alseg.batches import to_unit
 from alseg.crops import scaled, whole_image
 from alseg.decoded import decoded, image_tensor
 from alseg.device import Generators
+from alseg.images import as_images
 from alseg.network.joint import dropout_mask, evaluated, with_dropout
 from alseg.progress import progress
 from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES, sums_for
@@ -18,6 +19,8 @@ TEST_FLIPS = {"both": ((), (-1,), (-2,), (-1, -2)), "horizontal": ((), (-1,)), "
 
 def pool_batches(images, canvas, batch_size, device, memory_format, show=False):
     """Read a pool batch by batch: pairs of (positions, tensor of shape (b, 3, h, w) in [0, 1])."""
+    if not hasattr(images, "path"):
+        images = as_images(images)
     with progress("predict", len(images), show=show) as bar:
         for start in range(0, len(images), batch_size):
             positions = range(start, min(start + batch_size, len(images)))
