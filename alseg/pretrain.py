@@ -88,6 +88,7 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
 
     Examples
     --------
+    >>> import tempfile
     >>> from alseg.datasets import make_glands
     >>> glands = make_glands(6, image_size=(32, 48), random_state=0)
     >>> pretrainer = SelfSupervisedPretrainer("tiny", n_steps=2, batch_size=4, random_state=0)

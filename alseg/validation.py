@@ -45,6 +45,17 @@ def printable(text):
     )
 
 
+def counted(n, one, many=None):
+    """A number and what is counted.
+
+    Examples
+    --------
+    >>> counted(1, "mask"), counted(2, "mask"), counted(0, "class", "classes")
+    ('1 mask', '2 masks', '0 classes')
+    """
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
 def did_you_mean(value, options):
     """A remedy that names the nearest option, or an empty string.
 

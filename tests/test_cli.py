@@ -405,7 +405,7 @@ def test_query_add_query_predict(capsys, slides, tmp_path):
 
     drawn = draw(tmp_path / "drawn", truth, names)
     code, out, err = call(capsys, "add", state, drawn)
-    assert (code, sorted(added(out))) == (0, sorted(names)) and "3 of those asked for" in err
+    assert (code, sorted(added(out))) == (0, sorted(names)) and "Still open of those asked for: 3." in err
     share = 100 * np.mean(truth[names[0]])
     assert f"{names[0]}: foreground {share:.0f} %" in out
     with open_project(state) as project:
@@ -504,7 +504,7 @@ def test_query_refuses(capsys, slides, tmp_path):
         assert not (tmp_path / "v").exists()
     (root / "images" / "regular" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     code, out, err = call(capsys, "query", "--data", root, "--out", tmp_path / "t", "-n", "8", *TINY)
-    assert code == 0 and "warning: 1 images cannot be read and are left out: broken" in err
+    assert code == 0 and "warning: left out, since they cannot be read (1): broken" in err
     assert len(out.split()) == 8 and "broken" not in out
     (tmp_path / "u").mkdir()
     (tmp_path / "u" / "state.json").write_text('{"format": "some')
@@ -544,7 +544,7 @@ def test_masks_that_lie_in_the_folder_count(capsys, slides, tmp_path):
     assert set(names) == set(sorted(truth)[6:])
     drawn = draw(tmp_path / "drawn", truth, sorted(truth)[:1])
     code, out, err = call(capsys, "add", tmp_path / "state", drawn)
-    assert (code, out) == (0, "") and "0 masks added. 1 were there already." in err
+    assert (code, out) == (0, "") and "0 masks added. There already: 1." in err
     draw(tmp_path / "drawn", {name: 1 - mask for name, mask in truth.items()}, sorted(truth)[:1])
     refused(capsys, "add", tmp_path / "state", drawn, code=1, match="has a mask already, another")
 

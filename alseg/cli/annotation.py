@@ -84,6 +84,7 @@ def add(args):
     """Take in masks that were drawn."""
     from alseg.project import add as add_masks
     from alseg.project import open_project
+    from alseg.validation import counted
 
     given = {name: getattr(args, name) for name in MASK_OPTIONS}
     with open_project(args.state) as project:
@@ -98,9 +99,9 @@ def add(args):
     for name, look in found["looks"].items():
         for warning in look.warnings:
             print(f"alseg: warning: {_name(name)} {warning}", file=sys.stderr)
-    todo = f"{len(left)} of those asked for are still open." if left else "None asked for is open."
-    same = f" {len(found['same'])} were there already." if found["same"] else ""
-    hint(args, f"{len(found['looks'])} masks added.{same} {todo} "
+    todo = f"Still open of those asked for: {len(left)}." if left else "None asked for is open."
+    same = f" There already: {len(found['same'])}." if found["same"] else ""
+    hint(args, f"{counted(len(found['looks']), 'mask')} added.{same} {todo} "
                f"Next: alseg query --out {args.state} (or alseg undo {args.state})")  # fmt: skip
 
 
@@ -121,6 +122,7 @@ def predict(args):
     """Write predicted masks and labels."""
     from alseg.project import open_project
     from alseg.project import predict as predict_folder
+    from alseg.validation import counted
 
     with open_project(args.state) as project:
         project.quiet = args.quiet
@@ -133,7 +135,7 @@ def predict(args):
         hint(args, f"Skipped, no images: {_listed(found['skipped'])}.")
     if found["kept"]:
         hint(args, f"Changed by somebody since, so left as they are: {_listed(found['kept'])}.")
-    hint(args, f"{found['n']} masks and labels.csv in {args.out}")
+    hint(args, f"{counted(found['n'], 'mask')} and labels.csv in {args.out}")
     if found["bad"]:
         first = next(iter(found["bad"].values()))
         n = len(found["bad"])
@@ -154,10 +156,9 @@ class _Bar:
 
     def show(self, done, total):
         if self.bar is None:
-            from tqdm import tqdm
+            from alseg.progress import progress
 
-            self.bar = tqdm(total=total, desc="predict", unit=" images", disable=self.quiet,
-                            file=sys.stderr, leave=False)  # fmt: skip
+            self.bar = progress("predict", total, show=not self.quiet)
         self.bar.update(done - self.bar.n)
 
     def __exit__(self, *error):
@@ -168,7 +169,7 @@ class _Bar:
 def _warn_unreadable(unreadable):
     if unreadable:
         first = next(iter(unreadable.values()))
-        print(f"alseg: warning: {len(unreadable)} images cannot be read and are left out: "
+        print(f"alseg: warning: left out, since they cannot be read ({len(unreadable)}): "
               f"{_listed(unreadable)}. {first}", file=sys.stderr)  # fmt: skip
 
 

@@ -30,8 +30,7 @@ class FeatureMemory:
     Examples
     --------
     >>> import tempfile
-    >>> from alseg.files import OutsideFolder, replacing, sweep
-from alseg.network.encoder import TinyEncoder
+    >>> from alseg.network.encoder import TinyEncoder
     >>> encoder, x = TinyEncoder(width=4).eval(), torch.rand(2, 3, 32, 32)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     first = FeatureMemory(folder)(encoder, x)

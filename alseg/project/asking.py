@@ -16,10 +16,11 @@ from alseg.files import NotOurs, file_names, jsonable
 from alseg.images import as_images
 from alseg.interop import call_strategy, check_query_idx
 from alseg.labels import fraction_annotated
+from alseg.progress import progress
 from alseg.project.mask_files import mask_bytes
 from alseg.project.state import check_trusted, clean, estimator_of
 from alseg.selection import class_balanced_top_n, top_n
-from alseg.validation import EmptyPool, check_n_instances, check_number
+from alseg.validation import EmptyPool, check_n_instances, check_number, counted
 
 N_CONTEXT = 200
 """Images without a mask that a fit learns from, beside all that have one: drawn anew in each round,
@@ -198,7 +199,11 @@ class _Question:
         self.where = {self.images.where(i): i for i in pool}
         known = self._read_scores(pool)
         n_before = int(np.isfinite(known).sum())
-        with _bar(len(pool), "looking at images", n_before, self.project) as bar:
+        model = learner.estimator
+        model.verbose = int(max_seconds is None and not self.project.quiet)  # it has a bar of its own
+        show = max_seconds is not None and not self.project.quiet
+        with progress("look", len(pool), show=show) as bar:
+            bar.update(n_before)
             scores = look(
                 readable_only, learner, self.images.take(pool), self.rng.permutation(len(pool)), max_seconds, known,
                 lambda n_seen, n_pool: bar.update(n_seen - bar.n), at_least=n_instances,
@@ -305,11 +310,11 @@ def fitted(project, masks, say=None, question=None):
     if (path / "model.json").is_file():
         wanted = estimator_of(project)
         model = JointCAMSegmenter.load(
-            path, device=wanted.device, feature_cache=wanted.feature_cache, start_from=None,
-            verbose=wanted.verbose,
-        )  # fmt: skip
+            path, device=wanted.device, feature_cache=wanted.feature_cache, start_from=None, verbose=0
+        )
     else:
         model = _fit(project, masks, say, question or _Question(project, say))
+        model.verbose = 0  # commands have bars of their own for what follows
         model.save(path)
     _adopt_model(project, path)
     _remove_old_models(project, but=path)
@@ -328,7 +333,8 @@ def _fit(project, masks, say, question):
         augmenter = PseudoLabelAugmenter(weight=project.option("pseudo_labels"))
     positions = question.context()
     n_masks = sum(masks[i] is not None for i in positions)
-    say(f"Training on {n_masks} masks and the class labels of {len(positions)} images.")
+    say(f"Training on {counted(n_masks, 'mask')} and the class labels of "
+        f"{counted(len(positions), 'image')}.")  # fmt: skip
     while True:
         learner = ActiveLearner(
             estimator_of(project), images=question.images.take(positions),
@@ -414,12 +420,3 @@ def _write(project, sample_ids, model, question, show):
 def _path_of(images, position):
     paths = getattr(images, "paths", None)
     return None if paths is None else str(paths[position])
-
-
-def _bar(total, text, initial, project):
-    import sys
-
-    from tqdm import tqdm
-
-    return tqdm(total=total, desc=text, initial=initial, unit=" images", file=sys.stderr,
-                leave=False, disable=project.quiet)  # fmt: skip

@@ -18,7 +18,7 @@ from alseg.files import OwnFolder, jsonable, read_json, write_json
 from alseg.images import as_masks
 from alseg.interop import unit_of
 from alseg.project.mask_files import read_stored
-from alseg.validation import message
+from alseg.validation import counted, message
 
 FORMAT = "alseg.Project/1"
 STATE = "state.json"
@@ -260,25 +260,21 @@ class Project:
     def summary(self):
         """One line about the folder and the masks: "200 images of 3 classes; 12 masks in ..."."""
         n_classes = len(np.unique(self.data.labels))
-        found = [f"{_count(len(self.data), 'image')} of {_count(n_classes, 'class', 'classes')}"]
+        found = [f"{counted(len(self.data), 'image')} of {counted(n_classes, 'class', 'classes')}"]
         n_in_folder = int(self.in_folder().sum())
         if n_in_folder:
-            found.append(f"{_count(n_in_folder, 'mask')} in the folder")
+            found.append(f"{counted(n_in_folder, 'mask')} in the folder")
         n_added = sum(name in self.positions for name in self.state["masks"])
         if n_added or not n_in_folder:
-            found.append(f"{_count(n_added, 'mask')} added")
+            found.append(f"{counted(n_added, 'mask')} added")
         gone = len(self.state["masks"]) - n_added
         if gone:
-            found.append(f"{_count(gone, 'mask')} of images that are no longer there")
+            found.append(f"{counted(gone, 'mask')} of images that are no longer there")
         return "; ".join(found)
 
     def notes(self):
         """Lines about what was read and how: files that were skipped, the coding of masks."""
         return self.parts.describe().splitlines()[1:]
-
-
-def _count(n, one, many=None):
-    return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 def undo(project):
