@@ -19,7 +19,7 @@ import json, os, signal, sys, time
 
 import alseg.cli, alseg.compare, alseg.project, alseg.report.html, alseg.report.question
 import alseg.report.panels, alseg.segmenter, alseg.strategies, alseg.datasets, pandas, matplotlib.pyplot
-import torch
+import safetensors.torch, tifffile, torch, torch._dynamo  # what a first fit imports, once for all
 torch.set_num_threads(1)
 
 HANG = int(sys.argv[1])
@@ -114,7 +114,7 @@ class Launcher:
     def __init__(self, folder):
         self.to = str(Path(folder) / "printed")
         self.process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCHER, str(HANG)], stdin=subprocess.PIPE,
+            [sys.executable, "-c", LAUNCHER, str(2 * HANG)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, env=environment(), text=True,
         )  # fmt: skip
 
