@@ -15,7 +15,7 @@ from running import TINY, untouched
 SIGNALS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
 RUN = ["--rounds", "1", "--initial", "2", "--n-instances", "1", *TINY]
 QUERY = ["-n", "2", "--seconds", "0", *TINY]
-VOLATILE = {"seconds", "memory_mib", "environment", "ran", "time", "pid"}
+VOLATILE = {"seconds", "memory_mib", "environment", "ran", "time", "pid", "weights"}
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,8 @@ def folders(tmp_path_factory, launcher):
     make(root / "open", 6)
     for i in range(6):
         put(root / "drawn", f"im{i}.png", picture(i)[1] * np.uint8(255))
+    for i in (0, 1, 2, 5):  # those that the first question asks for are among them
+        put(root / "some_drawn", f"im{i}.png", picture(i)[1] * np.uint8(255))
     for i in range(2):
         put(root / "redrawn", f"im{i}.png", picture(i + 1)[1] * np.uint8(255))
 
@@ -48,6 +50,7 @@ def folders(tmp_path_factory, launcher):
     start("empty")
     start("asked", query)
     start("added", query, add)
+    start("some", query, ["add", "{work}/state", "{root}/some_drawn"])
     start("trained", query, add, predict)
     start("ran", ["run", "--data", "{root}/data", "--out", "{work}/out", *RUN])
     return root
@@ -60,7 +63,7 @@ COMMANDS = {
                           "--no-references", *RUN]),
     "report": ("ran", ["report", "{work}/out", "-o", "{work}/page.html"]),
     "query": ("empty", ["query", "--data", "{root}/open", "--out", "{work}/state", *QUERY]),
-    "query_again": ("added", ["query", "--out", "{work}/state", "--new", *QUERY[:4]]),
+    "query_again": ("some", ["query", "--out", "{work}/state", "-n", "1", "--seconds", "0"]),
     "add": ("asked", ["add", "{work}/state", "{root}/drawn"]),
     "replace": ("added", ["add", "{work}/state", "{root}/redrawn", "--replace"]),
     "undo": ("added", ["undo", "{work}/state"]),
@@ -81,7 +84,8 @@ def tree(work):
     found = {}
     for path in sorted(Path(work).rglob("*")):
         name = path.relative_to(work).as_posix()
-        if path.is_dir() or any(part.startswith(".") for part in Path(name).parts):
+        hidden = any(part.startswith(".") for part in Path(name).parts)
+        if path.is_dir() or hidden or path.suffix == ".sha256":  # checksums of lines with seconds
             continue
         content = path.read_bytes().replace(str(work).encode(), b"WORK")
         if path.suffix == ".jsonl":
@@ -92,6 +96,7 @@ def tree(work):
             content = plain(json.loads(content))
         elif path.suffix == ".html":  # tells seconds and the machine
             content = len(content) > 1000
+        # the name of a model's folder, and of weights that have taken the place of others
         found[re.sub(r"model-[0-9a-f]+", "model", name)] = content
     return found
 
@@ -153,5 +158,5 @@ def test_some_kills(name, folders, launcher, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_kills(name, folders, launcher, tmp_path):
-    """Ten commands with at least seven kills each, where a command writes so often."""
-    assert attack_command(name, folders, launcher, tmp_path, 9) >= 5
+    """Ten commands, more than sixty kills: a report is one file, all others write more often."""
+    assert attack_command(name, folders, launcher, tmp_path, 9) >= (4 if name == "report" else 7)
