@@ -53,7 +53,7 @@ from alseg.network.feature_memory import FeatureMemory
 from alseg.network.joint import JointCAMNetwork, evaluating
 from alseg.presets import preset_params
 from alseg.progress import progress
-from alseg.saving import describe_params, read_model, write_model
+from alseg.saving import describe_params, read_model, reading, write_model
 from alseg.schedules import make_scheduler
 from alseg.semi import ConsistentBatches, check_consistency, with_consistency
 from alseg.threshold import best_threshold, mask_from_proba
@@ -1646,7 +1646,11 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             model.normalize = normalization_of(model.encoder, weights)
         model.encoder_weights = None  # all weights come from the saved ones
         try:
-            with forked_torch_rng(0, resolve_device(device)):
+            # Without arguments of the caller's all that can be wrong is the folder.
+            with (
+                nullcontext() if params else reading(path),
+                forked_torch_rng(0, resolve_device(device)),
+            ):
                 model.initialize()
         finally:
             model.encoder_weights, model.normalize = weights, normalization

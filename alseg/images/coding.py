@@ -114,6 +114,9 @@ class MaskCoding:
             items = found.get(name, ())
             if not isinstance(items, (list, tuple)) or not all(type(i) is kind for i in items):
                 raise TypeError(message(f"coding[{name!r}]", f"a list of {kind.__name__}", items))
+            if kind is int:
+                for item in items:
+                    check_number(f"coding[{name!r}]", item, -(2**63), 2**63 - 1, integer=True)
             found[name] = frozenset(items) if name == "seen" else tuple(items)
         for name in ("n_lossy", "n_rounded"):
             check_number(name, found.get(name, 0), 0, integer=True)
