@@ -1646,9 +1646,10 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             model.normalize = normalization_of(model.encoder, weights)
         model.encoder_weights = None  # all weights come from the saved ones
         try:
-            # Without arguments of the caller's all that can be wrong is the folder.
+            # Without code of the caller's all that can be wrong is the folder.
+            own = {"encoder", "module", "criterion", "optimizer"} & params.keys()
             with (
-                nullcontext() if params else reading(path),
+                nullcontext() if own else reading(path),
                 forked_torch_rng(0, resolve_device(device)),
             ):
                 model.initialize()

@@ -55,7 +55,7 @@ def folder_with(root, odds, masks=True):
         if masks:
             shape = odd_files.SIZE
             size = reads(image_size, root / "images" / "a" / odd.name)
-            size = shape if size is None or size[0] * size[1] > 1e7 else size
+            size = size if size and 0 < size[0] * size[1] <= 1e7 else shape
             put(root / "masks" / "a", f"{odd.name}.png", np.eye(*size, dtype=np.uint8) * 255)
         rows += f"images/a/{odd.name},{mask},a,train\n"
     (root / "manifest.csv").write_text(rows)
