@@ -220,7 +220,7 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
     lr_schedule : {"one-cycle", "cosine", "constant"} or tuple, default="one-cycle"
         Over the steps of a fit [2]_; "cosine" falls from the start to 0. ``("step", n, factor)`` multiplies by `factor` every `n`
         epochs, down to 1e-7; ``("poly", power)`` is (1 - step / n_steps) to that power.
-    max_epochs : int, default=30
+    max_epochs : int, default=25
     refit_epochs : int or None, default=None
         Epochs of a `partial_fit` that goes on from a fit. None is `max_epochs`.
     steps_per_epoch : int or None, default=None
@@ -334,7 +334,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         feature_cache=None,
         n_views=8,
         lr_schedule="one-cycle",
-        max_epochs=30,
+        max_epochs=25,
         refit_epochs=None,
         steps_per_epoch=None,
         sampling="streams",

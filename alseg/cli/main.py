@@ -83,9 +83,10 @@ def _silence(stream):
 @contextmanager
 def _own_process():
     """What a command may change only where the process is its own."""
-    # Read when torch is loaded: with a neighbour on the machine, threads that spin while they wait
-    # were ten times slower than one.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Read when torch is loaded. Threads that spin long while they wait were ten times slower than one
+    # where a neighbour kept the machine busy; without any spinning they gain nothing on an idle one.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # letters that its encoding lacks become escapes
             stream.reconfigure(errors="backslashreplace")

@@ -14,7 +14,7 @@ ESTIMATOR = (
     ("--pooling", "pooling", str, "NAME", "of class maps: average, max, lse, wildcat, attention"),
     ("--n-mask-classes", "n_mask_classes", int, "N", "pixel classes with the background; "
      "default: 2"),
-    ("--max-epochs", "max_epochs", int, "N", "of each fit; default: 30"),
+    ("--max-epochs", "max_epochs", int, "N", "of each fit; default: 25"),
     ("--steps-per-epoch", "steps_per_epoch", int, "N", "default: 5, or images / batch size of "
      "fewer"),
     ("--batch-size", "batch_size", int, "N", "annotated images in a batch; default: 4"),
