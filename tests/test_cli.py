@@ -439,8 +439,8 @@ def test_query_add_query_predict(capsys, slides, tmp_path):
     # The end of the pool.
     call(capsys, "add", state, draw(tmp_path / "last", truth, last))
     final = [name for name in truth if name not in {*names, *others, *last}]
-    refused(capsys, "query", "--out", state, "-n", "5", code=1,
-            match="n_instances must be in [1, 1] (the pool size), got 5")  # fmt: skip
+    code, out, err = call(capsys, "query", "--out", state, "-n", "5")
+    assert (code, out.split()) == (0, final) and "No more than 1 image can be asked for." in err
     call(capsys, "add", state, draw(tmp_path / "final", truth, final))
     refused(capsys, "query", "--out", state, code=1, match="All 8 images have a mask")
 
@@ -495,8 +495,9 @@ def test_query_refuses(capsys, slides, tmp_path):
     refused(capsys, "query", "--data", root, "--out", root, code=1, match="a new or empty folder")
     refused(capsys, "query", "--data", root, "--out", tmp_path / "s", "--strategy", "mergin",
             code=2, match="Did you mean 'margin'?")  # fmt: skip
-    refused(capsys, "query", "--data", root, "--out", tmp_path / "s", "-n", "9", *TINY, code=1,
-            match="n_instances must be in [1, 8]")  # fmt: skip
+    refused(capsys, "query", "--data", tmp_path / "no", "--out", tmp_path / "s", code=1,
+            match="data must be a folder of images or a manifest, got")  # fmt: skip
+    assert not (tmp_path / "s").exists()
     for option, match in ((["--device", "gpu"], "device must be 'auto', 'cpu', or another"),
                           (["--pseudo-labels", "2"], "pseudo_labels must be")):  # fmt: skip
         refused(capsys, "query", "--data", root, "--out", tmp_path / "v", *TINY, *option, code=2,

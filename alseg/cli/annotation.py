@@ -22,6 +22,7 @@ def query(args):
     _check_model_options(args, options)
     from alseg.project import ask, open_project
     from alseg.report.question import question_page
+    from alseg.validation import counted
 
     with open_project(args.out, args.data, options) as project:
         project.quiet = args.quiet
@@ -39,7 +40,9 @@ def query(args):
         hint(args, f"Round {found['round']} is not answered yet, {len(found['open'])} open."
                    f"{ignored} --new asks about other images, `alseg undo` takes the question "
                    "back.")  # fmt: skip
-    elif found["looked_at"] is not None:
+    elif len(found["ids"]) < n:
+        hint(args, f"No more than {counted(len(found['ids']), 'image')} can be asked for.")
+    if found["looked_at"] is not None:
         hint(args, f"Looked at {_spaced(found['looked_at'])} of {_spaced(found['pool'])} images.")
     for name in found["open"] if found["again"] else found["ids"]:
         print(_name(name))

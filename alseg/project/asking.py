@@ -20,7 +20,7 @@ from alseg.progress import progress
 from alseg.project.mask_files import mask_bytes
 from alseg.project.state import check_trusted, clean, estimator_of
 from alseg.selection import class_balanced_top_n, top_n
-from alseg.validation import EmptyPool, check_n_instances, check_number, counted
+from alseg.validation import EmptyPool, check_number, counted
 
 N_CONTEXT = 200
 """Images without a mask that a fit learns from, beside all that have one: drawn anew in each round,
@@ -38,6 +38,7 @@ def ask(project, n_instances, new=False, propose=False, max_seconds=10.0, show=N
     ----------
     project : Project
     n_instances : int
+        Fewer are asked for where fewer are left.
     new : bool, default=False
         Ask about other images, and leave the open ones open.
     propose : bool, default=False
@@ -69,7 +70,7 @@ def ask(project, n_instances, new=False, propose=False, max_seconds=10.0, show=N
     check_trusted(project, "strategy", project.option("strategy"), ":", "code")
     question = _Question(project, say)
     pool = question.pool(open_)
-    check_n_instances(n_instances, len(pool))
+    n_instances = min(n_instances, len(pool))
     model = None
     if question.n_known or propose:
         model = question.fit()

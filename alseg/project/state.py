@@ -80,6 +80,8 @@ def open_project(folder, data=None, options=None):
                 message("out", "a new or empty folder, or one that alseg query made", str(folder))
             )
     if data is not None:
+        if not Path(data).expanduser().exists():
+            raise FileNotFoundError(message("data", "a folder of images or a manifest", str(data)))
         check_apart(folder, Path(data).expanduser())
     if (options or {}).get("strategy") is not None:
         check_unit(options["strategy"])
