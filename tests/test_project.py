@@ -482,6 +482,17 @@ def test_predict_takes_the_images_of_a_folder_and_not_its_masks(trained, tmp_pat
         predicted(state, root / "images", root / "images" / "out")
 
 
+def test_masks_beside_images_are_not_predicted(trained, tmp_path):
+    root, truth, state = trained
+    new = tmp_path / "new"
+    shutil.copytree(root / "images", new)
+    for name in sorted(truth)[:3]:
+        (new / f"{name}_mask.png").write_bytes(mask_bytes(truth[name]))
+    assert predicted(state, new, tmp_path / "all")["n"] == 13
+    with opened(state, mask_suffix="_mask") as project:
+        assert predict(project, new, tmp_path / "images")["n"] == 10
+
+
 def test_names_too_long_are_said_before_the_fit(trained, tmp_path, monkeypatch):
     root, truth, state = trained
     monkeypatch.setattr("alseg.learner.ActiveLearner.fit", None)

@@ -7,12 +7,13 @@ from alseg.datasets._folds import class_folds
 from alseg.datasets._glands import make_glands
 from alseg.datasets._glas import load_glas
 from alseg.datasets._isic import load_isic
-from alseg.datasets._names import match_names
+from alseg.datasets._names import is_mask_name, match_names
 
 __all__ = [
     "Dataset",
     "Parts",
     "class_folds",
+    "is_mask_name",
     "load_cub",
     "load_folder",
     "load_glas",

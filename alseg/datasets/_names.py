@@ -172,6 +172,17 @@ def match_names(files, ids, folder=None, suffix=None):
 def is_mask_name(stem, suffix):
     """Whether a file's stem is that of a mask beside its image.
 
+    Parameters
+    ----------
+    stem : str
+        Name of a file without its suffix.
+    suffix : str or None
+        What masks have in their names in addition. None is nothing.
+
+    Returns
+    -------
+    bool
+
     Examples
     --------
     >>> is_mask_name("x_mask_2", "_mask"), is_mask_name("x", "_mask"), is_mask_name("x_1", "")

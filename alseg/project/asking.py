@@ -355,8 +355,8 @@ def _fit(project, masks, say, question):
 
 def _key(project, masks):
     digest = hashlib.sha256()
-    options = {**project.state["options"], "strategy": None, "class_balanced": None,
-               "mask_classes": None}  # fmt: skip
+    of_questions = ("strategy", "first", "class_balanced", "mask_classes")
+    options = {**project.state["options"], **dict.fromkeys(of_questions)}
     digest.update(json.dumps(options, sort_keys=True).encode())
     for name, label, mask in zip(project.data.ids.tolist(), project.data.labels.tolist(), masks):
         digest.update(repr((name, label, None if mask is None else mask.shape)).encode())

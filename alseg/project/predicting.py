@@ -54,7 +54,8 @@ def predict(project, source, out, overwrite=False, progress=None, say=None):
     """
     source, out = Path(source).expanduser(), Path(out)
     check_apart(out, Path(project.state["data"]))
-    files, skipped = _images_of(source, leave_out=(out, project.folder))
+    suffix = project.option("mask_suffix")
+    files, skipped = _images_of(source, suffix, leave_out=(out, project.folder))
     root = source if source.is_dir() else source.parent
     files = {_name(file, root): file for file in files}
     targets = _targets(list(files))
@@ -78,18 +79,20 @@ def predict(project, source, out, overwrite=False, progress=None, say=None):
 # -- which images ----------------------------------------------------------------------------------
 
 
-def _images_of(source, leave_out=()):
+def _images_of(source, mask_suffix=None, leave_out=()):
     """Image files, and names of files that are none; what lies in folders of ours is neither."""
-    from alseg.datasets import load_folder
+    from alseg.datasets import is_mask_name, load_folder
 
     if not source.is_dir():
         if not source.exists():
             raise FileNotFoundError(f"{source} is not there: name an image or a folder of images.")
         return [source], []
     if (source / "manifest.csv").is_file() or (source / "images").is_dir():
-        parts = load_folder(source)
+        # Said, so that nobody looks at masks: they play no part here.
+        parts = load_folder(source, mask_mapping="nonzero", mask_suffix=mask_suffix)
         return [Path(path) for path in parts.all.images.paths], list(parts.skipped or ())
-    return image_files_under(source, leave_out)
+    files, skipped = image_files_under(source, leave_out)
+    return [file for file in files if not is_mask_name(file.stem, mask_suffix)], skipped
 
 
 def _name(file, root):
