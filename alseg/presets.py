@@ -31,7 +31,7 @@ def alseg():
 
 
 def alseg_fast():
-    """A question within seconds: a frozen encoder, 20 steps, no images without a mask in a batch.
+    """A question within seconds: a frozen encoder, 30 steps, no images without a mask in a batch.
 
     The mask decoder alone is trained, and of the class head what 8 masks teach: class labels of
     images without a mask are not used. With ``feature_cache=folder`` the encoder's maps are kept,
@@ -46,9 +46,8 @@ def alseg_fast():
     return {
         "encoder_lr_scale": 0.0,
         "image_size": "large",
-        "max_epochs": 4,
+        "max_epochs": 6,
         "steps_per_epoch": 5,
-        "n_views": 4,
         "weak_batch_size": 0,
     }
 

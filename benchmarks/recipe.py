@@ -75,7 +75,7 @@ ROWS = {
     ),
     "default": Row("the default: Lite0, 4 + 2 at 128 x 192, fewer steps", 125),
     "faster": Row(
-        "alseg-fast: frozen Lite0, 4 views, batches of 4 + 0 at 192 x 288",
+        "frozen Lite0, 4 cached views, batches of 4 + 0 at 192 x 288, fewer steps",
         20, {"encoder_lr_scale": 0.0, "feature_cache": "", "weak_batch_size": 0, "n_views": 4},
         area=LARGE,
     ),

@@ -1,6 +1,7 @@
 """Fixtures that the whole suite shares: small images, one torch thread, the real data if there."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,10 @@ from hypothesis import HealthCheck, settings
 # A machine that is busy with something else is no fault.
 settings.register_profile("alseg", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("alseg")
+
+# A shell starts what runs in the background with SIGINT ignored, and so would be what tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
