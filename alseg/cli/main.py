@@ -86,7 +86,7 @@ def _own_process():
     # Read when torch is loaded. Threads that spin long while they wait were ten times slower than one
     # where a neighbour kept the machine busy; without any spinning they gain nothing on an idle one.
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+        os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # letters that its encoding lacks become escapes
             stream.reconfigure(errors="backslashreplace")
