@@ -30,8 +30,9 @@ def query(args):
         for line in project.notes():
             hint(args, line)
         n = 5 if args.n_instances is None else args.n_instances
+        seconds = "auto" if args.seconds is None else args.seconds or None
         found = ask(
-            project, n, new=args.new, propose=args.propose, max_seconds=args.seconds or None,
+            project, n, new=args.new, propose=args.propose, max_seconds=seconds,
             show=question_page, say=lambda text: hint(args, text),
         )  # fmt: skip
     _warn_unreadable(found["unreadable"])

@@ -107,8 +107,8 @@ def make_parser():
     sub.add_argument("--first", choices=("random", "diverse"), help="first images: at random, at "
                      "once; or as different as the pretrained encoder sees them, in --seconds "
                      "(default: random)")  # fmt: skip
-    sub.add_argument("--seconds", type=_seconds, default=10.0, metavar="X",
-                     help="for looking at images before asking; 0 looks at all (default: 10)")
+    sub.add_argument("--seconds", type=_seconds, metavar="X", help="for looking at images before "
+                     "asking; 0 looks at all; default: 10, or 3 with alseg-fast")  # fmt: skip
     sub.add_argument("--part", metavar="NAME", help="part of the data, such as train; default: all")
     _mask_arguments(sub, "in the folder of images")
     sub.add_argument("--mask-classes", metavar="NAMES",
