@@ -22,7 +22,7 @@ from alseg.project.state import check_trusted, clean, estimator_of
 from alseg.selection import class_balanced_top_n, top_n
 from alseg.validation import EmptyPool, check_number, counted
 
-N_CONTEXT = 200
+N_CONTEXT = 100
 """Images without a mask that a fit learns from, beside all that have one: drawn anew in each round,
 since more of them cost time to read and teach hardly more (a step sees four)."""
 

@@ -15,7 +15,8 @@ from alseg.project.state import ProjectError, check_apart
 
 LABELS = "labels.csv"
 _DONE = ".alseg-predicted"
-_CHUNK = 8
+_CHUNK = 8  # images predicted at once; fewer of large ones, whose probabilities are at their own size
+_PIXELS = 4e6
 
 
 def predict(project, source, out, overwrite=False, progress=None, say=None):
@@ -213,9 +214,9 @@ def _of(file, key):
 
 def _predict_all(folder, record, model, key, todo, targets, bad, progress, total):
     """Predict a few at a time; a file that turns out to be damaged is named in `bad`."""
-    names = list(todo)
-    for start in range(0, len(names), _CHUNK):
-        chunk = names[start : start + _CHUNK]
+    names, start = list(todo), 0
+    while start < len(names):
+        chunk = names[start : start + _at_once(todo[names[start]])]
         for name, (mask, label, proba) in _predict_some(model, todo, chunk, bad):
             data = mask_bytes(mask, model.n_mask_classes)
             row = {"image": name, "of": _of(todo[name], key), "label": jsonable(label),
@@ -226,6 +227,16 @@ def _predict_all(folder, record, model, key, todo, targets, bad, progress, total
             folder.write(targets[name], data)
         if progress is not None:
             progress(total - len(names) + start + len(chunk), total)
+        start += len(chunk)
+
+
+def _at_once(file):
+    """How many images of this size are predicted at once."""
+    try:
+        height, width = image_size(file)
+    except (ValueError, FileNotFoundError):  # it was changed since; reading it says why
+        return 1
+    return max(1, min(_CHUNK, int(_PIXELS / (height * width))))
 
 
 def _predict_some(model, todo, names, bad):
