@@ -182,6 +182,17 @@ def test_bad_files_name_the_file_and_the_reason(tmp_path, reader):
         reader(3)
 
 
+@pytest.mark.parametrize("tag", [256, 257])  # ImageWidth, ImageLength
+@pytest.mark.parametrize("reader", [read_image, read_mask, image_size])
+def test_a_header_without_pixels_is_named(tmp_path, reader, tag):
+    path = tmp_path / "none.tif"
+    tifffile.imwrite(path, np.ones((7, 9), np.uint8))
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tiff.pages[0].tags[tag].overwrite(0)
+    with pytest.raises(ValueError, match=r"none\.tif' cannot be read: it has no pixels"):
+        reader(path)
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.9])

@@ -253,7 +253,9 @@ def set_rawmode(image, rawmode):
 
 
 def check_size(where, height, width, bytes_per_pixel):
-    """Refuse what would take too much memory, from its header, before anything is decoded."""
+    """Refuse what has no pixels or would take too much memory, before anything is decoded."""
+    if height <= 0 or width <= 0:
+        raise Unreadable(where, "it has no pixels")
     size = f"it is {height} x {width} pixels"
     if height * width > MAX_PIXELS:
         millions = height * width / 10**6

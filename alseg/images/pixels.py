@@ -236,6 +236,8 @@ def _tiff(file):
 def _tiff_header(where, tiff):
     """Height, width and orientation of a TIFF of one plane, of a size that can be read."""
     page = tiff.pages[0]
+    height, width = page.imagelength, page.imagewidth
+    check_size(where, height, width, 1)  # before tifffile divides by it
     n_samples = page.samplesperpixel
     planes = page.imagedepth
     if len(tiff.pages) > 1 or tiff.is_imagej or tiff.is_shaped or tiff.is_stk:
@@ -245,7 +247,6 @@ def _tiff_header(where, tiff):
     refuse_planes(where, planes)
     itemsize = page.dtype.itemsize if page.dtype is not None else 1
     stored = n_samples * itemsize
-    height, width = page.imagelength, page.imagewidth
     # What is given on: colours of 8 bits, or floats.
     check_size(where, height, width, max(stored, 3 if itemsize == 1 else 12))
     if page.is_tiled:  # a tile is decoded whole
