@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 export MPLBACKEND ?= Agg
 
-.PHONY: setup demo test test-slow test-isa test-load docs clean
+.PHONY: setup demo test test-slow test-isa test-load net docs clean
 
 setup: $(VENV)/.done
 
@@ -48,6 +48,14 @@ test-load: setup
 	@for i in $$(seq $(LOAD)); do (while :; do :; done) & busy="$$busy $$!"; done; \
 	trap "kill $$busy" EXIT; trap "exit 1" INT TERM; \
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(if $(SELECT),-k "$(SELECT)")
+
+# Whether any number differs from those of the commit BASE: small runs of both trees, beside each
+# other on this machine. ONLY=fit runs those of that word alone.
+BASE ?= 2a18b3fe874fbbdb7c67a2fdc1c3bdc286313219
+ONLY ?=
+
+net: setup
+	$(BIN)/python tests/net.py --against $(BASE) $(if $(ONLY),--only "$(ONLY)")
 
 docs: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
