@@ -33,7 +33,7 @@ test-slow: setup
 NUMERIC = augment batches callbacks cams_benchmark committee compare device feature_memory \
 	gradients hybrid inference learner learning_loss losses memory network pretrain pseudo regions \
 	representative run segmenter semi sklearn_checks small_batches strategies threads uncertainty
-NUMERIC_FILES = $(NUMERIC:%=tests/test_%.py)
+NUMERIC_FILES = $(wildcard $(NUMERIC:%=tests/*/test_%.py))
 
 test-isa: setup
 	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -n 2 --dist loadfile $(NUMERIC_FILES)

@@ -7,15 +7,15 @@ from alseg._version import __version__
 # Loaded when first used: the command line shows its help without waiting for torch.
 _PUBLIC = {
     "ActiveLearner": "alseg.learner",
-    "Committee": "alseg.committee",
+    "Committee": "alseg.learner",
     "EmptyPool": "alseg.validation",
     "JointCAMSegmenter": "alseg.segmenter",
     "MISSING": "alseg.labels",
-    "Protocol": "alseg.experiment.protocol",
+    "Protocol": "alseg.experiment",
     "PseudoLabelAugmenter": "alseg.pseudo",
-    "SelfSupervisedPretrainer": "alseg.pretrain",
+    "SelfSupervisedPretrainer": "alseg.segmenter",
     "ValidationSet": "alseg.segmenter",
-    "compare_strategies": "alseg.compare",
+    "compare_strategies": "alseg.comparison",
     "dice_scorer": "alseg.metrics",
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from alseg.images import MaskFiles, as_masks, stack
 from alseg.labels import MISSING, is_annotated
-from alseg.regions import Regions
+from alseg.query import Regions
 from alseg.validation import message
 
 

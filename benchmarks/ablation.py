@@ -35,13 +35,12 @@ from tqdm import tqdm
 
 from alseg import JointCAMSegmenter, PseudoLabelAugmenter, SelfSupervisedPretrainer
 from alseg.datasets import class_folds, load_glas
-from alseg.experiment.environment import environment
-from alseg.experiment.records import Records, read_records
+from alseg.experiment import Records, environment, read_records
 from alseg.experiment.statistics import paired_t
 from alseg.files import write_text
 from alseg.labels import MISSING
 from alseg.metrics import dice_per_image
-from alseg.selection import class_balanced_top_n
+from alseg.query import class_balanced_top_n
 
 N_FOLDS = 5
 SECONDS_A_STEP = 0.45  # CPU seconds, measured: MobileNetV2, 12 images of 96 x 144, one thread

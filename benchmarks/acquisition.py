@@ -36,9 +36,8 @@ from common import RESULTS, interleave, ratio_row, write_record
 
 from alseg import JointCAMSegmenter
 from alseg.datasets import make_glands
-from alseg.inference import predict_batch
-from alseg.network import dropout_active
-from alseg.network.joint import evaluating
+from alseg.network import dropout_active, evaluating
+from alseg.segmenter import predict_batch
 
 N_DRAWS = 20
 LIMITS = {"suffixes": 1.3, "plain": 2.5, "memory": 1.10}

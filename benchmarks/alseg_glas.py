@@ -24,10 +24,10 @@ from common import BATCHES
 from published_runs import Study, Wanted, main
 
 from alseg import JointCAMSegmenter, Protocol, PseudoLabelAugmenter
+from alseg.comparison import Row
 from alseg.datasets import load_glas
-from alseg.experiment.chains import Row
-from alseg.presets import alseg_pseudo_labels
-from alseg.selection import top_n
+from alseg.query import top_n
+from alseg.segmenter import alseg_pseudo_labels
 from alseg.strategies import entropy_sampling, entropy_score, random_sampling
 
 CPU = {

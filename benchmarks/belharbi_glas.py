@@ -34,12 +34,11 @@ from published_runs import (
 )
 
 from alseg import JointCAMSegmenter, Protocol, PseudoLabelAugmenter
-from alseg.batches import n_batches
+from alseg.comparison import Row
 from alseg.datasets import load_glas
-from alseg.experiment.chains import Row
-from alseg.presets import alseg_pseudo_labels, preset_params
-from alseg.segmenter import ValidationSet
+from alseg.segmenter import ValidationSet, alseg_pseudo_labels, preset_params
 from alseg.strategies import entropy_sampling, mc_variance_sampling, random_sampling
+from alseg.training import n_batches
 
 PUBLISHED_ROWS = {
     "random": "random",

@@ -43,16 +43,13 @@ from tqdm import tqdm
 
 from alseg import JointCAMSegmenter
 from alseg.datasets import load_glas
-from alseg.experiment.environment import environment
-from alseg.experiment.records import Records, read_records
+from alseg.experiment import Records, environment, read_records
 from alseg.experiment.statistics import bootstrap_groups_seeds
 from alseg.files import write_text
 from alseg.images import as_images
-from alseg.inference import pool_batches, saliency
-from alseg.metrics import dice_per_image, pixel_average_precision
-from alseg.network.joint import evaluating
-from alseg.stain import haematoxylin
-from alseg.threshold import best_threshold
+from alseg.metrics import best_threshold, dice_per_image, pixel_average_precision
+from alseg.network import evaluating
+from alseg.segmenter import haematoxylin, pool_batches, saliency
 
 SECONDS_A_STEP = 0.17  # CPU seconds, measured: MobileNetV2, 12 images of 96 x 144, one thread
 SECONDS_A_PASS = 0.006  # of one such image

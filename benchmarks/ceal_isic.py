@@ -24,9 +24,9 @@ from published import CEAL
 from published_runs import Study, Wanted, main
 
 from alseg import JointCAMSegmenter, Protocol, PseudoLabelAugmenter
+from alseg.comparison import Row
 from alseg.datasets import load_isic
-from alseg.experiment.chains import Row
-from alseg.presets import preset_params
+from alseg.segmenter import preset_params
 from alseg.strategies import ceal_sampling, entropy_sampling, random_sampling
 
 QUESTIONS = "CEAL's questions"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from alseg.experiment.environment import environment
+from alseg.experiment import environment
 
 # Of the fits behind the recorded results, made before the defaults were halved.
 BATCHES = {"batch_size": 8, "weak_batch_size": 4}

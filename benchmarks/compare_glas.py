@@ -28,11 +28,10 @@ from common import BATCHES, RESULTS, find_data
 from PIL import Image
 
 from alseg import JointCAMSegmenter, Protocol, compare_strategies
-from alseg.compare import Plan
-from alseg.comparison import read_comparison
+from alseg.comparison import Plan, read_comparison
 from alseg.datasets import load_glas
-from alseg.experiment.environment import environment
-from alseg.report.tables import as_markdown
+from alseg.experiment import environment
+from alseg.report import as_markdown
 from alseg.strategies import (
     badge_sampling,
     cam_disagreement_sampling,

@@ -33,7 +33,7 @@ from scipy.stats import rankdata
 
 from alseg import JointCAMSegmenter
 from alseg.datasets import load_glas
-from alseg.selection import class_balanced_top_n
+from alseg.query import class_balanced_top_n
 
 PLACEMENTS = ("last", "everywhere")
 METHODS = ("mc_variance", "bald")

@@ -3,7 +3,7 @@
     python benchmarks/duplicates.py          # 5 minutes on one core; data: see README.md
 
 For each data set, among the pairs of images that are most alike by the ranks of their thumbnails alone:
-which are near-duplicates by `alseg.diversity.likeness` (by file name, to be looked at), and the largest
+which are near-duplicates by `alseg.query.diversity.likeness` (by file name, to be looked at), and the largest
 likeness below the limit; the least likeness of pairs that the data set itself says to be one photograph
 (its groups, of the butterflies); and how often an image is found again after a change.
 """
@@ -19,8 +19,8 @@ from common import RESULTS, find_data, write_record
 from PIL import Image
 from scipy.stats import rankdata
 
-from alseg.diversity.duplicates import ALIKE, likeness
 from alseg.images import read_image, thumbnails
+from alseg.query.diversity import ALIKE, likeness
 
 SETS = {"glas": False, "ebhi_seg": False, "isic2017": False, "leeds_butterfly": True}
 """Whether images of one group are one photograph (else a patient, or nothing)."""

@@ -28,7 +28,7 @@ from published_tables import difference, fit_seconds, mean_steps, spread, steps_
 
 from alseg.comparison import read_comparison
 from alseg.files import write_text
-from alseg.report.tables import as_markdown
+from alseg.report import as_markdown
 
 # Folder of the records: title, study, its row of random masks with more steps.
 RECIPES = {

@@ -15,7 +15,7 @@ import numpy as np
 from common import RESULTS, write_record
 from published import CURVES, N_MASKS
 
-from alseg.experiment.forecast import backtest
+from alseg.experiment import backtest
 
 HORIZONS = (None, 1, 2, 5, 10)
 

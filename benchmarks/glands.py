@@ -21,11 +21,10 @@ from common import BATCHES
 
 from alseg import JointCAMSegmenter
 from alseg.datasets import make_glands
-from alseg.experiment.environment import environment
-from alseg.experiment.evaluate import evaluate
+from alseg.experiment import environment, evaluate
 from alseg.metrics import mask_metrics
-from alseg.selection import class_balanced_top_n
-from alseg.stain import haematoxylin_masks
+from alseg.query import class_balanced_top_n
+from alseg.segmenter import haematoxylin_masks
 
 HERE = Path(__file__).parent
 

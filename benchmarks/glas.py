@@ -29,12 +29,11 @@ from tqdm import tqdm
 
 from alseg import JointCAMSegmenter, PseudoLabelAugmenter
 from alseg.datasets import load_glas
-from alseg.experiment.environment import environment
-from alseg.experiment.evaluate import evaluate
-from alseg.experiment.records import Records, jsonable
+from alseg.experiment import Records, environment, evaluate
+from alseg.files import jsonable
 from alseg.metrics import pixel_average_precision
-from alseg.selection import class_balanced_top_n
-from alseg.stain import haematoxylin, haematoxylin_masks
+from alseg.query import class_balanced_top_n
+from alseg.segmenter import haematoxylin, haematoxylin_masks
 from alseg.strategies import class_balanced, entropy_score
 
 HERE = Path(__file__).parent

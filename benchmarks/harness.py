@@ -28,9 +28,8 @@ import numpy as np
 from common import RESULTS, write_record
 
 from alseg import JointCAMSegmenter, Protocol
-from alseg.compare import Plan
+from alseg.comparison import Plan, run_job
 from alseg.datasets import make_glands
-from alseg.experiment.chains import run_job
 from alseg.strategies import bald_sampling, core_set_sampling, entropy_sampling, random_sampling
 
 STRATEGIES = {

@@ -28,13 +28,17 @@ from common import BATCHES, RESULTS, Stopwatch, find_data, find_weights, write_r
 from tqdm import tqdm
 
 from alseg import JointCAMSegmenter
-from alseg.agreement import colour_evidence, rank_agreement
-from alseg.batches import mask_tensor
-from alseg.decoded import image_tensor
 from alseg.datasets import load_glas
 from alseg.experiment.statistics import paired_t
-from alseg.neighbours import colour_histograms, within_class_cosine, within_class_distances
-from alseg.selection import class_balanced_top_n
+from alseg.pseudo import (
+    colour_evidence,
+    colour_histograms,
+    rank_agreement,
+    within_class_cosine,
+    within_class_distances,
+)
+from alseg.query import class_balanced_top_n
+from alseg.training import image_tensor, mask_tensor
 
 SIZE = (96, 144)
 N_ANNOTATED, N_DRAWS = 4, 100  # of a class: 8 masks

@@ -40,17 +40,13 @@ from published_work import (
     work_of,
 )
 
-from alseg.compare import Plan
-from alseg.comparison import read_comparison
-from alseg.experiment.environment import environment
-from alseg.experiment.records import same
-from alseg.experiment.run import described
+from alseg.comparison import Plan, read_comparison
+from alseg.experiment import described, environment, same
 from alseg.experiment.statistics import area_under_curve
 from alseg.files import jsonable, write_text
 from alseg.images import as_images, as_masks
-from alseg.report.comparison_table import verdict_text
-from alseg.report.tables import as_markdown
-from alseg.selection import class_balanced_top_n
+from alseg.query import class_balanced_top_n
+from alseg.report import as_markdown, verdict_text
 
 CLASSIFIER = "classifier"  # folder of the network that all fits start from, in that of the results
 

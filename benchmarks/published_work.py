@@ -8,11 +8,9 @@ import torch
 from common import COUNTED
 from torch.utils.flop_counter import FlopCounterMode
 
-from alseg.batches import n_batches
-from alseg.crops import check_crop, enlarged
-from alseg.experiment.chains import with_steps
-from alseg.experiment.estimate import fits_of_job, steps_of_fit
+from alseg.comparison import fits_of_job, steps_of_fit, with_steps
 from alseg.images import as_images
+from alseg.training import check_crop, enlarged, n_batches
 
 PEAK = 989e12  # operations a second of an H200 in bfloat16, by its data sheet
 SUSTAINED = 0.1 * PEAK  # what small batches of small images may reach of it; a guess, not measured
@@ -137,7 +135,7 @@ def work_of(plan, n_validation=0):
 
     Parameters
     ----------
-    plan : alseg.compare.Plan
+    plan : alseg.comparison.Plan
     n_validation : int, default=0
         Images of the validation part, looked at after each epoch where a fit chooses by it.
 

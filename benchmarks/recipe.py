@@ -32,14 +32,13 @@ from common import RESULTS, find_data, find_weights
 from tqdm import tqdm
 
 from alseg import JointCAMSegmenter
-from alseg.batches import choose_canvas
 from alseg.datasets import class_folds, load_folder, load_glas
-from alseg.experiment.environment import environment
-from alseg.experiment.records import Records, read_records
+from alseg.experiment import Records, environment, read_records
 from alseg.experiment.statistics import paired_t
 from alseg.files import write_text
 from alseg.metrics import dice_per_image
-from alseg.selection import class_balanced_top_n
+from alseg.query import class_balanced_top_n
+from alseg.training import choose_canvas
 
 N_FOLDS, N_MASKS, N_PHOTOGRAPHS = 5, 8, 170
 SMALL, LARGE = 128 * 192, 192 * 288

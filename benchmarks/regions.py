@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from common import RESULTS, Stopwatch, interleave, write_record
 
-from alseg.regions import pick_regions, ripu, slic_superpixels
+from alseg.query import pick_regions, ripu, slic_superpixels
 
 
 def dense_ripu(proba, size):

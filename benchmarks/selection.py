@@ -39,7 +39,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 from common import RESULTS, Stopwatch, interleave, ratio_row, write_record
 
-from alseg import diversity
+from alseg.query import diversity
 
 N, D, N_LABELLED, N_ASKED = 10_000, 512, 100, 100
 N_BADGE, K_BADGE = 5000, 100
@@ -117,7 +117,7 @@ def run_side(side, seed=0, n=None):
         X = rng.standard_normal((n, D)).astype(np.float32)
         proba = rng.dirichlet(np.full(K_BADGE, 0.1), size=n)
         if side == "badge":
-            from alseg.gradients import badge_picks
+            from alseg.query import badge_picks
 
             return lambda: badge_picks(proba.astype(np.float32), X, N_ASKED, random_state=seed)
         return skactiveml_badge(X, proba, seed)
@@ -289,7 +289,7 @@ def with_memory(name, repeats, seed, time_limit, memory_limit=None, above_limit=
 
 
 def badge(repeats, seed):
-    if importlib.util.find_spec("alseg.gradients") is None:
+    if importlib.util.find_spec("alseg.query.gradients") is None:
         return []
     return with_memory("badge", repeats, seed, 1 / 20, above_limit=100)
 
@@ -369,7 +369,7 @@ def draws(repeats, seed):
 def scale_call(method, path, n):
     X = np.load(path, mmap_mode="r")[:n]
     if method == "badge":
-        from alseg.gradients import badge_picks
+        from alseg.query import badge_picks
 
         proba = np.load(Path(path).with_name("proba.npy"), mmap_mode="r")[:n]
         return lambda: badge_picks(proba, X, N_ASKED, random_state=0)
@@ -381,7 +381,7 @@ def scale_call(method, path, n):
 def scale(repeats, seed):
     rows = []
     methods = ["core-set", "k-means++"]
-    if importlib.util.find_spec("alseg.gradients") is not None:
+    if importlib.util.find_spec("alseg.query.gradients") is not None:
         methods.append("badge")
     with tempfile.TemporaryDirectory(prefix="selection-") as folder:
         path, n = Path(folder) / "X.npy", max(SCALES)

@@ -16,7 +16,7 @@ pseudo-labels and warm starts, as published.
 Images: 4 a round. Parts of images: as many as make a quarter of these images' pixels (squares and
 superpixels of 16 pixels' side, at most 8 an image; RIPU's windows have 3), or 5 single pixels an
 image of the pool (at most 10 in one). So rows that ask for parts pay less than the others:
-"kilopixels" and "clicks" (`alseg.costs`) say how much.
+"kilopixels" and "clicks" (`alseg.query.costs`) say how much.
 
 What the table tells: that each strategy runs on a real network, what its questions take in seconds
 and memory beside a fit, and what they cost. What it cannot tell: which strategy is better. It is
@@ -52,14 +52,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from alseg import JointCAMSegmenter, PseudoLabelAugmenter
+from alseg.calling import accepts, unit_of
 from alseg.datasets import Dataset, load_glas, make_glands
-from alseg.ensemble import DeepEnsemble
-from alseg.experiment.environment import environment, peak_memory_mib
-from alseg.experiment.records import Records
-from alseg.experiment.run import run
+from alseg.experiment import Records, environment, peak_memory_mib, run
 from alseg.files import write_text
 from alseg.images import as_images, as_masks
-from alseg.interop import accepts, unit_of
+from alseg.learner import DeepEnsemble
 from alseg.strategies import ceal_sampling
 from alseg.testing import all_strategies
 

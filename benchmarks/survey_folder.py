@@ -51,17 +51,13 @@ from published_work import cost_of_image
 from sklearn.metrics import roc_auc_score
 
 from alseg import JointCAMSegmenter, Protocol
-from alseg.batches import n_batches
+from alseg.comparison import Row, n_threads, slug
 from alseg.datasets import Dataset, load_folder
-from alseg.experiment.chains import Row, n_threads, slug
-from alseg.experiment.environment import environment
-from alseg.experiment.records import Records, read_records
-from alseg.experiment.run import describe_data, described
+from alseg.experiment import Records, describe_data, described, environment, read_records
 from alseg.experiment.statistics import area_under_curve, verdict
 from alseg.files import jsonable, write_text
 from alseg.images import IMAGE_SUFFIXES, ImageFiles
-from alseg.presets import preset_params
-from alseg.segmenter import ValidationSet
+from alseg.segmenter import ValidationSet, preset_params
 from alseg.strategies import (
     badge_sampling,
     bald_sampling,
@@ -72,6 +68,7 @@ from alseg.strategies import (
     mc_dropout_sampling,
     random_sampling,
 )
+from alseg.training import n_batches
 
 SEEDS = (1000, 2000, 3000, 4000, 5000)
 COMMON = {

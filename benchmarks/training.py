@@ -39,13 +39,17 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from alseg import JointCAMSegmenter
-from alseg.augment import colour_jitter, random_affine, random_flip
-from alseg.batches import TrainingData
 from alseg.datasets import make_glands
-from alseg.device import resolve_amp
 from alseg.images import as_images, as_masks
-from alseg.losses import JointLoss
 from alseg.network import JointCAMNetwork
+from alseg.training import (
+    JointLoss,
+    TrainingData,
+    colour_jitter,
+    random_affine,
+    random_flip,
+    resolve_amp,
+)
 
 LIMIT = 1.10
 BATCH, WEAK_BATCH = 8, 4

@@ -29,7 +29,7 @@ from common import BATCHES, RESULTS, find_data, write_record
 from alseg import JointCAMSegmenter
 from alseg.datasets import load_folder, load_glas, make_glands
 from alseg.metrics import mean_iou_per_image, pixel_average_precision
-from alseg.stain import haematoxylin, haematoxylin_masks
+from alseg.segmenter import haematoxylin, haematoxylin_masks
 
 
 def glands(seed, texture="glands"):

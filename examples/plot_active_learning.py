@@ -27,9 +27,8 @@ import numpy as np
 from alseg import ActiveLearner, JointCAMSegmenter
 from alseg.datasets import make_glands
 from alseg.oracles import MaskOracle
-from alseg.report.pictures import outline, overlay
-from alseg.report.plots import learning_curve
-from alseg.selection import class_balanced_top_n
+from alseg.query import class_balanced_top_n
+from alseg.report import learning_curve, outline, overlay
 from alseg.strategies import class_balanced, entropy_score, random_score
 
 train = make_glands(40, image_size=(48, 72), random_state=0)

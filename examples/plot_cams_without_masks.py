@@ -24,8 +24,8 @@ import numpy as np
 from alseg import JointCAMSegmenter
 from alseg.datasets import make_glands
 from alseg.metrics import mean_iou, pixel_average_precision
-from alseg.report.pictures import outline, overlay
-from alseg.stain import haematoxylin_masks
+from alseg.report import outline, overlay
+from alseg.segmenter import haematoxylin_masks
 
 train = make_glands(60, image_size=(64, 96), random_state=0)
 test = make_glands(24, image_size=(64, 96), random_state=1)

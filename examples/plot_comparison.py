@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 
 from alseg import JointCAMSegmenter, Protocol, compare_strategies
 from alseg.datasets import make_glands
-from alseg.report.plots import paired_differences
+from alseg.report import paired_differences
 from alseg.strategies import entropy_sampling, random_sampling
 
 glands = make_glands(50, image_size=(48, 72), random_state=0)

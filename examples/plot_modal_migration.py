@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from alseg import ActiveLearner
-from alseg.report.plots import learning_curve
+from alseg.report import learning_curve
 
 X, y = load_digits(return_X_y=True)
 

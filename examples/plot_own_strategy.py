@@ -16,12 +16,11 @@ both marks, the two agree. Whether the product is the better question is for an 
 # the embeddings of the fitted network.
 
 import matplotlib.pyplot as plt
-import numpy as np
 from sklearn.metrics import pairwise_distances
 
 from alseg import ActiveLearner, JointCAMSegmenter
 from alseg.datasets import make_glands
-from alseg.selection import top_n
+from alseg.query import top_n
 from alseg.strategies import class_balanced, entropy_score
 from alseg.testing import check_score, check_strategy
 

@@ -24,10 +24,9 @@ import functools
 import matplotlib.pyplot as plt
 
 from alseg import ActiveLearner, JointCAMSegmenter
-from alseg.costs import annotation_cost
 from alseg.datasets import make_glands
 from alseg.oracles import MaskOracle
-from alseg.regions import Regions
+from alseg.query import Regions, annotation_cost
 from alseg.strategies import by_region, entropy_sampling, entropy_score, pixelpick_sampling
 
 train = make_glands(24, image_size=(48, 72), random_state=0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from alseg.comparison import Comparison
+from alseg.comparison.result import Comparison
 from alseg.datasets import make_glands
 from alseg.experiment.protocol import Protocol
 

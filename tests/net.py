@@ -39,11 +39,11 @@ CACHE = TREE / ".net"
 
 # Where a public name may stand, newest place first; the package itself is always looked at first.
 PLACES = {
-    "DeepEnsemble": ("alseg.ensemble",),
-    "JointLoss": ("alseg.losses",),
+    "DeepEnsemble": ("alseg.learner", "alseg.ensemble"),
+    "JointLoss": ("alseg.training", "alseg.losses"),
     "MaskOracle": ("alseg.oracles",),
-    "PlainUNet": ("alseg.network.published",),
-    "Row": ("alseg.experiment.chains",),
+    "PlainUNet": ("alseg.network", "alseg.network.published"),
+    "Row": ("alseg.comparison", "alseg.experiment.chains"),
     "MaskFiles": ("alseg.images",),
     "make_glands": ("alseg.datasets",),
     "read_comparison": ("alseg.comparison",),
@@ -67,7 +67,10 @@ SMALL = {"encoder": "tiny", "max_epochs": 2, "steps_per_epoch": 2, "random_state
 def public(name):
     """A public name of alseg, from its new place or its old one."""
     for place in ("alseg", *PLACES.get(name, ())):
-        module = importlib.import_module(place)
+        try:
+            module = importlib.import_module(place)
+        except ModuleNotFoundError:
+            continue
         if hasattr(module, name):
             return getattr(module, name)
         if place.rpartition(".")[2] == name:

@@ -16,7 +16,7 @@ from before_the_move import make
 
 from alseg import ActiveLearner, JointCAMSegmenter, PseudoLabelAugmenter, compare_strategies
 from alseg.cli import main
-from alseg.regions import Regions
+from alseg.query import Regions
 
 MADE = Path(make.__file__).parent
 N = 10  # images of all but the comparison
@@ -74,7 +74,7 @@ def test_a_saved_segmenter_is_started_from(made):
 
 
 def test_a_saved_ensemble(made):
-    from alseg.ensemble import DeepEnsemble
+    from alseg.learner import DeepEnsemble
 
     images, _, _ = make.shapes(N)
     ensemble = DeepEnsemble.load(made / "ensemble", device="cpu")

@@ -7,8 +7,8 @@ from sklearn.naive_bayes import GaussianNB
 
 from alseg import ActiveLearner, JointCAMSegmenter
 from alseg.datasets import Dataset
-from alseg.interop import data_vstack
-from alseg.selection import class_balanced_top_n
+from alseg.query.selection import class_balanced_top_n
+from alseg.rows import data_vstack
 from alseg.validation import as_labels
 
 IMAGES = np.zeros((3, 16, 16, 3), np.uint8)

@@ -5,4 +5,6 @@ Imports of the package's other parts stay inside the commands, so that `alseg --
 
 from alseg.cli.main import main
 
-__all__ = ["main"]
+__all__ = [
+    "main",
+]

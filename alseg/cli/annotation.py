@@ -21,7 +21,7 @@ def query(args):
     options = _project_options(args)
     _check_model_options(args, options)
     from alseg.project import ask, open_project
-    from alseg.report.question import question_page
+    from alseg.report import question_page
     from alseg.validation import counted
 
     with open_project(args.out, args.data, options) as project:

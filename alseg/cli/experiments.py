@@ -38,8 +38,8 @@ def run(args):
 
     check_out(args.out)
     strategy, name = named_strategy(args)
-    from alseg.experiment.run import run
-    from alseg.report.panels import save_panels
+    from alseg.experiment import run
+    from alseg.report import save_panels
 
     estimator = make_estimator(estimator_options(args))
     augmenter = make_augmenter(args.pseudo_labels)
@@ -56,13 +56,13 @@ def run(args):
         show(_summary(records))
     show(f"records: {Path(args.out) / 'records.jsonl'}")
     if args.report:
-        from alseg.report.html import write_report
+        from alseg.report import write_report
 
         show(f"report:  {write_report(args.out)}")
 
 
 def _summary(records):
-    from alseg.report.tables import as_markdown, rounds_table
+    from alseg.report import as_markdown, rounds_table
 
     table = rounds_table(records)
     wanted = ["round", "masks", "Dice", "mean IoU", "class accuracy"]
@@ -73,7 +73,7 @@ def compare(args):
     """Strategies over seeds, under one protocol."""
     from pathlib import Path
 
-    from alseg.report.comparison_table import verdict_text
+    from alseg.report import verdict_text
 
     given = merged_with_file(args)
     for name in ("data", "out", "strategies"):
@@ -93,7 +93,7 @@ def compare(args):
             given["out"], given["n_jobs"], verbose=not args.quiet, command=shown_command(args.argv)
         )
     if not args.quiet:
-        from alseg.report.tables import as_markdown
+        from alseg.report import as_markdown
 
         table = result.table()
         show(as_markdown(table[[name for name in table.columns[:4]]]))
@@ -192,9 +192,8 @@ def merged_with_file(args):
 
 def make_plan(args, given):
     """The plan of the comparison that these options describe."""
-    from alseg.compare import Plan
-    from alseg.experiment.names import resolve_strategy
-    from alseg.experiment.protocol import Protocol
+    from alseg.comparison import Plan
+    from alseg.experiment import Protocol, resolve_strategy
 
     try:
         named = given["strategies"]
@@ -314,7 +313,7 @@ def _report(args):
         raise BadArgument(
             f"data must be left out for the run in {args.folder}: its pictures were kept in it."
         )
-    from alseg.report.html import write_report
+    from alseg.report import write_report
 
     show(write_report(args.folder, args.output))
 

@@ -7,8 +7,8 @@ import threading
 import warnings
 from contextlib import contextmanager, nullcontext
 
-from alseg.cli.arguments import make_parser
 from alseg.cli.errors import FAILED, Terminated, complain, explain, show_warning
+from alseg.cli.parser import make_parser
 
 
 def main(argv=None):

@@ -76,7 +76,7 @@ def check_out(out):
 
 def named_strategy(args):
     """The function, and what the records call it."""
-    from alseg.experiment.names import resolve_strategy
+    from alseg.experiment import resolve_strategy
 
     try:
         strategy = resolve_strategy(args.strategy)
@@ -98,11 +98,11 @@ def checked(estimator, here=True):
     try:
         estimator._check_params()
         if here:
-            from alseg.device import resolve_device
+            from alseg.training import resolve_device
 
             resolve_device(estimator.device)
         if isinstance(estimator.encoder, str):
-            from alseg.network.encoder import BUNDLED, ENCODERS, bundled_file
+            from alseg.network import BUNDLED, ENCODERS, bundled_file
             from alseg.validation import check_option
 
             check_option("encoder", estimator.encoder, ENCODERS)

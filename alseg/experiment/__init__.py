@@ -1,1 +1,19 @@
 """Evidence: the experiment, its records on disk, and statistics over them."""
+
+from alseg._lazy import attach
+
+__all__, __getattr__, __dir__ = attach(
+    __name__,
+    {
+        "by_name": ["resolve_strategy"],
+        "description": ["describe_data", "described", "described_value"],
+        "evaluation": ["SCORES", "evaluate"],
+        "forecasting": ["Backtest", "Forecast", "LearningCurve", "backtest", "fit_learning_curve", "forecast"],
+        "gains": ["backtest_rows", "efficiency_by_row", "foreground_shares", "mean_curve", "ranks_without_a_seed", "saved_by_row"],
+        "machine": ["environment", "peak_memory", "peak_memory_mib", "release_memory", "versions"],
+        "protocol": ["Protocol", "check_groups", "split", "told_groups"],
+        "records": ["Records", "read_records", "same"],
+        "rounds": ["annotated_part", "check_data", "device_of", "foreground_pixels", "run", "set_passes"],
+        "stopping": ["Agreement", "agreement", "budget_spent", "stabilised", "uncertainty_settled"],
+    },
+)

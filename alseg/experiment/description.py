@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from alseg.files import jsonable
+from alseg.files import jsonable, name_of_kind
 from alseg.images import MaskFiles, as_images, as_masks
-from alseg.network.encoder import NAMED_WEIGHTS
+from alseg.network import NAMED_WEIGHTS
 
 _FILES = ("encoder_weights", "start_from")  # parameters that may be a file in the working folder
 _END = 2**16  # bytes at each end of a data file that its digest reads
@@ -75,7 +75,7 @@ def described_value(value, name=""):
     if hasattr(value, "get_params") and not isinstance(value, type):
         return described(value)
     kind = value if hasattr(value, "__qualname__") else type(value)
-    name = f"{kind.__module__}.{kind.__qualname__}"
+    name = name_of_kind(kind)
     if all(hasattr(value, part) for part in ("images", "labels", "masks")):  # a ValidationSet
         return {"class": name, "sha256": _digest_of_set(value)}
     return name

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from alseg.experiment.forecast import Backtest, backtest
-from alseg.experiment.run import foreground_pixels
+from alseg.experiment.forecasting import Backtest, backtest
+from alseg.experiment.rounds import foreground_pixels
 from alseg.experiment.statistics import foreground_efficiency, labels_saved
 from alseg.images import as_masks
 
@@ -155,7 +155,7 @@ def backtest_rows(curves, confidence=0.9):
 
     Returns
     -------
-    result : alseg.experiment.forecast.Backtest, or None
+    result : alseg.experiment.Backtest, or None
         Over the mean curves of all rows with more than three rounds; None where there is none.
     """
     tests = []

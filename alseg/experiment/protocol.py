@@ -35,7 +35,7 @@ class Protocol:
     budget : float or None, default=None
         A row ends with the round in which the annotation costs this much; None is no limit.
     cost : {"images", "pixels", "clicks", "seconds"}, default="images"
-        What `budget` counts, see `alseg.costs.annotation_cost`.
+        What `budget` counts, see `alseg.query.annotation_cost`.
     seconds_per_image, seconds_per_click : float, default=0.0 and 1.0
         Rates of the seconds.
     n_steps : int or None, default=None

@@ -4,10 +4,10 @@ import hashlib
 import json
 from pathlib import Path
 
-from alseg.files import (  # noqa: F401 - FolderInUse: callers of `Records` catch it
+from alseg.files import (
     AppendOnly,
-    FolderInUse,
     RecordsError,
+    current_name,
     json_text,
     jsonable,
     naming,
@@ -54,8 +54,8 @@ def same(a, b):
     for old, new in ((a, b), (b, a)):
         if isinstance(old, str) and isinstance(new, dict) and new.get("sha256"):
             # Records of earlier versions tell a ValidationSet by its class alone.
-            return new.get("class") == old
-    return a == b
+            return current_name(new.get("class")) == current_name(old)
+    return current_name(a) == current_name(b)
 
 
 def _reject_constant(name):

@@ -11,6 +11,16 @@ from alseg.files.contents import (
 )
 from alseg.files.growing import AppendOnly, lock
 from alseg.files.identifiers import file_name, file_names
+from alseg.files.objects import (
+    current_name,
+    describe_callable,
+    describe_object,
+    is_json,
+    name_of_kind,
+    resolve_callable,
+    resolve_class,
+    resolve_object,
+)
 from alseg.files.own import LEDGER, OwnFolder
 from alseg.files.places import (
     FolderInUse,
@@ -46,6 +56,7 @@ __all__ = [
     "as_utf8",
     "check_inside",
     "csv_text",
+    "current_name",
     "defuse",
     "file_digest",
     "file_name",
@@ -57,6 +68,7 @@ __all__ = [
     "jsonable",
     "lock",
     "make_folder",
+    "name_of_kind",
     "naming",
     "read_json",
     "remove_files",

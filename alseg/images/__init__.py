@@ -4,20 +4,13 @@ from alseg.images.coding import MaskCoding, decide_coding
 from alseg.images.formats import IMAGE_SUFFIXES, is_image_name
 from alseg.images.pairs import check_pairs, read_pairs
 from alseg.images.read import MASK_MAPPINGS, image_size, mask_values, read_image, read_mask
-from alseg.images.sequences import (
-    ImageFiles,
-    MaskFiles,
-    as_images,
-    as_masks,
-    fingerprint,
-    stack,
-)
+from alseg.images.sequences import ImageFiles, MaskFiles, as_images, as_masks, fingerprint, stack
 from alseg.images.thumbnails import thumbnails
 
 __all__ = [
     "IMAGE_SUFFIXES",
-    "MASK_MAPPINGS",
     "ImageFiles",
+    "MASK_MAPPINGS",
     "MaskCoding",
     "MaskFiles",
     "as_images",

@@ -1,6 +1,33 @@
 """The network: encoder, class head with CAM, mask decoder."""
 
-from alseg.network.encoder import ENCODERS, build_encoder
-from alseg.network.joint import JointCAMNetwork, dropout_active, with_dropout
+from alseg.network.cam import POOLINGS, CAMHead
+from alseg.network.decoder import UNetDecoder
+from alseg.network.encoder import (
+    BUNDLED,
+    ENCODERS,
+    NAMED_WEIGHTS,
+    build_encoder,
+    bundled_file,
+    normalization_of,
+    starts_at_random,
+)
+from alseg.network.feature_memory import FeatureMemory
+from alseg.network.joint import (
+    JointCAMNetwork,
+    dropout_active,
+    dropout_mask,
+    evaluated,
+    evaluating,
+    with_dropout,
+)
+from alseg.network.published_networks import PlainUNet, TwoEncoderNetwork
+from alseg.network.random_numbers import Generators, forked_torch_rng
+from alseg.network.weight_average import WeightAverage
 
-__all__ = ["ENCODERS", "JointCAMNetwork", "build_encoder", "dropout_active", "with_dropout"]
+__all__ = [
+    "ENCODERS",
+    "JointCAMNetwork",
+    "build_encoder",
+    "dropout_active",
+    "with_dropout",
+]

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alseg.device import Generators, forked_torch_rng
 from alseg.network.cam import CAMHead, NoClassHead
 from alseg.network.decoder import OneLogitConv, UNetDecoder
 from alseg.network.encoder import build_encoder
+from alseg.network.random_numbers import Generators, forked_torch_rng
 from alseg.validation import check_option
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from alseg.answers import look_at_mask
 from alseg.files import file_name, file_names
 from alseg.images import MaskFiles, as_images, decide_coding
 from alseg.labels import MISSING
+from alseg.project.answers import look_at_mask
 from alseg.project.folders import image_files_under
 from alseg.project.mask_files import read_proposal, read_stored, stored_bytes
 from alseg.project.state import ProjectError, clean, mapping_of
@@ -31,7 +31,7 @@ def add(project, folder, replace=False, mask_mapping=None, missing_value=None, m
     Returns
     -------
     found : dict
-        ``looks``, an `alseg.answers.Answer` for each mask added, by the image's name; ``same``, names of images
+        ``looks``, an `alseg.project.Answer` for each mask added, by the image's name; ``same``, names of images
         whose mask was there already and is the same; ``skipped``, files that are no images;
         ``coding``, a line about what the values mean.
 

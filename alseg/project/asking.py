@@ -12,14 +12,14 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from alseg.calling import call_strategy, check_query_idx
 from alseg.files import NotOurs, file_names, jsonable
 from alseg.images import as_images
-from alseg.interop import call_strategy, check_query_idx
 from alseg.labels import fraction_annotated
 from alseg.progress import progress
 from alseg.project.mask_files import mask_bytes
 from alseg.project.state import check_trusted, clean, estimator_of
-from alseg.selection import class_balanced_top_n, top_n
+from alseg.query import class_balanced_top_n, top_n
 from alseg.validation import EmptyPool, check_number, counted
 
 N_CONTEXT = 100
@@ -47,7 +47,7 @@ def ask(project, n_instances, new=False, propose=False, max_seconds="auto", show
     max_seconds : float, None or "auto", default="auto"
         For looking at images; None looks at all. "auto" is 10, or 3 with the preset "alseg-fast".
     show : callable or None, default=None
-        Gives the files of a page about the question, such as `alseg.report.question.question_page`.
+        Gives the files of a page about the question, such as `alseg.report.question_page`.
     say : callable or None, default=None
         Told in a line what is being done.
 
@@ -150,9 +150,9 @@ class _Question:
 
     def most_worth(self, model, pool, n_instances, max_seconds):
         """Images that the strategy asks for, among those that there is time to look at."""
-        from alseg.experiment.names import resolve_strategy
+        from alseg.experiment import resolve_strategy
         from alseg.learner import ActiveLearner
-        from alseg.strategies.inside import score_beside
+        from alseg.strategies import score_beside
 
         strategy = resolve_strategy(self.project.option("strategy", "entropy"))
         learner = ActiveLearner(
@@ -187,7 +187,7 @@ class _Question:
 
     def _scores(self, score, learner, pool, n_instances, max_seconds):
         """(n_pool,) scores, NaN where there was no time, kept on disk beside the model."""
-        from alseg.strategies.bounded import look
+        from alseg.strategies import look
 
         def readable_only(learner, X, **options):
             try:
@@ -262,7 +262,7 @@ class _Question:
 
     def _distinct(self, order, n_instances, chosen=()):
         """Those of `order` that are not nearly like one before or of `chosen`, and the others."""
-        from alseg.diversity.duplicates import first_distinct
+        from alseg.query.diversity import first_distinct
 
         known = self.images.take(np.array(chosen, dtype=np.intp)) if len(chosen) else None
         return first_distinct(order, self.images, n_instances, known)

@@ -6,7 +6,15 @@ import os
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 
-from alseg.files import AppendOnly, OwnFolder, csv_text, file_digest, file_name, file_names, jsonable
+from alseg.files import (
+    AppendOnly,
+    OwnFolder,
+    csv_text,
+    file_digest,
+    file_name,
+    file_names,
+    jsonable,
+)
 from alseg.images import ImageFiles, image_size
 from alseg.project.asking import fitted
 from alseg.project.folders import image_files_under

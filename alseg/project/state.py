@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from alseg.calling import unit_of
 from alseg.files import OwnFolder, jsonable, read_json, write_json
 from alseg.images import as_masks
-from alseg.interop import unit_of
 from alseg.project.mask_files import read_stored
 from alseg.validation import counted, message
 
@@ -477,7 +477,7 @@ def check_trusted(project, name, value, sign, what):
 
 def check_unit(strategy):
     """Refuse a strategy for parts of images: what is asked and added here are whole masks."""
-    from alseg.experiment.names import resolve_strategy
+    from alseg.experiment import resolve_strategy
 
     unit = unit_of(resolve_strategy(strategy))
     if unit != "image":

@@ -1,1 +1,17 @@
 """What people read: tables, figures, and one-file HTML pages."""
+
+from alseg._lazy import attach
+
+__all__, __getattr__, __dir__ = attach(
+    __name__,
+    {
+        "comparison_page": ["draw_curves", "write_comparison_report"],
+        "panels": ["save_panels"],
+        "pictures": ["outline", "overlay"],
+        "plots": ["area_intervals", "bars", "cost_curve", "learning_curve", "mean_interval", "new_axes", "paired_differences", "penalty_heatmap", "time_and_memory"],
+        "question": ["question_page"],
+        "row_table": ["comparison_numbers", "comparison_table", "verdict_text"],
+        "run_page": ["write_report"],
+        "tables": ["as_markdown", "rounds_table"],
+    },
+)

@@ -3,12 +3,12 @@
 import numpy as np
 
 from alseg.files import replacing, sweep
-from alseg.report.html import panel_path
 from alseg.report.pictures import fit_within, outline, overlay
+from alseg.report.run_page import panel_path
 
 
 def save_panels(folder, round_, sample_id, image, mask, seen=None, side=288):
-    """Save the pictures of one image asked for, where `alseg.report.html.write_report` finds them.
+    """Save the pictures of one image asked for, where `alseg.report.write_report` finds them.
 
     Parameters
     ----------

@@ -4,57 +4,47 @@ Beside each stands its score ``f_score(learner, X_pool, ...) -> (n_pool,)``, whi
 as `class_balanced` take. Vary an option with `functools.partial`.
 """
 
+from alseg.strategies._shared import TARGETS
+from alseg.strategies.at_random import random_sampling, random_score
 from alseg.strategies.balance import class_balanced, class_balanced_sampling
-from alseg.strategies.bounded import look, within_seconds
-from alseg.strategies.ceal import (
-    ceal_sampling,
-    ceal_score,
-)
+from alseg.strategies.bounded import as_strategy, look, within_seconds
 from alseg.strategies.cold_start import (
     alps_sampling,
     fps_sampling,
     pretrained_embedding,
     rep_div_sampling,
 )
-from alseg.strategies.committee import (
+from alseg.strategies.cost_effective import ceal_sampling, ceal_score
+from alseg.strategies.disagreement import (
+    chunks,
     committee_sampling,
     committee_score,
     mc_dropout_sampling,
     mc_dropout_score,
+    pixel_scores,
 )
-from alseg.strategies.consistency import (
-    cam_disagreement_sampling,
-    cam_disagreement_score,
-    tta_sampling,
-    tta_score,
-)
-from alseg.strategies.controls import random_sampling, random_score
-from alseg.strategies.foreground import (
-    foreground_random,
-    foreground_random_sampling,
-)
-from alseg.strategies.gradients import (
-    badge_sampling,
-    egl_sampling,
-    egl_score,
-)
-from alseg.strategies.hybrid import (
-    clasp_sampling,
-    clue_sampling,
-    ranked_batch_sampling,
-)
-from alseg.strategies.learning_loss import (
-    learning_loss_sampling,
-    learning_loss_score,
-)
-from alseg.strategies.near_duplicates import without_near_duplicates
-from alseg.strategies.regions import (
+from alseg.strategies.embedding import embeddings_of
+from alseg.strategies.expected_change import badge_sampling, egl_sampling, egl_score
+from alseg.strategies.expected_error import learning_loss_sampling, learning_loss_score
+from alseg.strategies.foreground import foreground_random, foreground_random_sampling
+from alseg.strategies.hybrid import clasp_sampling, clue_sampling, ranked_batch_sampling
+from alseg.strategies.image_parts import (
     by_region,
     pixelpick_sampling,
     region_sampling,
     ripu_sampling,
     ripu_score,
 )
+from alseg.strategies.informativeness import (
+    entropy_sampling,
+    entropy_score,
+    least_confidence_sampling,
+    least_confidence_score,
+    margin_sampling,
+    margin_score,
+)
+from alseg.strategies.inner_score import score_beside
+from alseg.strategies.near_duplicates import without_near_duplicates
 from alseg.strategies.representative import (
     cdal_sampling,
     cdal_score,
@@ -81,13 +71,11 @@ from alseg.strategies.stochastic import (
     mc_variance_sampling,
     mc_variance_score,
 )
-from alseg.strategies.uncertainty import (
-    entropy_sampling,
-    entropy_score,
-    least_confidence_sampling,
-    least_confidence_score,
-    margin_sampling,
-    margin_score,
+from alseg.strategies.two_views import (
+    cam_disagreement_sampling,
+    cam_disagreement_score,
+    tta_sampling,
+    tta_score,
 )
 from alseg.strategies.wrappers import (
     distinct,

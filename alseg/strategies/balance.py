@@ -4,9 +4,12 @@ import functools
 
 import numpy as np
 
-from alseg.selection import class_balanced_top_n, class_quotas, interleave
-from alseg.strategies.calls import accepts, call, check_pool, check_shape, n_rows, name_of, rows
-from alseg.strategies.controls import random_score
+from alseg.calling import accepts, call, name_of
+from alseg.query import class_balanced_top_n, class_quotas, interleave
+from alseg.rows import n_rows
+from alseg.rows import retrieve_rows as rows
+from alseg.strategies._shared import check_pool, check_shape
+from alseg.strategies.at_random import random_score
 from alseg.validation import check_rng, message
 
 

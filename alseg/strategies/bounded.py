@@ -11,12 +11,14 @@ import time
 
 import numpy as np
 
-from alseg.interop import accepts_any, unit_of
-from alseg.regions import Regions
-from alseg.strategies.calls import accepts, call, check_pool, check_shape, n_rows, name_of, rows
-from alseg.strategies.inside import AROUND, inside
+from alseg.calling import accepts, accepts_any, call, name_of, unit_of
+from alseg.query import Regions
+from alseg.rows import n_rows
+from alseg.rows import retrieve_rows as rows
+from alseg.strategies._shared import check_pool, check_shape
+from alseg.strategies.informativeness import entropy_sampling
+from alseg.strategies.inner_score import AROUND, inside
 from alseg.strategies.near_duplicates import without_near_duplicates_sampling
-from alseg.strategies.uncertainty import entropy_sampling
 from alseg.strategies.wrappers import pick
 from alseg.validation import EmptyPool, check_number, check_rng, message
 
@@ -81,7 +83,7 @@ def look(
     ----------
     score : callable
         A score ``f(learner, X_pool) -> (n_pool,)`` that sees each image alone, see
-        `alseg.strategies.inside.by_image`. It
+        `alseg.strategies.inner_score.by_image`. It
         is asked about a few images first, then about more and more at a time.
     learner : what `score` needs
     X_pool : images of shape (n_pool, ...), or any sequence of images or paths
@@ -247,7 +249,7 @@ def within_seconds_sampling(
         Of the order in which images are looked at, and handed on to a strategy that names it.
     strategy : callable, default=entropy_sampling
         A strategy or a score. Images of a score, of a strategy that takes the largest of one
-        (`alseg.strategies.inside.score_beside`), and of `class_balanced`, `stochastic`,
+        (`alseg.strategies.score_beside`), and of `class_balanced`, `stochastic`,
         `stochastic_batches` and `without_near_duplicates` around one are looked at a few at a time until the time is up. Any other strategy is asked about
         random parts of the pool, each larger than the last, and the last part's answer counts.
     seconds : float or None, default=None
@@ -267,7 +269,7 @@ def within_seconds_sampling(
     Returns
     -------
     query_idx : ndarray of shape (n_instances,), int
-        Positions in the whole pool; `alseg.regions.Regions` of a strategy that gives these. Without
+        Positions in the whole pool; `alseg.query.Regions` of a strategy that gives these. Without
         a limit, and where the pool fits, what the strategy gives of the whole, bit for bit.
 
     Raises

@@ -6,9 +6,9 @@ labelled images too; ``class_balanced(alps_sampling)`` and the like share the qu
 image classes, which are known from the start.
 """
 
-from alseg import diversity
 from alseg.images import as_images
-from alseg.strategies.calls import check_pool
+from alseg.query import diversity
+from alseg.strategies._shared import check_pool
 from alseg.strategies.embedding import embeddings_of
 from alseg.strategies.representative import k_means_sampling
 from alseg.validation import check_number
@@ -56,10 +56,9 @@ def pretrained_embedding(
     def embed(X):
         import torch  # strategies that need no network do not wait for it
 
-        from alseg.device import forked_torch_rng, resolve_device
-        from alseg.inference import pool_batches
-        from alseg.network.encoder import build_encoder, normalization_of
-        from alseg.segmenter import NORMALIZATIONS
+        from alseg.network import build_encoder, forked_torch_rng, normalization_of
+        from alseg.segmenter import NORMALIZATIONS, pool_batches
+        from alseg.training import resolve_device
 
         where = resolve_device(device)
         if not built:

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from alseg.diversity.points import as_embeddings
-from alseg.strategies.calls import accepts, estimator_of, n_rows
+from alseg.calling import accepts
+from alseg.query.diversity import as_embeddings
+from alseg.rows import n_rows
+from alseg.strategies._shared import estimator_of
 from alseg.validation import check_option, message
 
 EMBEDDINGS = ("encoder", "decoder", "cam", "input")

@@ -5,10 +5,11 @@ import functools
 import numpy as np
 
 from alseg.images import as_images
-from alseg.selection import shares, stochastic_top_n
-from alseg.strategies.calls import check_pool, estimator_of, n_rows
-from alseg.strategies.committee import chunks
-from alseg.strategies.consistency import scaled_map
+from alseg.query import shares, stochastic_top_n
+from alseg.rows import n_rows
+from alseg.strategies._shared import check_pool, estimator_of
+from alseg.strategies.disagreement import chunks
+from alseg.strategies.two_views import scaled_map
 from alseg.validation import check_number, check_option, check_rng, message
 
 SOURCES = ("cam", "mask")

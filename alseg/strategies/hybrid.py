@@ -2,14 +2,12 @@
 
 import numpy as np
 
-from alseg.diversity.k_means import k_means
-from alseg.diversity.points import Points, squared
-from alseg.selection import shares, stochastic_top_n, top_n
-from alseg.strategies.calls import check_estimator, check_pool
+from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES, floating, shares, stochastic_top_n, top_n
+from alseg.query.diversity import Points, k_means, squared
+from alseg.strategies._shared import check_estimator, check_pool
 from alseg.strategies.embedding import embeddings_of
-from alseg.strategies.uncertainty import entropy_score
+from alseg.strategies.informativeness import entropy_score
 from alseg.strategies.wrappers import finite, now, pool_embeddings, scores_of
-from alseg.uncertainty import DRAW_UNCERTAINTIES, UNCERTAINTIES, floating
 from alseg.validation import check_number, check_option, check_rng, message
 
 

@@ -5,12 +5,13 @@ import functools
 
 import numpy as np
 
-from alseg.diversity.duplicates import ALIKE, first_distinct
-from alseg.interop import unit_of
-from alseg.regions import Regions
-from alseg.strategies.calls import accepts, call, check_pool, n_rows, name_of
-from alseg.strategies.inside import inside
-from alseg.strategies.uncertainty import entropy_sampling
+from alseg.calling import accepts, call, name_of, unit_of
+from alseg.query import Regions
+from alseg.query.diversity import ALIKE, first_distinct
+from alseg.rows import n_rows
+from alseg.strategies._shared import check_pool
+from alseg.strategies.informativeness import entropy_sampling
+from alseg.strategies.inner_score import inside
 from alseg.strategies.wrappers import pick, scores_of
 from alseg.validation import check_number, message
 
@@ -31,7 +32,7 @@ def without_near_duplicates_sampling(
     """Ask a strategy, and skip images that show the same as one before, whatever the exposure.
 
     Small grey copies are compared, of the images that come into question alone; see
-    `alseg.diversity.likeness`. Of a slide scanned five times one tile is asked about, not five.
+    `alseg.query.diversity.likeness`. Of a slide scanned five times one tile is asked about, not five.
 
     Parameters
     ----------

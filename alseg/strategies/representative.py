@@ -6,21 +6,14 @@ with one another and with those of the learner's training images; none looks at 
 
 import numpy as np
 
-from alseg import diversity
-from alseg.selection import top_n
-from alseg.strategies.calls import (
-    call,
-    check_estimator,
-    check_pool,
-    check_shape,
-    estimator_of,
-    n_rows,
-    name_of,
-    rows,
-)
+from alseg.calling import call, name_of
+from alseg.query import diversity, top_n
+from alseg.rows import n_rows
+from alseg.rows import retrieve_rows as rows
+from alseg.strategies._shared import check_estimator, check_pool, check_shape, estimator_of
 from alseg.strategies.embedding import embeddings_of
+from alseg.strategies.informativeness import entropy_score
 from alseg.strategies.stochastic import mc_variance_score
-from alseg.strategies.uncertainty import entropy_score
 from alseg.validation import check_number, check_rng, message
 
 
@@ -342,7 +335,7 @@ def prob_cover_sampling(
         Image labels, for the number of classes alone.
     radius : float or None, default=None
         Above 0. None is the largest at which `purity` of the balls hold one k-means cluster alone,
-        see `alseg.diversity.purity_radius`.
+        see `alseg.query.diversity.purity_radius`.
     purity : float in (0, 1], default=0.95
     n_clusters : int or None, default=None
         For the radius. None is the number of image classes, at least 2.
@@ -478,7 +471,7 @@ def density_score(learner, X_pool, *, embedding=None, metric="cosine"):
     learner, X_pool, embedding
         As in `core_set_sampling`.
     metric : {"cosine", "euclidean"}, default="cosine"
-        See `alseg.diversity.density`.
+        See `alseg.query.diversity.density`.
 
     Returns
     -------
@@ -562,7 +555,7 @@ def density_weighted_sampling(
     beta : float, default=1.0
         At least 0. The larger, the more the density counts.
     metric : {"cosine", "euclidean"}, default="cosine"
-        See `alseg.diversity.density`.
+        See `alseg.query.diversity.density`.
 
     Returns
     -------

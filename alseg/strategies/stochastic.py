@@ -2,9 +2,9 @@
 
 import functools
 
-from alseg.strategies.calls import draws_score
-from alseg.strategies.parts import ask_images_or_parts
-from alseg.strategies.released import released_form, released_variance
+from alseg.strategies._shared import draws_score
+from alseg.strategies.as_released import released_form, released_variance
+from alseg.strategies.best_parts import ask_images_or_parts
 
 
 def mc_variance_score(
@@ -32,7 +32,7 @@ def mc_variance_score(
     random_state : None, int, numpy Generator or RandomState, default=None
         Decides the draws; None leaves them to the estimator's own `random_state`.
     aggregate : str or callable, default="mean"
-        From the pixels to the image, see `alseg.aggregate.aggregate`; not used for labels.
+        From the pixels to the image, see `alseg.query.aggregate`; not used for labels.
     target : {"mask", "label"}, default="mask"
         Whose uncertainty: the pixels' classes, or the image's class.
     n_draws : int, default=20
@@ -41,7 +41,7 @@ def mc_variance_score(
         Return the maps too, each at its image's own size (for masks).
     mc_variance_axis : {"draws", "all"}, default="draws"
         "all" has a defect of the code of [1]_, to compare with: one variance of all draws and
-        pixels, see `alseg.strategies.released.released_variance`.
+        pixels, see `alseg.strategies.as_released.released_variance`.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def mc_variance_sampling(
     Returns
     -------
     query_idx : ndarray of shape (n_instances,), int
-        Positions in the pool, best first. For parts of images `alseg.regions.Regions`.
+        Positions in the pool, best first. For parts of images `alseg.query.Regions`.
 
     Raises
     ------
@@ -211,7 +211,7 @@ def bald_sampling(
     Returns
     -------
     query_idx : ndarray of shape (n_instances,), int
-        Positions in the pool, best first. For parts of images `alseg.regions.Regions`.
+        Positions in the pool, best first. For parts of images `alseg.query.Regions`.
 
     Raises
     ------

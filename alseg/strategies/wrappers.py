@@ -5,21 +5,14 @@ import numbers
 
 import numpy as np
 
-from alseg.selection import NOISES, shares, stochastic_top_n, top_n
-from alseg.strategies.calls import (
-    accepts,
-    call,
-    check_pool,
-    check_shape,
-    estimator_of,
-    n_rows,
-    name_of,
-    rows,
-)
+from alseg.calling import accepts, call, name_of
+from alseg.query import NOISES, shares, stochastic_top_n, top_n
+from alseg.rows import n_rows
+from alseg.rows import retrieve_rows as rows
+from alseg.strategies._shared import check_pool, check_shape, estimator_of
 from alseg.strategies.embedding import embeddings_of
-from alseg.strategies.uncertainty import entropy_sampling, entropy_score
+from alseg.strategies.informativeness import entropy_sampling, entropy_score
 from alseg.validation import check_number, check_option, check_rng, message
-
 
 # -- what they share --
 
@@ -189,7 +182,7 @@ def stochastic_sampling(
         0 is random, infinity takes the largest. A schedule may be `ramp`.
     kind : {"power", "softmax", "softrank"}, default="power"
         What the chance of an image is in proportion to: ``score ** beta``,
-        ``exp(beta * score)`` or ``rank ** -beta``; see `alseg.selection.stochastic_top_n`.
+        ``exp(beta * score)`` or ``rank ** -beta``; see `alseg.query.stochastic_top_n`.
     y_pool : array-like of shape (n_pool,) or None
         Handed on to a score that names it.
 
@@ -578,7 +571,7 @@ def mixture_sampling(
         Strategies or scores. Each is asked about what those before it have left.
     weights : None, or sequence of float or callable ``f(n_labelled) -> float``
         None is equal shares. What cannot be shared is drawn, so that shares are right on average
-        even of one question a round; see `alseg.selection.shares`.
+        even of one question a round; see `alseg.query.shares`.
     y_pool : array-like of shape (n_pool,) or None
         Handed on to those that name it.
 

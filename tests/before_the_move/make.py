@@ -95,8 +95,8 @@ def estimator(**options):
     import torch
 
     from alseg import JointCAMSegmenter
-    from alseg.losses import JointLoss
-    from alseg.network.published import PlainUNet
+    from alseg.training import JointLoss
+    from alseg.network import PlainUNet
 
     parts = {"module": PlainUNet, "criterion": JointLoss, "optimizer": torch.optim.Adam}
     return JointCAMSegmenter(**parts, **{"validation": validation_set(), **SMALL, **options})
@@ -106,7 +106,7 @@ def comparison_arguments():
     """Those of `compare_strategies`, but for `out`."""
     from alseg import Protocol, PseudoLabelAugmenter
     from alseg.datasets import Dataset
-    from alseg.experiment.chains import Row
+    from alseg.comparison import Row
     from alseg.strategies import bald_sampling, entropy_sampling, random_sampling
 
     images, labels, masks = shapes(16)
@@ -152,7 +152,7 @@ def cut(folder):
 def make_models():
     """A segmenter, an ensemble, and learners: one fitted, one not."""
     from alseg import ActiveLearner, JointCAMSegmenter, PseudoLabelAugmenter
-    from alseg.ensemble import DeepEnsemble
+    from alseg.learner import DeepEnsemble
     from alseg.strategies import class_balanced, entropy_score, region_sampling
 
     images, labels, masks = shapes(10)
@@ -179,7 +179,7 @@ def make_models():
 def make_comparison():
     """Of three rows and two seeds: one cut short, one killed between two models, one not begun."""
     from alseg import compare_strategies
-    from alseg.experiment.records import Records
+    from alseg.experiment import Records
 
     append, out = Records.append, HERE / "comparison"
 

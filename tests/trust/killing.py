@@ -17,8 +17,8 @@ from running import HANG, Done, environment
 LAUNCHER = '''
 import json, os, signal, sys, time
 
-import alseg.cli, alseg.compare, alseg.project, alseg.report.html, alseg.report.question
-import alseg.report.panels, alseg.segmenter, alseg.strategies, alseg.datasets, pandas, matplotlib.pyplot
+import alseg.cli, alseg.comparison.plan, alseg.project, alseg.report.run_page, alseg.report.question
+import alseg.report.panels, alseg.segmenter.estimator, alseg.strategies, alseg.datasets, pandas, matplotlib.pyplot
 import safetensors.torch, tifffile, torch, torch._dynamo  # what a first fit imports, once for all
 torch.set_num_threads(1)
 

@@ -1,6 +1,5 @@
 """Odd files: every reader reads one or says in one line which and why, whatever its bytes are."""
 
-import contextlib
 import os
 import warnings
 

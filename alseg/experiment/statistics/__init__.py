@@ -7,6 +7,14 @@ from alseg.experiment.statistics.curves import (
     labels_saved,
     labels_to_reach,
 )
+from alseg.experiment.statistics.judgement import (
+    PooledRow,
+    PooledVerdict,
+    Verdict,
+    VerdictRow,
+    pooled_verdict,
+    verdict,
+)
 from alseg.experiment.statistics.paired import (
     BootstrapInterval,
     PairedT,
@@ -19,14 +27,6 @@ from alseg.experiment.statistics.paired import (
     sign_flip_test,
 )
 from alseg.experiment.statistics.rows import RankStability, penalty_matrix, rank_stability
-from alseg.experiment.statistics.judgement import (
-    PooledRow,
-    PooledVerdict,
-    Verdict,
-    VerdictRow,
-    pooled_verdict,
-    verdict,
-)
 
 __all__ = [
     "BootstrapInterval",

@@ -1,0 +1,258 @@
+"""What a comparison would take: the steps of its fits, counted, and what a step takes, measured."""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+
+from alseg.comparison.jobs import fits_a_round, n_threads, with_steps
+from alseg.experiment import peak_memory, set_passes
+from alseg.query import as_schedule
+from alseg.training import steps_of_epoch
+
+NEEDED = ("max_epochs", "steps_per_epoch", "batch_size")
+"""Parameters of an estimator without which its steps cannot be counted."""
+
+
+class Measured(NamedTuple):
+    """What `measure` returns.
+
+    Attributes
+    ----------
+    step : float
+        Seconds of a gradient step.
+    reading : float
+        Seconds that a fit takes beside its steps, for each image.
+    prediction : float
+        Seconds to predict an image.
+    mib : float
+        Most memory held.
+    """
+
+    step: float
+    reading: float
+    prediction: float
+    mib: float
+
+
+def not_countable(estimator):
+    """Why the steps of an estimator are not known, or None.
+
+    Parameters
+    ----------
+    estimator : estimator
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> not_countable(GaussianNB())
+    'GaussianNB has no max_epochs, steps_per_epoch and batch_size'
+    """
+    known = estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
+    missing = [name for name in NEEDED if name not in known]
+    if not missing:
+        return None
+    named = " and ".join(filter(None, [", ".join(missing[:-1]), missing[-1]]))
+    return f"{type(estimator).__name__} has no {named}"
+
+
+def steps_of_fit(estimator, n_masks, n_train, again=False):
+    """Gradient steps of a fit.
+
+    Parameters
+    ----------
+    estimator : JointCAMSegmenter
+        Of the fit, with all its parameters set.
+    n_masks, n_train : int
+        Annotated images, and all of them.
+    again : bool, default=False
+        Whether it goes on from the fit before.
+
+    Returns
+    -------
+    int
+        Of both phases, where there are two.
+
+    Examples
+    --------
+    >>> from alseg import JointCAMSegmenter
+    >>> model = JointCAMSegmenter(max_epochs=10, batch_size=8, schedule="two-phase")
+    >>> steps_of_fit(model, 8, 20), steps_of_fit(model, 0, 20), steps_of_fit(model, 8, 20, again=True)
+    (60, 30, 30)
+    """
+    known = estimator.get_params(deep=False)
+    epochs = known["max_epochs"]
+    if again and known.get("refit_epochs") is not None:
+        epochs = known["refit_epochs"]
+    started = again or known.get("start_from") is not None
+    phases = [(epochs, False)]
+    if known.get("schedule") == "two-phase":
+        of_classes = ((known.get("class_phase") or {}).get("max_epochs", epochs), False)
+        of_masks = (epochs, True)
+        phases = [of_classes] if not n_masks else [of_masks] if started else [of_classes, of_masks]
+    total = 0
+    for epochs, frozen in phases:
+        passes = known.get("sampling") == "passes"
+        only = passes and n_masks and (frozen or known.get("pooling", "") is None)
+        total += epochs * steps_of_epoch(
+            n_masks if only else n_train, known["batch_size"], known["steps_per_epoch"], passes,
+            known.get("drop_tiny_last_batch", False),
+        )  # fmt: skip
+    return total
+
+
+class Fit(NamedTuple):
+    """A fit as a job makes it.
+
+    Attributes
+    ----------
+    n_masks : int
+        Annotated images.
+    n_pseudo : int
+        Images with a pseudo-mask, at most.
+    again : bool
+        Whether it goes on from the fit before.
+    """
+
+    n_masks: int
+    n_pseudo: int
+    again: bool
+
+
+def n_pseudo_masks(augmenter, n_masks, n_train):
+    """Images that an augmenter gives a mask, at most.
+
+    Parameters
+    ----------
+    augmenter : PseudoLabelAugmenter, other augmenter or None
+    n_masks, n_train : int
+        Annotated images, and all of them.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> from alseg import PseudoLabelAugmenter
+    >>> ceal = PseudoLabelAugmenter("ceal")
+    >>> [n_pseudo_masks(ceal, 600 + 35 * i, 1600) for i in (1, 5, 6)]
+    [0, 20, 40]
+    """
+    if augmenter is None or getattr(augmenter, "weight", None) == 0:
+        return 0
+    if getattr(augmenter, "selection", None) != "ceal":
+        return n_train - n_masks
+    return min(as_schedule(augmenter.schedule).n_pseudo(n_masks), n_train - n_masks)
+
+
+def fits_of_job(job, protocol, n_train):
+    """The fits of a job, in their order.
+
+    Parameters
+    ----------
+    job : alseg.comparison.jobs.Job
+    protocol : Protocol
+    n_train : int
+
+    Returns
+    -------
+    list of list of Fit
+        Of each round: two with an augmenter, unless it fits once. A row that asks about parts of images is taken to open
+        as many images as it asks questions.
+    """
+    if job.kind == "reference":
+        n_masks = {"full supervision": n_train, "all-ones": None}.get(job.name, 0)
+        return [[]] if n_masks is None else [[Fit(n_masks, 0, False)]]
+    augmenter = job.row.augmenter
+    refit = getattr(augmenter, "refit", "scratch")
+    found = []
+    for round_ in range(1, protocol.rounds + 1) if job.kind == "chain" else [0]:
+        n_masks = min(protocol.initial + round_ * protocol.n_instances, n_train)
+        n_pseudo = n_pseudo_masks(augmenter, n_masks, n_train)
+        # As published, the first fit has the pseudo-masks of the round before, anew.
+        carried = n_pseudo if refit in ("published", "once") and round_ else 0
+        found.append([Fit(n_masks, carried, protocol.warm_start and round_ > 0)])
+        if fits_a_round(augmenter) == 2:
+            found[-1].append(Fit(n_masks, n_pseudo, protocol.warm_start or refit == "continue"))
+    return found
+
+
+def steps_of_job(job, protocol, n_train):
+    """Gradient steps of each fit of a job, in their order; parameters as of `fits_of_job`.
+
+    Returns
+    -------
+    list of int
+    """
+    model, found = with_steps(job.row.estimator, protocol), []
+    for fits in fits_of_job(job, protocol, n_train):
+        if protocol.epochs is not None and fits:
+            model = clone(model)
+            set_passes(model, protocol.epochs, n_train if job.kind == "reference" else fits[0].n_masks)
+        found += [steps_of_fit(model, n + more, n_train, again) for n, more, again in fits]
+    return found
+
+
+def predictions_of_job(job, protocol, n_train, n_test):
+    """Images that a job predicts: to measure, to ask (once each), and to label by itself.
+
+    Parameters
+    ----------
+    job : alseg.comparison.jobs.Job
+    protocol : Protocol
+    n_train, n_test : int
+
+    Returns
+    -------
+    int
+    """
+    if job.kind == "reference":
+        return 0 if job.name == "all-ones" else n_test
+    a_round = n_test + (n_train if job.row.augmenter is not None else 0)
+    if job.kind != "chain":
+        return a_round
+    if getattr(job.row.augmenter, "refit", None) == "published":
+        a_round += n_train  # what the model of the round before says
+    return protocol.rounds * (a_round + n_train)
+
+
+def measure(estimator, protocol, train, test):
+    """What a step, an image to read and an image to predict take here, by three short fits.
+
+    Parameters
+    ----------
+    estimator : JointCAMSegmenter
+    protocol : Protocol
+    train, test : Dataset
+
+    Returns
+    -------
+    Measured
+    """
+    model = with_steps(estimator, protocol).set_params(random_state=0)
+    known, phases = model.get_params(deep=False), 1
+    if known.get("schedule") == "two-phase":
+        phases = 1 if known.get("start_from") is not None else 2
+        if known.get("class_phase"):
+            model.set_params(class_phase={**known["class_phase"], "max_epochs": 1})
+    took, memory = {}, {}
+    few = train.take(np.arange(min(len(train.labels), 16)))
+    with n_threads(protocol.n_threads), peak_memory(memory, "peak"):
+        for n in (1, 2, 5):  # the first also loads libraries
+            model.set_params(max_epochs=1, steps_per_epoch=n)
+            began = time.perf_counter()
+            model.fit(few.images, few.labels, few.masks)
+            took[n] = time.perf_counter() - began
+        some = test.take(np.arange(min(len(test.labels), 4)))
+        began = time.perf_counter()
+        model.predict_masks(some.images)
+        image = (time.perf_counter() - began) / len(some.labels)
+    step = max(took[5] - took[2], 0.0) / (3 * phases)
+    reading = max(took[2] - 2 * phases * step, 0.0) / len(few.labels)
+    return Measured(step, reading, image, memory.get("peak", float("nan")))

@@ -1,0 +1,161 @@
+"""Every number that a record holds about a model, from one pass over the test images."""
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from alseg.images import as_images, as_masks
+from alseg.metrics import (
+    by_label,
+    calibration_bins,
+    calibration_error_from_bins,
+    dice_per_image,
+    instances_from_mask,
+    mask_from_proba,
+    mask_metrics,
+    mean_iou_per_image,
+    object_dice_from_overlaps,
+    object_f1_from_overlaps,
+    object_overlaps,
+)
+
+SCORES = (
+    "dice", "dice_background", "iou", "mean_iou", "pooled_dice", "pooled_dice_background",
+    "pooled_iou", "pooled_mean_iou", "dice_worst_tenth", "class_accuracy", "object_dice",
+    "object_f1",
+)  # fmt: skip
+"""Numbers of `evaluate` of which more is better."""
+
+_CHUNK = 16  # images whose pixel probabilities are held at once
+
+
+def predict_all(model, images):
+    """What a model predicts of images: `predict_joint`, or the masks of one without a class head.
+
+    Parameters
+    ----------
+    model : JointCAMSegmenter
+    images : images
+
+    Returns
+    -------
+    Bunch
+        ``masks`` and ``mask_proba``, and with a class head ``labels``, ``proba`` and ``cams``.
+    """
+    if getattr(model, "pooling", "") is not None:
+        return model.predict_joint(images)
+    proba = model.predict_mask_proba(images)
+    return Bunch(masks=[mask_from_proba(p, model.threshold_) for p in proba], mask_proba=proba)
+
+
+def evaluate(model, test):
+    """Measure a model on images with labels and masks.
+
+    Parameters
+    ----------
+    model : JointCAMSegmenter
+        Fitted; anything with its ``predict_joint``.
+    test : Dataset
+        Images without a mask count for the class accuracy alone.
+
+    Returns
+    -------
+    metrics : dict
+        What `alseg.metrics.mask_metrics` gives (``dice`` of the foreground, ``dice_background``,
+        ``mean_iou``, ``pooled_dice``, ``dice_worst_tenth``, ...), ``class_accuracy`` with a
+        class head, ``object_dice`` and ``object_f1`` where the data set knows single objects
+        (predicted ones are connected parts), ``mask_calibration_error`` and ``label_calibration_error`` (expected
+        calibration error, where the model gives probabilities), ``by_label`` with ``n_images``,
+        ``dice``, ``mean_iou`` and ``class_accuracy`` for each class, ``by_subset`` with
+        ``n_images``, ``dice``, and where there are objects ``object_dice`` and ``object_f1`` for each
+        of ``test.subsets`` where it has them, and ``dice_per_image`` in the order of `test`. All in
+        [0, 1].
+    """
+    images = as_images(test.images)
+    n = len(images)
+    labels = np.asarray(test.labels)
+    truth = as_masks(test.masks, n)
+    masks = [truth[i] for i in range(n)]
+    has_class_head = getattr(model, "pooling", "") is not None
+    predicted_labels, predicted_masks, label_proba = [], [], []
+    calibration = 0
+    for start in range(0, n, _CHUNK):
+        stop = min(start + _CHUNK, n)
+        joint = predict_all(model, images.take(np.arange(start, stop)))
+        if has_class_head:
+            predicted_labels.extend(np.asarray(joint.labels).tolist())
+            label_proba.extend(joint.get("proba", ()))
+        predicted_masks.extend(joint.masks)
+        if "mask_proba" in joint:
+            # Every fourth row and column: neighbouring pixels say the same.
+            proba = [p[:, ::4, ::4] for p in joint.mask_proba]
+            some = [None if m is None else m[::4, ::4] for m in masks[start:stop]]
+            calibration = calibration + calibration_bins(proba, some)
+    n_mask_classes = getattr(model, "n_mask_classes", 2)
+    columns = {}
+    if has_class_head:
+        pairs = zip(predicted_labels, labels.tolist(), strict=True)
+        columns["class_accuracy"] = np.array([a == b for a, b in pairs])
+    dice = dice_per_image(predicted_masks, masks, n_mask_classes=n_mask_classes)
+    iou = mean_iou_per_image(predicted_masks, masks, n_mask_classes)
+    metrics = mask_metrics(predicted_masks, masks, n_mask_classes=n_mask_classes)
+    if has_class_head:
+        metrics["class_accuracy"] = float(columns["class_accuracy"].mean())
+    if np.any(calibration):
+        metrics["mask_calibration_error"] = calibration_error_from_bins(calibration)
+    classes = list(getattr(model, "classes_", ()))
+    if label_proba and set(labels.tolist()) <= set(classes):
+        position = {label: k for k, label in enumerate(classes)}
+        codes = np.array([position[label] for label in labels.tolist()])
+        bins = calibration_bins(np.array(label_proba), codes)
+        metrics["label_calibration_error"] = calibration_error_from_bins(bins)
+    overlaps = _overlaps(test, predicted_masks)
+    metrics.update(_object_metrics(overlaps, np.ones(n, dtype=bool)))
+    if getattr(test, "subsets", None) is not None:
+        metrics["by_subset"] = {
+            str(name): {
+                "n_images": int((test.subsets == name).sum()),
+                "dice": _mean(dice[test.subsets == name]),
+                **_object_metrics(overlaps, test.subsets == name),
+            }
+            for name in np.unique(test.subsets)
+        }
+    columns = {"dice": dice, "mean_iou": iou, **columns}
+    parts = {name: by_label(values, labels) for name, values in columns.items()}
+    metrics["by_label"] = {
+        str(label): {
+            "n_images": int((labels == label).sum()),
+            **{name: values[label] for name, values in parts.items()},
+        }
+        for label in parts["dice"]
+    }
+    metrics["dice_per_image"] = dice
+    return metrics
+
+
+def _mean(values):
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _overlaps(test, predicted_masks):
+    """What predicted and true objects share, of each image whose objects are known, by position."""
+    if getattr(test, "instances", None) is None:
+        return {}
+    known = as_masks(test.instances, len(predicted_masks))
+    found = {}
+    for i, mask in enumerate(predicted_masks):
+        true = known[i]
+        if true is not None:
+            (found[i],) = object_overlaps(instances_from_mask(mask), true)
+    return found
+
+
+def _object_metrics(overlaps, chosen):
+    """Object metrics of the chosen images, in their order; none where no objects are known."""
+    some = [overlap for i, overlap in overlaps.items() if chosen[i]]
+    if not some:
+        return {}
+    return {
+        "object_dice": float(object_dice_from_overlaps(some)),
+        "object_f1": float(object_f1_from_overlaps(some)),
+    }

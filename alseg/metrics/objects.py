@@ -1,0 +1,286 @@
+"""Objects in masks: found, matched and scored as in the GlaS contest."""
+
+import numpy as np
+
+from alseg.metrics.overlap import _check_same_length, _integers
+from alseg.validation import check_number, message
+
+# -- objects, as in the GlaS contest --
+
+
+def instances_from_mask(mask, min_size=0, connectivity=1):
+    """Number the connected parts of a mask's foreground.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (H, W), int or bool
+        Foreground is above 0; `MISSING` is none.
+    min_size : int, default=0
+        Parts of fewer pixels are removed.
+    connectivity : {1, 2}, default=1
+        1 joins pixels that share a side, 2 also those that share a corner.
+
+    Returns
+    -------
+    instances : ndarray of shape (H, W), int32
+        0 is background, parts are 1, 2, ...
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the mask is not of integers, or an option is out of range.
+
+    Examples
+    --------
+    >>> instances_from_mask(np.array([[1, 0, 1, 1]]))
+    array([[1, 0, 2, 2]], dtype=int32)
+    """
+    from scipy import ndimage
+
+    check_number("min_size", min_size, low=0, integer=True)
+    check_number("connectivity", connectivity, low=1, high=2, integer=True)
+    mask = _integers("mask", mask)
+    if mask.ndim != 2:
+        raise ValueError(message("mask", "of shape (H, W)", mask.shape))
+    structure = ndimage.generate_binary_structure(2, connectivity)
+    instances, _ = ndimage.label(mask > 0, structure=structure)
+    sizes = np.bincount(instances.ravel())
+    keep = sizes >= min_size
+    keep[0] = False
+    number = np.where(keep, np.cumsum(keep), 0)
+    return number[instances].astype(np.int32)
+
+
+def _as_images(instances, name):
+    """One instance map or a sequence of them, as a list of (H, W) integer arrays."""
+    if isinstance(instances, np.ndarray) and instances.ndim == 2 and instances.dtype != object:
+        return [_integers(name, instances)]
+    return [_integers(f"{name}[{i}]", instances[i]) for i in range(len(instances))]
+
+
+def object_overlaps(pred_instances, true_instances):
+    """How many pixels each predicted object shares with each true one: what object metrics need.
+
+    Several metrics, or those of parts of a data set, then count pixels once:
+    `object_f1_from_overlaps`, `object_dice_from_overlaps`.
+
+    Parameters
+    ----------
+    pred_instances, true_instances : ndarray of shape (H, W), int; or a sequence of them
+        Number of the object at each pixel, 0 where there is none.
+
+    Returns
+    -------
+    overlaps : list of (areas (P,), areas (T,), overlap (P, T)), int
+        Of each image: pixels of its predicted objects, of its true objects, and of pairs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If lengths or sizes differ, or values are not integers >= 0.
+
+    Examples
+    --------
+    >>> object_overlaps(np.array([[1, 1, 0, 2, 0]]), np.array([[7, 7, 7, 0, 8]]))
+    [(array([2, 1]), array([3, 1]), array([[2, 0],
+           [0, 0]]))]
+    """
+    overlaps = []
+    pred_instances = _as_images(pred_instances, "pred_instances")
+    true_instances = _as_images(true_instances, "true_instances")
+    _check_same_length(pred_instances, true_instances, "pred_instances")
+    for i, (pred, true) in enumerate(zip(pred_instances, true_instances, strict=True)):
+        if pred.shape != true.shape:
+            rule = f"of the size of the true map, {true.shape}"
+            raise ValueError(message(f"pred_instances[{i}]", rule, pred.shape))
+        if pred.size and min(pred.min(), true.min()) < 0:
+            rule = ">= 0 everywhere (objects cannot be partly annotated)"
+            raise ValueError(message(f"instances[{i}]", rule, int(min(pred.min(), true.min()))))
+        (p, n_p), (t, n_t) = _renumbered(pred.ravel()), _renumbered(true.ravel())
+        table = np.bincount(p * n_t + t, minlength=n_p * n_t).reshape(n_p, n_t)
+        overlaps.append((table[1:].sum(axis=1), table[:, 1:].sum(axis=0), table[1:, 1:]))
+    return overlaps
+
+
+def _renumbered(numbers):
+    """Numbers >= 0 as 0 (background) and 1, 2, ... in their order, and how many there are."""
+    highest = int(numbers.max(initial=0))
+    if highest > 4 * len(numbers) + 1000:  # far apart: a table of them would be large
+        _, found = np.unique(np.append(numbers, 0), return_inverse=True)
+        return found[:-1], int(found.max()) + 1
+    there = np.bincount(numbers, minlength=highest + 1) > 0
+    there[0] = True
+    return (np.cumsum(there) - 1)[numbers], int(there.sum())
+
+
+def _most_overlapped(overlap, areas):
+    """Column of the largest overlap of each row; of equal ones the smallest object, so that the
+    numbers of the objects do not matter."""
+    return (overlap * (areas.max() + 1) - areas).argmax(axis=1)
+
+
+def object_counts(pred_instances, true_instances, min_overlap=0.5):
+    """Objects found, objects invented, objects missed, as the GlaS contest counts them [1]_.
+
+    A predicted object belongs to the true object that it overlaps most (the smaller of two). It
+    is a true positive if it covers at least `min_overlap` of that true object, else a false
+    positive. True objects that no true positive belongs to are false negatives.
+
+    Parameters
+    ----------
+    pred_instances, true_instances : ndarray of shape (H, W), int; or a sequence of them
+        Number of the object at each pixel, 0 where there is none. Counts of several images are
+        summed.
+    min_overlap : float, default=0.5
+        In (0, 1].
+
+    Returns
+    -------
+    true_positives, false_positives, false_negatives : int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If lengths or sizes differ, or values are not integers >= 0.
+
+    References
+    ----------
+    .. [1] Sirinukunwattana et al. 2017, Gland segmentation in colon histology images: the GlaS
+       challenge contest, arXiv:1603.00275.
+
+    Examples
+    --------
+    >>> object_counts(np.array([[1, 1, 0, 2, 0]]), np.array([[7, 7, 7, 0, 8]]))
+    (1, 1, 1)
+    """
+    check_number("min_overlap", min_overlap, low=0, high=1, open_low=True)
+    return _counts(object_overlaps(pred_instances, true_instances), min_overlap)
+
+
+def _counts(overlaps, min_overlap):
+    found = invented = missed = 0
+    for area_pred, area_true, overlap in overlaps:
+        hit = np.zeros(len(area_pred), dtype=bool)
+        matched = np.zeros(len(area_true), dtype=bool)
+        if overlap.size:
+            own = _most_overlapped(overlap, area_true)
+            hit = overlap[np.arange(len(own)), own] >= min_overlap * area_true[own]
+            matched[own[hit]] = True
+        found += int(hit.sum())
+        invented += int((~hit).sum())
+        missed += int((~matched).sum())
+    return found, invented, missed
+
+
+def object_f1(pred_instances, true_instances, min_overlap=0.5):
+    """F1 of found objects, ``2 TP / (2 TP + FP + FN)``, as in the GlaS contest.
+
+    Parameters, errors and reference as in `object_counts`; the counts of several images are
+    pooled. A prediction that merges two glands finds at most one of them.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 1 if there is no object on either side.
+
+    Examples
+    --------
+    >>> object_f1(np.array([[1, 1, 0, 2, 0]]), np.array([[7, 7, 7, 0, 8]]))
+    0.5
+    """
+    check_number("min_overlap", min_overlap, low=0, high=1, open_low=True)
+    return object_f1_from_overlaps(object_overlaps(pred_instances, true_instances), min_overlap)
+
+
+def object_f1_from_overlaps(overlaps, min_overlap=0.5):
+    """`object_f1` of what `object_overlaps` counted.
+
+    Parameters
+    ----------
+    overlaps : list
+        Of the images that count.
+    min_overlap : float, default=0.5
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> overlaps = object_overlaps(np.array([[1, 1, 0, 2, 0]]), np.array([[7, 7, 7, 0, 8]]))
+    >>> object_f1_from_overlaps(overlaps)
+    0.5
+    """
+    check_number("min_overlap", min_overlap, low=0, high=1, open_low=True)
+    found, invented, missed = _counts(overlaps, min_overlap)
+    total = 2 * found + invented + missed
+    return 2 * found / total if total else 1.0
+
+
+def object_dice(pred_instances, true_instances):
+    """Object-level Dice of the GlaS contest [1]_.
+
+    Each predicted object is compared with the true object that it overlaps most, and each true
+    object with the predicted one; both sides are averaged weighted by area, and then with each
+    other. Merged and split objects cost, which pixel Dice does not see.
+
+    Parameters
+    ----------
+    pred_instances, true_instances : ndarray of shape (H, W), int; or a sequence of them
+        Number of the object at each pixel, 0 where there is none. With several images the
+        objects of all are averaged together, by area.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 1 if there is no object on either side.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If lengths or sizes differ, or values are not integers >= 0.
+
+    References
+    ----------
+    .. [1] Sirinukunwattana et al. 2017, arXiv:1603.00275.
+
+    Examples
+    --------
+    >>> merged, apart = np.array([[1, 1, 1, 1]]), np.array([[1, 1, 2, 2]])
+    >>> object_dice(apart, apart), round(object_dice(merged, apart), 4)
+    (1.0, 0.6667)
+    """
+    return object_dice_from_overlaps(object_overlaps(pred_instances, true_instances))
+
+
+def object_dice_from_overlaps(overlaps):
+    """`object_dice` of what `object_overlaps` counted.
+
+    Parameters
+    ----------
+    overlaps : list
+        Of the images that count.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> overlaps = object_overlaps(np.array([[1, 1, 1, 1]]), np.array([[1, 1, 2, 2]]))
+    >>> round(object_dice_from_overlaps(overlaps), 4)
+    0.6667
+    """
+    weighted, areas = np.zeros(2), np.zeros(2)
+    for area_pred, area_true, overlap in overlaps:
+        areas += area_pred.sum(), area_true.sum()
+        for side, (mine, other, table) in enumerate(
+            [(area_pred, area_true, overlap), (area_true, area_pred, overlap.T)]
+        ):
+            if table.size:
+                best = _most_overlapped(table, other)
+                common = table[np.arange(len(best)), best]
+                weighted[side] += (mine * 2 * common / (mine + other[best])).sum()
+    if not areas.any():
+        return 1.0
+    return float((weighted / np.maximum(areas, 1)).mean())

@@ -1,0 +1,135 @@
+"""Telling labelled from unlabelled points: ask about those that look least like the labelled."""
+
+import numpy as np
+
+from alseg.query.diversity.points import as_embeddings, as_labelled
+from alseg.validation import check_n_instances, check_number, check_rng, message
+
+
+def looks_unlabelled(X, labelled, classifier=None, random_state=None):
+    """Probability of being one of the unlabelled, by a classifier trained to tell [1]_.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Embeddings of the unlabelled, finite.
+    labelled : array-like of shape (n_labelled, n_features)
+        At least one.
+    classifier : scikit-learn classifier or None, default=None
+        With `predict_proba`; cloned. None is a logistic regression on standardised features, the
+        two classes weighted alike.
+    random_state : None, int, numpy Generator or RandomState, default=None
+        For a classifier that has a parameter of this name, unset.
+
+    Returns
+    -------
+    proba : ndarray of shape (n_samples,), float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If nothing is labelled, or the embeddings are not finite numbers.
+
+    References
+    ----------
+    .. [1] Gissin and Shalev-Shwartz 2019, arXiv:1907.06347.
+
+    Examples
+    --------
+    >>> proba = looks_unlabelled([[0.0], [1.0], [9.0]], [[0.0], [0.5]])
+    >>> int(proba.argmax())
+    2
+    """
+    X, labelled = _check(X, labelled)
+    model = _build(classifier, check_rng(random_state))
+    both = np.concatenate([X, labelled]).astype(np.result_type(np.float32, X.dtype), copy=False)
+    if not np.isfinite(both).all():
+        raise ValueError("X and labelled must be finite, got NaN or infinite values.")
+    unlabelled = np.arange(len(both)) < len(X)
+    model.fit(both, unlabelled)
+    return np.asarray(model.predict_proba(both[: len(X)]), dtype=float)[:, 1]
+
+
+def _check(X, labelled):
+    X = as_embeddings(X)
+    known = as_labelled(labelled, X.shape[1])
+    if known is None:
+        remedy = "With nothing labelled there is nothing to tell apart: use a cold-start strategy."
+        raise ValueError(message("labelled", "at least one row", labelled, remedy))
+    return X, known
+
+
+def _build(classifier, rng):
+    from sklearn.base import clone
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if classifier is None:
+        model = LogisticRegression(class_weight="balanced", max_iter=1000)
+        return make_pipeline(StandardScaler(), model)
+    if not hasattr(classifier, "predict_proba"):
+        raise TypeError(message("classifier", "with `predict_proba`", classifier))
+    model = clone(classifier)
+    if "random_state" in model.get_params() and model.get_params()["random_state"] is None:
+        model.set_params(random_state=int(rng.integers(2**31 - 1)))
+    return model
+
+
+def discriminative_picks(
+    X, n_instances, labelled, n_batches=10, classifier=None, random_state=None
+):
+    """The points that look least like the labelled ones, a few at a time [1]_.
+
+    The picks of a batch count as labelled when the classifier is trained for the next, so that
+    they do not all come from one place.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Embeddings, finite.
+    n_instances : int
+        In [1, n_samples].
+    labelled : array-like of shape (n_labelled, n_features)
+        At least one.
+    n_batches : int, default=10
+        The classifier is trained this often, or once for each pick if there are fewer.
+    classifier : scikit-learn classifier or None, default=None
+        See `looks_unlabelled`.
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Of the classifier, and between equal probabilities.
+
+    Returns
+    -------
+    picks : ndarray of shape (n_instances,), int
+
+    Raises
+    ------
+    EmptyPool
+        If `X` has no row.
+    TypeError, ValueError
+        If `n_instances` is out of range, nothing is labelled, or the embeddings are not finite
+        numbers.
+
+    References
+    ----------
+    .. [1] Gissin and Shalev-Shwartz 2019, arXiv:1907.06347, Algorithm 1.
+
+    Examples
+    --------
+    >>> discriminative_picks([[0.0], [1.0], [9.0]], 1, labelled=[[0.0], [0.5]])
+    array([2])
+    """
+    n_instances = check_n_instances(n_instances, len(X))
+    check_number("n_batches", n_batches, 1, integer=True)
+    X, known = _check(X, labelled)
+    rng = check_rng(random_state)
+    rest, picks = np.arange(len(X)), np.empty(0, np.intp)
+    n_batches = min(n_batches, n_instances)
+    for batch in range(n_batches):
+        n_now = (n_instances - len(picks)) // (n_batches - batch)
+        proba = looks_unlabelled(X[rest], np.concatenate([known, X[picks]]), classifier, rng)
+        best = np.lexsort((rng.permutation(len(rest)), -proba))[:n_now]
+        picks = np.concatenate([picks, rest[best]])
+        rest = np.delete(rest, best)
+    return picks

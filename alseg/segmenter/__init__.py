@@ -1,0 +1,25 @@
+"""`JointCAMSegmenter`: image labels for all, masks for some; and what it is made from and saved as."""
+
+from alseg.segmenter.estimator import NORMALIZATIONS, JointCAMSegmenter, ValidationSet
+from alseg.segmenter.inference import pool_batches, predict_batch, saliency
+from alseg.segmenter.presets import PRESETS, alseg_pseudo_labels, preset_params
+from alseg.segmenter.pretraining import SelfSupervisedPretrainer, simsiam_loss
+from alseg.segmenter.saving import reading
+from alseg.segmenter.stain import haematoxylin, haematoxylin_masks
+
+__all__ = [
+    "JointCAMSegmenter",
+    "NORMALIZATIONS",
+    "PRESETS",
+    "SelfSupervisedPretrainer",
+    "ValidationSet",
+    "alseg_pseudo_labels",
+    "haematoxylin",
+    "haematoxylin_masks",
+    "pool_batches",
+    "predict_batch",
+    "preset_params",
+    "reading",
+    "saliency",
+    "simsiam_loss",
+]

@@ -1,0 +1,295 @@
+"""What `JointCAMSegmenter` and its `fit` are given, checked before anything is read or trained."""
+
+import inspect
+import os
+
+import numpy as np
+from sklearn.utils.validation import column_or_1d
+from skorch.callbacks import BatchScoring, InputShapeSetter, LRScheduler
+
+from alseg.network import POOLINGS
+from alseg.segmenter import inference
+from alseg.training import FLIPS, check_consistency, check_crop, check_lr_schedule
+from alseg.validation import (
+    as_labels,
+    check_keys,
+    check_number,
+    check_option,
+    did_you_mean,
+    message,
+)
+
+_MOST_CLASSES = np.iinfo(np.int16).max  # masks are held as int16
+_PHASE_OPTIONS = ("lr", "lr_schedule", "max_epochs")
+
+
+def checked_image_size(image_size):
+    """The size at which the network works as (height, width), or the name of a way to choose it.
+
+    Parameters
+    ----------
+    image_size : None, "large", int or sequence of two int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else, or not positive.
+    """
+    if image_size is None or isinstance(image_size, str):
+        return image_size and check_option("image_size", image_size, ("large",))
+    size = (image_size,) * 2 if np.isscalar(image_size) else image_size
+    if not isinstance(size, (tuple, list, np.ndarray)) or len(size) != 2:
+        raise ValueError(message("image_size", "None, 'large', an int or (height, width)", image_size))
+    return tuple(int(check_number("image_size", side, 1, integer=True)) for side in size)
+
+
+def check_params(model):
+    """Check all parameters of an estimator, before any file is read.
+
+    Parameters
+    ----------
+    model : JointCAMSegmenter
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is not known, out of its range, or does not go with another.
+    """
+    check_param_names(model)
+    if model.pooling is not None:
+        check_option("pooling", model.pooling, POOLINGS)
+    check_option("schedule", model.schedule, ("joint", "two-phase"))
+    check_option("flips", model.flips, FLIPS)
+    check_option("test_flips", model.test_flips, tuple(inference.TEST_FLIPS))
+    check_option("sampling", model.sampling, ("streams", "passes"))
+    if model.amp not in (False, True, "auto"):
+        raise ValueError(message("amp", "False, True or 'auto'", model.amp))
+    check_option("keep_epoch", model.keep_epoch, ("last", "validation", "train_loss"))
+    check_lr_schedule("lr_schedule", model.lr_schedule)
+    _check_class_phase(model)
+    _check_callbacks(model)
+    if model.crop is not None:
+        check_crop(model.crop)
+    if model.refit_epochs is not None:
+        check_number("refit_epochs", model.refit_epochs, 0, integer=True)
+    if model.ema is not None:
+        check_number("ema", model.ema, 0, 0.99999)
+    if check_consistency(model.consistency) is not None:
+        _check_second_stream(model)
+    if model.clip_norm is not None:
+        check_number("clip_norm", model.clip_norm, 0, open_low=True)
+    if model.keep_epoch == "validation" and model.validation is None:
+        raise ValueError(
+            "keep_epoch='validation' needs a validation part: set `validation` to a fraction or"
+            " a ValidationSet, or `keep_epoch` to 'last'."
+        )
+    check_number("n_mask_classes", model.n_mask_classes, 2, _MOST_CLASSES, integer=True)
+    checked_image_size(model.image_size)
+    if not (isinstance(model.encoder, str) or callable(model.encoder)):
+        raise TypeError(message("encoder", "a name or a torch module", model.encoder))
+    for name in ("module", "criterion", "optimizer"):
+        if not callable(getattr(model, name)):
+            raise TypeError(message(name, "a class", getattr(model, name)))
+    check_number("max_epochs", model.max_epochs, 0, integer=True)
+    check_number("batch_size", model.batch_size, 1, integer=True)
+    check_number("weak_batch_size", model.weak_batch_size, 0, integer=True)
+    check_number("predict_batch_size", model.predict_batch_size, 1, integer=True)
+    if model.steps_per_epoch is not None:
+        check_number("steps_per_epoch", model.steps_per_epoch, 1, integer=True)
+    for name in ("dropout", "class_dropout"):
+        check_number(name, getattr(model, name), 0, 0.999)
+    check_number("lr", model.lr, 0, open_low=True)
+    check_number("encoder_lr_scale", model.encoder_lr_scale, 0)
+    check_number("n_views", model.n_views, 1, integer=True)
+    if not isinstance(model.feature_cache, (str, os.PathLike, type(None))):
+        raise TypeError(message("feature_cache", "None or a folder", model.feature_cache))
+    if model.feature_cache is not None and model.encoder_lr_scale:
+        remedy = "What an encoder that learns gives is of no use in the next step."
+        raise ValueError(message("encoder_lr_scale", "0 with feature_cache",
+                                 model.encoder_lr_scale, remedy))  # fmt: skip
+    check_affine(model.affine)
+    if not isinstance(model.normalize, str) and not _is_pair(model.normalize):
+        rule = "'auto', 'dataset', 'half', 'imagenet' or a pair (mean, std)"
+        raise ValueError(message("normalize", rule, model.normalize))
+    if model.pooling is None and model.schedule == "two-phase":
+        remedy = "Without a class head the first of two phases has nothing to learn."
+        raise ValueError(message("schedule", "'joint' with pooling=None", model.schedule, remedy))
+    check_number("jitter", model.jitter, 0, 1)
+    check_number("stain", model.stain, 0, 1)
+    if model.threshold == "validation":
+        if model.validation is None:
+            raise ValueError(
+                "threshold='validation' needs a validation part: set `validation` to a fraction"
+                " or a ValidationSet, or `threshold` to a number."
+            )
+        if model.n_mask_classes > 2:
+            raise ValueError("threshold='validation' is for two mask classes alone.")
+    elif isinstance(model.threshold, str):
+        check_option("threshold", model.threshold, ("validation",))
+    else:
+        check_number("threshold", model.threshold, 0, 1)
+
+
+def _check_callbacks(model):
+    """Refuse skorch's callbacks that could do nothing here, or fail in the middle of a fit."""
+    given = model.callbacks if isinstance(model.callbacks, (list, tuple)) else []
+    schedules = [model.lr_schedule, (model.class_phase or {}).get("lr_schedule", "constant")]
+    for item in given:
+        callback = item[1] if isinstance(item, tuple) else item
+        kind = callback if isinstance(callback, type) else type(callback)
+        if issubclass(kind, BatchScoring):
+            remedy = (
+                "A batch holds images moved and coloured, and not all have a mask:"
+                " take skorch.callbacks.EpochScoring."
+            )
+        elif issubclass(kind, InputShapeSetter):
+            remedy = "The network takes images of any size: set `image_size` where it matters."
+        elif issubclass(kind, LRScheduler) and schedules != ["constant"] * 2:
+            remedy = (
+                "lr_schedule sets the learning rate at each step: set lr_schedule='constant' (in"
+                " class_phase too), or leave the callback out."
+            )
+        else:
+            continue
+        raise ValueError(message("callbacks", f"without {kind.__name__}", kind.__name__, remedy))
+
+
+def _check_second_stream(model):
+    """Whether batches hold images without a mask, for consistency training."""
+    if model.sampling != "streams":
+        rule = "'streams' with consistency"
+        raise ValueError(message("sampling", rule, model.sampling, "Or set consistency=None."))
+    if not model.weak_batch_size:
+        rule = "at least 1 with consistency, the images without a mask in a batch"
+        raise ValueError(message("weak_batch_size", rule, model.weak_batch_size))
+    if model.feature_cache is not None:
+        remedy = "Strong colours are new at each step: their maps would fill the folder."
+        raise ValueError(message("feature_cache", "None with consistency",
+                                 str(model.feature_cache), remedy))  # fmt: skip
+
+
+def _is_pair(value):
+    return isinstance(value, (tuple, list, np.ndarray)) and len(value) == 2
+
+
+def check_affine(affine):
+    """Refuse a zoom and rotation that are no pair, or a zoom to nothing."""
+    if affine is None:
+        return
+    if not _is_pair(affine):
+        raise ValueError(message("affine", "None or a pair (scale, degrees)", affine))
+    scale, degrees = affine
+    check_number("affine[0]", scale, 0, 0.99)
+    check_number("affine[1]", degrees, 0)
+
+
+def _check_class_phase(model):
+    options = model.class_phase
+    if options is None:
+        return
+    check_keys("class_phase", options, _PHASE_OPTIONS)
+    if "lr" in options:
+        check_number("class_phase['lr']", options["lr"], 0, open_low=True)
+    if "max_epochs" in options:
+        check_number("class_phase['max_epochs']", options["max_epochs"], 0, integer=True)
+    if "lr_schedule" in options:
+        check_lr_schedule("class_phase['lr_schedule']", options["lr_schedule"])
+
+
+def check_param_names(model):
+    """Refuse unknown arguments, which skorch would only see after all files were read."""
+    parts = {"module": model.module, "criterion": model.criterion, "optimizer": model.optimizer}
+    for name in sorted(model._params_to_validate):
+        head, dunder, option = name.partition("__")
+        if dunder and head in parts:
+            options = keywords(parts[head])
+            if options is None or option in options or option.startswith("param_groups"):
+                continue
+            remedy = did_you_mean(option, options).replace("mean '", f"mean '{head}__")
+        elif name.endswith("_") or any(name.startswith(p) for p in model.prefixes_):
+            continue  # skorch's own checks suffice
+        elif dunder and hasattr(model, head):
+            continue  # a part that a subclass adds
+        else:
+            own = inspect.signature(type(model)).parameters
+            remedy = did_you_mean(head, [*parts, *model.prefixes_] if dunder else own)
+        raise TypeError(
+            f"{type(model).__name__} got an unexpected argument {name!r}. {remedy}".rstrip()
+        )
+
+
+def keywords(part):
+    """The argument names that a class takes, or None if it takes any."""
+    try:
+        parameters = inspect.signature(part).parameters
+    except (TypeError, ValueError):
+        return None
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return None
+    return list(parameters)
+
+
+def check_labels(y, n):
+    """Class labels of n images as an array of one type that can be sorted."""
+    if y is None:
+        raise ValueError(
+            "y must be one class label an image, got None: fit requires y to be passed, but the"
+            " target y is None."
+        )
+    y = column_or_1d(as_labels("y", y), warn=True)
+    if len(y) != n:
+        raise ValueError(message("y", f"of the length of X ({n})", len(y)))
+    if y.dtype.kind == "S" or (y.dtype == object and any(isinstance(one, bytes) for one in y)):
+        # They could not be saved: JSON has none.
+        remedy = "Decode them, such as with y.astype(str)."
+        raise TypeError(message("y", "text, numbers or booleans", y[:3].tolist(), remedy))
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError(message("y", "finite", "Input y contains infinity"))
+    if y.dtype.kind == "f" and (y != np.round(y)).any():
+        raise ValueError("Unknown label type: continuous. y must be class labels, got fractions.")
+    if y.dtype == object:
+        try:
+            np.unique(y)
+        except TypeError:
+            raise TypeError(message("y", "labels of one sortable type", y[:3].tolist())) from None
+    return y
+
+
+def check_classes(classes, known=None):
+    """All image classes as `partial_fit` is told them, sorted; later ones must be the `known`."""
+    remedy = "Masks are given by name: masks=masks."
+    try:
+        found = np.unique(column_or_1d(classes))
+    except (TypeError, ValueError):
+        rule = "the labels of all image classes, in one dimension"
+        raise ValueError(message("classes", rule, type(classes).__name__, remedy)) from None
+    if known is not None and not np.array_equal(found, known):
+        rule = f"as at the first call, {known.tolist()}"
+        raise ValueError(message("classes", rule, found.tolist(), remedy))
+    return found
+
+
+def check_weight(mask_weight, images):
+    """The weights as a list of floats and (H, W) arrays, or None."""
+    if mask_weight is None:
+        return None
+    n = len(images)
+    if not hasattr(mask_weight, "__len__") or not hasattr(mask_weight, "__iter__"):
+        remedy = "For one weight for all pass np.full(len(X), weight)."
+        raise TypeError(message("mask_weight", "one weight an image", mask_weight, remedy))
+    if len(mask_weight) != n:
+        raise ValueError(message("mask_weight", f"of the length of X ({n})", len(mask_weight)))
+    weights = []
+    for i, weight in enumerate(mask_weight):  # iterated, since a Series is not indexed by position
+        try:
+            weight = np.asarray(weight, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise TypeError(message(f"mask_weight[{i}]", "a number or an array", weight)) from None
+        if weight.ndim and weight.shape != images.size(i):
+            raise ValueError(
+                message(f"mask_weight[{i}]", f"a number or of shape {images.size(i)}", weight.shape)
+            )
+        if not np.isfinite(weight).all() or (weight < 0).any():
+            raise ValueError(message(f"mask_weight[{i}]", "finite and >= 0", float(weight.min())))
+        weights.append(weight if weight.ndim else float(weight))
+    return weights

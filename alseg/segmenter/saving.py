@@ -1,0 +1,231 @@
+"""Fitted models on disk: weights as safetensors, parameters as JSON; reading executes nothing."""
+
+import os
+import re
+import secrets
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from alseg.files import (
+    has_marker,
+    is_temporary,
+    make_folder,
+    read_json,
+    remove_files,
+    replacing,
+    sweep,
+    write_json,
+)
+from alseg.network import JointCAMNetwork, PlainUNet, TwoEncoderNetwork
+from alseg.training import JointLoss
+from alseg.validation import check_option, message
+
+FORMAT = "alseg.JointCAMSegmenter/1"
+WEIGHTS, RECORD = "model.safetensors", "model.json"
+_WEIGHTS_NAMES = re.compile(r"model(-[0-9a-f]{8})?\.safetensors")
+# What a saved model never decides: where weights are read from, and how trustingly.
+UNSAFE = ("torch_load_kwargs", "module__encoder_weights", "module__encoder", "device", "compile")
+# What a saved model may name of ours.
+PARTS = {part.__name__: part for part in (JointCAMNetwork, JointLoss, PlainUNet, TwoEncoderNetwork)}
+
+
+def describe_params(params, defaults):
+    """Parameters as plain JSON, and the names of those that are code or state.
+
+    Parameters
+    ----------
+    params, defaults : dict of str -> object
+        A part that is the default's own object, such as skorch's DataLoader, is not missed.
+
+    Returns
+    -------
+    described : dict
+    left_out : list of str
+    """
+    described, left_out = {}, []
+    for name, value in params.items():
+        try:
+            described[name] = _to_json(value)
+        except TypeError:
+            if value is not defaults.get(name):
+                left_out.append(name)
+    return described, sorted(left_out)
+
+
+def write_model(path, record, state):
+    """Write a record and a state dict to a folder; at any moment it holds the old or the new model.
+
+    The weights are written first, under a name that nothing there has. The record, which names
+    them, is then replaced in one step, and the weights of before it are removed last.
+
+    Parameters
+    ----------
+    path : str or Path
+        A new or empty folder, or one that this function wrote before, whose model is replaced.
+    record : dict
+        Plain JSON.
+    state : dict of str -> tensor
+
+    Raises
+    ------
+    ValueError
+        If `path` exists and is something else.
+    OSError
+        If it cannot be written, such as on a full disk. What was there stays.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    path = Path(path).expanduser()
+    if path.exists() and not _is_saved_model(path):
+        raise ValueError(message("path", "new, or a folder of an earlier save", str(path)))
+    make_folder(path)
+    sweep(path)
+    # The usual name only where no record can mean other weights by it.
+    taken = (path / RECORD).exists() or (path / WEIGHTS).exists()
+    weights = path / (f"model-{secrets.token_hex(4)}.safetensors" if taken else WEIGHTS)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
+    try:
+        with replacing(weights, path) as temporary:
+            try:
+                save_file(tensors, temporary)
+            except SafetensorError as error:  # a full disk, no error of ours or of the user's
+                raise OSError(str(error)) from error
+        write_json(path / RECORD, {"format": FORMAT, "weights": weights.name, **record}, path)
+    except BaseException:
+        with suppress(OSError, ValueError):
+            named = (path / RECORD).exists() and read_json(path / RECORD).get("weights", WEIGHTS)
+            if named != weights.name:
+                remove_files(path, [weights.name])
+        raise
+    with suppress(OSError):  # somebody reads them: the next save takes them away
+        remove_files(path, [name for name in _weights_in(path) if name != weights.name])
+
+
+def _weights_in(path):
+    return [name for name in sorted(os.listdir(path)) if _WEIGHTS_NAMES.fullmatch(name)]
+
+
+def _is_saved_model(path):
+    """Whether a folder is of `write_model`, or of one that was killed, or empty."""
+    if (path / RECORD).is_file():
+        return has_marker(path / RECORD, FORMAT.partition("/")[0])
+    return path.is_dir() and all(
+        _WEIGHTS_NAMES.fullmatch(name) or is_temporary(name) for name in os.listdir(path)
+    )
+
+
+@contextmanager
+def reading(path):
+    """Whatever goes wrong inside, as one clear error about a saved folder.
+
+    Parameters
+    ----------
+    path : Path
+        The folder that is read.
+    """
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(
+            message("path", "a folder that `save` wrote", str(path), f"{error}")
+        ) from None
+    except Exception as error:  # whatever a damaged or made-up file does, the file is at fault
+        raise ValueError(
+            message("path", "a folder that `save` wrote", str(path), f"It is damaged: {error}")
+        ) from error
+
+
+def read_model(path):
+    """Read what `write_model` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    params : dict of str -> object
+    left_out : set of str
+    fitted : dict of str -> object
+        Attributes of the fitted model.
+    state : dict of str -> tensor
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the folder is not a saved model, or is damaged.
+    """
+    path = Path(path).expanduser()
+    with reading(path):
+        record, state = _read_both(path)
+        params = {k: _from_json(v) for k, v in record["params"].items() if k not in UNSAFE}
+        fitted = {
+            "classes_": np.array(record["classes"], dtype=np.dtype(record["classes_dtype"])),
+            "canvas_": tuple(int(s) for s in record["canvas"]),
+            "has_masks_": bool(record["has_masks"]),
+            "threshold_": float(record["threshold"]),
+            "validation_": None,
+            "held_out_": frozenset(map(str, record.get("held_out", ()))),
+            "trained_on_": frozenset(map(str, record.get("trained_on", ()))),
+            "n_steps_": int(record["n_steps"]),
+        }
+        return params, set(record["left_out"]), fitted, state
+
+
+def _read_both(path):
+    """A record and the weights that it names, also while they are being replaced."""
+    from safetensors.torch import load
+
+    while True:
+        record = read_json(path / RECORD)
+        if record["format"] != FORMAT:
+            raise ValueError(f"unknown format {record['format']!r}")
+        weights = record.get("weights", WEIGHTS)  # which earlier versions did not say
+        if not (isinstance(weights, str) and _WEIGHTS_NAMES.fullmatch(weights)):
+            raise ValueError(message("weights", "a file of the folder", weights))
+        try:
+            return record, load((path / weights).read_bytes())  # load_file wants a path in UTF-8
+        except FileNotFoundError:
+            if read_json(path / RECORD) == record:
+                raise
+
+
+def _to_json(value):
+    """A parameter as plain JSON; TypeError for what is code or state."""
+    if isinstance(value, type) and value in PARTS.values():
+        return {"alseg": value.__name__}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (np.integer, np.floating)):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (tuple, list)):
+        return {"tuple" if isinstance(value, tuple) else "list": [_to_json(v) for v in value]}
+    if isinstance(value, dict) and all(isinstance(k, (str, int)) for k in value):
+        return {"dict": [[_to_json(k), _to_json(v)] for k, v in value.items()]}
+    if isinstance(value, type) and getattr(torch.optim, value.__name__, None) is value:
+        return {"torch.optim": value.__name__}
+    raise TypeError(type(value).__name__)
+
+
+def _from_json(value):
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "torch.optim":
+        optimizer = getattr(torch.optim, str(content), None)
+        if not (isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)):
+            raise ValueError(message("optimizer", "a class of torch.optim", content))
+        return optimizer
+    if kind == "alseg":
+        return PARTS[check_option("part", content, tuple(PARTS))]
+    if kind == "dict":
+        return {k: _from_json(v) for k, v in content}
+    check_option("kind", kind, ("tuple", "list"))
+    items = [_from_json(v) for v in content]
+    return tuple(items) if kind == "tuple" else items

@@ -1,0 +1,123 @@
+"""What the strategies share: the pool as rows, the estimator behind a learner, its scores."""
+
+import numpy as np
+
+from alseg.query import needs_mask_proba, uncertainty
+from alseg.rows import n_rows
+from alseg.validation import check_n_instances, check_number, check_option, check_rng, message
+
+TARGETS = ("mask", "label")
+
+
+def check_pool(X_pool, n_instances):
+    """`n_instances` as an int, checked against the pool before anything costly is done."""
+    return check_n_instances(n_instances, n_rows(X_pool))
+
+
+def estimator_of(learner):
+    """The fitted estimator behind learners and searches."""
+    while True:
+        if hasattr(learner, "estimators_"):  # an ensemble: its `estimator` is an unfitted template
+            return learner
+        inner = getattr(learner, "best_estimator_", None)  # a search: not its unfitted template
+        inner = getattr(learner, "estimator", None) if inner is None else inner
+        if inner is None:
+            return learner
+        learner = inner
+
+
+def check_estimator(learner, X_pool, remedy):
+    """The estimator with `predict_uncertainty` behind `learner`, and the pool as it sees it.
+
+    Of a `Pipeline` that is the last step and the transformed pool.
+
+    Raises
+    ------
+    TypeError
+        If there is none; `remedy` says what to do.
+    """
+    estimator = estimator_of(learner)
+    last = estimator[-1] if hasattr(estimator, "steps") else estimator
+    if not hasattr(last, "predict_uncertainty"):
+        raise TypeError(message("learner", "with `predict_uncertainty`", last, remedy))
+    if last is not estimator and len(estimator.steps) > 1:
+        X_pool = estimator[:-1].transform(X_pool)
+    return last, X_pool
+
+
+def check_shape(scores, n_pool):
+    """Scores as a float vector, one for each image of the pool."""
+    scores = np.asarray(scores, dtype=float)
+    if scores.shape != (n_pool,):
+        raise ValueError(message("scores", f"of shape ({n_pool},), one an image", scores.shape))
+    return scores
+
+
+def check_map_target(target, return_maps):
+    """Only masks have maps, and so parts to ask about."""
+    if return_maps and target != "mask":
+        raise ValueError(message("target", "'mask' for maps and parts of images", target))
+
+
+def check_maps(result, n_pool):
+    """Scores (n_pool,) and maps, one an image, of what was asked with ``return_maps=True``."""
+    scores, maps = result
+    if len(maps) != n_pool:
+        raise ValueError(message("maps", f"one for each of the {n_pool} images", len(maps)))
+    return check_shape(scores, n_pool), maps
+
+
+def plain_score(learner, X_pool, method, aggregate, target, return_maps=False):
+    """Scores of one deterministic prediction; `method` is a name in `UNCERTAINTIES`.
+
+    With `return_maps` the maps too, each at its image's own size.
+    """
+    check_option("target", target, TARGETS)
+    check_map_target(target, return_maps)
+    needs_mask_proba(aggregate)  # an unknown name is an error before the pool is predicted
+    n_pool = n_rows(X_pool)
+    if target == "mask":
+        remedy = "It can do target='label': functools.partial(strategy, target='label')."
+        estimator, X_pool = check_estimator(learner, X_pool, remedy)
+        options = {"return_maps": True} if return_maps else {}
+        scores = estimator.predict_uncertainty(
+            X_pool, method=method, aggregate=aggregate, target=target, **options
+        )
+        return check_maps(scores, n_pool) if return_maps else check_shape(scores, n_pool)
+    # The learner's own if it has it: a search, a committee or a bagging predicts as a whole.
+    model = learner if hasattr(learner, "predict_proba") else estimator_of(learner)
+    if not hasattr(model, "predict_proba"):
+        raise TypeError(message("learner", "with `predict_proba`", model))
+    proba = np.asarray(model.predict_proba(X_pool))
+    if proba.ndim != 2:
+        rule = "of shape (n_samples, n_classes)"
+        raise ValueError(message("predict_proba(X_pool)", rule, proba.shape))
+    return check_shape(uncertainty.UNCERTAINTIES[method](proba, axis=1), n_pool)
+
+
+def draws_score(
+    learner, X_pool, method, aggregate, target, n_draws, random_state, return_maps=False
+):
+    """Scores of stochastic draws; `method` is a name in `DRAW_UNCERTAINTIES`.
+
+    With `return_maps` the maps too, each at its image's own size.
+    """
+    check_option("target", target, TARGETS)
+    check_map_target(target, return_maps)
+    needs_mask_proba(aggregate)
+    check_number("n_draws", n_draws, low=2, integer=True)
+    n_pool = n_rows(X_pool)
+    remedy = "A plain classifier has no draws: use entropy_sampling with target='label'."
+    estimator, X_pool = check_estimator(learner, X_pool, remedy)
+    # None leaves the seed to the estimator, whose random_state decides a run.
+    seed = None if random_state is None else int(check_rng(random_state).integers(2**31 - 1))
+    scores = estimator.predict_uncertainty(
+        X_pool,
+        method=method,
+        aggregate=aggregate,
+        target=target,
+        n_draws=n_draws,
+        random_state=seed,
+        **({"return_maps": True} if return_maps else {}),
+    )
+    return check_maps(scores, n_pool) if return_maps else check_shape(scores, n_pool)

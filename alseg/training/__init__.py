@@ -1,0 +1,72 @@
+"""From images and masks to a fitted network: batches, losses, schedules, devices."""
+
+from alseg.training.augment import FLIPS, colour_jitter, random_affine, random_flip, stain_jitter
+from alseg.training.batches import (
+    AREAS,
+    CropData,
+    TrainingBatches,
+    TrainingData,
+    choose_canvas,
+    cycle,
+    drawn,
+    mask_tensor,
+    n_batches,
+    steps_of_epoch,
+    to_unit,
+)
+from alseg.training.consistency import (
+    ConsistentBatches,
+    check_consistency,
+    consistency_loss,
+    sure_masks,
+    with_consistency,
+)
+from alseg.training.crops import check_crop, enlarged, scaled, undo, whole_image
+from alseg.training.decoding import decoded, image_tensor
+from alseg.training.device import resolve_amp, resolve_device
+from alseg.training.held_out import experts_masks, hold_out
+from alseg.training.losses import JointLoss, mask_loss
+from alseg.training.memory import PartSize, in_parts
+from alseg.training.schedules import check_lr_schedule, make_scheduler, one_cycle
+
+__all__ = [
+    "AREAS",
+    "ConsistentBatches",
+    "CropData",
+    "FLIPS",
+    "JointLoss",
+    "PartSize",
+    "TrainingBatches",
+    "TrainingData",
+    "check_consistency",
+    "check_crop",
+    "check_lr_schedule",
+    "choose_canvas",
+    "colour_jitter",
+    "consistency_loss",
+    "cycle",
+    "decoded",
+    "drawn",
+    "enlarged",
+    "experts_masks",
+    "hold_out",
+    "image_tensor",
+    "in_parts",
+    "make_scheduler",
+    "mask_loss",
+    "mask_tensor",
+    "n_batches",
+    "one_cycle",
+    "random_affine",
+    "random_flip",
+    "resolve_amp",
+    "resolve_device",
+    "scaled",
+    "stain_jitter",
+    "steps_of_epoch",
+    "sure_masks",
+    "to_unit",
+    "undo",
+    "whole_image",
+    "with_consistency",
+]

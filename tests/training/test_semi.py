@@ -1,0 +1,385 @@
+"""Consistency training on images without a mask: the pixels, their loss, the batches, the fits."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+
+from alseg.labels import MISSING
+from alseg.segmenter.estimator import JointCAMSegmenter
+from alseg.training.augment import colour_jitter, stain_jitter
+from alseg.training.batches import TrainingBatches, TrainingData
+from alseg.training.consistency import (
+    DEFAULTS,
+    ConsistentBatches,
+    check_consistency,
+    consistency_loss,
+    ramp_up,
+    sure_masks,
+    with_consistency,
+)
+from alseg.training.losses import JointLoss
+
+H, W = 32, 48
+
+
+def squares(n=8, seed=0):
+    """Bright squares, red or blue ones by class; the squares are the mask."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 60, (n, H, W, 3), dtype=np.uint8)
+    masks, labels = np.zeros((n, H, W), dtype=int), np.array(["blue", "red"])[np.arange(n) % 2]
+    for i in range(n):
+        top, left = rng.integers(0, H // 2), rng.integers(0, W // 2)
+        masks[i, top : top + H // 2, left : left + W // 2] = 1
+        images[i, ..., 0 if labels[i] == "red" else 2][masks[i] == 1] += 180
+    return images, labels, [masks[i] if i < n // 2 else None for i in range(n)]
+
+
+def make(**options):
+    common = {"encoder": "tiny", "max_epochs": 2, "random_state": 0, "batch_size": 4, "weak_batch_size": 4}
+    return JointCAMSegmenter(**{**common, **options})
+
+
+def same_weights(a, b):
+    a, b = a.module_.state_dict(), b.module_.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+# -- the formulas --------------------------------------------------------------------------------
+
+
+def test_sure_pixels_by_hand():
+    proba = torch.tensor([[0.96, 0.02, 0.02], [0.5, 0.3, 0.2], [0.0, 0.05, 0.95]])  # three pixels
+    logits = proba.log().T.reshape(1, 3, 1, 3)
+    assert sure_masks(logits, 0.94).tolist() == [[[0, MISSING, 2]]]
+    assert sure_masks(logits, 0.955).tolist() == [[[0, MISSING, MISSING]]]
+    even = torch.zeros(1, 2, 1, 1)  # a probability of exactly 0.5
+    assert sure_masks(even, 0.5).tolist() == [[[MISSING]]] and sure_masks(even, 0.49).max() == 0
+    assert sure_masks(logits, 0.0).tolist() == [[[0, 0, 2]]]
+    assert sure_masks(logits, 1.0).tolist() == [[[MISSING] * 3]]
+    assert sure_masks(torch.full((1, 2, 1, 1), torch.nan)).tolist() == [[[MISSING]]]
+
+
+def test_the_loss_is_a_mean_over_all_pixels_of_images_without_a_mask():
+    logits = torch.tensor([[[[0.0, 1.0]], [[0.0, -1.0]]], [[[2.0, 0.0]], [[0.0, 3.0]]]])
+    logits.requires_grad_()
+    masks = torch.tensor([[[1, MISSING]], [[0, 1]]])
+    every = torch.tensor([True, True])
+    expected = (math.log(2) + math.log(1 + math.exp(-2)) + math.log(1 + math.exp(-3))) / 4
+    assert consistency_loss(logits, masks, every).item() == pytest.approx(expected)
+    masks[1] = MISSING
+    one = torch.tensor([True, False])  # the second has a mask: its pixels are no part of the mean
+    assert consistency_loss(logits, masks, one).item() == pytest.approx(math.log(2) / 2)
+    assert consistency_loss(logits, masks, every).item() == pytest.approx(math.log(2) / 4)
+    nothing = consistency_loss(logits, torch.full_like(masks, MISSING), ~every)
+    nothing.backward()
+    assert nothing.item() == 0 and (logits.grad == 0).all()
+
+
+def test_the_ramp():
+    assert [ramp_up(step, 10, 0.3) for step in (0, 1, 2, 3, 9)] == pytest.approx(
+        [0, 1 / 3, 2 / 3, 1, 1]
+    )
+    assert ramp_up(0, 10, 0) == ramp_up(0, 0, 0.5) == 1
+    assert ramp_up(5, 10, 1) == 0.5
+
+
+def test_the_criterion_sees_what_it_would_see_without():
+    torch.manual_seed(0)
+    criterion = JointLoss()
+    prediction = {"logits": torch.randn(3, 2), "mask_logits": torch.randn(3, 2, 4, 5)}
+    target = {
+        "labels": torch.tensor([0, 1, 0]),
+        "masks": torch.randint(0, 2, (2, 4, 5)),
+        "mask_weight": torch.ones(2, 1, 1),
+    }
+    first = {**prediction, "mask_logits": prediction["mask_logits"][:2]}
+    plain = criterion(first, target)
+    assert torch.equal(with_consistency(criterion, first, target), plain)
+    extra = {
+        "masks": torch.ones(1, 4, 5, dtype=torch.long),
+        "without_mask": torch.tensor([True]),
+        "weight": 0.25,
+    }
+    found = with_consistency(criterion, prediction, {**target, "consistency": extra})
+    ce = torch.nn.functional.cross_entropy(prediction["mask_logits"][2:], extra["masks"])
+    torch.testing.assert_close(found, plain + 0.25 * ce)
+    # a criterion of the user's with targets of any kind
+    assert with_consistency(lambda p, t: p + t, 1, 2) == 3
+
+
+# -- options -------------------------------------------------------------------------------------
+
+
+def test_options():
+    assert check_consistency(None) is check_consistency(0) is None
+    assert check_consistency({"weight": 0, "threshold": 0.8}) is None
+    assert check_consistency(2) == {**DEFAULTS, "weight": 2}
+    assert check_consistency({"ramp": 0}) == {**DEFAULTS, "ramp": 0}
+
+
+@pytest.mark.parametrize(
+    "value, error, rule",
+    [
+        ("yes", TypeError, "consistency must be None, a number or a dict"),
+        (-1, ValueError, r"consistency\['weight'\] must be >= 0, got -1"),
+        (float("nan"), ValueError, r"consistency\['weight'\] must be >= 0"),
+        (True, TypeError, r"consistency\['weight'\] must be a number"),
+        ({"threshhold": 0.9}, ValueError, "Did you mean 'threshold'"),
+        ({"threshold": 1.5}, ValueError, r"consistency\['threshold'\] must be >= 0 and <= 1"),
+        ({"ramp": 3}, ValueError, r"consistency\['ramp'\] must be"),
+        ({"jitter": -0.1}, ValueError, r"consistency\['jitter'\] must be"),
+        ({"stain": "a"}, TypeError, r"consistency\['stain'\] must be a number"),
+    ],
+)
+def test_bad_options(value, error, rule):
+    with pytest.raises(error, match=rule):
+        check_consistency(value)
+    with pytest.raises(error, match=rule):
+        make(consistency=value).fit(["no such file.png"], ["a"])
+
+
+@pytest.mark.parametrize(
+    "options, rule",
+    [
+        ({"sampling": "passes"}, "sampling must be 'streams' with consistency, got 'passes'"),
+        (
+            {"feature_cache": "maps", "encoder_lr_scale": 0},
+            "feature_cache must be None with consistency, got 'maps'. Strong colours",
+        ),
+        ({"weak_batch_size": 0}, "weak_batch_size must be at least 1 with consistency"),
+    ],
+)
+def test_what_does_not_go_with_it_is_told_before_any_file_is_read(options, rule):
+    with pytest.raises(ValueError, match=rule):
+        make(consistency=1.0, **options).fit(["no such file.png"], ["a"])
+    with pytest.raises(FileNotFoundError):
+        make(consistency=0, **options).fit(["no such file.png"], ["a"])
+
+
+# -- batches -------------------------------------------------------------------------------------
+
+
+def batches_of(data, seed=0, **options):
+    augmentation = {"flips": "both", "affine": (0.25, 15.0), "jitter": 0.15}
+    rng = np.random.default_rng(seed)
+    return TrainingBatches(data, 3, 2, 3, augmentation, rng, **options)
+
+
+def data_of(masks, n=8):
+    images, labels, _ = squares(n)
+    weight = [1.0 if m is None or w else 0.3 for w, m in masks]
+    codes = np.arange(n) % 2
+    return TrainingData.build(images, codes, [m for _, m in masks], weight, (H, W), 2)
+
+
+def split(masks):
+    """(expert's, mask) of each: no mask beyond."""
+    return [(True, masks[i]) if i < 4 else (True, None) for i in range(8)]
+
+
+def bright(x):
+    """Mask logits by which a pixel is foreground where it is bright: sure where very."""
+    light = 20 * (x.amax(1) - 0.5)
+    return torch.stack([-light, light], 1)
+
+
+def test_batches_are_those_without_it_but_for_the_colours():
+    _, _, masks = squares()
+    options = {**DEFAULTS, "weight": 2.0, "ramp": 0.5, "stain": 0.1}
+    seen = []
+
+    def predict(x):
+        seen.append(x)
+        return bright(x)
+
+    plain = batches_of(data_of(split(masks)))
+    coloured = ConsistentBatches(batches_of(data_of(split(masks))), predict, options, n_steps=6)
+    assert len(coloured) == 3
+    colours = torch.Generator().manual_seed((plain.generator.initial_seed() + 1) % 2**63)
+    steps = 0
+    for _ in range(2):  # the ramp goes on over the epochs
+        for (x, target), (x2, target2) in zip(plain, coloured, strict=True):
+            extra = target2.pop("consistency")
+            assert x["n_decode"] == 2 and x2["n_decode"] == 5
+            assert target.keys() == target2.keys()
+            assert all(torch.equal(target[k], target2[k]) for k in target)
+            assert torch.equal(x2["x"][:2], x["x"][:2]) and torch.equal(seen[-1], x["x"][2:])
+            strong = stain_jitter(x["x"][2:], colours, 0.1)
+            assert torch.equal(x2["x"][2:], colour_jitter(strong, colours, 0.5))
+            assert torch.equal(extra["masks"], sure_masks(bright(x["x"][2:]), 0.95))
+            assert extra["without_mask"].tolist() == [True] * 3
+            assert extra["weight"] == pytest.approx(2 * min(1, steps / 3))
+            steps += 1
+    assert steps == 6 and len(seen) == 6
+
+
+def test_images_with_a_pseudo_mask_stay_as_they_are():
+    images, _, masks = squares()
+    pseudo = [(True, masks[0]), *[(False, masks[1])] * 4, *[(True, None)] * 3]
+    plain = batches_of(data_of(pseudo))
+    coloured = ConsistentBatches(batches_of(data_of(pseudo)), bright, DEFAULTS, n_steps=3)
+    kinds = set()
+    for (x, target), (x2, target2) in zip(plain, coloured, strict=True):
+        extra = target2["consistency"]
+        with_mask = (target["masks"][2:] != MISSING).flatten(1).any(1)
+        assert extra["without_mask"].tolist() == (~with_mask).tolist()
+        for i, known in enumerate(with_mask.tolist()):
+            same = torch.equal(x["x"][2 + i], x2["x"][2 + i])
+            assert same == known
+            assert (extra["masks"][i] == MISSING).all() or not known
+            kinds.add(known)
+    assert kinds == {True, False}
+
+
+@pytest.mark.parametrize(
+    "masks, decode",
+    [
+        ([(True, np.ones((H, W), int))] * 8, True),  # everything annotated
+        ([(True, np.ones((H, W), int))] * 2 + [(False, np.ones((H, W), int))] * 6, True),
+        ([(True, None)] * 8, True),  # nothing
+        ([(True, np.ones((H, W), int))] * 4 + [(True, None)] * 4, False),  # the class head alone
+    ],
+)
+def test_nothing_to_do_leaves_the_batches(masks, decode):
+    def predict(x):
+        raise RuntimeError("not wanted")
+
+    plain = batches_of(data_of(masks), decode=decode)
+    same = ConsistentBatches(batches_of(data_of(masks), decode=decode), predict, DEFAULTS, 3)
+    for (x, target), (x2, target2) in zip(plain, same, strict=True):
+        assert torch.equal(x["x"], x2["x"]) and x["n_decode"] == x2["n_decode"]
+        assert target.keys() == target2.keys()
+
+
+# -- fits ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"schedule": "two-phase"}, {"pooling": None}])
+def test_weight_zero_is_the_fit_without_it_bit_for_bit(options):
+    images, labels, masks = squares()
+    without = make(**options).fit(images, labels, masks)
+    for consistency in (0, {"weight": 0.0, "threshold": 0.5}):
+        zero = make(consistency=consistency, **options).fit(images, labels, masks)
+        assert same_weights(without, zero)
+    on = make(consistency={"threshold": 0.5}, **options).fit(images, labels, masks)
+    assert not same_weights(without, on)
+    again = make(consistency={"threshold": 0.5}, **options).fit(images, labels, masks)
+    assert same_weights(on, again)
+
+
+def test_where_every_image_or_none_has_a_mask_it_is_the_fit_without_it():
+    images, labels, masks = squares()
+    for chosen in (masks[:4] * 2, None):
+        pair = [make(consistency=c).fit(images, labels, chosen) for c in (None, 1.0)]
+        assert same_weights(*pair)
+
+
+class Losses(Callback):
+    """The loss of each step, beside that of the same prediction by explicit loops."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.pairs, self.sure = [], []
+
+    def on_batch_end(self, net, batch, training, loss, y_pred, **kwargs):
+        extra = batch[1]["consistency"]
+        p = y_pred["mask_logits"].detach().double().softmax(1)[-len(extra["masks"]) :].numpy()
+        masks, total = extra["masks"].numpy(), 0.0
+        for i, r, c in np.argwhere(masks != MISSING):
+            total -= math.log(p[i, masks[i, r, c], r, c])
+        known = {**y_pred, "mask_logits": y_pred["mask_logits"][: len(batch[1]["masks"])]}
+        own = net.criterion_(known, batch[1]).item()
+        expected = own + extra["weight"] * total / masks.size
+        self.pairs.append((loss.item(), expected))
+        self.sure.append((masks != MISSING).mean())
+        assert not net.module_.training or all(m.training for m in net.module_.modules())
+
+
+def test_the_loss_of_each_step_by_hand():
+    images, labels, masks = squares()
+    losses = Losses()
+    options = {"weight": 0.7, "threshold": 0.55, "ramp": 0.5}
+    model = make(consistency=options, max_epochs=3, callbacks=[losses])
+    model.fit(images, labels, masks)
+    found, expected = np.array(losses.pairs).T
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert len(found) == 6 and 0 < np.mean(losses.sure) < 1
+    by_epoch = found.reshape(3, 2).mean(1)
+    np.testing.assert_allclose(model.history[:, "train_loss"], by_epoch, rtol=1e-4)
+
+
+def test_the_model_predicts_as_it_is_and_its_average_where_there_is_one():
+    images, labels, masks = squares()
+    seen = {}
+
+    class Spy(JointCAMSegmenter):
+        def _present_mask_logits(self, x):
+            before = {k: v.clone() for k, v in self.module_.state_dict().items()}
+            found = super()._present_mask_logits(x)
+            after = self.module_.state_dict()
+            assert all(torch.equal(before[k], after[k]) for k in before)  # statistics too
+            assert not found.requires_grad
+            assert all(m.training for m in self.module_.modules())
+            weights = before
+            if self._average is not None:
+                with self._average.shown():
+                    weights = {k: v.clone() for k, v in self.module_.state_dict().items()}
+            seen["last"] = x, found, weights
+            return found
+
+    for ema in (None, 0.9):
+        model = Spy(encoder="tiny", random_state=0, ema=ema, consistency=1.0, max_epochs=3)
+        model.fit(images, labels, masks)
+        x, found, weights = seen["last"]
+        model.module_.load_state_dict(weights)
+        with torch.no_grad():
+            torch.testing.assert_close(model.module_.eval()(x)["mask_logits"], found)
+
+
+def test_a_frozen_classifier_stays_frozen_and_the_decoder_learns():
+    images, labels, masks = squares()
+    pair = [
+        make(schedule="two-phase", consistency=c).fit(images, labels, masks)
+        for c in (None, {"threshold": 0.5, "ramp": 0})
+    ]
+    a, b = (m.module_.state_dict() for m in pair)
+    frozen = [k for k in a if k.startswith(("encoder.", "class_head."))]
+    assert frozen and all(torch.equal(a[k], b[k]) for k in frozen)
+    assert not torch.equal(a["mask_conv.weight"], b["mask_conv.weight"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"encoder_lr_scale": 0},
+        {"crop": {"size": 24}},
+        {"amp": True},
+        {"image_size": (30, 40), "channels_last": False},
+        {"dropout_placement": "everywhere", "test_flips": "both"},
+        {"n_mask_classes": 3},
+        {"keep_epoch": "train_loss", "refit_epochs": 1},
+    ],
+)
+def test_with_other_options(options, tmp_path):
+    images, labels, masks = squares()
+    model = make(consistency={"threshold": 0.4, "stain": 0.1}, **options)
+    model.fit(images, labels, masks).partial_fit(images, labels, masks=masks)
+    assert np.isfinite(model.predict_mask_proba(images)).all()
+    model.save(tmp_path / "model")
+    assert JointCAMSegmenter.load(tmp_path / "model").consistency == model.consistency
+
+
+def test_no_mask_is_needed_where_none_is_learned_from(monkeypatch):
+    """Images without a mask fill the second stream also where there is no class head."""
+    images, labels, masks = squares()
+    sizes = []
+    monkeypatch.setattr(
+        JointCAMSegmenter,
+        "run_single_epoch",
+        lambda self, iterator, *a, **k: sizes.extend(len(x["x"]) for x, _ in iterator or ()),
+    )
+    for consistency in (None, 1.0):
+        make(pooling=None, consistency=consistency, max_epochs=1).fit(images, None, masks)
+    assert sizes == [4, 4, 8, 8]
