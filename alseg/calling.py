@@ -180,9 +180,6 @@ def call_strategy(strategy, learner, X_pool, /, *args, extras=None, **kwargs):
     return strategy(learner, X_pool, *args, **kwargs, **named)
 
 
-
-
-
 def call(function, learner, X_pool, **offered):
     """Call a score or a strategy with those of the offered keywords that it names."""
     bound = function.keywords if isinstance(function, functools.partial) else {}

@@ -29,6 +29,11 @@ def progress(what, total, unit="images", show=True):
     ...     bar.update(3)
     """
     return tqdm(
-        desc=what, total=total, unit=f" {unit}", disable=not show, leave=False, file=sys.stderr,
+        desc=what,
+        total=total,
+        unit=f" {unit}",
+        disable=not show,
+        leave=False,
+        file=sys.stderr,
         dynamic_ncols=True,
-    )  # fmt: skip
+    )

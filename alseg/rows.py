@@ -78,7 +78,9 @@ def data_vstack(blocks):
     if isinstance(first, (list, tuple)):
         rows = [row for block in blocks for row in block]
         # Images may differ in size, and of a missing label among strings numpy makes a string.
-        if any(isinstance(row, str) or (isinstance(row, np.ndarray) and row.ndim > 1) for row in rows):
+        if any(
+            isinstance(row, str) or (isinstance(row, np.ndarray) and row.ndim > 1) for row in rows
+        ):
             return rows
         return np.concatenate(blocks).tolist()
     raise TypeError(

@@ -113,17 +113,15 @@ ROWS = {
     "ce-alone": Row("cross-entropy without Dice", {"criterion__dice_scale": 0.0}),
     "dice-alone": Row("Dice without cross-entropy", {"criterion__ce_scale": 0.0}),
     "ema": Row("moving average of weights, 0.95", {"ema": 0.95}),
-    "consistency": Row(
-        "consistency on images without a mask", {"consistency": 1.0}, also="twice"
-    ),
+    "consistency": Row("consistency on images without a mask", {"consistency": 1.0}, also="twice"),
     "bfloat16": Row("bfloat16 in training", {"amp": True}),
-    "warm-up": Row(
-        "encoder warmed up on the fold's images, without labels", warm_up=1
-    ),
+    "warm-up": Row("encoder warmed up on the fold's images, without labels", warm_up=1),
     "test-flips": Row("mean over four test flips", {"test_flips": "both"}, reuse=True),
     "pseudo-published": Row(
         "pseudo-labels as published: all pixels, weight 0.1",
-        pseudo={"k": 40, "weight": 0.1}, cycles=1, against="twice",
+        pseudo={"k": 40, "weight": 0.1},
+        cycles=1,
+        against="twice",
     ),
     "pseudo-sure": Row(
         "pseudo-labels: sure pixels, weight 0.5", pseudo=SURE, cycles=1, against="twice"
@@ -131,41 +129,58 @@ ROWS = {
     "pseudo-sure-2": Row("the same, two cycles", pseudo=SURE, cycles=2, against="thrice"),
     "pseudo-neighbours": Row(
         "sure pixels of images with an annotated one among their 5 nearest by colours",
-        pseudo=SURE | {"selection": "neighbours", "k": 5}, cycles=1, against="pseudo-sure",
+        pseudo=SURE | {"selection": "neighbours", "k": 5},
+        cycles=1,
+        against="pseudo-sure",
     ),
     "pseudo-encoder-neighbours": Row(
         "the same, nearest by the encoder's embeddings",
         pseudo=SURE | {"selection": "neighbours", "k": 5, "descriptor": "encoder"},
-        cycles=1, against="pseudo-neighbours", also="pseudo-sure",
+        cycles=1,
+        against="pseudo-neighbours",
+        also="pseudo-sure",
     ),
     "pseudo-agreed": Row(
         "sure pixels, weighed by agreement with colours",
         pseudo=SURE | {"agreement": "weight", "evidence": ("colours",)},
-        cycles=1, against="pseudo-sure",
+        cycles=1,
+        against="pseudo-sure",
     ),
     "pseudo-cam": Row(
         "sure pixels, weighed by agreement with the CAM",
         pseudo=SURE | {"agreement": "weight", "evidence": ("cam",)},
-        cycles=1, against="pseudo-sure",
+        cycles=1,
+        against="pseudo-sure",
     ),
     "pseudo-weighted": Row(
         "all pixels, weighed by confidence",
         pseudo={"selection": "all", "labels": "weighted", "weight": 0.5},
-        cycles=1, against="pseudo-sure",
+        cycles=1,
+        against="pseudo-sure",
     ),
     "pseudo-continued": Row(
         "sure pixels, the second fit goes on from the first",
-        pseudo=SURE | {"refit": "continue"}, cycles=1, against="twice", also="pseudo-sure",
+        pseudo=SURE | {"refit": "continue"},
+        cycles=1,
+        against="twice",
+        also="pseudo-sure",
     ),
     "pseudo-oracle": Row(
         "control: the true masks as pseudo-labels, weight 0.5",
-        pseudo=SURE, cycles=1, oracle="all", against="twice",
+        pseudo=SURE,
+        cycles=1,
+        oracle="all",
+        against="twice",
     ),
     "pseudo-oracle-kept": Row(
         "control: the true classes of the sure pixels, weight 0.5",
-        pseudo=SURE, cycles=1, oracle="kept", against="twice", also="pseudo-sure",
+        pseudo=SURE,
+        cycles=1,
+        oracle="kept",
+        against="twice",
+        also="pseudo-sure",
     ),
-}  # fmt: skip
+}
 
 
 class Fold:
@@ -281,9 +296,12 @@ class Fold:
     def pseudo(self, row, model):
         augmenter = PseudoLabelAugmenter(**row.pseudo)
         augmenter.fit(
-            self.train.images, self.train.labels, self.masks,
-            estimator=model, true_masks=self.train.masks,
-        )  # fmt: skip
+            self.train.images,
+            self.train.labels,
+            self.masks,
+            estimator=model,
+            true_masks=self.train.masks,
+        )
         masks, weight = augmenter.transform(self.train.images)
         if row.oracle:
             n, kept_alone = len(self.masks), row.oracle == "kept"

@@ -54,26 +54,57 @@ CPU = {
     "n_jobs": 2,
     "threads": 1,
 }
-GPU = {**CPU, "encoder": "resnet18", "trained": True, "image_size": (192, 288), "steps": 300,
-       "n_instances": 2, "rounds": 24, "shrink": 1, "amp": "auto", "device": "cuda",
-       "seeds": tuple(range(5)), "n_jobs": 1}  # fmt: skip
+GPU = {
+    **CPU,
+    "encoder": "resnet18",
+    "trained": True,
+    "image_size": (192, 288),
+    "steps": 300,
+    "n_instances": 2,
+    "rounds": 24,
+    "shrink": 1,
+    "amp": "auto",
+    "device": "cuda",
+    "seeds": tuple(range(5)),
+    "n_jobs": 1,
+}
 
 LONGER = "random, twice the steps"
 NO_WEIGHT = "pseudo-labels, lambda = 0"
 ORACLE = "true masks as pseudo-labels"
-SINGLE = ("random", "entropy", "low entropy", "label propagation", "pseudo-labels", LONGER,
-          NO_WEIGHT, ORACLE)  # fmt: skip
+SINGLE = (
+    "random",
+    "entropy",
+    "low entropy",
+    "label propagation",
+    "pseudo-labels",
+    LONGER,
+    NO_WEIGHT,
+    ORACLE,
+)
 PROFILES = {
     "cpu": {**CPU, "rows": SINGLE},
     # Five folds of all 165 images; seed s is tested on fold s % 5.
-    "patients": {**CPU, "patients": True, "seeds": tuple(range(5)),
-                 "rows": ("random", "entropy", "label propagation", "pseudo-labels", LONGER)},
+    "patients": {
+        **CPU,
+        "patients": True,
+        "seeds": tuple(range(5)),
+        "rows": ("random", "entropy", "label propagation", "pseudo-labels", LONGER),
+    },
     # Fine-tuned at the resolution of the floor that was set for class-balanced random.
-    "fine-tuned": {**CPU, "trained": True, "image_size": (192, 288), "steps": 300, "shrink": 1,
-                   "n_instances": 16, "rounds": 3, "seeds": (0, 1, 2),
-                   "references": ("full supervision", "all-ones")},
+    "fine-tuned": {
+        **CPU,
+        "trained": True,
+        "image_size": (192, 288),
+        "steps": 300,
+        "shrink": 1,
+        "n_instances": 16,
+        "rounds": 3,
+        "seeds": (0, 1, 2),
+        "references": ("full supervision", "all-ones"),
+    },
     "gpu": GPU,
-}  # fmt: skip
+}
 
 
 class TruePseudoLabels(PseudoLabelAugmenter):

@@ -232,7 +232,10 @@ def published_rows(name, window):
     """The published numbers of a data set, by row of ours."""
     found = {
         row: published_of_curve(
-            CURVES[name][key], N_MASKS[name], (MEAN_AREAS[name][key], AREA_SPREADS[name][key]), window
+            CURVES[name][key],
+            N_MASKS[name],
+            (MEAN_AREAS[name][key], AREA_SPREADS[name][key]),
+            window,
         )
         for row, key in PUBLISHED_ROWS.items()
     }

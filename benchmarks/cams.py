@@ -319,8 +319,10 @@ def run_all(options, rows, parts, out):
     absent = [name for name in rows if ROWS[name].explainer]
     if absent and importlib.util.find_spec("torchcam") is None:
         rows = [name for name in rows if name not in absent]
-        print(f"skipped {', '.join(absent)}: no torchcam;"
-              " pip install -r benchmarks/requirements-peers.txt")  # fmt: skip
+        print(
+            f"skipped {', '.join(absent)}: no torchcam;"
+            " pip install -r benchmarks/requirements-peers.txt"
+        )
     config = {key: options[key] for key in ("encoder", "image_size", "steps")}
     config["encoder_weights"] = options["encoder_weights"] and Path(options["encoder_weights"]).name
     held = {key: decoded(parts[key]) for key in ("valid", "test")}

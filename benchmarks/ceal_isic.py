@@ -139,9 +139,13 @@ def build(parts, options):
         **options["schedule"],
     }
     augmenter = functools.partial(
-        PseudoLabelAugmenter, "ceal", labels="sampled", schedule=schedule,
-        n_draws=options["n_draws"], refit="once",
-    )  # fmt: skip
+        PseudoLabelAugmenter,
+        "ceal",
+        labels="sampled",
+        schedule=schedule,
+        n_draws=options["n_draws"],
+        refit="once",
+    )
     # Of weight 0 they would be left out; so they fill the batches and count nothing.
     as_many = augmenter(weight=1e-9)
     rows = {

@@ -70,12 +70,13 @@ def shrunk(part, size=SIZE):
     return dataclasses.replace(
         part,
         images=np.stack([resized(part.images[i], smooth) for i in range(n)]),
-        masks=np.stack([resized(part.masks[i].astype(np.uint8), nearest) for i in range(n)])
-        .astype(np.int16),
+        masks=np.stack([resized(part.masks[i].astype(np.uint8), nearest) for i in range(n)]).astype(
+            np.int16
+        ),
         instances=np.stack(
             [resized(part.instances[i].astype(np.int32), nearest) for i in range(n)]
         ),
-    )  # fmt: skip
+    )
 
 
 def main(argv=None):
@@ -110,9 +111,14 @@ def main(argv=None):
         result = read_comparison(out, data=data)
     else:
         result = compare_strategies(
-            estimator, STRATEGIES, data=data, protocol=PROTOCOL, seeds=seeds, out=out,
+            estimator,
+            STRATEGIES,
+            data=data,
+            protocol=PROTOCOL,
+            seeds=seeds,
+            out=out,
             n_jobs=arguments.n_jobs,
-        )  # fmt: skip
+        )
     # The report goes where the images of GlaS may not: names instead of pictures.
     result.to_html(out / "report.html", pictures=False)
     table, verdict = as_markdown(result.table()), str(result.verdict())

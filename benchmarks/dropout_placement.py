@@ -61,8 +61,12 @@ def measure(data, options, placement, seed, n_masks, n_draws, with_test):
     annotated, rest = np.asarray(order)[:n_masks], np.sort(np.asarray(order)[n_masks:])
     masks = [train.masks[i] if i in set(annotated) else None for i in range(len(train.labels))]
     model = JointCAMSegmenter(
-        dropout_placement=placement, steps_per_epoch=-(-len(train.labels) // 8),
-        random_state=seed, device="cpu", **BATCHES, **options,
+        dropout_placement=placement,
+        steps_per_epoch=-(-len(train.labels) // 8),
+        random_state=seed,
+        device="cpu",
+        **BATCHES,
+        **options,
     )
     start = time.perf_counter()
     model.fit(train.images, train.labels, masks)
@@ -200,9 +204,14 @@ def main(argv=None):
             row = done.get((placement, seed))
             if row is None:
                 row = measure(
-                    data, options, placement, seed, arguments.n_masks, arguments.n_draws,
+                    data,
+                    options,
+                    placement,
+                    seed,
+                    arguments.n_masks,
+                    arguments.n_draws,
                     not arguments.without_test,
-                )  # fmt: skip
+                )
                 with kept.open("a", encoding="utf-8") as file:
                     # The line break comes first: it also ends a line that a kill cut.
                     file.write("\n" + json.dumps({**row, "options": published}))
@@ -218,9 +227,7 @@ def main(argv=None):
         for method in METHODS
         for error in ERRORS
     ]
-    return write_record(
-        arguments.out, results, options=published, seeds=arguments.seeds, fits=rows
-    )
+    return write_record(arguments.out, results, options=published, seeds=arguments.seeds, fits=rows)
 
 
 if __name__ == "__main__":

@@ -87,7 +87,9 @@ def measure(name, groups_are_one):
         "most_alike_of_others": round(max(other), 3),
         "known_pairs": len(one),
         "least_alike_of_known": round(min(one), 3) if one else None,
-        "found_again": {k: round(float(np.mean(np.array(v) >= ALIKE)), 3) for k, v in again.items()},
+        "found_again": {
+            k: round(float(np.mean(np.array(v) >= ALIKE)), 3) for k, v in again.items()
+        },
     }
 
 

@@ -85,10 +85,13 @@ def timed(command, one_core):
     pin = {0} if one_core else None
     started = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "alseg", *map(str, command)], stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, env=environment,
+        [sys.executable, "-m", "alseg", *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
         preexec_fn=(lambda: os.sched_setaffinity(0, pin)) if pin else None,
-    )  # fmt: skip
+    )
     out, err = process.stdout.read(), process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
@@ -108,7 +111,9 @@ def measure(root, images, new, options, one_core, place):
     query = ["query", "--data", root, "--out", state, "-n", 5, *options]
     *found["first"], text = timed(query, one_core)
     asked = names_of(text)
-    for round_ in range(2):  # the second of two rounds counts: a warm preset has something to go on from
+    for round_ in range(
+        2
+    ):  # the second of two rounds counts: a warm preset has something to go on from
         drawn = draw(place / f"drawn_{round_}", images, asked)
         *found["add"], _ = timed(["add", state, drawn], one_core)
         *found["next"], text = timed(["query", "--out", state, "-n", 5], one_core)
@@ -145,7 +150,13 @@ def main():
                     runs.append(measure(root, images, new, options, one_core, work))
                     shutil.rmtree(work)
                 limit = FAST_LIMIT if one_core else NEXT_LIMIT
-                limits = {"first": first_limit, "next": limit, "second": None, "add": None, "predict": None}
+                limits = {
+                    "first": first_limit,
+                    "next": limit,
+                    "second": None,
+                    "add": None,
+                    "predict": None,
+                }
                 for command, most in limits.items():
                     rows.append(row(name, preset, command, [run[command] for run in runs], most))
     raise SystemExit(write_record(args.out, rows, folders=FOLDERS, n_cpus=os.cpu_count()))
@@ -153,8 +164,14 @@ def main():
 
 def row(folder, preset, command, runs, limit):
     seconds, memory = (statistics.median(values) for values in zip(*runs))
-    found = {"folder": folder, "preset": preset, "command": command, "seconds": round(seconds, 2),
-             "memory_mib": round(memory), "runs": runs}  # fmt: skip
+    found = {
+        "folder": folder,
+        "preset": preset,
+        "command": command,
+        "seconds": round(seconds, 2),
+        "memory_mib": round(memory),
+        "runs": runs,
+    }
     if limit is not None:
         found |= {"limit": limit, "met": seconds <= limit and memory <= MEMORY_LIMIT}
     print(json.dumps({k: v for k, v in found.items() if k != "runs"}), flush=True)

@@ -39,9 +39,14 @@ def measure(seed, budgets, n_train, epochs):
         ids = set(np.asarray(order)[:budget].tolist())
         masks = [train.masks[i] if i in ids else None for i in range(n_train)]
         model = JointCAMSegmenter(
-            "tiny", max_epochs=epochs, steps_per_epoch=-(-n_train // 8), random_state=seed,
-            image_size="large", device="cpu", **BATCHES,
-        )  # fmt: skip
+            "tiny",
+            max_epochs=epochs,
+            steps_per_epoch=-(-n_train // 8),
+            random_state=seed,
+            image_size="large",
+            device="cpu",
+            **BATCHES,
+        )
         model.fit(train.images, train.labels, masks)
         metrics = evaluate(model, test)
         rows.append(
@@ -58,7 +63,10 @@ def measure(seed, budgets, n_train, epochs):
 
 
 def table(rows):
-    lines = ["| method | masks | mean IoU | Dice | object Dice | class accuracy |", "|---" * 6 + "|"]
+    lines = [
+        "| method | masks | mean IoU | Dice | object Dice | class accuracy |",
+        "|---" * 6 + "|",
+    ]
     groups = {}
     for row in rows:
         groups.setdefault((row["method"], row["n_masks"]), []).append(row)

@@ -132,7 +132,9 @@ def random_and_pseudo(options, train, test, seed, budget):
     quality = pseudo_quality(pseudo, train.masks, ids)
     second, more = fit(options, train, seed, steps, pseudo, weight)
     name = "random + pseudo-labels"
-    rows.append(row(name, seed, budget, second, test, seconds + more, ids, 2 * steps, pseudo=quality))
+    rows.append(
+        row(name, seed, budget, second, test, seconds + more, ids, 2 * steps, pseudo=quality)
+    )
     return rows
 
 
@@ -440,11 +442,22 @@ def draw_curve(rows, path):
             below.append(text)
             continue
         axes.axhline(value, color="#888888", linewidth=0.8, linestyle="--")
-        axes.annotate(f"{text}, {steps} steps", (0.01, value), xycoords=("axes fraction", "data"),
-                      va="bottom", fontsize=8, color="#555555")  # fmt: skip
+        axes.annotate(
+            f"{text}, {steps} steps",
+            (0.01, value),
+            xycoords=("axes fraction", "data"),
+            va="bottom",
+            fontsize=8,
+            color="#555555",
+        )
     axes.set_ylim(bottom=low)
-    axes.annotate("below: " + ", ".join(below), (0.01, 0.02), xycoords="axes fraction", fontsize=8,
-                  color="#555555")  # fmt: skip
+    axes.annotate(
+        "below: " + ", ".join(below),
+        (0.01, 0.02),
+        xycoords="axes fraction",
+        fontsize=8,
+        color="#555555",
+    )
     axes.set_xlabel("masks (of 67 training images)")
     axes.set_ylabel("Dice of the 80 test images, %")
     axes.legend(fontsize=8, loc="lower right", frameon=False)

@@ -42,9 +42,14 @@ STRATEGIES = {
 def make_plan(n_threads, n_steps, rounds, seeds):
     glands = make_glands(90, random_state=0)
     protocol = Protocol(
-        initial=8, n_instances=2, rounds=rounds, n_steps=n_steps, n_threads=n_threads,
-        controls=(), references=(),
-    )  # fmt: skip
+        initial=8,
+        n_instances=2,
+        rounds=rounds,
+        n_steps=n_steps,
+        n_threads=n_threads,
+        controls=(),
+        references=(),
+    )
     model = JointCAMSegmenter(encoder="resnet18", image_size=(96, 144), device="cpu")
     data = glands.take(range(60)), glands.take(range(60, 90))
     return Plan(model, STRATEGIES, data, protocol, seeds)
@@ -69,7 +74,9 @@ def overhead(n_steps):
         ("tests-to-fits-and-queries", (spent["evaluate"] + spent["panels"]) / asked, None),
     ):
         print(f"ratio {name} {value:.3f}" + (f" limit {limit}" if limit else ""), flush=True)
-        rows.append({"name": name, "value": value, "limit": limit, "met": not limit or value <= limit})
+        rows.append(
+            {"name": name, "value": value, "limit": limit, "met": not limit or value <= limit}
+        )
     return [*rows, {"name": "overhead-seconds", "wall": wall, **spent}]
 
 

@@ -144,8 +144,9 @@ def main(argv=None):
     found["histogram"] = measure(
         distances(within_class_distances(histograms), n),
         distances(within_class_distances(histograms, labels), n),
-        train, agreement,
-    )  # fmt: skip
+        train,
+        agreement,
+    )
 
     def by_cosine(rows):
         pair = within_class_cosine(rows), within_class_cosine(rows, labels)
@@ -173,7 +174,9 @@ def main(argv=None):
         for key in ("any", "other_patient", "few"):
             row[key] = float(np.mean(part[key]))
             if name != "histogram":
-                row[f"{key}_gain_over_histogram"] = gain(part[key], found["histogram"][key], patients)
+                row[f"{key}_gain_over_histogram"] = gain(
+                    part[key], found["histogram"][key], patients
+                )
         rows.append(row)
         print(row)
     seconds = dict(zip(("cpu", "wall"), watch.read()))

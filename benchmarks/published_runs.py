@@ -218,9 +218,11 @@ def _lacking_masks(name, part):
     if part.masks is None:
         return [f"part {name!r}: must have a mask for each of {len(part)} images, got none"]
     paths = getattr(part.masks, "paths", None)
-    known = [p is not None for p in paths] if paths is not None else [
-        mask is not None for mask in as_masks(part.masks, len(part))
-    ]  # fmt: skip
+    known = (
+        [p is not None for p in paths]
+        if paths is not None
+        else [mask is not None for mask in as_masks(part.masks, len(part))]
+    )
     without = [str(part.ids[i]) for i in np.flatnonzero(~np.array(known, dtype=bool))]
     if not without:
         return []
@@ -274,10 +276,11 @@ def shrunk(part, factor):
             return None
         known = as_masks(masks, len(part))
         return _listed(
-            None if known[i] is None else
-            small(known[i].astype(np.int32), Image.Resampling.NEAREST).astype(np.int16)
+            None
+            if known[i] is None
+            else small(known[i].astype(np.int32), Image.Resampling.NEAREST).astype(np.int16)
             for i in range(len(part))
-        )  # fmt: skip
+        )
 
     images = as_images(part.images)
     return dataclasses.replace(
@@ -402,9 +405,7 @@ def classifier_work(study, parts, options):
     phase = model.get_params(deep=False)["class_phase"] or {}
     model.set_params(max_epochs=phase.get("max_epochs", model.max_epochs))
     steps, images, epochs = fit_size(model, 0, n)
-    forward, training = cost_of_image(
-        model, len(np.unique(parts["train"].labels)), decode=False
-    )
+    forward, training = cost_of_image(model, len(np.unique(parts["train"].labels)), decode=False)
     looked_at = epochs * len(parts.get("valid", ()))
     return {
         "fits": 1,
@@ -465,9 +466,16 @@ def differences(study, options):
 
 # What a row of the table says by itself; the rest stands below it.
 _SHORT = (
-    "data_name", "shrink", "image_size", "ce_scale", "encoder", "encoder_weights", "epochs",
-    "steps", "seeds",
-)  # fmt: skip
+    "data_name",
+    "shrink",
+    "image_size",
+    "ce_scale",
+    "encoder",
+    "encoder_weights",
+    "epochs",
+    "steps",
+    "seeds",
+)
 
 
 def short_differences(study, options):
@@ -540,11 +548,13 @@ def fit_classifier(study, parts, options):
         If the folder holds one of other options.
     """
     model = study.classifier(parts, options)
-    told = jsonable({
-        "estimator": {k: v for k, v in described(model).items() if k != "encoder_weights"},
-        "weights": options["encoder_weights"] and Path(options["encoder_weights"]).name,
-        "images": [str(one) for one in parts["train"].ids],
-    })  # fmt: skip
+    told = jsonable(
+        {
+            "estimator": {k: v for k, v in described(model).items() if k != "encoder_weights"},
+            "weights": options["encoder_weights"] and Path(options["encoder_weights"]).name,
+            "images": [str(one) for one in parts["train"].ids],
+        }
+    )
     note = Path(f"{CLASSIFIER}.json")
     if note.is_file():
         if not same(json.loads(note.read_text("utf-8")), told):
@@ -571,8 +581,10 @@ def main(study, argv=None):
     options = read_options(study, arguments)
     folder = arguments.data or find_data(options["folder"])
     if folder is None:
-        print(f"missing: a folder {options['folder']}/ below ALSEG_DATA; or name one with --data",
-              file=sys.stderr)  # fmt: skip
+        print(
+            f"missing: a folder {options['folder']}/ below ALSEG_DATA; or name one with --data",
+            file=sys.stderr,
+        )
         return 1
     folder = folder.expanduser().resolve()
     options["encoder_weights"] = _weights(options, folder)
@@ -680,8 +692,18 @@ def published_table(study, result, options):
         line["published area, all rounds"] = theirs.get("all", "–")
         line["not as published"] = odd if theirs else "no published number"
         lines.append(line)
-    wanted = ["row", "seeds", "masks", "steps", "area", "published area",
-              "published area, all rounds", "final", "published final", "not as published"]  # fmt: skip
+    wanted = [
+        "row",
+        "seeds",
+        "masks",
+        "steps",
+        "area",
+        "published area",
+        "published area, all rounds",
+        "final",
+        "published final",
+        "not as published",
+    ]
     return pd.DataFrame(lines)[wanted]
 
 
@@ -754,7 +776,10 @@ def write_origin(options, command):
 
 def write_results(study, result, options):
     """Tables, verdict and report, into the present folder."""
-    ours, pairs = as_markdown(published_table(study, result, options)), pairs_table(result, study.pairs)
+    ours, pairs = (
+        as_markdown(published_table(study, result, options)),
+        pairs_table(result, study.pairs),
+    )
     if pairs is not None:
         ours += f"\n\nAgainst its own controls, 95 % intervals:\n\n{as_markdown(pairs)}"
     odd = "".join(f"- {line}\n" for line in (*differences(study, options), *study.notes))

@@ -33,16 +33,18 @@ def pseudo_table(result, name=None):
             n_masks = records[0]["n_masks"]
             at, known = list(published), list(published.values())
             theirs = np.interp(n_masks, at, known, np.nan, np.nan) if published else np.nan
-            lines.append({
-                "row": row,
-                "masks": f"{n_masks:g}",
-                "seeds": str(len(found)),
-                "images": spread([one["n_selected"] for one in found], 1),
-                "coverage": spread([one["coverage"] for one in found]),
-                "accuracy": spread([one["accuracy"] for one in found]),
-                "Dice of the kept pixels": spread([one["dice"] for one in found]),
-                "Dice, published (all pixels)": "–" if np.isnan(theirs) else f"≈ {theirs:.0f}",
-            })  # fmt: skip
+            lines.append(
+                {
+                    "row": row,
+                    "masks": f"{n_masks:g}",
+                    "seeds": str(len(found)),
+                    "images": spread([one["n_selected"] for one in found], 1),
+                    "coverage": spread([one["coverage"] for one in found]),
+                    "accuracy": spread([one["accuracy"] for one in found]),
+                    "Dice of the kept pixels": spread([one["dice"] for one in found]),
+                    "Dice, published (all pixels)": "–" if np.isnan(theirs) else f"≈ {theirs:.0f}",
+                }
+            )
     return pd.DataFrame(lines)
 
 
@@ -80,8 +82,9 @@ def share_table(result, windows):
             line[f"Dice, {np.nanmin(x[:, place]):g} masks"] = spread(y[:, place])
         lines.append(line)
     if full is not None:
-        lines.append({"row": "full supervision", "seeds": str(len(full)),
-                      "Dice, all masks": spread(full)})  # fmt: skip
+        lines.append(
+            {"row": "full supervision", "seeds": str(len(full)), "Dice, all masks": spread(full)}
+        )
     return pd.DataFrame(lines).fillna("–")
 
 
@@ -109,8 +112,11 @@ def subset_table(result):
             continue
         line = {"row": row, "seeds": str(len(records))}
         for name in names:
-            for key, said in (("dice", "Dice"), ("object_dice", "object Dice"),
-                              ("object_f1", "object F1")):  # fmt: skip
+            for key, said in (
+                ("dice", "Dice"),
+                ("object_dice", "object Dice"),
+                ("object_f1", "object F1"),
+            ):
                 values = [part[name].get(key) for part in parts if name in part]
                 line[f"{name} {said}"] = spread(values)
         lines.append(line)
@@ -166,14 +172,16 @@ def pairs_table(result, pairs):
         if test is None:
             continue
         low, high = test.interval
-        lines.append({
-            "row": name,
-            "against": other,
-            "seeds": str(test.n),
-            "area": f"{test.mean:+.1f} [{low:.1f}, {high:.1f}]",
-            "p": f"{test.p_value:.2f}",
-            "steps": f"{steps_of(result, name)} against {steps_of(result, other)}",
-        })
+        lines.append(
+            {
+                "row": name,
+                "against": other,
+                "seeds": str(test.n),
+                "area": f"{test.mean:+.1f} [{low:.1f}, {high:.1f}]",
+                "p": f"{test.p_value:.2f}",
+                "steps": f"{steps_of(result, name)} against {steps_of(result, other)}",
+            }
+        )
     return pd.DataFrame(lines) if lines else None
 
 

@@ -66,7 +66,6 @@ def build_network(estimator, n_classes):
     return model.initialize().module_.train()
 
 
-
 def canvas_of(estimator):
     """Height and width at which the network of an estimator trains."""
     if estimator.crop is not None:
@@ -165,7 +164,9 @@ def work_of(plan, n_validation=0):
             if getattr(augmenter, "selection", None) == "ceal" and fits[-1].n_pseudo:
                 looked_at += (n_train - n_masks) * (augmenter.n_draws + 1)
             if job.kind == "chain":
-                looked_at += n_draws_of(job.row.strategy) * (n_train - n_masks + protocol.n_instances)
+                looked_at += n_draws_of(job.row.strategy) * (
+                    n_train - n_masks + protocol.n_instances
+                )
             if estimator.keep_epoch == "validation":
                 looked_at += n_validation * sum(epochs for *_, epochs in sizes)
             line["fits"] += len(sizes)

@@ -70,16 +70,19 @@ ROWS = {
     "mobilenet": Row("MobileNetV2", 170, {"encoder": "mobilenet_v2"}),
     "fast": Row(
         "frozen Lite0, cached maps, batches of 4 + 0 at 192 x 288",
-        30, {"encoder_lr_scale": 0.0, "feature_cache": "", "weak_batch_size": 0}, area=LARGE,
+        30,
+        {"encoder_lr_scale": 0.0, "feature_cache": "", "weak_batch_size": 0},
+        area=LARGE,
     ),
     "default": Row("the default: Lite0, 4 + 2 at 128 x 192, fewer steps", 125),
     "faster": Row(
         "frozen Lite0, 4 cached views, batches of 4 + 0 at 192 x 288, fewer steps",
-        20, {"encoder_lr_scale": 0.0, "feature_cache": "", "weak_batch_size": 0, "n_views": 4},
+        20,
+        {"encoder_lr_scale": 0.0, "feature_cache": "", "weak_batch_size": 0, "n_views": 4},
         area=LARGE,
     ),
     "twice": Row("twice the steps", 300, longer=True),
-}  # fmt: skip
+}
 
 
 def glas(folder):
@@ -106,9 +109,13 @@ def model_of(name, canvas, seed, weights, cache):
         change["feature_cache"] = cache
     options = {"encoder": "efficientnet-lite0", "batch_size": 4, "weak_batch_size": 2, **change}
     return JointCAMSegmenter(
-        image_size=canvas, max_epochs=1, steps_per_epoch=row.steps, random_state=seed,
-        device="cpu", **options,
-    )  # fmt: skip
+        image_size=canvas,
+        max_epochs=1,
+        steps_per_epoch=row.steps,
+        random_state=seed,
+        device="cpu",
+        **options,
+    )
 
 
 def run(name, data, images, fold, seed, weights):
@@ -137,10 +144,16 @@ def run(name, data, images, fold, seed, weights):
             if flips == "none":
                 accuracy = float(np.mean(found.labels == data.labels[test]))
     return {
-        "row": name, "fold": fold, "seed": seed, "dice": dice, "accuracy": accuracy,
-        "canvas": list(canvas), "gradient_steps": model.n_steps_, "n_test": len(test),
+        "row": name,
+        "fold": fold,
+        "seed": seed,
+        "dice": dice,
+        "accuracy": accuracy,
+        "canvas": list(canvas),
+        "gradient_steps": model.n_steps_,
+        "n_test": len(test),
         "seconds": {"fit": fitted, "predict_an_image": seconds},
-    }  # fmt: skip
+    }
 
 
 def run_all(rows, folds, seeds, out):
@@ -155,9 +168,12 @@ def run_all(rows, folds, seeds, out):
         done = {key_of(record) for record in records.records}
         work = [
             (name, fold, seed, data)
-            for seed in seeds for fold in folds for data in DATA for name in rows
+            for seed in seeds
+            for fold in folds
+            for data in DATA
+            for name in rows
             if (name, fold, seed, data) not in done
-        ]  # fmt: skip
+        ]
         read = {}
         for name, fold, seed, part in tqdm(work, desc="recipe", unit="fit"):
             if part not in read:
@@ -194,8 +210,18 @@ def gain(records, data, row, what, against="minute", base=None):
 
 def table(records):
     """Markdown: a line a row and data set."""
-    columns = ("data", "recipe", "steps", "Dice", "over the first", "95 % interval", "pairs",
-               "accuracy", "over the first", "CPU seconds a fit")  # fmt: skip
+    columns = (
+        "data",
+        "recipe",
+        "steps",
+        "Dice",
+        "over the first",
+        "95 % interval",
+        "pairs",
+        "accuracy",
+        "over the first",
+        "CPU seconds a fit",
+    )
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for data in (*DATA, BOTH):
         for name, row in ROWS.items():
@@ -210,7 +236,14 @@ def table(records):
             cells.append("" if better is None else f"{better[0]:+.1f}")
             cells.append(f"{np.mean([r['seconds']['fit'] for r in own]):.0f}")
             lines.append("| " + " | ".join(map(str, cells)) + " |")
-    head = ("data", "flips in prediction", "over none", "95 % interval", "pairs", "CPU seconds an image")
+    head = (
+        "data",
+        "flips in prediction",
+        "over none",
+        "95 % interval",
+        "pairs",
+        "CPU seconds an image",
+    )
     lines += ["", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for data in (*DATA, BOTH):
         own = [r for r in records if r["row"] == "minute" and data in (r["data"], BOTH)]

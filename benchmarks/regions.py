@@ -62,12 +62,20 @@ def main():
     ratio = dense_seconds[0] / seconds[0]
     name = f"dense-{args.size}x{args.size}-to-boxes"
     print(f"ratio {name} {ratio:.1f} limit 50", flush=True)
-    rows.append({
-        "name": name, "ratio": ratio, "ratio_wall": dense_seconds[1] / seconds[1], "limit": 50,
-        "met": bool(ratio >= 50), "shape": [19, *args.image],
-        "seconds": {"dense": {"cpu": dense_seconds[0], "wall": dense_seconds[1]},
-                    "boxes": {"cpu": [s[0] for s in ours], "wall": [s[1] for s in ours]}},
-    })  # fmt: skip
+    rows.append(
+        {
+            "name": name,
+            "ratio": ratio,
+            "ratio_wall": dense_seconds[1] / seconds[1],
+            "limit": 50,
+            "met": bool(ratio >= 50),
+            "shape": [19, *args.image],
+            "seconds": {
+                "dense": {"cpu": dense_seconds[0], "wall": dense_seconds[1]},
+                "boxes": {"cpu": [s[0] for s in ours], "wall": [s[1] for s in ours]},
+            },
+        }
+    )
 
     maps = rng.random((8, *args.image))
     images = rng.integers(0, 255, (1, *args.image, 3), dtype=np.uint8)

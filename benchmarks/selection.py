@@ -243,7 +243,10 @@ def core_set(repeats, seed):
     sides = {s: run_side(s, seed) for s in ("core-set", "core-set-bare")}
     seconds = interleave(sides, repeats)
     rows = [ratio_row("core-set-to-bare-products", *seconds.values(), 1.0)]
-    for package, side in (("skactiveml", "core-set-skactiveml"), ("small_text", "core-set-small-text")):
+    for package, side in (
+        ("skactiveml", "core-set-skactiveml"),
+        ("small_text", "core-set-small-text"),
+    ):
         if here(package):
             rows.append(against_peer("core-set", side, seed, 1.0, seconds["core-set"]))
     X, labelled = pool_and_labelled(seed)
@@ -403,9 +406,7 @@ def scale(repeats, seed):
                     f"# {method} {m}: {1e3 * per_pick[m]:.2f} ms a pick, {found[m]['mib']:.0f} MiB",
                     flush=True,
                 )
-            rows.append(
-                report(f"scale-{method}-mib", max(f["mib"] for f in found.values()), 256)
-            )
+            rows.append(report(f"scale-{method}-mib", max(f["mib"] for f in found.values()), 256))
             for small, large in zip(SCALES, SCALES[1:], strict=False):
                 ratio = per_pick[large] / per_pick[small]
                 rows.append(report(f"scale-{method}-{large}-to-{small}", ratio, 25))

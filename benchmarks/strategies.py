@@ -99,9 +99,13 @@ def shrunk(part, size, n):
         return np.stack(small).astype(np.int16)
 
     return Dataset(
-        np.stack(images), part.labels, nearest(part.masks), nearest(part.instances), ids=part.ids,
+        np.stack(images),
+        part.labels,
+        nearest(part.masks),
+        nearest(part.instances),
+        ids=part.ids,
         name=part.name,
-    )  # fmt: skip
+    )
 
 
 def load(data, sizes, seed):
@@ -118,10 +122,15 @@ def network(data, sizes):
     if data == "glas":
         weights = str(find_data("weights") / "mobilenet_v2_imagenet.safetensors")
     return JointCAMSegmenter(
-        encoder="tiny" if weights is None else "mobilenet_v2", encoder_weights=weights,
-        image_size=sizes[2], batch_size=8, weak_batch_size=4, max_epochs=1,
-        steps_per_epoch=sizes[3], device="cpu",
-    )  # fmt: skip
+        encoder="tiny" if weights is None else "mobilenet_v2",
+        encoder_weights=weights,
+        image_size=sizes[2],
+        batch_size=8,
+        weak_batch_size=4,
+        max_epochs=1,
+        steps_per_epoch=sizes[3],
+        device="cpu",
+    )
 
 
 def tasks(names=None):
@@ -167,22 +176,45 @@ def measure(data, name, kind, sizes, seed, start, loaded):
         model = DeepEnsemble(model, N_MEMBERS)
     if name is None:
         return run(
-            model, train, test, all_strategies()["random_sampling"], rounds=0,
-            n_instances=PER_ROUND, out=start, initial=INITIAL, seed=seed, keep_model=True,
-        )[0]  # fmt: skip
+            model,
+            train,
+            test,
+            all_strategies()["random_sampling"],
+            rounds=0,
+            n_instances=PER_ROUND,
+            out=start,
+            initial=INITIAL,
+            seed=seed,
+            keep_model=True,
+        )[0]
     strategy, n_instances = question(name, tasks([name])[name][0], sizes)
     options = {}
     if kind == "ceal":
         # Pseudo-labels from the second round on, as many as are asked for, and so many more each.
-        schedule = {"n_initial": INITIAL, "n_per_round": PER_ROUND, "start": 2,
-                    "n_first": PER_ROUND, "growth": PER_ROUND}  # fmt: skip
+        schedule = {
+            "n_initial": INITIAL,
+            "n_per_round": PER_ROUND,
+            "start": 2,
+            "n_first": PER_ROUND,
+            "growth": PER_ROUND,
+        }
         augmenter = PseudoLabelAugmenter("ceal", weight=1, labels="sampled", schedule=schedule)
         options = {"augmenter": augmenter, "warm_start": True}
     with tempfile.TemporaryDirectory() as out:
         records = run(
-            model, train, test, strategy, rounds=ROUNDS, n_instances=n_instances, out=out,
-            initial=INITIAL, seed=seed, name=name, start=start, **options,
-        )  # fmt: skip
+            model,
+            train,
+            test,
+            strategy,
+            rounds=ROUNDS,
+            n_instances=n_instances,
+            out=out,
+            initial=INITIAL,
+            seed=seed,
+            name=name,
+            start=start,
+            **options,
+        )
     after = records[1:]
     memory = {key: max(r["memory_mib"][key] for r in after) for key in ("query", "fit")}
     return {
@@ -282,9 +314,15 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     sizes, chosen = SIZES[arguments.size], tasks(arguments.strategies)
     config = {
-        "sizes": sizes, "seed": arguments.seed, "rounds": ROUNDS, "initial": INITIAL,
-        "per_round": PER_ROUND, "side": SIDE, "pixels": PIXELS, "members": N_MEMBERS,
-    }  # fmt: skip
+        "sizes": sizes,
+        "seed": arguments.seed,
+        "rounds": ROUNDS,
+        "initial": INITIAL,
+        "per_round": PER_ROUND,
+        "side": SIDE,
+        "pixels": PIXELS,
+        "members": N_MEMBERS,
+    }
     with Records(arguments.out.parent, config, arguments.out.stem + ".jsonl") as records:
         if not arguments.table_only:
             for data in arguments.data:
@@ -295,8 +333,13 @@ def main(argv=None):
         starts = {(r["data"], r["kind"]): r for r in records.records if r["strategy"] is None}
         rows = {(r["data"], r["strategy"]): r for r in records.records if r["strategy"]}
     rows, starts = list(rows.values()), list(starts.values())
-    record = {"command": "python benchmarks/strategies.py", "environment": environment("cpu"),
-              **config, "starts": starts, "rows": rows}  # fmt: skip
+    record = {
+        "command": "python benchmarks/strategies.py",
+        "environment": environment("cpu"),
+        **config,
+        "starts": starts,
+        "rows": rows,
+    }
     for row in (*starts, *rows):
         row.pop("config", None)
     write_text(arguments.out, json.dumps(record, indent=1) + "\n")
@@ -309,15 +352,20 @@ def work(data, chosen, sizes, arguments, records):
     """Round 0 once a kind of network, then every task that has no row yet."""
     done = {(r["data"], r["strategy"]) for r in records.records if "error" not in r}
     every = data == "glands" or arguments.options or arguments.strategies
-    todo = {n: kind for n, (_, kind) in chosen.items()
-            if (data, n) not in done and (every or "(" not in n or n in WRAPPED)}  # fmt: skip
+    todo = {
+        n: kind
+        for n, (_, kind) in chosen.items()
+        if (data, n) not in done and (every or "(" not in n or n in WRAPPED)
+    }
     if not todo:
         return
     loaded, seed = load(data, sizes, arguments.seed), arguments.seed
     with tempfile.TemporaryDirectory() as folder:
         # CEAL starts from the network that the others start from.
-        start = {kind: str(Path(folder, "ensemble" if kind == "ensemble" else "network"))
-                 for kind in set(todo.values())}  # fmt: skip
+        start = {
+            kind: str(Path(folder, "ensemble" if kind == "ensemble" else "network"))
+            for kind in set(todo.values())
+        }
         first = {path: kind for kind, path in sorted(start.items())}
         fits = [(data, None, kind, sizes, seed, path, loaded) for path, kind in first.items()]
         for row in run_tasks(fits, arguments.n_jobs):

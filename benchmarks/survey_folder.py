@@ -342,16 +342,20 @@ def run_chain(name, ask, estimator, parts, options, seed, metric, out):
             known = known + asked
             model = fit(estimator, train, known, classes, seed, round_)
             proba = model.predict_proba(test.images)
-            records.append(jsonable({
-                "strategy": name,
-                "seed": seed,
-                "round": round_,
-                "sample_ids": asked,
-                "n_labels": len(known),
-                "score": score(proba, test.labels, classes, metric),
-                "gradient_steps": model.n_steps_,
-                "environment": environment(model.device_),
-            }))  # fmt: skip
+            records.append(
+                jsonable(
+                    {
+                        "strategy": name,
+                        "seed": seed,
+                        "round": round_,
+                        "sample_ids": asked,
+                        "n_labels": len(known),
+                        "score": score(proba, test.labels, classes, metric),
+                        "gradient_steps": model.n_steps_,
+                        "environment": environment(model.device_),
+                    }
+                )
+            )
 
 
 def fit(estimator, train, known, classes, seed, round_):
@@ -383,21 +387,23 @@ def class_plan(parts, options, estimator, rows, study):
         looked_at = len(parts["test"]) + options["epochs"] * len(parts["valid"])
         total += forward * (looked_at + (n_train - n if round_ else 0))
     many = len(rows) * len(options["seeds"])
-    return "\n".join([
-        f"profile     {options['profile']}",
-        "data        " + ", ".join(f"{name} {len(part)}" for name, part in parts.items()),
-        f"rows        {', '.join(rows)}",
-        f"seeds       {', '.join(map(str, options['seeds']))}",
-        f"asked       {options['initial']} classes, then {options['rounds']} rounds of "
-        f"{options['n_instances']}",
-        f"fits        {many * (options['rounds'] + 1)}, {steps * many:,} steps in all",
-        f"operations  {total * many:.1e}, questions by draws counted as one pass",
-        f"time        {duration(total * many / 5e10 / options['n_jobs'])} on {options['n_jobs']} "
-        "cores at 5e+10 operations a second, "
-        f"{duration(total * many / SUSTAINED)} on a GPU at {SUSTAINED:.0e}, "
-        f"{duration(total * many / PEAK)} at {PEAK:.1e}, the peak of an H200",
-        *("not as published: " + line for line in (*differences(study, options), *study.notes)),
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"profile     {options['profile']}",
+            "data        " + ", ".join(f"{name} {len(part)}" for name, part in parts.items()),
+            f"rows        {', '.join(rows)}",
+            f"seeds       {', '.join(map(str, options['seeds']))}",
+            f"asked       {options['initial']} classes, then {options['rounds']} rounds of "
+            f"{options['n_instances']}",
+            f"fits        {many * (options['rounds'] + 1)}, {steps * many:,} steps in all",
+            f"operations  {total * many:.1e}, questions by draws counted as one pass",
+            f"time        {duration(total * many / 5e10 / options['n_jobs'])} on {options['n_jobs']} "
+            "cores at 5e+10 operations a second, "
+            f"{duration(total * many / SUSTAINED)} on a GPU at {SUSTAINED:.0e}, "
+            f"{duration(total * many / PEAK)} at {PEAK:.1e}, the peak of an H200",
+            *("not as published: " + line for line in (*differences(study, options), *study.notes)),
+        ]
+    )
 
 
 def class_results(out, rows, options, metric, odd):
@@ -409,11 +415,14 @@ def class_results(out, rows, options, metric, odd):
             with contextlib.suppress(FileNotFoundError):
                 curves[seed] = read_records(out / slug(name) / str(seed))
         whole = {s: c for s, c in curves.items() if len(c) == options["rounds"] + 1}
-        areas[name] = np.array([
-            area_under_curve([r["score"] for r in whole[s]], [r["n_labels"] for r in whole[s]])
-            if s in whole and options["rounds"] else np.nan
-            for s in options["seeds"]
-        ])  # fmt: skip
+        areas[name] = np.array(
+            [
+                area_under_curve([r["score"] for r in whole[s]], [r["n_labels"] for r in whole[s]])
+                if s in whole and options["rounds"]
+                else np.nan
+                for s in options["seeds"]
+            ]
+        )
         if whole:
             final = 100 * np.array([chain[-1]["score"] for chain in whole.values()])
             n = next(iter(whole.values()))[-1]["n_labels"]
@@ -421,8 +430,17 @@ def class_results(out, rows, options, metric, odd):
             spread = [f"{v.mean():.1f} ± {v.std(ddof=len(v) > 1):.1f}" for v in (area, final)]
             lines.append(f"| {name} | {len(whole)} | {n} | {spread[0]} | {spread[1]} |")
     said = str(verdict(areas, "random", [name for name in rows if name != "random"]))
-    text = "\n".join([*lines, "", f"{metric}, per cent.", "", said, "",
-                      *(f"- not as published: {line}" for line in odd)])  # fmt: skip
+    text = "\n".join(
+        [
+            *lines,
+            "",
+            f"{metric}, per cent.",
+            "",
+            said,
+            "",
+            *(f"- not as published: {line}" for line in odd),
+        ]
+    )
     write_text(out / "table.md", text + "\n")
     print(text)
 
@@ -469,10 +487,15 @@ def make_study(layout, budget="low"):
     """The study of a layout, with the low or the high budget."""
     if layout == "acdc":
         return Study(
-            name="survey-acdc", text=__doc__, profiles=ACDC, load=load_slices,
-            wanted=wanted_slices, build=build_slices, published=lambda options, window: {},
+            name="survey-acdc",
+            text=__doc__,
+            profiles=ACDC,
+            load=load_slices,
+            wanted=wanted_slices,
+            build=build_slices,
+            published=lambda options, window: {},
             notes=ACDC_NOTES,
-        )  # fmt: skip
+        )
     profiles = NCT if layout == "nct" else ISIC
     if budget == "high":
         profiles = {
@@ -480,10 +503,15 @@ def make_study(layout, budget="low"):
             for name, profile in profiles.items()
         }
     return Study(
-        name=f"survey-{layout}-{budget}", text=__doc__, profiles=profiles, load=load_classes,
-        wanted=functools.partial(wanted_classes, layout), build=None,
-        published=lambda options, window: {}, notes=CLASS_NOTES,
-    )  # fmt: skip
+        name=f"survey-{layout}-{budget}",
+        text=__doc__,
+        profiles=profiles,
+        load=load_classes,
+        wanted=functools.partial(wanted_classes, layout),
+        build=None,
+        published=lambda options, window: {},
+        notes=CLASS_NOTES,
+    )
 
 
 def run(argv=None):

@@ -290,10 +290,14 @@ def compiled(encoder, size, n_repeats, seed, device="cpu", batch=BATCH):
     ratio = medians["compiled"] / medians["plain"]
     print(f"compiled-step-{encoder} {ratio:.3f}, its first step {first:.0f} s", flush=True)
     return {
-        "name": f"compiled-step-{encoder}", "ratio": ratio, "first_step_seconds": first,
-        "image_size": size, "device": device, "amp": amp,
+        "name": f"compiled-step-{encoder}",
+        "ratio": ratio,
+        "first_step_seconds": first,
+        "image_size": size,
+        "device": device,
+        "amp": amp,
         "seconds": {k: v[:, column].tolist() for k, v in seconds.items()},
-    }  # fmt: skip
+    }
 
 
 def step_ratio(name, encoder, size, variants, n_repeats, seed, limit=None):

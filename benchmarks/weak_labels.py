@@ -80,7 +80,9 @@ HISTOLOGY = ("glands", "glands-stroma", "glas")
 def measure(name, seed, pooling):
     train, test, options = DATA[name](seed)
     start = time.perf_counter()
-    model = JointCAMSegmenter(pooling=pooling, random_state=seed, device="cpu", **BATCHES, **options)
+    model = JointCAMSegmenter(
+        pooling=pooling, random_state=seed, device="cpu", **BATCHES, **options
+    )
     model.fit(train.images, train.labels)
     seconds = time.perf_counter() - start
     masks = [test.masks[i] for i in range(len(test.labels))]

@@ -59,9 +59,7 @@ def run(query_strategy, seed, n_queries=12):
 # A strategy of modAL's and one written by hand, side by side.
 
 strategies = {"margin (modAL)": margin_sampling, "random": random_sampling}
-curves = {
-    name: [run(strategy, seed) for seed in range(5)] for name, strategy in strategies.items()
-}
+curves = {name: [run(strategy, seed) for seed in range(5)] for name, strategy in strategies.items()}
 
 fig, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
 _ = learning_curve(

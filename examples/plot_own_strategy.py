@@ -81,9 +81,15 @@ for values, marker, size, name in (
 ):
     picked = top_n(values, 6, random_state=0)
     ax.scatter(
-        uncertainty[picked], distance[picked], size, marker=marker, facecolor="none",
-        edgecolor="C0" if marker == "s" else "C1", linewidth=1.8, label=f"asked by {name}",
-    )  # fmt: skip
+        uncertainty[picked],
+        distance[picked],
+        size,
+        marker=marker,
+        facecolor="none",
+        edgecolor="C0" if marker == "s" else "C1",
+        linewidth=1.8,
+        label=f"asked by {name}",
+    )
 ax.set(xlabel="mean pixel entropy (nats)", ylabel="distance to the nearest annotated image")
 ax.spines[["top", "right"]].set_visible(False)
 ax.legend(frameon=False)

@@ -45,43 +45,79 @@ def made_comparison(
                 cost = cost + n * size * np.array([1 / size, 1536, 60 + 25 * k, 60 + 25 * k])
                 ids = [(7 * k * (round_ > 0) + 2 * round_ + i) % 20 for i in range(n)]
                 per_image = np.clip(dice + images, 0, 1).tolist()
-                chain.append({
-                    "strategy": name, "seed": seed, "round": round_, "sample_ids": ids,
-                    "asked": [
-                        {"sample_id": i, "id": f"image {i}", "label": "regular"} for i in ids
-                    ],
-                    "n_masks": 4 + 2 * round_, "n_masks_validation": validation,
-                    "foreground_pixels": int(500 * (4 + 2 * round_) * (1 + 0.1 * k * (round_ > 0))),
-                    "gradient_steps": 120,
-                    "cost": dict(zip(("images", "pixels", "clicks", "seconds"), cost.tolist())),
-                    "metrics": {"dice": dice, "mean_iou": dice - 0.1,
-                                "dice_per_image": [None, *per_image[1:]]},
-                    "seconds": {"fit": 30 + rng.uniform(), "evaluate": 2.0}
-                    | ({"query": 1.5 * k} if round_ else {}),
-                    "memory_mib": {"peak": 850.0, "fit": 850.0 + k, "query": 700.0 + 20 * k},
-                    "environment": {"alseg": "0.1", "python": "3.11", "torch": "2.4",
-                                    "device": "cpu", "torch_threads": 1},
-                })  # fmt: skip
+                chain.append(
+                    {
+                        "strategy": name,
+                        "seed": seed,
+                        "round": round_,
+                        "sample_ids": ids,
+                        "asked": [
+                            {"sample_id": i, "id": f"image {i}", "label": "regular"} for i in ids
+                        ],
+                        "n_masks": 4 + 2 * round_,
+                        "n_masks_validation": validation,
+                        "foreground_pixels": int(
+                            500 * (4 + 2 * round_) * (1 + 0.1 * k * (round_ > 0))
+                        ),
+                        "gradient_steps": 120,
+                        "cost": dict(zip(("images", "pixels", "clicks", "seconds"), cost.tolist())),
+                        "metrics": {
+                            "dice": dice,
+                            "mean_iou": dice - 0.1,
+                            "dice_per_image": [None, *per_image[1:]],
+                        },
+                        "seconds": {"fit": 30 + rng.uniform(), "evaluate": 2.0}
+                        | ({"query": 1.5 * k} if round_ else {}),
+                        "memory_mib": {"peak": 850.0, "fit": 850.0 + k, "query": 700.0 + 20 * k},
+                        "environment": {
+                            "alseg": "0.1",
+                            "python": "3.11",
+                            "torch": "2.4",
+                            "device": "cpu",
+                            "torch_threads": 1,
+                        },
+                    }
+                )
             if chain:
                 chains[name, seed] = chain
     found = {
         name: [
-            {"strategy": name, "seed": seed, "round": 0, "n_masks": 20 * (name[0] == "f"),
-             "n_masks_validation": 0, "foreground_pixels": 10_000 * (name[0] == "f"),
-             "metrics": {"dice": dice + 0.01 * rng.standard_normal()},
-             "seconds": {"fit": 60.0}, "memory_mib": {"fit": 900.0}, "environment": {}}
+            {
+                "strategy": name,
+                "seed": seed,
+                "round": 0,
+                "n_masks": 20 * (name[0] == "f"),
+                "n_masks_validation": 0,
+                "foreground_pixels": 10_000 * (name[0] == "f"),
+                "metrics": {"dice": dice + 0.01 * rng.standard_normal()},
+                "seconds": {"fit": 60.0},
+                "memory_mib": {"fit": 900.0},
+                "environment": {},
+            }
             for seed in range(1 if name == "all-ones" else n_seeds)
         ]
         for name, dice in REFERENCES.items()
-    }  # fmt: skip
+    }
     config = {
         "protocol": protocol.to_dict(),
         "rows": {name: {"strategy": {"name": name}} for name in names},
-        "data": {"name": "made-up glands", "n_train": 20, "n_test": n_test, "train": "a1b2",
-                 "test": "c3d4"},
-    }  # fmt: skip
+        "data": {
+            "name": "made-up glands",
+            "n_train": 20,
+            "n_test": n_test,
+            "train": "a1b2",
+            "test": "c3d4",
+        },
+    }
     train, test = (None, None) if glands is None else (glands.take(range(20)), None)
     return Comparison(
-        chains, found if references else {}, protocol, names, list(names[1:]), range(n_seeds),
-        config, train, test,
-    )  # fmt: skip
+        chains,
+        found if references else {},
+        protocol,
+        names,
+        list(names[1:]),
+        range(n_seeds),
+        config,
+        train,
+        test,
+    )

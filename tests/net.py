@@ -57,8 +57,13 @@ NESTED = {}
 GROUPS = {}
 
 VOLATILE = ("seconds", "memory_mib", "environment", "versions", "ran", "version")
-SMALL = {"encoder": "tiny", "max_epochs": 2, "steps_per_epoch": 2, "random_state": 0,
-         "device": "cpu"}  # fmt: skip
+SMALL = {
+    "encoder": "tiny",
+    "max_epochs": 2,
+    "steps_per_epoch": 2,
+    "random_state": 0,
+    "device": "cpu",
+}
 
 
 # -- public names, wherever they stand ------------------------------------------------------------
@@ -231,8 +236,16 @@ def history_of(model):
 
 def state(model):
     """What a fit has left: weights in the order of their keys, and what else is fitted."""
-    names = ("classes_", "canvas_", "has_masks_", "threshold_", "n_steps_", "held_out_",
-             "trained_on_", "validation_score_")  # fmt: skip
+    names = (
+        "classes_",
+        "canvas_",
+        "has_masks_",
+        "threshold_",
+        "n_steps_",
+        "held_out_",
+        "trained_on_",
+        "validation_score_",
+    )
     found = {name: getattr(model, name, None) for name in names}
     return {"weights": model.module_, "fitted": found, "losses": history_of(model)}
 
@@ -252,8 +265,15 @@ def predictions(model, X, label=True):
         found["gradient_embedding joint"] = model.gradient_embedding(X, loss="joint")
         found["gradient_length"] = model.gradient_length(X)
     plain_scores = ("least_confidence", "margin", "entropy")
-    drawn = ("mc_variance", "bald", "mean_deviation", "predictive_entropy", "expected_entropy",
-             "vote_entropy", "variation_ratio")  # fmt: skip
+    drawn = (
+        "mc_variance",
+        "bald",
+        "mean_deviation",
+        "predictive_entropy",
+        "expected_entropy",
+        "vote_entropy",
+        "variation_ratio",
+    )
     for target in ("mask", "label") if label else ("mask",):
         if target == "mask" and not model.has_masks_:
             continue
@@ -318,8 +338,12 @@ def run(name):
 @run("data: glands")
 def _glands():
     data = glands()
-    return {"images": data.images, "labels": data.labels, "masks": data.masks,
-            "ids": list(data.ids)}  # fmt: skip
+    return {
+        "images": data.images,
+        "labels": data.labels,
+        "masks": data.masks,
+        "ids": list(data.ids),
+    }
 
 
 # Flat arguments of a fit to some masks.
@@ -356,24 +380,36 @@ OPTIONS = {
     "horizontal test flips": {"test_flips": "horizontal", "threshold": 0.4},
     "clip_norm": {"clip_norm": 0.5},
     "keep_epoch train_loss": {"keep_epoch": "train_loss"},
-    "loss options": {"criterion__dice": "batch", "criterion__class_scale": 0.7,
-                     "criterion__dice_background": True, "criterion__normalize": "batch"},
+    "loss options": {
+        "criterion__dice": "batch",
+        "criterion__class_scale": 0.7,
+        "criterion__dice_background": True,
+        "criterion__normalize": "batch",
+    },
     "image_size": {"image_size": (32, 32)},
     "large": {"image_size": "large", "channels_last": False},
     "bfloat16": {"amp": True},
     "validation share": {"validation": 0.3, "threshold": "validation"},
     "validation keeps the epoch": {"validation": 0.3, "keep_epoch": "validation", "ema": 0.5},
-    "two-phase with validation": {"schedule": "two-phase", "validation": 0.4, "max_epochs": 1,
-                                  "keep_epoch": "validation", "threshold": "validation"},
+    "two-phase with validation": {
+        "schedule": "two-phase",
+        "validation": 0.4,
+        "max_epochs": 1,
+        "keep_epoch": "validation",
+        "threshold": "validation",
+    },
     "training again differs": {"random_state": 1},
-}  # fmt: skip
+}
 
 
 def _fit_option(flat):
     data = glands()
     model = segmenter(**flat).fit(data.images, data.labels, masks=masks_of(data, "some"))
-    return {**state(model), "masks": model.predict_mask_proba(data.images[:4]),
-            "joint": model.predict_joint(data.images[:3])}  # fmt: skip
+    return {
+        **state(model),
+        "masks": model.predict_mask_proba(data.images[:4]),
+        "joint": model.predict_joint(data.images[:3]),
+    }
 
 
 for _name, _flat in OPTIONS.items():
@@ -509,9 +545,16 @@ def _own_parts():
     data = glands()
     with torch.random.fork_rng():
         encoder = Encoder()
-    model = segmenter(encoder=encoder, encoder_weights=None, cam_stride=4, lr=0.05,
-                      optimizer=torch.optim.SGD, optimizer__momentum=0.9, optimizer__nesterov=True,
-                      callbacks=[EpochScoring("accuracy", on_train=True, name="own")])  # fmt: skip
+    model = segmenter(
+        encoder=encoder,
+        encoder_weights=None,
+        cam_stride=4,
+        lr=0.05,
+        optimizer=torch.optim.SGD,
+        optimizer__momentum=0.9,
+        optimizer__nesterov=True,
+        callbacks=[EpochScoring("accuracy", on_train=True, name="own")],
+    )
     model.fit(data.images, data.labels, masks=masks_of(data, "some"))
     scores = [float(row["own"]) for row in model.history]
     return {**state(model), "own": scores, "masks": model.predict_mask_proba(data.images[:3])}
@@ -524,12 +567,16 @@ def _sklearn():
 
     data, model = glands(), fitted("some")
     again = clone(model).fit(data.images, data.labels, masks=masks_of(data, "some"))
-    scores = cross_val_score(segmenter(max_epochs=1), data.images, data.labels, cv=2,
-                             params={"masks": data.masks})  # fmt: skip
-    found = {"clone": again.module_, "scores": scores,
-             "pickle": pickle.loads(pickle.dumps(model)).predict_mask_proba(data.images),
-             "score": model.score(data.images, data.labels),
-             "score_masks": model.score_masks(data.images, data.masks)}  # fmt: skip
+    scores = cross_val_score(
+        segmenter(max_epochs=1), data.images, data.labels, cv=2, params={"masks": data.masks}
+    )
+    found = {
+        "clone": again.module_,
+        "scores": scores,
+        "pickle": pickle.loads(pickle.dumps(model)).predict_mask_proba(data.images),
+        "score": model.score(data.images, data.labels),
+        "score_masks": model.score_masks(data.images, data.masks),
+    }
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder, "model"))
         loaded = public("JointCAMSegmenter").load(Path(folder, "model"), device="cpu")
@@ -538,8 +585,15 @@ def _sklearn():
         return found | {f"on {key}": value for key, value in state(loaded).items()}
 
 
-PRESETS = ("alseg", "alseg-fast", "alseg-best", "belharbi2021-glas", "belharbi2021-cub",
-           "gorriz2017-ceal", "survey2024-acdc")  # fmt: skip
+PRESETS = (
+    "alseg",
+    "alseg-fast",
+    "alseg-best",
+    "belharbi2021-glas",
+    "belharbi2021-cub",
+    "gorriz2017-ceal",
+    "survey2024-acdc",
+)
 
 
 def _preset(name):
@@ -547,10 +601,16 @@ def _preset(name):
     labels, flat = data.labels, {"max_epochs": 1, "random_state": 0, "device": "cpu"}
     part = public("ValidationSet")(other.images, other.labels, other.masks)
     if name.startswith("belharbi"):
-        flat |= {"encoder_weights": None, "validation": part, "lr": 0.01, "module__base_width": 2,
-                 "crop": {"size": 80, "scale": 0.9, "min_side": 84, "pad": 0.01},
-                 "module__leak": 4, "class_phase": {"lr": 1e-3, "max_epochs": 1},
-                 "mc_dropout": name.endswith("cub")}  # fmt: skip
+        flat |= {
+            "encoder_weights": None,
+            "validation": part,
+            "lr": 0.01,
+            "module__base_width": 2,
+            "crop": {"size": 80, "scale": 0.9, "min_side": 84, "pad": 0.01},
+            "module__leak": 4,
+            "class_phase": {"lr": 1e-3, "max_epochs": 1},
+            "mc_dropout": name.endswith("cub"),
+        }
     elif name.startswith("alseg"):
         flat |= {"image_size": (32, 32), "steps_per_epoch": 2}
     else:
@@ -567,12 +627,14 @@ def _preset(name):
 
 def _told_params(model):
     """Parameters by their repr, classes by their bare names."""
+
     def told(value):
         if hasattr(value, "get_params") and not isinstance(value, type):
             return {key: told(item) for key, item in value.get_params(deep=False).items()}
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {field.name: told(getattr(value, field.name))
-                    for field in dataclasses.fields(value)}  # fmt: skip
+            return {
+                field.name: told(getattr(value, field.name)) for field in dataclasses.fields(value)
+            }
         return value.__name__ if isinstance(value, type) else repr(value)
 
     return {key: told(value) for key, value in model.get_params(deep=False).items()}
@@ -584,8 +646,11 @@ for _name in PRESETS:
 
 @run("parameters: defaults")
 def _defaults():
-    kinds = (public("JointCAMSegmenter")(), public("PseudoLabelAugmenter")(),
-             public("SelfSupervisedPretrainer")())  # fmt: skip
+    kinds = (
+        public("JointCAMSegmenter")(),
+        public("PseudoLabelAugmenter")(),
+        public("SelfSupervisedPretrainer")(),
+    )
     found = {type(kind).__name__: flat_description(_told_params(kind)) for kind in kinds}
     return {**found, "Protocol": public("Protocol")().to_dict()}
 
@@ -598,14 +663,18 @@ def asking_learner():
     """A learner that has some masks; what is asked of it leaves no trace in the next question."""
     data = glands(14)
     learner = public("ActiveLearner")(
-        segmenter(), images=data.images, labels=data.labels, masks=masks_of(data, "partial"),
+        segmenter(),
+        images=data.images,
+        labels=data.labels,
+        masks=masks_of(data, "partial"),
         random_state=0,
-    )  # fmt: skip
+    )
     return learner.fit()
 
 
 def _strategies():
     """Name -> a function that gives the strategy."""
+
     def of(name, **options):
         def make():
             function = getattr(public("strategies"), name)
@@ -621,12 +690,38 @@ def _strategies():
 
         return make
 
-    names = ["random", "entropy", "margin", "least_confidence", "bald", "mc_variance",
-             "mc_dropout", "tta", "cam_disagreement", "badge", "egl", "clue", "ranked_batch",
-             "clasp", "learning_loss", "core_set", "k_means", "k_means_plus_plus",
-             "facility_location", "suggestive_annotation", "prob_cover", "typiclust",
-             "density_weighted", "cdal", "discriminative", "foreground_random", "class_balanced",
-             "ripu", "pixelpick", "region"]  # fmt: skip
+    names = [
+        "random",
+        "entropy",
+        "margin",
+        "least_confidence",
+        "bald",
+        "mc_variance",
+        "mc_dropout",
+        "tta",
+        "cam_disagreement",
+        "badge",
+        "egl",
+        "clue",
+        "ranked_batch",
+        "clasp",
+        "learning_loss",
+        "core_set",
+        "k_means",
+        "k_means_plus_plus",
+        "facility_location",
+        "suggestive_annotation",
+        "prob_cover",
+        "typiclust",
+        "density_weighted",
+        "cdal",
+        "discriminative",
+        "foreground_random",
+        "class_balanced",
+        "ripu",
+        "pixelpick",
+        "region",
+    ]
     found = {name: of(f"{name}_sampling") for name in names}
     found |= {
         "bald of labels": of("bald_sampling", target="label", n_draws=3),
@@ -689,8 +784,9 @@ def _scores():
 @run("query: cold start")
 def _cold_start():
     data, strategies = glands(8), public("strategies")
-    learner = public("ActiveLearner")(segmenter(), images=data.images, labels=data.labels,
-                                      random_state=3)  # fmt: skip
+    learner = public("ActiveLearner")(
+        segmenter(), images=data.images, labels=data.labels, random_state=3
+    )
     embedding = strategies.pretrained_embedding(image_size=32)
     found = {"embedding": embedding(data.images)}
     for name in ("alps_sampling", "fps_sampling", "rep_div_sampling"):
@@ -703,9 +799,14 @@ def _cold_start():
 def _ensemble():
     data, strategies = glands(8), public("strategies")
     ensemble = public("DeepEnsemble")(segmenter(max_epochs=1), 2, bootstrap=True, random_state=0)
-    learner = public("ActiveLearner")(ensemble, strategies.committee_sampling, images=data.images,
-                                      labels=data.labels, masks=masks_of(data, "some"),
-                                      random_state=0)  # fmt: skip
+    learner = public("ActiveLearner")(
+        ensemble,
+        strategies.committee_sampling,
+        images=data.images,
+        labels=data.labels,
+        masks=masks_of(data, "some"),
+        random_state=0,
+    )
     found = {"asked": learner.query(n_instances=2)[0], "joint": learner.predict_joint(data.images)}
     found["members"] = [member.module_ for member in learner.estimator.estimators_]
     return {**found, "bald": learner.predict_uncertainty(data.images, method="bald")}
@@ -718,9 +819,13 @@ def _annotate(warm_start=False, **flat):
     data = glands()
     more = augmenter(**flat) if flat else None
     learner = public("ActiveLearner")(
-        segmenter(max_epochs=1), images=data.images, labels=data.labels, augmenter=more,
-        warm_start=warm_start, random_state=0,
-    )  # fmt: skip
+        segmenter(max_epochs=1),
+        images=data.images,
+        labels=data.labels,
+        augmenter=more,
+        warm_start=warm_start,
+        random_state=0,
+    )
     learner.true_masks = data.masks if flat else None
     oracle, found = public("MaskOracle")(data.masks), {"asked": []}
     for k in range(3):
@@ -745,9 +850,12 @@ for _name, _flat in {
     "once, warm": {"refit": "once", "selection": "all", "warm_start": True},
     "agreement": {"selection": "all", "agreement": "weight", "labels": "weighted", "weight": 1},
     "sampled labels": {"selection": "all", "labels": "sampled", "descriptor": "encoder"},
-    "ceal": {"selection": "ceal", "n_draws": 3,
-             "schedule": {"n_initial": 3, "n_per_round": 2, "start": 1, "n_first": 2, "growth": 1}},
-}.items():  # fmt: skip
+    "ceal": {
+        "selection": "ceal",
+        "n_draws": 3,
+        "schedule": {"n_initial": 3, "n_per_round": 2, "start": 1, "n_first": 2, "growth": 1},
+    },
+}.items():
     run(f"annotate: {_name}")(functools.partial(_annotate, **_flat))
 
 
@@ -755,9 +863,13 @@ for _name, _flat in {
 def _annotate_regions():
     data, strategies = glands(8), public("strategies")
     learner = public("ActiveLearner")(
-        segmenter(max_epochs=1), functools.partial(strategies.region_sampling, size=16),
-        images=data.images, labels=data.labels, masks=masks_of(data, "partial"), random_state=0,
-    )  # fmt: skip
+        segmenter(max_epochs=1),
+        functools.partial(strategies.region_sampling, size=16),
+        images=data.images,
+        labels=data.labels,
+        masks=masks_of(data, "partial"),
+        random_state=0,
+    )
     oracle, found = public("MaskOracle")(data.masks), {"asked": []}
     for _ in range(2):
         regions, _ = learner.query(n_instances=3)
@@ -770,10 +882,14 @@ def _annotate_regions():
 def _saved_learner():
     data = glands()
     learner = public("ActiveLearner")(
-        segmenter(max_epochs=1), public("strategies").bald_sampling, images=data.images,
-        labels=data.labels, masks=masks_of(data, "some"), random_state=0,
+        segmenter(max_epochs=1),
+        public("strategies").bald_sampling,
+        images=data.images,
+        labels=data.labels,
+        masks=masks_of(data, "some"),
+        random_state=0,
         augmenter=augmenter(selection="all", refit="continue", sure=(0.4, 0.6)),
-    )  # fmt: skip
+    )
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         learner.fit().save(folder)
@@ -793,8 +909,9 @@ def _teach():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 3))
     y = (X[:, 0] + X[:, 1] > 0).astype(int)
-    learner = public("ActiveLearner")(LogisticRegression(), X_training=X[:8], y_training=y[:8],
-                                      random_state=0)  # fmt: skip
+    learner = public("ActiveLearner")(
+        LogisticRegression(), X_training=X[:8], y_training=y[:8], random_state=0
+    )
     found = {"asked": []}
     for k, options in enumerate(({}, {"bootstrap": True}, {"only_new": True})):
         asked, instances = learner.query(X[8:], n_instances=6)
@@ -807,13 +924,20 @@ def _teach():
 @run("teach: images in modAL's way")
 def _teach_images():
     data, learner = glands(), public("ActiveLearner")
-    learner = learner(segmenter(max_epochs=1), public("strategies").entropy_sampling,
-                      X_training=data.images[:5], y_training=data.labels[:5],
-                      masks=data.masks[:5])  # fmt: skip
+    learner = learner(
+        segmenter(max_epochs=1),
+        public("strategies").entropy_sampling,
+        X_training=data.images[:5],
+        y_training=data.labels[:5],
+        masks=data.masks[:5],
+    )
     asked, instances = learner.query(data.images[5:], n_instances=2)
     learner.teach(instances, data.labels[5:][asked])
-    return {"asked": asked, "weights": learner.estimator.module_,
-            "masks": learner.predict_masks(data.images)}  # fmt: skip
+    return {
+        "asked": asked,
+        "weights": learner.estimator.module_,
+        "masks": learner.predict_masks(data.images),
+    }
 
 
 @run("teach: committee")
@@ -826,29 +950,50 @@ def _committee():
     X = rng.normal(size=(60, 3))
     y = (X[:, 0] > 0).astype(int)
     members = [
-        public("ActiveLearner")(model, X_training=X[k : k + 10], y_training=y[k : k + 10],
-                                bootstrap_init=bool(k), random_state=k)
+        public("ActiveLearner")(
+            model,
+            X_training=X[k : k + 10],
+            y_training=y[k : k + 10],
+            bootstrap_init=bool(k),
+            random_state=k,
+        )
         for k, model in enumerate((GaussianNB(), LogisticRegression(), GaussianNB()))
-    ]  # fmt: skip
+    ]
     committee, found = public("Committee")(members, random_state=0), {"asked": []}
     for bootstrap in (False, True):
         asked, instances = committee.query(X[20:], n_instances=3)
         committee.teach(instances, y[20:][asked], bootstrap=bootstrap)
         found["asked"].append(asked)
     committee.rebag()
-    return {**found, "votes": committee.vote(X), "proba": committee.predict_proba(X),
-            "predict": committee.predict(X), "classes": committee.classes_}  # fmt: skip
+    return {
+        **found,
+        "votes": committee.vote(X),
+        "proba": committee.predict_proba(X),
+        "predict": committee.predict(X),
+        "classes": committee.classes_,
+    }
 
 
 @run("pretrain")
 def _pretrain():
     data = glands(8)
-    pretrainer = made("SelfSupervisedPretrainer", encoder="tiny", n_steps=3, batch_size=4,
-                      image_size=(32, 32), stain=0.1, random_state=0, device="cpu")  # fmt: skip
+    pretrainer = made(
+        "SelfSupervisedPretrainer",
+        encoder="tiny",
+        n_steps=3,
+        batch_size=4,
+        image_size=(32, 32),
+        stain=0.1,
+        random_state=0,
+        device="cpu",
+    )
     pretrainer.fit(data.images)
-    found = {"weights": pretrainer.encoder_, "losses": pretrainer.losses_,
-             "spread": pretrainer.spread_,
-             "transform": pretrainer.transform(data.images)}  # fmt: skip
+    found = {
+        "weights": pretrainer.encoder_,
+        "losses": pretrainer.losses_,
+        "spread": pretrainer.spread_,
+        "transform": pretrainer.transform(data.images),
+    }
     with tempfile.TemporaryDirectory() as folder:
         path = pretrainer.save_encoder(Path(folder, "encoder.safetensors"))
         model = segmenter(encoder_weights=path, max_epochs=1)
@@ -863,8 +1008,10 @@ def _comparison_digests(result):
     table = result.table()
     columns = [c for c in table.columns if not re.search(r"\(s\)|MiB", c)]
     found = {"table": table[columns].astype(str).to_dict("list"), **records_digests(result.records)}
-    curves = {name: [list(map(float, part.ravel())) for part in pair]
-              for name, pair in result.curves().items()}  # fmt: skip
+    curves = {
+        name: [list(map(float, part.ravel())) for part in pair]
+        for name, pair in result.curves().items()
+    }
     config = {k: v for k, v in result.config.items() if k not in ("ran", "versions")}
     return {**found, "curves": curves, "plan": config_of(config)}
 
@@ -872,35 +1019,46 @@ def _comparison_digests(result):
 @run("compare: compare_strategies")
 def _compare():
     data, strategies = glands(14), public("strategies")
-    protocol = made("Protocol", initial=4, n_instances=2, rounds=1, references=("all-ones",),
-                    controls=())  # fmt: skip
+    protocol = made(
+        "Protocol", initial=4, n_instances=2, rounds=1, references=("all-ones",), controls=()
+    )
     rows = {
         "random": strategies.random_sampling,
         "bald": functools.partial(strategies.bald_sampling, n_draws=3),
         "patches": functools.partial(strategies.entropy_sampling, unit="patch", size=16),
-        "pseudo": public("Row")(strategies.entropy_sampling,
-                                augmenter(refit="once", selection="all", sure=(0.4, 0.6))),
-    }  # fmt: skip
+        "pseudo": public("Row")(
+            strategies.entropy_sampling, augmenter(refit="once", selection="all", sure=(0.4, 0.6))
+        ),
+    }
     with tempfile.TemporaryDirectory() as folder:
         result = public("compare_strategies")(
-            segmenter(max_epochs=1, random_state=None), rows,
+            segmenter(max_epochs=1, random_state=None),
+            rows,
             data=(data.take(range(10)), data.take(range(10, 14))),
-            protocol=protocol, seeds=range(2), out=folder, verbose=0,
-        )  # fmt: skip
+            protocol=protocol,
+            seeds=range(2),
+            out=folder,
+            verbose=0,
+        )
         return _comparison_digests(result)
 
 
 @run("compare: warm start, epochs, all references")
 def _compare_warm():
     data, strategies = glands(14), public("strategies")
-    protocol = made("Protocol", initial=4, n_instances=2, rounds=1, warm_start=True, epochs=1,
-                    control="margin")  # fmt: skip
+    protocol = made(
+        "Protocol", initial=4, n_instances=2, rounds=1, warm_start=True, epochs=1, control="margin"
+    )
     with tempfile.TemporaryDirectory() as folder:
         result = public("compare_strategies")(
-            segmenter(max_epochs=1, random_state=None), {"margin": strategies.margin_sampling},
+            segmenter(max_epochs=1, random_state=None),
+            {"margin": strategies.margin_sampling},
             data=(data.take(range(10)), data.take(range(10, 14))),
-            protocol=protocol, seeds=(3,), out=folder, verbose=0,
-        )  # fmt: skip
+            protocol=protocol,
+            seeds=(3,),
+            out=folder,
+            verbose=0,
+        )
         return _comparison_digests(result)
 
 
@@ -933,8 +1091,22 @@ def _alseg(*arguments):
     return out.getvalue()
 
 
-TINY = ("--encoder", "tiny", "--max-epochs", 1, "--steps-per-epoch", 2, "--image-size", 32, 32,
-        "--device", "cpu", "--threads", 1, "--quiet")  # fmt: skip
+TINY = (
+    "--encoder",
+    "tiny",
+    "--max-epochs",
+    1,
+    "--steps-per-epoch",
+    2,
+    "--image-size",
+    32,
+    32,
+    "--device",
+    "cpu",
+    "--threads",
+    1,
+    "--quiet",
+)
 
 
 @contextlib.contextmanager
@@ -947,9 +1119,29 @@ def _new_folder():
 @run("command line: run")
 def _cli_run():
     with _new_folder() as folder:
-        said = _alseg("run", "--data", "glands", "--limit", 8, "--test-limit", 3, "--rounds", 2,
-                      "--initial", 2, "--n-instances", 2, "--seed", 1, "--out", "run",
-                      "--class-balanced", "--pseudo-labels", 0.5, *TINY)  # fmt: skip
+        said = _alseg(
+            "run",
+            "--data",
+            "glands",
+            "--limit",
+            8,
+            "--test-limit",
+            3,
+            "--rounds",
+            2,
+            "--initial",
+            2,
+            "--n-instances",
+            2,
+            "--seed",
+            1,
+            "--out",
+            "run",
+            "--class-balanced",
+            "--pseudo-labels",
+            0.5,
+            *TINY,
+        )
         lines = Path("run/records.jsonl").read_text().splitlines()
         panels = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.jpg")}
         return {"said": said, "panels": panels, **records_digests(list(map(json.loads, lines)))}
@@ -958,9 +1150,29 @@ def _cli_run():
 @run("command line: compare")
 def _cli_compare():
     with _new_folder():
-        _alseg("compare", "--data", "glands", "--limit", 8, "--test-limit", 3, "--strategy",
-               "entropy", "--seeds", 1, "--rounds", 1, "--initial", 4, "--no-controls",
-               "--control", "entropy", "--out", "compared", *TINY)  # fmt: skip
+        _alseg(
+            "compare",
+            "--data",
+            "glands",
+            "--limit",
+            8,
+            "--test-limit",
+            3,
+            "--strategy",
+            "entropy",
+            "--seeds",
+            1,
+            "--rounds",
+            1,
+            "--initial",
+            4,
+            "--no-controls",
+            "--control",
+            "entropy",
+            "--out",
+            "compared",
+            *TINY,
+        )
         return _comparison_digests(public("read_comparison")("compared"))
 
 
@@ -987,8 +1199,11 @@ def _without_token(name):
 
 def _without_places(value):
     if isinstance(value, dict):
-        return {key: _without_places(item) for key, item in value.items()
-                if key not in ("data", "image", "of", "seen")}  # fmt: skip
+        return {
+            key: _without_places(item)
+            for key, item in value.items()
+            if key not in ("data", "image", "of", "seen")
+        }
     if isinstance(value, list):
         return list(map(_without_places, value))
     return _without_token(value) if isinstance(value, str) else value
@@ -1009,8 +1224,9 @@ def _cli_project():
                 shutil.copy(folder / "all_drawn" / f"{name}.png", drawn)
             found[f"add {k}"] = _alseg("add", "state", drawn, "--threads", 1, "--quiet")
             found[f"asked {k}"] = asked
-            found[f"query {k}"] = _alseg("query", "--out", "state", "-n", 2, "--seconds", 0,
-                                         "--threads", 1, "--quiet")  # fmt: skip
+            found[f"query {k}"] = _alseg(
+                "query", "--out", "state", "-n", 2, "--seconds", 0, "--threads", 1, "--quiet"
+            )
         _alseg("predict", "state", "slides/images", "--out", "predicted", "--threads", 1, "--quiet")
         found |= {f"state {k}": v for k, v in _folder_digests(folder / "state").items()}
         predicted = _folder_digests(folder / "predicted")
@@ -1049,14 +1265,24 @@ def own_digests(only, tree):
 def digests_of_tree(tree, only, quiet=False):
     """As `own_digests`, in a process that imports the alseg of a tree."""
     threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    environment = {**os.environ, **threads, "PYTHONPATH": str(tree), "PYTHONHASHSEED": "0",
-                   "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
+    environment = {
+        **os.environ,
+        **threads,
+        "PYTHONPATH": str(tree),
+        "PYTHONHASHSEED": "0",
+        "MPLBACKEND": "Agg",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-P", HERE, "--only", only, "--tree", tree],
-            env=environment, cwd=folder, stdout=subprocess.PIPE, text=True, check=False,
+            env=environment,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
             stderr=subprocess.DEVNULL if quiet else None,
-        )  # fmt: skip
+        )
     if done.returncode:
         raise SystemExit(f"The runs of {tree} could not be made: exit code {done.returncode}.")
     return json.loads(done.stdout)

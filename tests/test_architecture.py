@@ -164,9 +164,15 @@ def test_no_global_random_state(name):
     allowed = {"default_rng", "Generator", "RandomState", "SeedSequence", "BitGenerator", "PCG64"}
     if name.startswith("testing"):
         allowed.add("get_state")  # to see that nobody moved it
-    torch_state = {"torch.manual_seed", "torch.seed", "torch.random.manual_seed",
-                   "torch.cuda.manual_seed", "torch.cuda.manual_seed_all",
-                   "torch.set_rng_state", "torch.random.set_rng_state"}  # fmt: skip
+    torch_state = {
+        "torch.manual_seed",
+        "torch.seed",
+        "torch.random.manual_seed",
+        "torch.cuda.manual_seed",
+        "torch.cuda.manual_seed_all",
+        "torch.set_rng_state",
+        "torch.random.set_rng_state",
+    }
     borrowed = {
         id(node)
         for block in ast.walk(TREES[name])
@@ -210,15 +216,64 @@ WRITES_ELSEWHERE = {
     "experiment.machine: open('/proc/self/clear_refs', 'w')": "asks Linux to count memory anew",
     "cli.main: os.open(os.devnull, os.O_WRONLY)": "nobody reads our output any more",
 }
-_OS = {"replace", "rename", "renames", "remove", "unlink", "rmdir", "removedirs", "mkdir", "makedirs", "link", "symlink",
-       "truncate", "ftruncate", "open", "chmod", "utime"}  # fmt: skip
-_PATH = {"write_text", "write_bytes", "unlink", "rmdir", "mkdir", "rename", "touch", "symlink_to", "hardlink_to", "chmod"}
-_LIBRARY = {"save", "savez", "savez_compressed", "savetxt", "savefig", "save_file", "to_csv", "tofile", "dump", "imsave",
-            "imwrite", "urlretrieve", "download_url_to_file", "load_state_dict_from_url"}  # fmt: skip
+_OS = {
+    "replace",
+    "rename",
+    "renames",
+    "remove",
+    "unlink",
+    "rmdir",
+    "removedirs",
+    "mkdir",
+    "makedirs",
+    "link",
+    "symlink",
+    "truncate",
+    "ftruncate",
+    "open",
+    "chmod",
+    "utime",
+}
+_PATH = {
+    "write_text",
+    "write_bytes",
+    "unlink",
+    "rmdir",
+    "mkdir",
+    "rename",
+    "touch",
+    "symlink_to",
+    "hardlink_to",
+    "chmod",
+}
+_LIBRARY = {
+    "save",
+    "savez",
+    "savez_compressed",
+    "savetxt",
+    "savefig",
+    "save_file",
+    "to_csv",
+    "tofile",
+    "dump",
+    "imsave",
+    "imwrite",
+    "urlretrieve",
+    "download_url_to_file",
+    "load_state_dict_from_url",
+}
 # To a temporary file of `files.replacing`, or to memory; or an object's own `save`, which is ours.
 _SAFE_TARGETS = {"temporary", "buffer", "text"}
-_OWN_SAVE = {"estimator.save", "member.save", "learner.estimator.save", "self.learner.estimator.save", "loop.save",
-             "learner.save", "model.save", "save"}  # fmt: skip
+_OWN_SAVE = {
+    "estimator.save",
+    "member.save",
+    "learner.estimator.save",
+    "self.learner.estimator.save",
+    "loop.save",
+    "learner.save",
+    "model.save",
+    "save",
+}
 
 
 def writes(name):
@@ -231,8 +286,12 @@ def writes(name):
         owner = called.rpartition(".")[0]
         arguments = [*node.args, *(k.value for k in node.keywords)]
         names = {n.id for a in arguments for n in ast.walk(a) if isinstance(n, ast.Name)}
-        modes = [a.value for a in arguments if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-        opens = last == "open" and any(re.fullmatch(r"[rwxabt+]*[wxa+][rwxabt+]*", mode) for mode in modes)
+        modes = [
+            a.value for a in arguments if isinstance(a, ast.Constant) and isinstance(a.value, str)
+        ]
+        opens = last == "open" and any(
+            re.fullmatch(r"[rwxabt+]*[wxa+][rwxabt+]*", mode) for mode in modes
+        )
         found = (
             opens
             or (owner == "os" and last in _OS)
@@ -302,7 +361,9 @@ def test_documented_parameters_are_the_real_ones(name):
             node = inits[0]
         if not section:
             continue
-        arguments = [a.arg for a in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]]
+        arguments = [
+            a.arg for a in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        ]
         listed = re.findall(r"^\*{0,2}(\w+(?:, \*{0,2}\w+)*)(?= :|$)", section.group(1), re.M)
         listed = {part.strip(" *") for names in listed for part in names.split(",")}
         # two arguments may share an entry, the second named in its text
@@ -332,8 +393,11 @@ def test_import_is_cheap():
             code = f"{statement}\nimport time\nprint(time.process_time())"
             run = subprocess.run(
                 [sys.executable, "-c", code],
-                check=True, timeout=HANG, capture_output=True, text=True,
-            )  # fmt: skip
+                check=True,
+                timeout=HANG,
+                capture_output=True,
+                text=True,
+            )
             if repeat:  # the first reads from disk
                 seconds[name].append(float(run.stdout))
     assert median(seconds["alseg"]) < 1.5 * median(seconds["torch"]), seconds

@@ -107,8 +107,13 @@ def test_a_saved_learner(made):
 def test_a_saved_learner_that_was_not_fitted(made):
     images, _, masks = make.shapes(N)
     learner = ActiveLearner.load(made / "learner_not_fitted")
-    for name, value in (("encoder", "tiny"), ("image_size", (32, 32)), ("max_epochs", 1),
-                        ("jitter", 0.1), ("criterion__dice_scale", 0.5)):  # fmt: skip
+    for name, value in (
+        ("encoder", "tiny"),
+        ("image_size", (32, 32)),
+        ("max_epochs", 1),
+        ("jitter", 0.1),
+        ("criterion__dice_scale", 0.5),
+    ):
         assert argument(learner.estimator, name) == value
     asked, _ = learner.query(n_instances=2)
     assert isinstance(asked, Regions) and len(asked) == 2
@@ -118,8 +123,10 @@ def test_a_saved_learner_that_was_not_fitted(made):
 
 
 def records(folder):
-    return {p.relative_to(folder).as_posix(): p.read_bytes().splitlines()
-            for p in sorted(folder.rglob("records.jsonl"))}  # fmt: skip
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes().splitlines()
+        for p in sorted(folder.rglob("records.jsonl"))
+    }
 
 
 def test_a_comparison_goes_on(made):

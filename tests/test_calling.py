@@ -122,8 +122,9 @@ def test_extras_reach_callable_objects_and_partials():
             return random_state
 
     assert call_strategy(Strategy(), None, [0], extras=EXTRAS) == 11
-    bound = functools.partial(lambda learner, X_pool, beta, random_state: (beta, random_state),
-                              beta=2)
+    bound = functools.partial(
+        lambda learner, X_pool, beta, random_state: (beta, random_state), beta=2
+    )
     assert call_strategy(bound, None, [0], extras=EXTRAS) == (2, 11)
 
 
@@ -141,19 +142,33 @@ def test_a_builtin_without_signature_names_nothing():
 
 def test_a_name_from_elsewhere_is_refused_without_an_import():
     assert "antigravity" not in sys.modules
-    for name in ("antigravity:geohash", "os:system", "alseg_evil:f", "alseg", "alseg.calling",
-                 "alseg..rows:n_rows", "alseg.rows:n_rows.__globals__", "../x:y",
-                 ""):  # fmt: skip
-        with pytest.raises(ValueError,
-                           match="query_strategy must be the name of .* Pass query_str"):
+    for name in (
+        "antigravity:geohash",
+        "os:system",
+        "alseg_evil:f",
+        "alseg",
+        "alseg.calling",
+        "alseg..rows:n_rows",
+        "alseg.rows:n_rows.__globals__",
+        "../x:y",
+        "",
+    ):
+        with pytest.raises(
+            ValueError, match="query_strategy must be the name of .* Pass query_str"
+        ):
             resolve_name("query_strategy", name, "alseg")
     assert "antigravity" not in sys.modules
 
 
 def test_a_name_that_was_only_imported_there_is_refused():
     # These modules have json and check_X_y, but do not define them.
-    for name in ("alseg.files.objects:json", "alseg.rows:check_X_y", "alseg.calling:nothing",
-                 "alseg.nothing:at_all", "alseg.labels:MISSING"):  # fmt: skip
+    for name in (
+        "alseg.files.objects:json",
+        "alseg.rows:check_X_y",
+        "alseg.calling:nothing",
+        "alseg.nothing:at_all",
+        "alseg.labels:MISSING",
+    ):
         with pytest.raises(ValueError, match="something defined in alseg"):
             resolve_name("query_strategy", name, "alseg")
 
@@ -269,8 +284,14 @@ def test_stacking_is_concatenation_for_every_kind(n, m, p, seed):
     rng = np.random.default_rng(seed)
     a, b = rng.integers(-3, 4, (n, p)), rng.integers(-3, 4, (m, p))
     expected = np.concatenate([a, b])
-    for kind in (np.asarray, sp.csr_matrix, sp.csc_matrix, sp.coo_matrix, pd.DataFrame,
-                 np.ndarray.tolist):
+    for kind in (
+        np.asarray,
+        sp.csr_matrix,
+        sp.csc_matrix,
+        sp.coo_matrix,
+        pd.DataFrame,
+        np.ndarray.tolist,
+    ):
         stacked = data_vstack((kind(a), kind(b)))
         assert type(stacked) is type(kind(a))
         assert np.array_equal(dense(stacked), expected)
@@ -340,16 +361,27 @@ def test_ragged_images_and_files_are_counted_alone():
 
 def test_a_check_made_for_labels_refuses_masks():  # STYLE F2: why masks go through annotate
     with pytest.raises(ValueError, match="Found array with dim 3"):
-        check_X_y(np.zeros((2, 4, 4, 3)), np.zeros((2, 4, 4), int), ensure_2d=False, allow_nd=True,
-                  multi_output=True)  # fmt: skip
+        check_X_y(
+            np.zeros((2, 4, 4, 3)),
+            np.zeros((2, 4, 4), int),
+            ensure_2d=False,
+            allow_nd=True,
+            multi_output=True,
+        )
 
 
 def fitted_models():
     X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
-    pipes = [(name, make_pipeline(scale, LogisticRegression()))
-             for name, scale in (("a", StandardScaler()), ("b", MinMaxScaler()))]  # fmt: skip
-    models = [LogisticRegression(), pipes[0][1], VotingClassifier(pipes),
-              Pipeline(pipes[1][1].steps)]
+    pipes = [
+        (name, make_pipeline(scale, LogisticRegression()))
+        for name, scale in (("a", StandardScaler()), ("b", MinMaxScaler()))
+    ]
+    models = [
+        LogisticRegression(),
+        pipes[0][1],
+        VotingClassifier(pipes),
+        Pipeline(pipes[1][1].steps),
+    ]
     return X, [model.fit(X, y) for model in models]
 
 
@@ -377,7 +409,10 @@ def test_entropy_is_that_of_the_prediction():
 def test_names_of_before_a_move_are_todays():
     """What records and saved models of earlier versions say, by the module that held it then."""
     assert current_name("alseg.losses.JointLoss") == "alseg.training.JointLoss"
-    assert current_name("alseg.diversity.cover:k_center_greedy") == "alseg.query.diversity:k_center_greedy"
+    assert (
+        current_name("alseg.diversity.cover:k_center_greedy")
+        == "alseg.query.diversity:k_center_greedy"
+    )
     assert current_name("alseg.experiment.chains.Row") == "alseg.comparison.Row"
     assert current_name("alseg.training.losses.JointLoss") == "alseg.training.JointLoss"
     found = resolve_callable("s", {"name": "alseg.strategies.uncertainty:entropy_sampling"})

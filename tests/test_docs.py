@@ -157,7 +157,9 @@ def test_the_readme_names_make_targets_that_exist():
 
 def headings(text):
     """Anchors of the headings, as the pages' builder makes them."""
-    titles = re.findall(r"^#{1,3} (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M), flags=re.M)
+    titles = re.findall(
+        r"^#{1,3} (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M), flags=re.M
+    )
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 

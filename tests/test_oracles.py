@@ -106,7 +106,9 @@ def test_folder_by_stem(masks, tmp_path):
     save(tmp_path / "c.png", masks[2] * 255)  # drawn in the meantime
     np.testing.assert_array_equal(oracle([2]), masks[2:3])
     save(tmp_path / "c.bmp", masks[2])
-    with pytest.raises(ValueError, match=r"the mask of 'c' must be one file, got \['c.bmp', 'c.png'\]"):
+    with pytest.raises(
+        ValueError, match=r"the mask of 'c' must be one file, got \['c.bmp', 'c.png'\]"
+    ):
         oracle([2])
     with pytest.raises(ValueError, match=r"sample_ids must be in \[0, 2\]"):
         oracle([3])

@@ -43,10 +43,18 @@ def test_a_missing_label_is_named_wherever_labels_come_in(labels):
         class_balanced_top_n(np.zeros(3), labels, 1)
 
 
-@pytest.mark.parametrize("labels", [
-    ["cat", "nan", "dog"], np.array(["cat", "nan", "dog"]), [-1, 1, 2], [True, False, True],
-    pd.Series(["cat", "dog", "cat"]), [1.0, 2.0, 1.0], np.array([b"a", b"b", b"a"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["cat", "nan", "dog"],
+        np.array(["cat", "nan", "dog"]),
+        [-1, 1, 2],
+        [True, False, True],
+        pd.Series(["cat", "dog", "cat"]),
+        [1.0, 2.0, 1.0],
+        np.array([b"a", b"b", b"a"]),
+    ],
+)
 def test_labels_that_are_known_are_taken_as_they_are(labels):
     np.testing.assert_array_equal(as_labels("y", labels), np.asarray(labels))
 

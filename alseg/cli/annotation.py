@@ -32,23 +32,34 @@ def query(args):
         n = 5 if args.n_instances is None else args.n_instances
         seconds = "auto" if args.seconds is None else args.seconds or None
         found = ask(
-            project, n, new=args.new, propose=args.propose, max_seconds=seconds,
-            show=question_page, say=lambda text: hint(args, text),
-        )  # fmt: skip
+            project,
+            n,
+            new=args.new,
+            propose=args.propose,
+            max_seconds=seconds,
+            show=question_page,
+            say=lambda text: hint(args, text),
+        )
     _warn_unreadable(found["unreadable"])
     if found["again"]:
         ignored = "" if args.n_instances is None else f" -n {n} is not used."
-        hint(args, f"Round {found['round']} is not answered yet, {len(found['open'])} open."
-                   f"{ignored} --new asks about other images, `alseg undo` takes the question "
-                   "back.")  # fmt: skip
+        hint(
+            args,
+            f"Round {found['round']} is not answered yet, {len(found['open'])} open."
+            f"{ignored} --new asks about other images, `alseg undo` takes the question "
+            "back.",
+        )
     elif len(found["ids"]) < n:
         hint(args, f"No more than {counted(len(found['ids']), 'image')} can be asked for.")
     if found["looked_at"] is not None:
         hint(args, f"Looked at {_spaced(found['looked_at'])} of {_spaced(found['pool'])} images.")
     for name in found["open"] if found["again"] else found["ids"]:
         print(_name(name))
-    hint(args, f"Look at {found['folder'] / 'index.html'}, draw the masks, then: "
-               f"alseg add {args.out} FOLDER")  # fmt: skip
+    hint(
+        args,
+        f"Look at {found['folder'] / 'index.html'}, draw the masks, then: "
+        f"alseg add {args.out} FOLDER",
+    )
 
 
 def _check_model_options(args, options):
@@ -63,9 +74,10 @@ def _check_model_options(args, options):
         preset = given.pop("preset", None)
         try:
             estimator = (
-                JointCAMSegmenter(**given) if preset is None
+                JointCAMSegmenter(**given)
+                if preset is None
                 else JointCAMSegmenter.from_preset(preset, **given)
-            )  # fmt: skip
+            )
         except (ValueError, TypeError) as error:
             raise BadArgument(error) from error
         checked(estimator)
@@ -73,7 +85,15 @@ def _check_model_options(args, options):
 
 def _project_options(args):
     options = {"estimator": estimator_options(args)}
-    for name in ("strategy", "first", "class_balanced", "pseudo_labels", "seed", "part", *MASK_OPTIONS):
+    for name in (
+        "strategy",
+        "first",
+        "class_balanced",
+        "pseudo_labels",
+        "seed",
+        "part",
+        *MASK_OPTIONS,
+    ):
         if getattr(args, name, None) is not None:
             options[name] = getattr(args, name)
     if getattr(args, "mask_classes", None) is not None:
@@ -105,8 +125,11 @@ def add(args):
             print(f"alseg: warning: {_name(name)} {warning}", file=sys.stderr)
     todo = f"Still open of those asked for: {len(left)}." if left else "None asked for is open."
     same = f" There already: {len(found['same'])}." if found["same"] else ""
-    hint(args, f"{counted(len(found['looks']), 'mask')} added.{same} {todo} "
-               f"Next: alseg query --out {args.state} (or alseg undo {args.state})")  # fmt: skip
+    hint(
+        args,
+        f"{counted(len(found['looks']), 'mask')} added.{same} {todo} "
+        f"Next: alseg query --out {args.state} (or alseg undo {args.state})",
+    )
 
 
 def undo(args):
@@ -132,9 +155,13 @@ def predict(args):
         project.quiet = args.quiet
         with _Bar(args.quiet) as bar:
             found = predict_folder(
-                project, args.images, args.out, overwrite=args.overwrite, progress=bar.show,
+                project,
+                args.images,
+                args.out,
+                overwrite=args.overwrite,
+                progress=bar.show,
                 say=lambda text: hint(args, text),
-            )  # fmt: skip
+            )
     if found["skipped"]:
         hint(args, f"Skipped, no images: {_listed(found['skipped'])}.")
     if found["kept"]:
@@ -173,8 +200,11 @@ class _Bar:
 def _warn_unreadable(unreadable):
     if unreadable:
         first = next(iter(unreadable.values()))
-        print(f"alseg: warning: left out, since they cannot be read ({len(unreadable)}): "
-              f"{_listed(unreadable)}. {first}", file=sys.stderr)  # fmt: skip
+        print(
+            f"alseg: warning: left out, since they cannot be read ({len(unreadable)}): "
+            f"{_listed(unreadable)}. {first}",
+            file=sys.stderr,
+        )
 
 
 def _name(name):

@@ -71,8 +71,12 @@ def _refuse_without_parts(args, protocol):
     """With folds there is no test part that these options could be about."""
     if protocol.n_folds is None:
         return
-    for name, usual in (("test_limit", None), ("fold", None), ("train_split", "train"),
-                        ("test_split", "test")):  # fmt: skip
+    for name, usual in (
+        ("test_limit", None),
+        ("fold", None),
+        ("train_split", "train"),
+        ("test_split", "test"),
+    ):
         if getattr(args, name) != usual:
             option = name.replace("_", "-")
             raise BadArgument(f"{option} must be left out with folds, got {getattr(args, name)!r}.")

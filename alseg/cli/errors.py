@@ -29,8 +29,13 @@ _REMEDIES = {
 }
 _LONGEST = 2000  # letters of one error; what stands first and last tells most
 _PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad allocation",
-              "std::bad_alloc")  # fmt: skip
+_NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad allocation",
+    "std::bad_alloc",
+)
 
 
 class BadArgument(Exception):
@@ -98,15 +103,17 @@ def explain(error, args):
     if _is_lost_worker(error):
         return (
             f"a worker process is gone ({_first_line(error)}). Often the system ends one when memory "
-            "runs out: lower --n-jobs. Give the same command again to continue.", FAILED,
-        )  # fmt: skip
+            "runs out: lower --n-jobs. Give the same command again to continue.",
+            FAILED,
+        )
     if _is_memory(error):
         if _was_raised(error) and "image_size" in str(error):
             return error, FAILED  # it says more already
         return (
             f"memory ran out ({_first_line(error) or 'no more is said'}). Lower --image-size, "
-            "--batch-size or --n-jobs, or take fewer images.", FAILED,
-        )  # fmt: skip
+            "--batch-size or --n-jobs, or take fewer images.",
+            FAILED,
+        )
     if isinstance(error, OSError):
         return _explain_system(error, args), FAILED
     if isinstance(error, (ValueError, ImportError)):
@@ -116,19 +123,25 @@ def explain(error, args):
     return (
         f"unexpected {type(error).__name__}: {_first_line(error)} ({_place(error)}). This is a bug, "
         "of alseg or of code of yours that it was given: run it again with ALSEG_TRACEBACK=1 to see "
-        "where, and please report it.", BUG,
-    )  # fmt: skip
+        "where, and please report it.",
+        BUG,
+    )
 
 
 def _explain_system(error, args):
     """An error of the system: with the file, or else the argument whose files were at work."""
     if error.errno is None or not error.strerror:
         return error  # its text is one of ours
-    names = [os.fsdecode(name) for name in (error.filename, error.filename2)
-             if isinstance(name, (str, bytes))]  # fmt: skip
+    names = [
+        os.fsdecode(name)
+        for name in (error.filename, error.filename2)
+        if isinstance(name, (str, bytes))
+    ]
     if str(error).startswith("[Errno"):
         places = ("out", "output", "state", "folder", "data")
-        used = next((getattr(args, place, None) for place in places if getattr(args, place, None)), "")
+        used = next(
+            (getattr(args, place, None) for place in places if getattr(args, place, None)), ""
+        )
         where = " -> ".join(names) or f"at work on {used}" or "somewhere"
         text = f"{where}: {error.strerror[0].lower()}{error.strerror[1:]}."
     else:

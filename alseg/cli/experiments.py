@@ -29,7 +29,7 @@ PROTOCOL = (
     ("--control", "control", str, "NAME", "row to compare with; default: random"),
     ("--metric", "metric", str, "NAME", "what is compared; default: dice"),
     ("--alpha", "alpha", float, "X", "level of the verdict; default: 0.05"),
-)  # fmt: skip
+)
 
 
 def run(args):
@@ -47,11 +47,21 @@ def run(args):
     bar = _Bar(args.rounds, args.quiet)
     with bar:
         records = run(
-            estimator, train, test, strategy, rounds=args.rounds, n_instances=args.n_instances,
-            initial=args.initial, seed=args.seed, out=args.out, augmenter=augmenter, name=name,
-            panels=None if args.no_panels else save_panels, progress=bar,
+            estimator,
+            train,
+            test,
+            strategy,
+            rounds=args.rounds,
+            n_instances=args.n_instances,
+            initial=args.initial,
+            seed=args.seed,
+            out=args.out,
+            augmenter=augmenter,
+            name=name,
+            panels=None if args.no_panels else save_panels,
+            progress=bar,
             allow_torn_groups=bool(args.torn_groups),
-        )  # fmt: skip
+        )
     if not args.quiet:
         show(_summary(records))
     show(f"records: {Path(args.out) / 'records.jsonl'}")
@@ -150,7 +160,9 @@ def read_toml(path):
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadArgument(f"{path} must be TOML: {error}") from error
     except RecursionError as error:
-        raise BadArgument(f"{path} must be TOML of options, but it is nested too deeply.") from error
+        raise BadArgument(
+            f"{path} must be TOML of options, but it is nested too deeply."
+        ) from error
     except OSError as error:
         raise BadArgument(f"{path} must be a TOML file: {error.strerror}.") from error
     for name, value in found.items():
@@ -158,8 +170,10 @@ def read_toml(path):
             remedy = did_you_mean(name, _IN_FILE)
             raise BadArgument(f"{path}: unknown key {name!r}. {remedy}".rstrip())
         types, rule = _IN_FILE[name]
-        if not isinstance(value, types) or isinstance(value, bool) != (types is bool) or (
-            name in ("limit", "test_limit") and value < 1
+        if (
+            not isinstance(value, types)
+            or isinstance(value, bool) != (types is bool)
+            or (name in ("limit", "test_limit") and value < 1)
         ):
             raise BadArgument(f"{path}: {message(name, rule, value)}")
     return found
@@ -167,8 +181,15 @@ def read_toml(path):
 
 def _take_data_options(args, given):
     """Set those of a file that the command line does not say."""
-    for name in ("limit", "test_limit", "fold", "mask_mapping", "train_split", "test_split",
-                 "torn_groups"):  # fmt: skip
+    for name in (
+        "limit",
+        "test_limit",
+        "fold",
+        "mask_mapping",
+        "train_split",
+        "test_split",
+        "torn_groups",
+    ):
         if name in given and getattr(args, name) in (None, "train", "test"):
             setattr(args, name, str(given[name]) if name == "fold" else given[name])
 
@@ -331,9 +352,13 @@ class _Bar:
 
         total = 4 * (self.rounds + 1)
         self.bar = tqdm(
-            total=total, disable=self.quiet, file=sys.stderr, leave=False, smoothing=0.1,
+            total=total,
+            disable=self.quiet,
+            file=sys.stderr,
+            leave=False,
+            smoothing=0.1,
             bar_format="{desc} {bar} {percentage:3.0f} % [{elapsed}<{remaining}]{postfix}",
-        )  # fmt: skip
+        )
         return self
 
     def __call__(self, round_, stage, record):

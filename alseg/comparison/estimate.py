@@ -100,9 +100,12 @@ def steps_of_fit(estimator, n_masks, n_train, again=False):
         passes = known.get("sampling") == "passes"
         only = passes and n_masks and (frozen or known.get("pooling", "") is None)
         total += epochs * steps_of_epoch(
-            n_masks if only else n_train, known["batch_size"], known["steps_per_epoch"], passes,
+            n_masks if only else n_train,
+            known["batch_size"],
+            known["steps_per_epoch"],
+            passes,
             known.get("drop_tiny_last_batch", False),
-        )  # fmt: skip
+        )
     return total
 
 
@@ -194,7 +197,9 @@ def steps_of_job(job, protocol, n_train):
     for fits in fits_of_job(job, protocol, n_train):
         if protocol.epochs is not None and fits:
             model = clone(model)
-            set_passes(model, protocol.epochs, n_train if job.kind == "reference" else fits[0].n_masks)
+            set_passes(
+                model, protocol.epochs, n_train if job.kind == "reference" else fits[0].n_masks
+            )
         found += [steps_of_fit(model, n + more, n_train, again) for n, more, again in fits]
     return found
 

@@ -335,7 +335,9 @@ def with_steps(estimator, protocol):
     if protocol.n_steps is None:
         return estimator
     epochs = estimator.get_params(deep=False)["max_epochs"]
-    epochs = next(e for e in range(min(epochs, protocol.n_steps), 0, -1) if protocol.n_steps % e == 0)
+    epochs = next(
+        e for e in range(min(epochs, protocol.n_steps), 0, -1) if protocol.n_steps % e == 0
+    )
     return estimator.set_params(max_epochs=epochs, steps_per_epoch=protocol.n_steps // epochs)
 
 
@@ -406,19 +408,21 @@ def _reference(job, protocol, train, test, out):
             for found in (metrics, *metrics["by_label"].values()):
                 found.pop("class_accuracy")
         validation = getattr(model, "validation_", None)
-        records.append({
-            "strategy": job.name,
-            "seed": job.seed,
-            "round": 0,
-            "n_masks": n_masks,
-            "n_masks_validation": 0 if validation is None else len(validation.masks),
-            "foreground_pixels": foreground,
-            "gradient_steps": getattr(model, "n_steps_", 0),
-            "metrics": metrics,
-            "seconds": seconds,
-            "memory_mib": memory,
-            "environment": environment(getattr(model, "device_", None)),
-        })  # fmt: skip
+        records.append(
+            {
+                "strategy": job.name,
+                "seed": job.seed,
+                "round": 0,
+                "n_masks": n_masks,
+                "n_masks_validation": 0 if validation is None else len(validation.masks),
+                "foreground_pixels": foreground,
+                "gradient_steps": getattr(model, "n_steps_", 0),
+                "metrics": metrics,
+                "seconds": seconds,
+                "memory_mib": memory,
+                "environment": environment(getattr(model, "device_", None)),
+            }
+        )
         return list(records.records)
 
 

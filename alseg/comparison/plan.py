@@ -132,9 +132,15 @@ class Plan:
     """
 
     def __init__(
-        self, estimator, strategies, data, protocol=None, seeds=(0,), augmenter=None,
+        self,
+        estimator,
+        strategies,
+        data,
+        protocol=None,
+        seeds=(0,),
+        augmenter=None,
         allow_torn_groups=False,
-    ):  # fmt: skip
+    ):
         self.protocol = Protocol() if protocol is None else protocol
         if not isinstance(self.protocol, Protocol):
             raise TypeError(message("protocol", "a Protocol", protocol))
@@ -152,19 +158,21 @@ class Plan:
         """What decides the numbers, as JSON's types."""
         train, test = split(self.data, self.protocol, 0)  # of the data, not of these seeds
         chains = {job.name: job.row for job in self.jobs if job.kind == "chain"}
-        return jsonable({
-            "protocol": self.protocol.to_dict(),
-            "rows": {
-                name: {
-                    "strategy": _described_strategy(chains[name].strategy),
-                    "augmenter": _described_augmenter(chains[name].augmenter),
-                    "estimator": described(with_steps(chains[name].estimator, self.protocol)),
-                }
-                for name in self.names
-            },
-            "family": self.family,
-            "data": describe_data(train, test),
-        })  # fmt: skip
+        return jsonable(
+            {
+                "protocol": self.protocol.to_dict(),
+                "rows": {
+                    name: {
+                        "strategy": _described_strategy(chains[name].strategy),
+                        "augmenter": _described_augmenter(chains[name].augmenter),
+                        "estimator": described(with_steps(chains[name].estimator, self.protocol)),
+                    }
+                    for name in self.names
+                },
+                "family": self.family,
+                "data": describe_data(train, test),
+            }
+        )
 
     @property
     def n_fits(self):
@@ -219,8 +227,10 @@ class Plan:
                 rule = "another one: a model with pooling=None has no class head"
                 raise ValueError(message("metric", rule, protocol.metric))
             known = estimator.get_params(deep=False)
-            for name, needed in (("n_steps", ("max_epochs", "steps_per_epoch")),
-                                 ("epochs", ("max_epochs", "steps_per_epoch", "batch_size"))):  # fmt: skip
+            for name, needed in (
+                ("n_steps", ("max_epochs", "steps_per_epoch")),
+                ("epochs", ("max_epochs", "steps_per_epoch", "batch_size")),
+            ):
                 if getattr(protocol, name) is not None and not set(needed) <= set(known):
                     rule = f"None for an estimator without {' and '.join(needed)}"
                     raise ValueError(message(name, rule, getattr(protocol, name)))
@@ -269,7 +279,9 @@ class Plan:
                     ("seconds_per_fit", "seconds_per_evaluation", "seconds", "mib"), float("nan")
                 )
                 return {"n_steps": None, **nothing, "unknown": unknown}
-        measured = {key: measure(model, self.protocol, train, test) for key, model in models.items()}
+        measured = {
+            key: measure(model, self.protocol, train, test) for key, model in models.items()
+        }
         steps, fitting, predicting, seen = [], 0.0, 0.0, []
         for job in trained:
             cost = measured[id(job.row.estimator)]
@@ -403,9 +415,16 @@ class Plan:
         left = [job for job in wanted if not self._is_done(job, out)]
         n_fits = sum(job.n_fits for job in wanted)
         n_done = n_fits - sum(job.n_fits for job in left)
-        bar = tqdm(total=n_fits, initial=n_done, unit="fit",
-                   disable=not verbose, file=sys.stderr, desc="comparing", smoothing=0.05,
-                   leave=False)  # fmt: skip
+        bar = tqdm(
+            total=n_fits,
+            initial=n_done,
+            unit="fit",
+            disable=not verbose,
+            file=sys.stderr,
+            desc="comparing",
+            smoothing=0.05,
+            leave=False,
+        )
         with bar:
             for first in (True, False):  # a chain goes on from its start
                 jobs = [job for job in left if (job.kind == "start") == first]

@@ -234,9 +234,11 @@ class Comparison:
             seeds = [seed for seed in found if seed in control]  # pairs
             if seeds:
                 intervals[name] = statistics.bootstrap_groups_seeds(
-                    [found[seed] for seed in seeds], [control[seed] for seed in seeds],
-                    self.test_groups, random_state=random_state,
-                )  # fmt: skip
+                    [found[seed] for seed in seeds],
+                    [control[seed] for seed in seeds],
+                    self.test_groups,
+                    random_state=random_state,
+                )
         return intervals
 
     def forecast(self, more, metric=None, confidence=0.9):
@@ -492,17 +494,26 @@ def _check_data_of(chains, config, seed, train, test):
         sizes = told.get("n_train"), told.get("n_test")
         if None not in sizes and sizes != (len(train.ids), len(test.ids)):
             raise ValueError(
-                message("data", f"those of the comparison, {sizes[0]} images to train on and "
-                        f"{sizes[1]} to test on", (len(train.ids), len(test.ids)),
-                        _how_it_ran(config))
-            )  # fmt: skip
+                message(
+                    "data",
+                    f"those of the comparison, {sizes[0]} images to train on and "
+                    f"{sizes[1]} to test on",
+                    (len(train.ids), len(test.ids)),
+                    _how_it_ran(config),
+                )
+            )
         for item in (item for record in chain for item in record.get("asked", ())):
             name = str(train.ids[item["sample_id"]])
             if name != item["id"]:
                 raise ValueError(
-                    message("data", f"those of the comparison, where training image "
-                            f"{item['sample_id']} is {item['id']!r}", name, _how_it_ran(config))
-                )  # fmt: skip
+                    message(
+                        "data",
+                        f"those of the comparison, where training image "
+                        f"{item['sample_id']} is {item['id']!r}",
+                        name,
+                        _how_it_ran(config),
+                    )
+                )
 
 
 def _how_it_ran(config):

@@ -110,7 +110,8 @@ def _read_list(path):
             continue
         number, _, value = line.strip().partition(" ")
         if not value:
-            raise ValueError(f"{str(path)!r} must have two words a line, got {line!r} "
-                             f"in line {line_number}.")
+            raise ValueError(
+                f"{str(path)!r} must have two words a line, got {line!r} in line {line_number}."
+            )
         listed[number] = value.strip()
     return listed

@@ -172,7 +172,9 @@ class Parts(Mapping):
         data = self._parts.get("all")
         if data is not None:
             labels, counts = np.unique(data.labels, return_counts=True)
-            shown = ", ".join(f"{_shown(str(label))}: {n}" for label, n in zip(labels[:_SHOWN], counts))
+            shown = ", ".join(
+                f"{_shown(str(label))}: {n}" for label, n in zip(labels[:_SHOWN], counts)
+            )
             more = ", ..." if len(labels) > _SHOWN else ""
             classes = _count(len(labels), "class", "classes")
             lines.append(
@@ -183,9 +185,7 @@ class Parts(Mapping):
             names = ", ".join(map(_shown, self.skipped[:_SHOWN]))
             more = ", ..." if len(self.skipped) > _SHOWN else ""
             read = self._n_files - len(self.skipped)
-            lines.append(
-                f"{read} of {self._n_files} files are read; skipped: {names}{more}"
-            )
+            lines.append(f"{read} of {self._n_files} files are read; skipped: {names}{more}")
         mapping = getattr(getattr(data, "masks", None), "mapping", None)
         if hasattr(mapping, "describe"):
             lines.append(mapping.describe())

@@ -160,4 +160,3 @@ def _split_of_fold(table, fold):
             raise ValueError(message("fold", f"a value of the column 'fold' ({known})", fold))
         return np.where(chosen, "valid", split)
     return split_train(split, table["label"].astype(str), fold, table["group"])
-

@@ -79,4 +79,6 @@ def natural_key(name):
     >>> sorted(["a10", "a2"], key=natural_key)
     ['a2', 'a10']
     """
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return [
+        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)
+    ]

@@ -243,8 +243,11 @@ def _draw(canvas, rng, centres, angles, length, breadth):
     value = darkness * np.clip(2.2 * (1 - along * along - across * across) + 0.2, 0, 1)
     rows, columns = centres[:, :1] + down, centres[:, 1:] + right
     inside = (
-        (value > 0) & (rows >= 0) & (rows < canvas.shape[0])
-        & (columns >= 0) & (columns < canvas.shape[1])
+        (value > 0)
+        & (rows >= 0)
+        & (rows < canvas.shape[0])
+        & (columns >= 0)
+        & (columns < canvas.shape[1])
     )
     np.maximum.at(canvas, (rows[inside], columns[inside]), value[inside])
 

@@ -82,9 +82,9 @@ def _read_part(root, part, word):
         mask = masks / f"{file.stem}_segmentation.png"
         if masks.is_dir() and not mask.is_file():
             raise FileNotFoundError(f"{str(mask)!r} does not exist: the mask of {str(file)!r}.")
-        rows.append((
-            file.stem, str(file), str(mask) if masks.is_dir() else None, label_of[file.stem], part
-        ))
+        rows.append(
+            (file.stem, str(file), str(mask) if masks.is_dir() else None, label_of[file.stem], part)
+        )
     if not rows:
         raise FileNotFoundError(f"{str(images)!r} holds no images.")
     return rows

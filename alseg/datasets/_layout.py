@@ -18,14 +18,25 @@ from alseg.validation import message
 
 _JUNK = {"thumbs.db", "desktop.ini"}  # of file managers, like what is hidden
 _PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "testa", "testb"}
-_NO_CLASSES = {"mask", "label", "labels", "annotation", "annotations", "gt", "ground_truth",
-               "groundtruth", "segmentation", "segmentations"}  # fmt: skip
+_NO_CLASSES = {
+    "mask",
+    "label",
+    "labels",
+    "annotation",
+    "annotations",
+    "gt",
+    "ground_truth",
+    "groundtruth",
+    "segmentation",
+    "segmentations",
+}
 
 
 def image_files(folder):
     """Image files of a folder, in natural order; hidden files and other suffixes are left out."""
     files = [
-        file for file in folder.iterdir()
+        file
+        for file in folder.iterdir()
         if is_image_name(file.name) and not file.name.startswith(".") and file.is_file()
     ]
     return sorted(files, key=lambda file: _order(file.name))
@@ -165,9 +176,7 @@ def _check_different(folder, names, keys):
 def _check_bare(root):
     """Refuse a folder without `images/` that does not say what it holds."""
     inner = [f for f in root.iterdir() if f.is_dir() and not f.name.startswith(".")]
-    holding = sorted(
-        f.name for f in inner if f.name != "masks" and files_under(f)[0]
-    )
+    holding = sorted(f.name for f in inner if f.name != "masks" and files_under(f)[0])
     loose = image_files(root)
     rule = "a folder with images/ or manifest.csv"
     if (root / "state.json").is_file():

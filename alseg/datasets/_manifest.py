@@ -65,7 +65,9 @@ def _table(path, text):
     named = [given.replace("\\", "/") for given in table["image"]]
     for k, given in enumerate(named):
         if not given:
-            raise ValueError(f"{where} names no image in line {lines[k]}. Name one, or delete the line.")
+            raise ValueError(
+                f"{where} names no image in line {lines[k]}. Name one, or delete the line."
+            )
     find = _Finder(path.parent)
     table["id"] = np.array(safe_ids(named), dtype=object)
     found = {"image": named, "mask": [g.replace("\\", "/") for g in table.get("mask", [])]}

@@ -28,7 +28,8 @@ def safe_part(part):
     if part.isascii() and part.isprintable() and "\\" not in part and part[:1] != ".":
         return part  # as nearly all are
     part = "".join(
-        "_" if c == "\\" or c in _DIRECTED or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")
+        "_"
+        if c == "\\" or c in _DIRECTED or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")
         else c
         for c in same_form(part)
     )
@@ -151,9 +152,7 @@ def match_names(files, ids, folder=None, suffix=None):
             )
         else:
             found.setdefault(fits[0], []).append((file, parts[-1], whole))
-    problems += [
-        problem for fitting in found.values() if (problem := _doubled(fitting, suffix))
-    ]
+    problems += [problem for fitting in found.values() if (problem := _doubled(fitting, suffix))]
     if strangers:
         shown = ", ".join(repr(str(file)) for file, _ in strangers[:LISTED])
         problems.append(
@@ -233,7 +232,8 @@ class _Names:
             return [self.whole[parts]]
         above = parts[:-1]
         return [
-            i for i in self.by_stem.get(parts[-1], [])
+            i
+            for i in self.by_stem.get(parts[-1], [])
             if _within(above, self.parts[i][:-1]) or _within(self.parts[i][:-1], above)
         ]
 

@@ -65,9 +65,13 @@ def _own(name):
         found = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # it runs whatever its author wrote
         raise ValueError(
-            message("strategy", "package.module:name of a module that can be imported", name,
-                    f"{type(error).__name__}: {error}.")
-        ) from error  # fmt: skip
+            message(
+                "strategy",
+                "package.module:name of a module that can be imported",
+                name,
+                f"{type(error).__name__}: {error}.",
+            )
+        ) from error
     for part in path.split("."):
         if not hasattr(found, part):
             remedy = did_you_mean(part, [n for n in dir(found) if not n.startswith("_")])

@@ -19,10 +19,19 @@ from alseg.metrics import (
 )
 
 SCORES = (
-    "dice", "dice_background", "iou", "mean_iou", "pooled_dice", "pooled_dice_background",
-    "pooled_iou", "pooled_mean_iou", "dice_worst_tenth", "class_accuracy", "object_dice",
+    "dice",
+    "dice_background",
+    "iou",
+    "mean_iou",
+    "pooled_dice",
+    "pooled_dice_background",
+    "pooled_iou",
+    "pooled_mean_iou",
+    "dice_worst_tenth",
+    "class_accuracy",
+    "object_dice",
     "object_f1",
-)  # fmt: skip
+)
 """Numbers of `evaluate` of which more is better."""
 
 _CHUNK = 16  # images whose pixel probabilities are held at once

@@ -293,9 +293,13 @@ def backtest(n_masks, curves, confidence=0.9, min_rounds=3, horizon=None):
         rule = f"of more than {min_rounds} rounds with a score, and a horizon within them"
         raise ValueError(message("curves", rule, curves.shape))
     return Backtest(
-        float(np.mean(covered)), float(np.mean(errors)), float(np.abs(errors).mean()),
-        float(np.abs(errors_of_last).mean()), float(np.mean(widths)), len(errors),
-    )  # fmt: skip
+        float(np.mean(covered)),
+        float(np.mean(errors)),
+        float(np.abs(errors).mean()),
+        float(np.abs(errors_of_last).mean()),
+        float(np.mean(widths)),
+        len(errors),
+    )
 
 
 def _checked_rounds(n_masks, scores):

@@ -256,7 +256,9 @@ class Records:
             whole = b"".join(_checksum_line(raw) for _, raw in lines)
             write_bytes(checksums_path(self.path), whole)
         self._checksums = AppendOnly(checksums_path(self.path))
-        self._checksums.cut(len(_checksum_line(b"")) * len(lines))  # of a record that a kill prevented
+        self._checksums.cut(
+            len(_checksum_line(b"")) * len(lines)
+        )  # of a record that a kill prevented
         return records
 
     def _check_config(self):

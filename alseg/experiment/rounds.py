@@ -158,9 +158,13 @@ def run(
     if wanted > len(labels):
         most = max(0, (len(labels) - initial) // n_instances)
         raise ValueError(
-            message("initial + rounds * n_instances", f"at most {len(labels)}, the training images "
-                    "with a mask", wanted, f"With these sizes, ask for at most {most} rounds.")
-        )  # fmt: skip
+            message(
+                "initial + rounds * n_instances",
+                f"at most {len(labels)}, the training images with a mask",
+                wanted,
+                f"With these sizes, ask for at most {most} rounds.",
+            )
+        )
     name = getattr(strategy, "__name__", repr(strategy)) if name is None else name
     config = {
         "strategy": name,
@@ -195,9 +199,18 @@ def run(
         if not checked:
             check_data(estimator, train, test)
         loop = _Loop(
-            estimator, strategy, train, test, initial, n_instances, seed, augmenter, warm_start,
-            epochs, cost_rates,
-        )  # fmt: skip
+            estimator,
+            strategy,
+            train,
+            test,
+            initial,
+            n_instances,
+            seed,
+            augmenter,
+            warm_start,
+            epochs,
+            cost_rates,
+        )
         loop.replay(records.records)
         if done == 1 and start is not None:
             loop.load(_model_folder(start, 0))
@@ -206,7 +219,9 @@ def run(
         before = files_below(_model_folder(out, done - 1)) if loop.carries else []
         for round_ in range(done, rounds + 1):
             save = None if panels is None else functools.partial(panels, out, round_)
-            record = jsonable({"strategy": name, "seed": seed, **loop.round(round_, save, progress)})
+            record = jsonable(
+                {"strategy": name, "seed": seed, **loop.round(round_, save, progress)}
+            )
             if torn is not None:
                 record["torn_groups"] = torn
             reason = None if until is None else until([*records.records, record])
@@ -275,9 +290,19 @@ class _Loop:
     n_watched = 16  # training images over which the models of two rounds are compared
 
     def __init__(
-        self, estimator, strategy, train, test, initial, n_instances, seed, augmenter, warm_start,
-        epochs, cost_rates,
-    ):  # fmt: skip
+        self,
+        estimator,
+        strategy,
+        train,
+        test,
+        initial,
+        n_instances,
+        seed,
+        augmenter,
+        warm_start,
+        epochs,
+        cost_rates,
+    ):
         self.estimator, self.train, self.test, self.seed = estimator, train, test, seed
         self.initial, self.n_instances = initial, n_instances
         self.epochs, self.cost_rates = epochs, cost_rates
@@ -285,9 +310,14 @@ class _Loop:
         self.foreground = 0
         self.oracle = MaskOracle(train.masks)
         self.learner = ActiveLearner(
-            estimator, strategy, images=train.images, labels=np.asarray(train.labels),
-            augmenter=augmenter, warm_start=warm_start, random_state=seed,
-        )  # fmt: skip
+            estimator,
+            strategy,
+            images=train.images,
+            labels=np.asarray(train.labels),
+            augmenter=augmenter,
+            warm_start=warm_start,
+            random_state=seed,
+        )
         # Whether a round's fits need the model of the round before.
         self.carries = warm_start or getattr(augmenter, "refit", None) in ("published", "once")
         if augmenter is not None and "true_masks" in inspect.signature(augmenter.fit).parameters:
@@ -393,9 +423,12 @@ class _Loop:
             instances = [known[i] for i in np.asarray(sample_ids).tolist()]
         per_image, per_click = self.cost_rates
         return annotation_cost(
-            masks, regions, instances=instances, seconds_per_image=per_image,
+            masks,
+            regions,
+            instances=instances,
+            seconds_per_image=per_image,
             seconds_per_click=per_click,
-        )  # fmt: skip
+        )
 
 
 def _validation_score(model):
@@ -474,9 +507,13 @@ def annotated_part(train):
     known = [i for i in range(len(train.ids)) if _has_mask(masks, i)]
     if not known:
         raise ValueError(
-            message("train.masks", "masks of some images: they are what the oracle answers with",
-                    "none", "To annotate images without masks, use `alseg query`.")
-        )  # fmt: skip
+            message(
+                "train.masks",
+                "masks of some images: they are what the oracle answers with",
+                "none",
+                "To annotate images without masks, use `alseg query`.",
+            )
+        )
     return train if len(known) == len(train.ids) else train.take(np.array(known))
 
 
@@ -499,8 +536,11 @@ def _warn_of_another_machine(records):
     if not records:
         return
     before, now = records[-1].get("environment", {}), jsonable(environment())
-    changed = [f"{key}: {before[key]} then, {now[key]} now" for key in sorted(now)
-               if key in before and before[key] != now[key]]  # fmt: skip
+    changed = [
+        f"{key}: {before[key]} then, {now[key]} now"
+        for key in sorted(now)
+        if key in before and before[key] != now[key]
+    ]
     if changed:
         warnings.warn(
             f"The earlier rounds ran elsewhere ({'; '.join(changed)}): the numbers may differ from "

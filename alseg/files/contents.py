@@ -46,7 +46,11 @@ def defuse(cell):
     """
     if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
         return cell
-    return cell if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", cell, re.I | re.A) else f"'{cell}"
+    return (
+        cell
+        if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", cell, re.I | re.A)
+        else f"'{cell}"
+    )
 
 
 def csv_text(header, rows):
@@ -119,7 +123,9 @@ def read_json(path):
         value = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise ValueError(f"{path} must be a JSON file, got one that is damaged: {reason}.") from error
+        raise ValueError(
+            f"{path} must be a JSON file, got one that is damaged: {reason}."
+        ) from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object, got {type(value).__name__}.")
     return value

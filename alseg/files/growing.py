@@ -92,11 +92,15 @@ class AppendOnly:
         elif (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
             what = "was replaced while it was being written"
         elif mine.st_size != self.size:
-            what = (f"was changed while it was being written: {mine.st_size} bytes long, not "
-                    f"{self.size}")  # fmt: skip
+            what = (
+                f"was changed while it was being written: {mine.st_size} bytes long, not "
+                f"{self.size}"
+            )
         else:
             return
-        error = OSError(f"{self.path} {what}. What was written since is lost: give the command again.")
+        error = OSError(
+            f"{self.path} {what}. What was written since is lost: give the command again."
+        )
         error.errno = errno.ESTALE
         raise error
 

@@ -4,7 +4,9 @@ import hashlib
 import re
 import unicodedata
 
-_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\..*)?", re.IGNORECASE)
+_RESERVED = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\..*)?", re.IGNORECASE
+)
 _KEPT = set(" ._-+(),=@")  # beside letters, marks and digits: harmless to shells, URLs and Windows
 
 
@@ -38,9 +40,11 @@ def file_name(identifier, suffix=""):
         plain = f"_{plain}"
     room = 255 - len(suffix.encode())
     unchanged = (
-        plain == identifier and plain and len(plain.encode()) <= room
+        plain == identifier
+        and plain
+        and len(plain.encode()) <= room
         and not plain.endswith((".", " "))
-    )  # fmt: skip
+    )
     if unchanged:
         return plain + suffix
     digest = hashlib.sha256(identifier.encode("utf-8", "surrogatepass")).hexdigest()[:12]

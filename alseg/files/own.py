@@ -199,8 +199,13 @@ class OwnFolder:
                 if path.is_file() and not path.is_symlink():
                     inner = path.relative_to(self.path).as_posix()
                     if self.status(inner) != "ours":
-                        self._note({"name": inner, "size": os.stat(path).st_size,
-                                    "sha256": file_digest(path)})  # fmt: skip
+                        self._note(
+                            {
+                                "name": inner,
+                                "size": os.stat(path).st_size,
+                                "sha256": file_digest(path),
+                            }
+                        )
 
     def remove(self, name):
         """Delete a file that we wrote, if nobody has changed it.

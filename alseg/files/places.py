@@ -114,7 +114,9 @@ def naming(path, verb="written"):
 
 def not_ours(path, remedy="Move it away, or name another place."):
     """The error about somebody else's file, to be raised."""
-    error = NotOurs(f"{path} is there and alseg did not write it, or it was changed since. {remedy}")
+    error = NotOurs(
+        f"{path} is there and alseg did not write it, or it was changed since. {remedy}"
+    )
     error.errno = errno.EEXIST
     return error
 

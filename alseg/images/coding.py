@@ -85,8 +85,12 @@ class MaskCoding:
         dict of str -> value
         """
         found = dataclasses.asdict(self)
-        return {**found, "values": list(self.values), "rounded": list(self.rounded),
-                "seen": sorted(self.seen)}  # fmt: skip
+        return {
+            **found,
+            "values": list(self.values),
+            "rounded": list(self.rounded),
+            "seen": sorted(self.seen),
+        }
 
     @classmethod
     def from_dict(cls, values):
@@ -312,11 +316,15 @@ def decide_coding(paths, mapping="auto", missing_value=None, known=None, progres
     reading, missing = _decided(values, missing_value, plain, known)
     odd = [set(one.tolist()) - {0, _WHITE} for one in lossy]
     return MaskCoding(
-        "auto", missing, reading, _kept(values.tolist()),
-        known.n_lossy + len(lossy), known.n_rounded + sum(map(bool, odd)),
+        "auto",
+        missing,
+        reading,
+        _kept(values.tolist()),
+        known.n_lossy + len(lossy),
+        known.n_rounded + sum(map(bool, odd)),
         tuple(sorted(set(known.rounded).union(*odd))),
         known.seen | {key for key, _ in fresh if key is not None},
-    )  # fmt: skip
+    )
 
 
 def _listed(path):
@@ -400,8 +408,10 @@ def _meaning(values, missing_value, plain, known):
         return "ids", missing_value  # so many that 255 is one of them
     if others == {1}:
         with_one, white = (_first_with(value, plain) for value in (1, _WHITE))
-        holds = f"{white!r} holds 1 and 255" if with_one == white else (
-            f"{with_one!r} holds 1, {white!r} 255"
+        holds = (
+            f"{white!r} holds 1 and 255"
+            if with_one == white
+            else (f"{with_one!r} holds 1, {white!r} 255")
         )
         raise ValueError(f"Masks of 0, 1 and 255 may mean two things: {holds}. {_REMEDIES}")
     if missing_value is not None or max(others) >= _MOST_CLASSES:
@@ -461,6 +471,5 @@ def _spans(values):
         return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
     halves = [v for v in values if v <= 127], [v for v in values if v > 127]
     return " and ".join(
-        str(half[0]) if len(half) == 1 else f"{half[0]} to {half[-1]}"
-        for half in halves if half
+        str(half[0]) if len(half) == 1 else f"{half[0]} to {half[-1]}" for half in halves if half
     )

@@ -38,9 +38,7 @@ def merged(masks, names):
         clash = (whole > 0) & (mask > 0) & (whole != mask)
         if clash.any():
             row, column = map(int, np.argwhere(clash)[0])
-            other = next(
-                n for m, n in zip(masks, names) if m[row, column] == whole[row, column]
-            )
+            other = next(n for m, n in zip(masks, names) if m[row, column] == whole[row, column])
             raise ValueError(
                 f"Masks of one image must agree where they overlap, but {other!r} and {name!r} give "
                 f"the pixel in row {row}, column {column} the classes {whole[row, column]} and "

@@ -314,7 +314,9 @@ def _tifffile_array(where, page):
     """The array (H, W[, C]) of a page, or None if this tifffile cannot decode it."""
     end = page.parent.filehandle.size
     counts = page.databytecounts
-    short = any(offset + count > end for offset, count in zip(page.dataoffsets, counts, strict=True))
+    short = any(
+        offset + count > end for offset, count in zip(page.dataoffsets, counts, strict=True)
+    )
     if page.compression == 1 and all(counts):  # none is left out on purpose (sparse files)
         row = -(-page.imagewidth * page.bitspersample // 8)
         short |= sum(counts) < page.imagelength * row * page.samplesperpixel
@@ -430,5 +432,3 @@ def _palette(where, page):
     if colours.max() > 255:  # 16 bits, as the format wants it; some write 8
         colours = colours >> 8
     return np.ascontiguousarray(colours.T.astype(np.uint8))
-
-

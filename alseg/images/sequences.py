@@ -175,12 +175,17 @@ class MaskFiles(_Files):
 
     def joined(self, others):
         """The masks of this and other sequences, one after another; all are read in one way."""
-        if any((m.mapping, m.resize_to is None) != (self.mapping, self.resize_to is None)
-               for m in others):  # fmt: skip
+        if any(
+            (m.mapping, m.resize_to is None) != (self.mapping, self.resize_to is None)
+            for m in others
+        ):
             raise ValueError(
-                message("mapping", "that of all mask files that are put together",
-                        [one.mapping for one in (self, *others)])
-            )  # fmt: skip
+                message(
+                    "mapping",
+                    "that of all mask files that are put together",
+                    [one.mapping for one in (self, *others)],
+                )
+            )
         images = None
         if self.resize_to is not None:
             images = np.concatenate([one.resize_to for one in (self, *others)])
@@ -357,9 +362,7 @@ def as_masks(masks, n_samples):
         masks = _HeldMasks(items)
     if len(masks) != n_samples:
         remedy = "Use None for an image without a mask."
-        raise ValueError(
-            message("masks", f"of the length of X ({n_samples})", len(masks), remedy)
-        )
+        raise ValueError(message("masks", f"of the length of X ({n_samples})", len(masks), remedy))
     return masks
 
 
@@ -382,7 +385,9 @@ def fingerprint(image):
     """
     image = np.ascontiguousarray(image)
     start = f"{image.dtype.str}{image.shape}".encode()
-    return hashlib.blake2b(image.data, digest_size=16, key=hashlib.sha256(start).digest()).hexdigest()
+    return hashlib.blake2b(
+        image.data, digest_size=16, key=hashlib.sha256(start).digest()
+    ).hexdigest()
 
 
 def stack(arrays):

@@ -30,7 +30,9 @@ from alseg.validation import message
 _FORMAT, _VERSION = "alseg-learner", 1
 _STATE_FILE = "learner.json"
 # The names that we make up, each with a token of its save.
-_NAMES = re.compile(r"(masks|images)-[0-9a-f]{8}\.npz|estimator-[0-9a-f]{8}|\.learner\.json\.[0-9a-f]{8}")
+_NAMES = re.compile(
+    r"(masks|images)-[0-9a-f]{8}\.npz|estimator-[0-9a-f]{8}|\.learner\.json\.[0-9a-f]{8}"
+)
 
 
 def write_learner(learner, folder, include_images=True):

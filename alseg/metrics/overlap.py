@@ -440,4 +440,6 @@ def hausdorff_per_image(pred_masks, masks, label=1, percentile=None, n_mask_clas
                 )
             distance[i] = float(value)
     return distance
+
+
 """The `DiceScorer` to pass as `scoring=`."""

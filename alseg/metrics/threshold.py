@@ -84,9 +84,13 @@ def threshold_scores(mask_proba, masks, grid=THRESHOLD_GRID):
         proba, mask = _check_proba(proba, f"mask_proba[{i}]"), np.asarray(mask)
         if len(proba) != 2:
             raise ValueError(
-                message(f"mask_proba[{i}]", "of two mask classes", proba.shape,
-                        "With more classes the likeliest is taken and no threshold is needed.")
-            )  # fmt: skip
+                message(
+                    f"mask_proba[{i}]",
+                    "of two mask classes",
+                    proba.shape,
+                    "With more classes the likeliest is taken and no threshold is needed.",
+                )
+            )
         if mask.shape != proba.shape[1:]:
             raise ValueError(message(f"masks[{i}]", f"of shape {proba.shape[1:]}", mask.shape))
         if not np.isin(mask, (MISSING, 0, 1)).all():

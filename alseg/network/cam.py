@@ -85,7 +85,9 @@ class CAMHead(nn.Module):
         if self.pooling == "average":
             return cam.mean((2, 3)), cam
         if self.pooling == "attention":
-            gate = torch.tanh(self.attention_v(features)) * torch.sigmoid(self.attention_u(features))
+            gate = torch.tanh(self.attention_v(features)) * torch.sigmoid(
+                self.attention_u(features)
+            )
             attention = self.attention_w(gate).flatten(1).softmax(1).view(n, 1, h, w)
             cam = cam * attention * (h * w)
             return cam.mean((2, 3)), cam

@@ -97,7 +97,12 @@ def _digest_path(path):
 def _download(url, temporary):
     try:
         torch.hub.download_url_to_file(url, str(temporary))
-    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+    except (
+        urllib.error.URLError,
+        http.client.HTTPException,
+        ConnectionError,
+        TimeoutError,
+    ) as error:
         reason = getattr(error, "reason", None) or error
         named = OSError(
             f"encoder_weights could not be downloaded from {url}: {reason}. Fetch the file by other "

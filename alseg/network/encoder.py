@@ -448,8 +448,12 @@ def load_weights(net, weights, name):
     missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
     wrong = [k for k in own if k in state and state[k].shape != own[k].shape]
     if missing or wrong:
-        what = f"no {missing[0]!r}" if missing else (
-            f"{wrong[0]!r} of shape {tuple(state[wrong[0]].shape)}, not {tuple(own[wrong[0]].shape)}"
+        what = (
+            f"no {missing[0]!r}"
+            if missing
+            else (
+                f"{wrong[0]!r} of shape {tuple(state[wrong[0]].shape)}, not {tuple(own[wrong[0]].shape)}"
+            )
         )
         raise ValueError(
             f"encoder_weights must be a checkpoint of {name!r}, got {str(weights)!r}, which has {what}"
@@ -520,7 +524,9 @@ def read_weights(weights, name):
 
             return load(Path(path).read_bytes())  # load_file wants a path in UTF-8
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # each reader has errors of its own; the file is what the user can act on
+    except (
+        Exception
+    ) as error:  # each reader has errors of its own; the file is what the user can act on
         if from_url:
             forget(path)  # a download that was cut short
         raise ValueError(

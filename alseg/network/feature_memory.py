@@ -61,8 +61,10 @@ class FeatureMemory:
         -------
         list of tensors of shape (N, C_i, H / s_i, W / s_i)
         """
-        shapes = [(c, x.shape[2] // s, x.shape[3] // s) for c, s in zip(encoder.out_channels,
-                                                                       encoder.strides)]  # fmt: skip
+        shapes = [
+            (c, x.shape[2] // s, x.shape[3] // s)
+            for c, s in zip(encoder.out_channels, encoder.strides)
+        ]
         digest = self._look_at(encoder, x)
         rows = [self._row(encoder, digest, one, shapes) for one in x.split(1)]
         joined = torch.from_numpy(np.stack(rows)).to(x.device, torch.float32)
@@ -79,7 +81,11 @@ class FeatureMemory:
             row = np.load(path, allow_pickle=False)
             if row.shape == (sum(int(np.prod(shape)) for shape in shapes),):
                 return row
-        except (OSError, ValueError, EOFError):  # not there, or half a file of a machine that went down
+        except (
+            OSError,
+            ValueError,
+            EOFError,
+        ):  # not there, or half a file of a machine that went down
             pass
         limit = torch.finfo(torch.float16).max
         flat = torch.cat([m.float().clamp(-limit, limit).flatten() for m in _maps(encoder, x)])

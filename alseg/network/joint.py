@@ -285,8 +285,11 @@ def _twin(module):
     By `deepcopy`, so that modules that a user's module also holds in a list, or by a bound method,
     are those of the copy there too.
     """
-    held = (value for m in module.modules() for value in (*m._parameters.values(),
-                                                          *m._buffers.values(), *vars(m).values()))  # fmt: skip
+    held = (
+        value
+        for m in module.modules()
+        for value in (*m._parameters.values(), *m._buffers.values(), *vars(m).values())
+    )
     return copy.deepcopy(module, {id(value): value for value in held if torch.is_tensor(value)})
 
 

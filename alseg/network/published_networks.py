@@ -183,9 +183,13 @@ class TwoEncoderNetwork(JointCAMNetwork):
         """Images in [0, 1] to themselves, normalised, and the five maps; any size above 64."""
         if min(x.shape[2:]) <= 64:
             raise ValueError(
-                message("image_size", "above 64 in height and width for this network",
-                        tuple(x.shape[2:]), "Its unpadded convolutions need 3 x 3 at stride 32.")
-            )  # fmt: skip
+                message(
+                    "image_size",
+                    "above 64 in height and width for this network",
+                    tuple(x.shape[2:]),
+                    "Its unpadded convolutions need 3 x 3 at stride 32.",
+                )
+            )
         x = (x - self.mean) / self.std
         if isinstance(self.everywhere, nn.Identity):
             return [x, *self.encoder(x)]

@@ -14,8 +14,15 @@ from alseg.project.mask_files import read_proposal, read_stored, stored_bytes
 from alseg.project.state import ProjectError, clean, mapping_of
 
 
-def add(project, folder, replace=False, mask_mapping=None, missing_value=None, mask_suffix=None,
-        resize_masks=None):  # fmt: skip
+def add(
+    project,
+    folder,
+    replace=False,
+    mask_mapping=None,
+    missing_value=None,
+    mask_suffix=None,
+    resize_masks=None,
+):
     """Take in masks that were drawn elsewhere; either all of them or none.
 
     Parameters
@@ -60,8 +67,10 @@ def add(project, folder, replace=False, mask_mapping=None, missing_value=None, m
         project.files.write(f"masks/{file}", data)
         look = looks[name]
         project.state["masks"][name] = {
-            "file": file, "share": round(look.foreground, 6), "digest": look.digest,
-        }  # fmt: skip
+            "file": file,
+            "share": round(look.foreground, 6),
+            "digest": look.digest,
+        }
     if masks:
         project.state["added"] = coding.to_dict()
         project.state.setdefault("history", []).append({"command": "add", "before": before})
@@ -153,7 +162,9 @@ def _already_there(project, matches, masks, replace):
             different.append(f"{files[0]}: {name!r} has a mask already, another one")
     if different:
         more = f" And {len(different) - 1} more." if len(different) > 1 else ""
-        raise ProjectError(f"{different[0]} (--replace takes the new one).{more} Nothing was added.")
+        raise ProjectError(
+            f"{different[0]} (--replace takes the new one).{more} Nothing was added."
+        )
     return same
 
 
@@ -167,9 +178,13 @@ def _looks(project, masks):
     looks = {}
     for name, mask in masks.items():
         look = look_at_mask(
-            mask, _proposal(project, name, mask.shape), shares, digests, project.n_mask_classes,
+            mask,
+            _proposal(project, name, mask.shape),
+            shares,
+            digests,
+            project.n_mask_classes,
             project.class_names,
-        )  # fmt: skip
+        )
         shares.append(look.foreground)
         digests[look.digest] = name
         looks[name] = look

@@ -112,7 +112,9 @@ def look_at_mask(
     if proposal is not None:
         proposal = _checked("proposal", proposal, n_mask_classes)
         if proposal.shape != mask.shape:
-            raise ValueError(message("proposal", f"of the mask's size {mask.shape}", proposal.shape))
+            raise ValueError(
+                message("proposal", f"of the mask's size {mask.shape}", proposal.shape)
+            )
         guess = proposal[seen]
         agreement = _mean_dice(values, guess, n_mask_classes)
     digest = fingerprint(mask.astype(np.int16))

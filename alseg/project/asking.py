@@ -86,14 +86,27 @@ def ask(project, n_instances, new=False, propose=False, max_seconds="auto", show
         raise EmptyPool(f"None of the {len(pool)} images left can be read.")
     found = _write(project, chosen, model, question, show)
     unreadable = {project.data.ids[i]: reason for i, reason in question.unreadable.items()}
-    return {**found, "open": project.pending(), "again": False, "pool": len(pool),
-            "looked_at": question.looked_at, "unreadable": unreadable}  # fmt: skip
+    return {
+        **found,
+        "open": project.pending(),
+        "again": False,
+        "pool": len(pool),
+        "looked_at": question.looked_at,
+        "unreadable": unreadable,
+    }
 
 
 def _again(project, open_):
     last = next(r for r in reversed(project.state["rounds"]) if set(r["ids"]) & set(open_))
-    return {**last, "folder": _folder(project, last["round"]), "open": open_, "again": True,
-            "pool": None, "looked_at": None, "unreadable": {}}  # fmt: skip
+    return {
+        **last,
+        "folder": _folder(project, last["round"]),
+        "open": open_,
+        "again": True,
+        "pool": None,
+        "looked_at": None,
+        "unreadable": {},
+    }
 
 
 def _folder(project, number):
@@ -122,7 +135,8 @@ class _Question:
         pool = np.flatnonzero(~complete & ~asked)
         if not len(pool):
             raise EmptyPool(
-                f"All {len(self.masks)} images have a mask" + (" or were asked for." if open_ else ".")
+                f"All {len(self.masks)} images have a mask"
+                + (" or were asked for." if open_ else ".")
             )
         return pool
 
@@ -175,8 +189,11 @@ class _Question:
         asked = class_balanced(strategy) if self.balanced else strategy
         asked = within_seconds(asked, max_seconds, report=report)
         n_candidates = min(2 * n_instances + 4, len(pool))
-        extras = {"n_instances": n_candidates, "random_state": int(self.rng.integers(2**31)),
-                  "y_pool": self.data.labels[pool]}  # fmt: skip
+        extras = {
+            "n_instances": n_candidates,
+            "random_state": int(self.rng.integers(2**31)),
+            "y_pool": self.data.labels[pool],
+        }
         found = call_strategy(asked, learner, self.images.take(pool), extras=extras)
         order = pool[check_query_idx(found, len(pool), n_candidates)]
         order = [i for i in order if self.can_read(i)]
@@ -205,15 +222,23 @@ class _Question:
         known = self._read_scores(pool)
         n_before = int(np.isfinite(known).sum())
         model = learner.estimator
-        model.verbose = int(max_seconds is None and not self.project.quiet)  # it has a bar of its own
+        model.verbose = int(
+            max_seconds is None and not self.project.quiet
+        )  # it has a bar of its own
         show = max_seconds is not None and not self.project.quiet
         with progress("look", len(pool), show=show) as bar:
             bar.update(n_before)
             scores = look(
-                readable_only, learner, self.images.take(pool), self.rng.permutation(len(pool)), max_seconds, known,
-                lambda n_seen, n_pool: bar.update(n_seen - bar.n), at_least=n_instances,
+                readable_only,
+                learner,
+                self.images.take(pool),
+                self.rng.permutation(len(pool)),
+                max_seconds,
+                known,
+                lambda n_seen, n_pool: bar.update(n_seen - bar.n),
+                at_least=n_instances,
                 random_state=int(self.rng.integers(2**31)),
-            )  # fmt: skip
+            )
         self.looked_at = int(np.isfinite(scores).sum())
         bad = np.isin(pool, list(self.unreadable))
         scores[bad] = np.nan
@@ -315,7 +340,11 @@ def fitted(project, masks, say=None, question=None):
     if (path / "model.json").is_file():
         wanted = estimator_of(project)
         model = JointCAMSegmenter.load(
-            path, device=wanted.device, feature_cache=wanted.feature_cache, start_from=None, verbose=0
+            path,
+            device=wanted.device,
+            feature_cache=wanted.feature_cache,
+            start_from=None,
+            verbose=0,
         )
     else:
         model = _fit(project, masks, say, question or _Question(project, say))
@@ -340,14 +369,19 @@ def _fit(project, masks, say, question):
         augmenter = PseudoLabelAugmenter(weight=project.option("pseudo_labels"))
     positions = question.context()
     n_masks = sum(masks[i] is not None for i in positions)
-    say(f"Training on {counted(n_masks, 'mask')} and the class labels of "
-        f"{counted(len(positions), 'image')}.")  # fmt: skip
+    say(
+        f"Training on {counted(n_masks, 'mask')} and the class labels of "
+        f"{counted(len(positions), 'image')}."
+    )
     while True:
         learner = ActiveLearner(
-            estimator_of(project), images=question.images.take(positions),
-            labels=project.data.labels[positions], masks=masks[positions], augmenter=augmenter,
+            estimator_of(project),
+            images=question.images.take(positions),
+            labels=project.data.labels[positions],
+            masks=masks[positions],
+            augmenter=augmenter,
             random_state=project.option("seed", 0),
-        )  # fmt: skip
+        )
         try:
             learner.fit()
             return learner.estimator

@@ -23,7 +23,9 @@ from alseg.project.state import ProjectError, check_apart
 
 LABELS = "labels.csv"
 _DONE = ".alseg-predicted"
-_CHUNK = 8  # images predicted at once; fewer of large ones, whose probabilities are at their own size
+_CHUNK = (
+    8  # images predicted at once; fewer of large ones, whose probabilities are at their own size
+)
 _PIXELS = 4e6
 
 
@@ -178,7 +180,9 @@ def _check_room(folder, files, targets, rows):
             continue
         except OSError as error:
             reason = error.strerror or str(error)
-            raise ProjectError(f"{path} cannot be written: {reason}. Name a shorter folder.") from error
+            raise ProjectError(
+                f"{path} cannot be written: {reason}. Name a shorter folder."
+            ) from error
         if folder.status(name) != "foreign":
             continue
         if image not in rows:
@@ -227,9 +231,13 @@ def _predict_all(folder, record, model, key, todo, targets, bad, progress, total
         chunk = names[start : start + _at_once(todo[names[start]])]
         for name, (mask, label, proba) in _predict_some(model, todo, chunk, bad):
             data = mask_bytes(mask, model.n_mask_classes)
-            row = {"image": name, "of": _of(todo[name], key), "label": jsonable(label),
-                   "proba": [round(float(value), 6) for value in proba],
-                   "sha256": hashlib.sha256(data).hexdigest()}  # fmt: skip
+            row = {
+                "image": name,
+                "of": _of(todo[name], key),
+                "label": jsonable(label),
+                "proba": [round(float(value), 6) for value in proba],
+                "sha256": hashlib.sha256(data).hexdigest(),
+            }
             # The row first: one without its mask is predicted again.
             record.append(json.dumps(row).encode() + b"\n", durable=False)
             folder.write(targets[name], data)

@@ -24,13 +24,34 @@ FORMAT = "alseg.Project/1"
 STATE = "state.json"
 _MARKER = '"format": "alseg.Project'
 
-OPTIONS = ("strategy", "first", "class_balanced", "pseudo_labels", "seed", "part", "mask_mapping",
-           "missing_value", "mask_suffix", "resize_masks", "mask_classes")  # fmt: skip
+OPTIONS = (
+    "strategy",
+    "first",
+    "class_balanced",
+    "pseudo_labels",
+    "seed",
+    "part",
+    "mask_mapping",
+    "missing_value",
+    "mask_suffix",
+    "resize_masks",
+    "mask_classes",
+)
 _CACHED = 1000  # images whose encoder maps are kept: about a megabyte each
 ESTIMATOR_OPTIONS = (
-    "preset", "encoder", "encoder_weights", "pooling", "n_mask_classes", "image_size", "max_epochs",
-    "steps_per_epoch", "batch_size", "lr", "schedule", "device",
-)  # fmt: skip
+    "preset",
+    "encoder",
+    "encoder_weights",
+    "pooling",
+    "n_mask_classes",
+    "image_size",
+    "max_epochs",
+    "steps_per_epoch",
+    "batch_size",
+    "lr",
+    "schedule",
+    "device",
+)
 """Parameters of the estimator that a state may hold: none of them names code or a place to write."""
 
 
@@ -158,7 +179,7 @@ class Project:
             missing_value=None if coding else self.option("missing_value"),
             mask_suffix=self.option("mask_suffix"),
             resize_masks=self.option("resize_masks", False),
-        )  # fmt: skip
+        )
         part = self.option("part", "all")
         if part not in self.parts:
             raise ProjectError(message("part", f"one of {list(self.parts)}", part))
@@ -254,10 +275,12 @@ class Project:
         in_folder = self.in_folder()
         asked = [name for round_ in self.state["rounds"] for name in round_["ids"]]
         return [
-            name for name in dict.fromkeys(asked)
-            if name in self.positions and name not in self.state["masks"]
+            name
+            for name in dict.fromkeys(asked)
+            if name in self.positions
+            and name not in self.state["masks"]
             and not in_folder[self.positions[name]]
-        ]  # fmt: skip
+        ]
 
     def summary(self):
         """One line about the folder and the masks: "200 images of 3 classes; 12 masks in ..."."""
@@ -401,8 +424,10 @@ def _problem(state):
     if not isinstance(options.get("mask_classes") or [], list):
         return "'mask_classes' must be a list"
     for found in state["rounds"]:
-        if not isinstance(found, dict) or not _is_natural(found.get("round")) or not _are_names(
-            found.get("ids")
+        if (
+            not isinstance(found, dict)
+            or not _is_natural(found.get("round"))
+            or not _are_names(found.get("ids"))
         ):
             return "a round must have a number and ids"
     return _problem_of_masks(state["masks"]) or _problem_of_history(state.get("history", []))
@@ -482,9 +507,14 @@ def check_unit(strategy):
     unit = unit_of(resolve_strategy(strategy))
     if unit != "image":
         raise ProjectError(
-            message("strategy", "one that asks for whole images here", strategy, f"It asks for parts "
-                    f"of images (unit={unit!r}): use it with `alseg run` or ActiveLearner.")
-        )  # fmt: skip
+            message(
+                "strategy",
+                "one that asks for whole images here",
+                strategy,
+                f"It asks for parts "
+                f"of images (unit={unit!r}): use it with `alseg run` or ActiveLearner.",
+            )
+        )
 
 
 def estimator_of(project):

@@ -228,9 +228,7 @@ default="histogram"
         seed = int(check_rng(self.random_state).integers(2**31 - 1))
         self._seeds = np.random.SeedSequence(seed).generate_state(3) >> 1
         # Not before they are wanted: without an annotated image there is no neighbour.
-        blocks = functools.cache(
-            lambda: self._distances(images, self._check_labels(y, n_samples))
-        )
+        blocks = functools.cache(lambda: self._distances(images, self._check_labels(y, n_samples)))
         if self.agreement is not None and "colours" in self.evidence:
             self._examples = self._nearest_annotated(blocks, annotated)
         if self.selection == "ceal":
@@ -376,8 +374,14 @@ default="histogram"
         headless = getattr(self._estimator, "pooling", "average") is None
         if headless or not hasattr(self._estimator, "predict_joint"):
             remedy = "Without a class head take evidence=('colours',)."
-            raise ValueError(message("estimator", "one with predict_joint for evidence='cam'",
-                                     type(self._estimator).__name__, remedy))  # fmt: skip
+            raise ValueError(
+                message(
+                    "estimator",
+                    "one with predict_joint for evidence='cam'",
+                    type(self._estimator).__name__,
+                    remedy,
+                )
+            )
 
     def _check_labels(self, y, n_samples):
         if not self.same_class:
@@ -420,8 +424,14 @@ default="histogram"
             check_option("descriptor", self.descriptor, ["histogram", "encoder"])
             if self.descriptor == "encoder" and not hasattr(self._estimator, "transform"):
                 remedy = "Take descriptor='histogram', or give embeddings of your own."
-                raise TypeError(message("estimator", "one with transform for descriptor='encoder'",
-                                        type(self._estimator).__name__, remedy))  # fmt: skip
+                raise TypeError(
+                    message(
+                        "estimator",
+                        "one with transform for descriptor='encoder'",
+                        type(self._estimator).__name__,
+                        remedy,
+                    )
+                )
         elif not callable(self.descriptor):
             _check_embeddings("descriptor", self.descriptor, n_samples)
 
@@ -504,8 +514,9 @@ default="histogram"
         else:
             if len(proba) > 2:
                 remedy = "Give the least probability of the likeliest class."
-                raise ValueError(message("sure", "a number with 3 or more mask classes",
-                                         self.sure, remedy))  # fmt: skip
+                raise ValueError(
+                    message("sure", "a number with 3 or more mask classes", self.sure, remedy)
+                )
             low, high = self.sure
             predicted = np.full(proba.shape[1:], MISSING, dtype=np.int16)
             predicted[proba[1] < low] = 0
@@ -533,12 +544,16 @@ default="histogram"
                 held_out = self._held_out
             if held_out is None:
                 remedy = "Give validation= here or to the estimator, or a number."
-                raise ValueError(message("threshold", "a number without validation images",
-                                         self.threshold, remedy))  # fmt: skip
+                raise ValueError(
+                    message(
+                        "threshold", "a number without validation images", self.threshold, remedy
+                    )
+                )
             images = as_images(held_out.images)
             masks = as_masks(held_out.masks, len(images))
-            return best_threshold(_streamed_proba(self._estimator, images),
-                                  (masks[i] for i in range(len(images))))  # fmt: skip
+            return best_threshold(
+                _streamed_proba(self._estimator, images), (masks[i] for i in range(len(images)))
+            )
         if self.threshold is not None:
             return float(self.threshold)
         for name in ("threshold_", "threshold"):

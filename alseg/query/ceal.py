@@ -351,9 +351,12 @@ def predicted_doubt(estimator, images, n_draws=20, random_state=None, reduce="me
     for start in range(0, len(images), chunk):
         part = images.take(np.arange(start, min(start + chunk, len(images))))
         _, maps = estimator.predict_uncertainty(
-            part, method="mc_variance", return_maps=True, n_draws=n_draws,
+            part,
+            method="mc_variance",
+            return_maps=True,
+            n_draws=n_draws,
             random_state=random_state,
-        )  # fmt: skip
+        )
         score, empty = doubt(maps, estimator.predict_masks(part), n_draws, reduce)
         scores.append(score)
         empties.append(empty)

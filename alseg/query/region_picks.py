@@ -107,7 +107,9 @@ class RegionPicker:
             raise ValueError(message(name, "finite", f"{bad} non-finite of {scores.size}"))
         open_ = np.ones(scores.shape, bool) if known is None else ~np.asarray(known, dtype=bool)
         if open_.shape != scores.shape:
-            raise ValueError(message(f"known of image {i}", f"of shape {scores.shape}", open_.shape))
+            raise ValueError(
+                message(f"known of image {i}", f"of shape {scores.shape}", open_.shape)
+            )
         most = min(m for m in (self.n_instances, self.per_image, limit) if m is not None)
         if most < 1 or not open_.any():
             return
@@ -216,7 +218,9 @@ class RegionPicker:
         self._prune()
         n_left = len(self._held)
         if not n_left:
-            raise EmptyPool("No region is left to ask about: the pool is annotated, or at its limit.")
+            raise EmptyPool(
+                "No region is left to ask about: the pool is annotated, or at its limit."
+            )
         if n_left < self.n_instances:
             rule = f"in [1, {n_left}] (the regions left in the pool, with its limits)"
             raise ValueError(message("n_instances", rule, self.n_instances))

@@ -183,11 +183,17 @@ class _Shown:
         """All means, with seeds and bands only as far as one can tell them apart."""
         few = len(curves) <= 3
         plots.cost_curve(
-            curves, ax, x_label=_X_LABELS.get(x, x), y_label=f"{self.name} (%)",
-            colours=self.page_colours if page else self.colours, markers=self.markers,
+            curves,
+            ax,
+            x_label=_X_LABELS.get(x, x),
+            y_label=f"{self.name} (%)",
+            colours=self.page_colours if page else self.colours,
+            markers=self.markers,
             references=self.references if references else None,
-            confidence=1 - self.comparison.alpha if few else None, seeds=few, named=named,
-        )  # fmt: skip
+            confidence=1 - self.comparison.alpha if few else None,
+            seeds=few,
+            named=named,
+        )
         rounds = _shared(curves)
         if rounds is not None and len(rounds) <= 12 and x in ("masks", "images", "round"):
             ax.set_xticks(rounds, [f"{value:g}" for value in rounds])
@@ -203,8 +209,12 @@ class _Shown:
             return as_svg(ax.figure, alt)
 
 
-_X_LABELS = {"pixels": "pixels annotated", "clicks": "clicks", "images": "images opened",
-             "seconds": "seconds of annotation"}  # fmt: skip
+_X_LABELS = {
+    "pixels": "pixels annotated",
+    "clicks": "clicks",
+    "images": "images opened",
+    "seconds": "seconds of annotation",
+}
 
 
 def _shared(curves):
@@ -258,10 +268,14 @@ def _head(shown):
     torn = told_groups(next(filter(None, (r.get("torn_groups") for r in comparison.records)), None))
     if torn:
         lead += f" {torn}: scores speak about patients that were seen."
-    return "\n".join([
-        f"<h1>{escape(_title(comparison))}</h1>", f'<p class="soft">{escape(lead)}</p>',
-        _missing(shown), facts(found),
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"<h1>{escape(_title(comparison))}</h1>",
+            f'<p class="soft">{escape(lead)}</p>',
+            _missing(shown),
+            facts(found),
+        ]
+    )
 
 
 def _missing(shown):
@@ -304,9 +318,11 @@ def _verdict(shown):
         f'<ul class="verdict">{"".join(items)}</ul>',
         *(f"<p>{escape(line)}</p>" for line in lines[n:]),
         _forest(shown, intervals),
-        note("Area is the mean height of the learning curve over masks, in per cent. The verdict "
-             "speaks about this data set, its test images and this network."),
-    )  # fmt: skip
+        note(
+            "Area is the mean height of the learning curve over masks, in per cent. The verdict "
+            "speaks about this data set, its test images and this network."
+        ),
+    )
 
 
 def _forest(shown, intervals):
@@ -319,12 +335,18 @@ def _forest(shown, intervals):
         for name, (mean, low, high) in intervals.items()
     )
     drawn = _both(
-        shown, "areas", alt, 0.9 + 0.34 * len(intervals),
+        shown,
+        "areas",
+        alt,
+        0.9 + 0.34 * len(intervals),
         lambda ax: plots.area_intervals(
-            intervals, ax, colours=shown.page_colours, markers=shown.markers,
+            intervals,
+            ax,
+            colours=shown.page_colours,
+            markers=shown.markers,
             x_label=_short_label("area", shown.comparison.control),
         ),
-    )  # fmt: skip
+    )
     caption = f"Mean difference of the areas and its {confidence} interval, each row by itself."
     return f'<figure class="figure">{drawn}<figcaption>{escape(caption)}</figcaption></figure>'
 
@@ -379,9 +401,10 @@ def _protocol(shown):
 
 def _steps(comparison, values):
     steps = {
-        r["gradient_steps"] for r in comparison.records
+        r["gradient_steps"]
+        for r in comparison.records
         if r["strategy"] in comparison.names and r.get("gradient_steps")
-    }  # fmt: skip
+    }
     if values.get("epochs"):
         return f", {values['epochs']} epochs over the masks"
     if not steps:
@@ -396,10 +419,15 @@ def _curves(shown):
         return []
     size = max(3.6, 1.2 + 0.24 * len(curves))
     alt = f"{shown.name} in per cent by masks, means over seeds: " + _ends(curves)
-    wide = shown.draw(lambda ax: shown.overview(ax, curves, "masks", page=True), (9.2, size),
-                      "curves-wide", alt)  # fmt: skip
-    narrow = shown.draw(lambda ax: shown.overview(ax, curves, "masks", page=True, named=False),
-                        (4.2, 3.6), "curves-narrow", alt)  # fmt: skip
+    wide = shown.draw(
+        lambda ax: shown.overview(ax, curves, "masks", page=True), (9.2, size), "curves-wide", alt
+    )
+    narrow = shown.draw(
+        lambda ax: shown.overview(ax, curves, "masks", page=True, named=False),
+        (4.2, 3.6),
+        "curves-narrow",
+        alt,
+    )
     key = _key(shown, curves)
     dotted = " Dotted: rows that ask nothing." if shown.references else ""
     level = f"{100 * (1 - shown.comparison.alpha):g} %"
@@ -408,10 +436,12 @@ def _curves(shown):
         f'<figure class="figure"><div class="wide">{wide}</div><div class="narrow">{narrow}{key}'
         f"</div><figcaption>Means over the seeds.{dotted}</figcaption></figure>",
         "<h3>Each row and its seeds</h3>",
-        note(f"Thin: one seed. Thick: their mean, with its {level} interval. Grey: "
-             f"{shown.comparison.control}."),
+        note(
+            f"Thin: one seed. Thick: their mean, with its {level} interval. Grey: "
+            f"{shown.comparison.control}."
+        ),
         _panels(shown, "seeds", curves, _one_row),
-    )  # fmt: skip
+    )
 
 
 def _ends(curves):
@@ -432,9 +462,15 @@ def _one_row(shown, ax, name, curves):
     control = shown.comparison.control
     pair = {n: curves[n] for n in dict.fromkeys((control, name)) if n in curves}
     plots.cost_curve(
-        pair, ax, x_label="masks", y_label="", colours=shown.page_colours, markers=shown.markers,
-        confidence=1 - shown.comparison.alpha, named=False,
-    )  # fmt: skip
+        pair,
+        ax,
+        x_label="masks",
+        y_label="",
+        colours=shown.page_colours,
+        markers=shown.markers,
+        confidence=1 - shown.comparison.alpha,
+        named=False,
+    )
     rounds = _shared(curves)
     if rounds is not None:
         ax.set_xticks(*_few_ticks(rounds))
@@ -457,13 +493,16 @@ def _panels(shown, salt, curves, function):
 
 
 _SHAPES = {
-    "o": '<circle cx="13" cy="6" r="3.6"/>', "s": '<path d="M9.6 2.6h6.8v6.8h-6.8z"/>',
-    "^": '<path d="M13 1.6l4.2 8h-8.4z"/>', "v": '<path d="M13 10.4l4.2-8h-8.4z"/>',
+    "o": '<circle cx="13" cy="6" r="3.6"/>',
+    "s": '<path d="M9.6 2.6h6.8v6.8h-6.8z"/>',
+    "^": '<path d="M13 1.6l4.2 8h-8.4z"/>',
+    "v": '<path d="M13 10.4l4.2-8h-8.4z"/>',
     "D": '<path d="M13 1.2l4.8 4.8-4.8 4.8-4.8-4.8z"/>',
     "P": '<path d="M11.5 1.6h3v3h3v3h-3v3h-3v-3h-3v-3h3z"/>',
     "X": '<path d="M9.6 4l2-2 1.4 1.6 1.4-1.6 2 2-1.6 2 1.6 2-2 2-1.4-1.6-1.4 1.6-2-2 1.6-2z"/>',
-    "<": '<path d="M8.8 6l8-4.2v8.4z"/>', ">": '<path d="M17.2 6l-8-4.2v8.4z"/>',
-}  # fmt: skip
+    "<": '<path d="M8.8 6l8-4.2v8.4z"/>',
+    ">": '<path d="M17.2 6l-8-4.2v8.4z"/>',
+}
 
 
 def _key(shown, names):
@@ -495,9 +534,17 @@ def _differences(shown):
     def one(shown, ax, name, _):
         pair = {n: scores[n] for n in (name, control)}
         plots.paired_differences(
-            pair, control, x, ax, x_label=label, y_label="", colours=shown.page_colours,
-            markers=shown.markers, confidence=1 - shown.comparison.alpha, named=False,
-        )  # fmt: skip
+            pair,
+            control,
+            x,
+            ax,
+            x_label=label,
+            y_label="",
+            colours=shown.page_colours,
+            markers=shown.markers,
+            confidence=1 - shown.comparison.alpha,
+            named=False,
+        )
         ax.set_xticks(*_few_ticks(x))
         room = 0.06 * (high - low or 1.0)
         ax.set_ylim(low - room, high + room)
@@ -506,9 +553,11 @@ def _differences(shown):
         "Paired differences",
         f"<p>{escape(f'Score minus that of {control} with the same seed, by {label}.')}</p>",
         _panels(shown, "gaps", gaps, one),
-        note("Rounds of one row depend on each other: a band that leaves zero somewhere is no "
-             "finding. The verdict rests on the area alone."),
-    )  # fmt: skip
+        note(
+            "Rounds of one row depend on each other: a band that leaves zero somewhere is no "
+            "finding. The verdict rests on the area alone."
+        ),
+    )
 
 
 def _few_ticks(x, most=6):
@@ -520,8 +569,15 @@ def _table(shown):
     comparison = shown.comparison
     table = comparison_table(comparison)
     reach = [f"masks to {share} %" for share in SHARES]
-    of_work = [*reach, "fit (s)", "query (s)", "peak MiB", "GPU MiB", "masks",
-               "masks with validation"]  # fmt: skip
+    of_work = [
+        *reach,
+        "fit (s)",
+        "query (s)",
+        "peak MiB",
+        "GPU MiB",
+        "masks",
+        "masks with validation",
+    ]
     scores = table[[name for name in table if name not in of_work]]
     work = table[[name for name in table if name == "row" or name in of_work]]
     notes = [
@@ -559,22 +615,26 @@ def _drawn_anew(comparison):
         return []  # drawn from fewer seeds the interval is so narrow that it misleads
     import pandas as pd
 
-    table = pd.DataFrame({
-        "row": known["row"],
-        f"difference to {comparison.control}": known["final_difference"].map("{:+.1f}".format),
-        "from": known["final_low"].map("{:.1f}".format),
-        "to": known["final_high"].map("{:.1f}".format),
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "row": known["row"],
+            f"difference to {comparison.control}": known["final_difference"].map("{:+.1f}".format),
+            "from": known["final_low"].map("{:.1f}".format),
+            "to": known["final_high"].map("{:.1f}".format),
+        }
+    )
     what = "test images" if comparison.test_groups is None else "groups of test images (patients)"
     what += " (patients are not known without the data)" if comparison.test is None else ""
     table = as_html(table).replace("<table", '<table class="small"', 1)
     return [
         "<h3>With other test images</h3>",
         f'<div class="wide-table">{table}</div>',
-        note(f"Dice after the last round, and an interval by bootstrap over seeds and {what}: "
-             "seeds alone speak about these images only. Too narrow with fewer than about "
-             "ten of either."),
-    ]  # fmt: skip
+        note(
+            f"Dice after the last round, and an interval by bootstrap over seeds and {what}: "
+            "seeds alone speak about these images only. Too narrow with fewer than about "
+            "ten of either."
+        ),
+    ]
 
 
 def _penalties(shown):
@@ -594,18 +654,22 @@ def _penalties(shown):
     n = len(names)
     svg = shown.draw(
         lambda ax: plots.penalty_heatmap(matrix, names, ax, colour=STAND_INS["c1"]),
-        (2.6 + 0.55 * n, 1.6 + 0.4 * n), "penalty", alt,
-    )  # fmt: skip
+        (2.6 + 0.55 * n, 1.6 + 0.4 * n),
+        "penalty",
+        alt,
+    )
     width = f"max-width:{min(60, 16 + 4 * n)}rem;min-width:{min(48, 12 + 3 * n)}rem"
     return section(
         "Who beats whom",
         "<p>Share of the budgets, in per cent, at which the row on the left is above the one at "
         f"the top by a paired t-test at level {shown.comparison.alpha:g}.</p>",
         f'<div class="wide-table"><figure style="{width}" class="figure">{svg}</figure></div>',
-        note("A picture, not a test: budgets of one run depend on each other, the many tests are "
-             "not adjusted (one in twenty finds a difference where there is none), few seeds "
-             "rarely win at all, and the size of a difference is not seen."),
-    )  # fmt: skip
+        note(
+            "A picture, not a test: budgets of one run depend on each other, the many tests are "
+            "not adjusted (one in twenty finds a difference where there is none), few seeds "
+            "rarely win at all, and the size of a difference is not seen."
+        ),
+    )
 
 
 def _costs(shown):
@@ -654,11 +718,10 @@ def _asked(shown, images):
     seed = comparison.seeds[0]
     chains = {
         name: {
-            r["round"]: r for r in comparison.records
-            if r["strategy"] == name and r["seed"] == seed
+            r["round"]: r for r in comparison.records if r["strategy"] == name and r["seed"] == seed
         }
         for name in comparison.names
-    }  # fmt: skip
+    }
     parts = []
     starts = [chain[0] for chain in chains.values() if 0 in chain]
     if starts:
@@ -667,14 +730,20 @@ def _asked(shown, images):
     for name, chain in chains.items():
         if 1 in chain:
             parts.append(_asked_group(f"{name} asks", chain[1], images, masks))
-    return section(
-        "What was asked first",
-        note(f"The first questions of each row, with seed {seed}. Rows with one estimator and "
-             "augmenter asked the same model."
-             + (" Outlined: the expert's answer." if masks is not None else "")),
-        note(without) if without else "",
-        f'<div class="groups">{"".join(parts)}</div>',
-    ) if parts else []  # fmt: skip
+    return (
+        section(
+            "What was asked first",
+            note(
+                f"The first questions of each row, with seed {seed}. Rows with one estimator and "
+                "augmenter asked the same model."
+                + (" Outlined: the expert's answer." if masks is not None else "")
+            ),
+            note(without) if without else "",
+            f'<div class="groups">{"".join(parts)}</div>',
+        )
+        if parts
+        else []
+    )
 
 
 def _without_data(comparison):
@@ -730,17 +799,24 @@ def _time(shown):
     colours = {"fit": STAND_INS["c1"], "query": STAND_INS["c2"]}
     height, figures = 1.0 + 0.5 * len(seconds), []
     for what, values, unit, label in (
-        ("Seconds a round", seconds, "s", "seconds"), ("Peak memory", memory, "MiB", "MiB"),
-    ):  # fmt: skip
+        ("Seconds a round", seconds, "s", "seconds"),
+        ("Peak memory", memory, "MiB", "MiB"),
+    ):
         if not any(values.values()):
             continue
         alt = f"{what}: " + "; ".join(
             f"{name} " + ", ".join(f"{part} {value:.3g} {unit}" for part, value in row.items())
             for name, row in values.items()
         )
-        drawn = _both(shown, what.split()[0].lower(), alt, height,
-                      lambda ax, values=values, label=label:
-                      plots.bars(values, ax, x_label=label, colours=colours))  # fmt: skip
+        drawn = _both(
+            shown,
+            what.split()[0].lower(),
+            alt,
+            height,
+            lambda ax, values=values, label=label: plots.bars(
+                values, ax, x_label=label, colours=colours
+            ),
+        )
         figures.append(f'<figure class="figure"><h3>{what}</h3>{drawn}</figure>')
     return section("Time and memory", *figures)
 
@@ -777,6 +853,8 @@ def _provenance(shown):
         "How this was run",
         f'<dl class="terms">{items}</dl>',
         details("Rows, estimator and data", jsonable(config)),
-        *(details(f"Machine and versions of {_plural(n, 'record')}", dict(key))
-          for key, n in places.items()),
-    )  # fmt: skip
+        *(
+            details(f"Machine and versions of {_plural(n, 'record')}", dict(key))
+            for key, n in places.items()
+        ),
+    )

@@ -45,10 +45,12 @@ def saved_section(comparison):
         f"<p>How many {x} fewer or more than {escape(control)} a row needs to reach 90, 95 and "
         f"99&nbsp;% of full supervision, which scores {full:.1f}.</p>",
         _wide(columns, "words"),
-        note(f"In brackets those of the row and of {control}. ≤: reached with the first {x}, which "
-             "nothing can be saved of; >: not reached with the last. From mean curves, without an "
-             "interval: where the verdict finds no difference, these may be chance too."),
-    )  # fmt: skip
+        note(
+            f"In brackets those of the row and of {control}. ≤: reached with the first {x}, which "
+            "nothing can be saved of; >: not reached with the last. From mean curves, without an "
+            "interval: where the verdict finds no difference, these may be chance too."
+        ),
+    )
 
 
 def _rise(curves):
@@ -158,9 +160,11 @@ def stability_section(comparison):
         "Would the ranking last?",
         f"<p>{unbroken(first + pairs)}</p>",
         _wide(columns, "small"),
-        note("Rankings without one seed share all the others: with new seeds the order would "
-             "change more often than this."),
-    )  # fmt: skip
+        note(
+            "Rankings without one seed share all the others: with new seeds the order would "
+            "change more often than this."
+        ),
+    )
 
 
 def _range(ranks):
@@ -190,9 +194,7 @@ def foreground_section(comparison):
     shares = comparison.foreground()
     ends = {name: 100 * np.nanmean(shares[name][:, -1]) for name in rates}
     order = sorted(rates, key=lambda name: -rates[name])
-    closed = {
-        name: 100 * (1 - np.exp(-rates[name] * _MORE_FOREGROUND / 100)) for name in order
-    }
+    closed = {name: 100 * (1 - np.exp(-rates[name] * _MORE_FOREGROUND / 100)) for name in order}
     columns = {
         "row": order,
         "foreground annotated at the end": [f"{ends[name]:.0f} %" for name in order],
@@ -207,10 +209,12 @@ def foreground_section(comparison):
         "masks and full supervision, the share that a row closes by annotating a further "
         f"{_MORE_FOREGROUND}&nbsp;% of all foreground pixels of the training images.</p>",
         _wide(columns, "small"),
-        note("1 - exp(-rate × share), the rate fitted to the mean curve (nnActive's foreground "
-             "efficiency); all: closed by the first round. To be compared within this table only, "
-             "and no verdict: a small gap makes it noisy."),
-    )  # fmt: skip
+        note(
+            "1 - exp(-rate × share), the rate fitted to the mean curve (nnActive's foreground "
+            "efficiency); all: closed by the first round. To be compared within this table only, "
+            "and no verdict: a small gap makes it noisy."
+        ),
+    )
 
 
 def forecast_section(comparison):
@@ -285,8 +289,8 @@ def _how_it_held(comparison):
     return (
         f"Tested here on rounds that are known: from three rounds on, {held} of {test.n} intervals "
         f"({100 * test.coverage:.0f} %) held the mean score of a later round, at most {ahead:.0f} "
-        f"masks ahead. The forecast errs by {100 * test.mean_error:.1f} points there, \"it stays as "
-        f"it is\" by {100 * test.mean_error_of_last:.1f}. {published}"
+        f'masks ahead. The forecast errs by {100 * test.mean_error:.1f} points there, "it stays as '
+        f'it is" by {100 * test.mean_error_of_last:.1f}. {published}'
     )
 
 

@@ -215,11 +215,19 @@ def figure_style(salt):
     """
     soft, line = STAND_INS["soft"], STAND_INS["line"]
     return {
-        "svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 10.5,
-        "text.color": STAND_INS["ink"], "axes.labelcolor": soft,
-        "xtick.color": soft, "ytick.color": soft, "axes.edgecolor": line, "grid.color": line,
-        "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
-    }  # fmt: skip
+        "svg.fonttype": "none",
+        "svg.hashsalt": salt,
+        "font.size": 10.5,
+        "text.color": STAND_INS["ink"],
+        "axes.labelcolor": soft,
+        "xtick.color": soft,
+        "ytick.color": soft,
+        "axes.edgecolor": line,
+        "grid.color": line,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "savefig.facecolor": "none",
+    }
 
 
 def as_svg(figure, alt):
@@ -252,7 +260,5 @@ def as_svg(figure, alt):
     for name, colour in STAND_INS.items():
         svg = svg.replace(colour, f"var(--{name})")
     used = set(re.findall(r"#([\w-]+)[\")]", svg))
-    svg = re.sub(
-        r'(<\w+[^<>]*?) id="([^"<>]*)"', lambda m: m[0] if m[2] in used else m[1], svg
-    )
+    svg = re.sub(r'(<\w+[^<>]*?) id="([^"<>]*)"', lambda m: m[0] if m[2] in used else m[1], svg)
     return svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1)

@@ -294,13 +294,26 @@ def penalty_heatmap(matrix, names, ax=None, *, colour=None):
         if i == j:
             continue
         # Opacity, not a colour map: so the entry of 0 is the page, be it light or dark.
-        ax.add_patch(Rectangle((j - 0.47, i - 0.47), 0.94, 0.94, linewidth=0, alpha=0.55 * share,
-                               facecolor=colour or COLOURS[0]))  # fmt: skip
-        ax.text(j, i, f"{100 * share:.0f}", ha="center", va="center",
-                alpha=1.0 if share else 0.45)  # fmt: skip
+        ax.add_patch(
+            Rectangle(
+                (j - 0.47, i - 0.47),
+                0.94,
+                0.94,
+                linewidth=0,
+                alpha=0.55 * share,
+                facecolor=colour or COLOURS[0],
+            )
+        )
+        ax.text(j, i, f"{100 * share:.0f}", ha="center", va="center", alpha=1.0 if share else 0.45)
     ax.set_xlim(-0.5, n - 0.5)
-    ax.set_xticks(range(n), [_short(name) for name in names], rotation=35, ha="left",
-                  rotation_mode="anchor", parse_math=False)  # fmt: skip
+    ax.set_xticks(
+        range(n),
+        [_short(name) for name in names],
+        rotation=35,
+        ha="left",
+        rotation_mode="anchor",
+        parse_math=False,
+    )
     ax.xaxis.tick_top()
     _name_rows(ax, names)
     ax.spines[:].set_visible(False)
@@ -378,8 +391,15 @@ def bars(values, ax=None, *, x_label="", colours=None):
                 continue
             y = place + (k - (len(parts) - 1) / 2) * height
             ax.barh(y, value, 0.85 * height, color=colour, linewidth=0)
-            ax.annotate(f"{part} {_three_digits(value)}", (value, y), xytext=(4, 0), va="center",
-                        textcoords="offset points", parse_math=False, fontsize="small")  # fmt: skip
+            ax.annotate(
+                f"{part} {_three_digits(value)}",
+                (value, y),
+                xytext=(4, 0),
+                va="center",
+                textcoords="offset points",
+                parse_math=False,
+                fontsize="small",
+            )
     _name_rows(ax, values)
     _plain(ax, "x")
     ax.set_xlim(0, 1.35 * ax.get_xlim()[1])  # room for what is written beside the bars
@@ -479,8 +499,18 @@ def _draw_curves(ax, curves, colours, markers, confidence, seeds, shown=()):
         if (x < at).any():  # seeds differ in x
             at, values = _at_equal_x(x, y)
         mean, low, high = mean_interval(values, confidence or 0.95)
-        ax.plot(at, mean, color=colour, label=name, linewidth=2, marker=marker, markersize=4.5,
-                clip_on=False, zorder=3, markevery=_some(len(at), x.shape[1]))  # fmt: skip
+        ax.plot(
+            at,
+            mean,
+            color=colour,
+            label=name,
+            linewidth=2,
+            marker=marker,
+            markersize=4.5,
+            clip_on=False,
+            zorder=3,
+            markevery=_some(len(at), x.shape[1]),
+        )
         limits += [mean]
         if begun.sum() > 1 and seeds:
             for xs, ys in zip(x[begun], y[begun], strict=True):
@@ -533,15 +563,31 @@ def _draw_references(ax, references):
         ax.axhline(value, color=_soft(), linewidth=1.2, linestyle=(0, (1, 2)), zorder=1)
         placed = max(value, placed + 0.085 * (high - low))
         right = _is_freer_on_the_right(ax, placed + 0.03 * (high - low))
-        ax.text(0.99 if right else 0.01, placed, f"{name} {value:.1f}", transform=inside,
-                color=_soft(), va="bottom", ha="right" if right else "left", fontsize="small",
-                parse_math=False)  # fmt: skip
+        ax.text(
+            0.99 if right else 0.01,
+            placed,
+            f"{name} {value:.1f}",
+            transform=inside,
+            color=_soft(),
+            va="bottom",
+            ha="right" if right else "left",
+            fontsize="small",
+            parse_math=False,
+        )
     for above, texts in far.items():
         if texts:
             arrow = "\N{UPWARDS ARROW}" if above else "\N{DOWNWARDS ARROW}"
-            ax.text(0.99, 0.985 if above else 0.015, f"{arrow} {', '.join(texts)}", color=_soft(),
-                    transform=ax.transAxes, va="top" if above else "bottom", ha="right",
-                    fontsize="small", parse_math=False)  # fmt: skip
+            ax.text(
+                0.99,
+                0.985 if above else 0.015,
+                f"{arrow} {', '.join(texts)}",
+                color=_soft(),
+                transform=ax.transAxes,
+                va="top" if above else "bottom",
+                ha="right",
+                fontsize="small",
+                parse_math=False,
+            )
 
 
 def _is_freer_on_the_right(ax, y):

@@ -82,11 +82,31 @@ def comparison_numbers(comparison):
         n = int(np.isfinite(values).sum())
         lines.append({"row": name, "seeds": n, **_mean_sd("final", values), **_cost(records)})
     wanted = [
-        "row", "seeds", "final", "final_sd", "area", "area_sd", "difference", "low", "high",
-        "p_value", "p_holm", "p_sign", "floor_sign", "decision", "final_difference", "final_low",
-        "final_high", *(f"masks_{share}" for share in SHARES), "masks", "masks_validation",
-        "fit_seconds", "query_seconds", "peak_mib", "gpu_mib",
-    ]  # fmt: skip
+        "row",
+        "seeds",
+        "final",
+        "final_sd",
+        "area",
+        "area_sd",
+        "difference",
+        "low",
+        "high",
+        "p_value",
+        "p_holm",
+        "p_sign",
+        "floor_sign",
+        "decision",
+        "final_difference",
+        "final_low",
+        "final_high",
+        *(f"masks_{share}" for share in SHARES),
+        "masks",
+        "masks_validation",
+        "fit_seconds",
+        "query_seconds",
+        "peak_mib",
+        "gpu_mib",
+    ]
     table = pd.DataFrame(lines)
     for name in wanted:
         if name not in table:
@@ -259,11 +279,13 @@ def _by_image(records, name, seeds):
 
 def _pm(means, sds):
     return [
-        "–" if not np.isfinite(mean)
-        else f"{mean:.1f} ± {sd:.1f}" if np.isfinite(sd)
+        "–"
+        if not np.isfinite(mean)
+        else f"{mean:.1f} ± {sd:.1f}"
+        if np.isfinite(sd)
         else f"{mean:.1f}"
         for mean, sd in zip(means, sds, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _interval(mean, low, high):

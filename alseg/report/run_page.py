@@ -95,9 +95,11 @@ def _body(records, folder):
         "<h2>How this was run</h2>",
         details("Options", config),
         details("Machine and versions", last.get("environment", {})),
-        details("Seconds and memory of the last round",
-                 {"seconds": last.get("seconds"), "memory_mib": last.get("memory_mib")}),
-    ]  # fmt: skip
+        details(
+            "Seconds and memory of the last round",
+            {"seconds": last.get("seconds"), "memory_mib": last.get("memory_mib")},
+        ),
+    ]
     if first.get("round") != 0:
         parts.insert(2, "<p>The first rounds are not in these records.</p>")
     return title, "\n".join(part for part in parts if part)
@@ -178,10 +180,15 @@ def _by_label(record):
         return ""
     import pandas as pd
 
-    headings = {"n_images": "images", "dice": "Dice",
-                "dice_background": "Dice, background", "mean_iou": "mean IoU",
-                "object_dice": "object Dice", "object_f1": "object F1",
-                "class_accuracy": "class accuracy"}  # fmt: skip
+    headings = {
+        "n_images": "images",
+        "dice": "Dice",
+        "dice_background": "Dice, background",
+        "mean_iou": "mean IoU",
+        "object_dice": "object Dice",
+        "object_f1": "object F1",
+        "class_accuracy": "class accuracy",
+    }
     rows = []
     for label, scores in groups.items():
         row = {"class": str(label)}

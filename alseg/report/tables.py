@@ -61,8 +61,11 @@ def rounds_table(records):
 def _cells(table):
     for row in table.itertuples(index=False):
         yield [
-            "–" if value != value or str(value) == "<NA>"
-            else f"{value:.1f}" if isinstance(value, float) else str(value)
+            "–"
+            if value != value or str(value) == "<NA>"
+            else f"{value:.1f}"
+            if isinstance(value, float)
+            else str(value)
             for value in row
         ]
 

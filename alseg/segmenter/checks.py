@@ -39,7 +39,9 @@ def checked_image_size(image_size):
         return image_size and check_option("image_size", image_size, ("large",))
     size = (image_size,) * 2 if np.isscalar(image_size) else image_size
     if not isinstance(size, (tuple, list, np.ndarray)) or len(size) != 2:
-        raise ValueError(message("image_size", "None, 'large', an int or (height, width)", image_size))
+        raise ValueError(
+            message("image_size", "None, 'large', an int or (height, width)", image_size)
+        )
     return tuple(int(check_number("image_size", side, 1, integer=True)) for side in size)
 
 
@@ -105,8 +107,9 @@ def check_params(model):
         raise TypeError(message("feature_cache", "None or a folder", model.feature_cache))
     if model.feature_cache is not None and model.encoder_lr_scale:
         remedy = "What an encoder that learns gives is of no use in the next step."
-        raise ValueError(message("encoder_lr_scale", "0 with feature_cache",
-                                 model.encoder_lr_scale, remedy))  # fmt: skip
+        raise ValueError(
+            message("encoder_lr_scale", "0 with feature_cache", model.encoder_lr_scale, remedy)
+        )
     check_affine(model.affine)
     if not isinstance(model.normalize, str) and not _is_pair(model.normalize):
         rule = "'auto', 'dataset', 'half', 'imagenet' or a pair (mean, std)"
@@ -164,8 +167,9 @@ def _check_second_stream(model):
         raise ValueError(message("weak_batch_size", rule, model.weak_batch_size))
     if model.feature_cache is not None:
         remedy = "Strong colours are new at each step: their maps would fill the folder."
-        raise ValueError(message("feature_cache", "None with consistency",
-                                 str(model.feature_cache), remedy))  # fmt: skip
+        raise ValueError(
+            message("feature_cache", "None with consistency", str(model.feature_cache), remedy)
+        )
 
 
 def _is_pair(value):

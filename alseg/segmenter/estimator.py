@@ -626,8 +626,17 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             finally:
                 if self.__dict__.pop("_phase", None):
                     self._set_frozen(False)
-                for name in ("_data", "_rng", "_n_epochs", "_part_size", "_seen", "_phases",
-                             "_unchecked", "_all_codes", "_n_left_out"):  # fmt: skip
+                for name in (
+                    "_data",
+                    "_rng",
+                    "_n_epochs",
+                    "_part_size",
+                    "_seen",
+                    "_phases",
+                    "_unchecked",
+                    "_all_codes",
+                    "_n_left_out",
+                ):
                     self.__dict__.pop(name, None)
                 interrupted = self.__dict__.pop("_interrupted", False)
         if interrupted:
@@ -833,8 +842,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 module.feature_memory = None
             return
         if getattr(type(module), "encode", None) is not JointCAMNetwork.encode:
-            raise ValueError(message("module", "a JointCAMNetwork with feature_cache",
-                                     type(module).__name__))  # fmt: skip
+            raise ValueError(
+                message("module", "a JointCAMNetwork with feature_cache", type(module).__name__)
+            )
         module.feature_memory = FeatureMemory(self.feature_cache)
 
     @property
@@ -960,9 +970,12 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 options = self._phase_options(epochs)
                 n_steps = self._n_steps(len(X))
                 self._scheduler = make_scheduler(
-                    self.optimizer_, options["lr_schedule"], options["lr"],
-                    options["max_epochs"] * n_steps, n_steps,
-                )  # fmt: skip
+                    self.optimizer_,
+                    options["lr_schedule"],
+                    options["lr"],
+                    options["max_epochs"] * n_steps,
+                    n_steps,
+                )
                 self._best = None
                 self._average = None if self.ema is None else WeightAverage(self.module_, self.ema)
                 try:
@@ -1003,9 +1016,12 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         params, _, fitted, state = _read_saved(self.start_from)
         if not np.array_equal(fitted["classes_"], classes):
             raise ValueError(
-                message("start_from", f"a model of the classes {classes.tolist()}",
-                        fitted["classes_"].tolist())
-            )  # fmt: skip
+                message(
+                    "start_from",
+                    f"a model of the classes {classes.tolist()}",
+                    fitted["classes_"].tolist(),
+                )
+            )
         return Bunch(params=params, fitted=fitted, state=state)
 
     def _load_start(self, started):
@@ -1017,9 +1033,13 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             self._network.load_state_dict(started.state)
         except RuntimeError as error:
             raise ValueError(
-                message("start_from", "a model of the same network", str(self.start_from),
-                        str(error).splitlines()[-1].strip())
-            ) from error  # fmt: skip
+                message(
+                    "start_from",
+                    "a model of the same network",
+                    str(self.start_from),
+                    str(error).splitlines()[-1].strip(),
+                )
+            ) from error
 
     def _check_normalization(self, state):
         for name in ("mean", "std"):
@@ -1100,7 +1120,6 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         useless = self.pooling is None and check_consistency(self.consistency) is None
         return useless or frozen
 
-
     def get_iterator(self, dataset, training=False):
         """Batches of the decoded images that `dataset` (of positions) names."""
         positions = torch.as_tensor([int(dataset[i][0]) for i in range(len(dataset))])
@@ -1167,7 +1186,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 f"such that no batch holds a single image{'' if n == 1 else ' with a mask'}"
                 f" of {height} x {width} pixels, whose deepest map is one value"
             )
-            remedy = "BatchNorm cannot train on it: set a larger batch_size or image_size (crop size)"
+            remedy = (
+                "BatchNorm cannot train on it: set a larger batch_size or image_size (crop size)"
+            )
             passes = self.sampling == "passes"
             remedy += ", or sampling='streams'." if passes else "."
             raise UntrainableBatch(message("batch_size", rule, self.batch_size, remedy)) from error
@@ -1539,7 +1560,10 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         if not self.has_masks_:
             remedy = "Fit with some masks, or take target='label'."
             raise ValueError(f"Gradients of masks need an estimator fitted with masks. {remedy}")
-        size, of_batch = PartSize("predicting", _PREDICT_NOTE), functools.partial(function, self.module_)
+        size, of_batch = (
+            PartSize("predicting", _PREDICT_NOTE),
+            functools.partial(function, self.module_),
+        )
         parts = [size.apply(of_batch, x) for _, x in self._batches(as_images(X))]
         return torch.cat(parts).cpu().numpy()
 
@@ -1673,9 +1697,13 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             model.module_.load_state_dict(state)
         except RuntimeError as error:
             raise ValueError(
-                message("path", "a saved model with the weights of its network", str(path),
-                        str(error).splitlines()[-1].strip())
-            ) from error  # fmt: skip
+                message(
+                    "path",
+                    "a saved model with the weights of its network",
+                    str(path),
+                    str(error).splitlines()[-1].strip(),
+                )
+            ) from error
         model.module_.eval()
         model.n_steps_ = n_steps
         return model

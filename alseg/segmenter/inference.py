@@ -167,7 +167,9 @@ def saliency(cam, size):
     tensor([[[0.0000, 1.0000],
              [0.5000, 0.0000]]])
     """
-    maps = F.interpolate(cam[:, None].float(), size=tuple(size), mode="bilinear", align_corners=False)
+    maps = F.interpolate(
+        cam[:, None].float(), size=tuple(size), mode="bilinear", align_corners=False
+    )
     maps = maps[:, 0]
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     return (maps - low) / (high - low).clamp(min=1e-12)

@@ -245,9 +245,13 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "encoder_")
         images, found = as_images(X), []
         batches = pool_batches(
-            images, self.canvas_, self.predict_batch_size, self.device_, torch.contiguous_format,
+            images,
+            self.canvas_,
+            self.predict_batch_size,
+            self.device_,
+            torch.contiguous_format,
             self.verbose > 0,
-        )  # fmt: skip
+        )
         with torch.no_grad():
             for _, x in batches:
                 found.append(self._pooled(self.encoder_, x).cpu().numpy())
@@ -328,13 +332,18 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
 def heads(n_channels, n_hidden):
     """Projector and predictor of SimSiam: the predictor is narrow in the middle, as published."""
     projector = nn.Sequential(
-        nn.Linear(n_channels, n_hidden, bias=False), nn.BatchNorm1d(n_hidden), nn.ReLU(),
-        nn.Linear(n_hidden, n_hidden, bias=False), nn.BatchNorm1d(n_hidden, affine=False),
-    )  # fmt: skip
+        nn.Linear(n_channels, n_hidden, bias=False),
+        nn.BatchNorm1d(n_hidden),
+        nn.ReLU(),
+        nn.Linear(n_hidden, n_hidden, bias=False),
+        nn.BatchNorm1d(n_hidden, affine=False),
+    )
     predictor = nn.Sequential(
-        nn.Linear(n_hidden, n_hidden // 4, bias=False), nn.BatchNorm1d(n_hidden // 4), nn.ReLU(),
+        nn.Linear(n_hidden, n_hidden // 4, bias=False),
+        nn.BatchNorm1d(n_hidden // 4),
+        nn.ReLU(),
         nn.Linear(n_hidden // 4, n_hidden),
-    )  # fmt: skip
+    )
     return projector, predictor
 
 

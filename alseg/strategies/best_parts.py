@@ -45,7 +45,9 @@ def maps_of(score, learner, X_pool, random_state=None):
     n_pool = n_rows(X_pool)
     for start in range(0, n_pool, _CHUNK):
         idx = np.arange(start, min(start + _CHUNK, n_pool))
-        result = call(score, learner, rows(X_pool, idx), random_state=random_state, return_maps=True)
+        result = call(
+            score, learner, rows(X_pool, idx), random_state=random_state, return_maps=True
+        )
         yield idx, check_maps(result, len(idx))[1]
 
 

@@ -68,9 +68,7 @@ def pretrained_embedding(
                 built.append((build_encoder(encoder, weights).eval().to(where), mean, std))
         network, mean, std = built[0]
         side = -(-image_size // network.strides[-1]) * network.strides[-1]
-        pool = pool_batches(
-            as_images(X), (side, side), batch_size, where, torch.contiguous_format
-        )
+        pool = pool_batches(as_images(X), (side, side), batch_size, where, torch.contiguous_format)
         with torch.inference_mode():
             maps = [network((x - mean) / std)[-1].float().mean((2, 3)).cpu() for _, x in pool]
         return torch.cat(maps).numpy()

@@ -89,7 +89,9 @@ def badge_sampling(
     check_option("loss", loss, LOSSES)
     if target == "label":
         proba = _proba(learner, X_pool)
-        return badge_picks(proba, pool_embeddings(learner, X_pool, embedding), n_instances, random_state)
+        return badge_picks(
+            proba, pool_embeddings(learner, X_pool, embedding), n_instances, random_state
+        )
     gradients = _segmenter(learner, "gradient_embedding")(X_pool, loss=loss)
     if np.ndim(gradients) != 2 or len(gradients) != n_rows(X_pool):
         rule = f"of shape ({n_rows(X_pool)}, d)"
@@ -142,7 +144,9 @@ def egl_score(learner, X_pool, *, target="mask", embedding=None):
     return check_shape(_segmenter(learner, "gradient_length")(X_pool), n_rows(X_pool))
 
 
-def egl_sampling(learner, X_pool, n_instances=1, random_state=None, *, target="mask", embedding=None):
+def egl_sampling(
+    learner, X_pool, n_instances=1, random_state=None, *, target="mask", embedding=None
+):
     """Ask about the images of the largest `egl_score`.
 
     Parameters
@@ -174,4 +178,6 @@ def egl_sampling(learner, X_pool, n_instances=1, random_state=None, *, target="m
     (2,)
     """
     n_instances = check_pool(X_pool, n_instances)
-    return top_n(egl_score(learner, X_pool, target=target, embedding=embedding), n_instances, random_state)
+    return top_n(
+        egl_score(learner, X_pool, target=target, embedding=embedding), n_instances, random_state
+    )

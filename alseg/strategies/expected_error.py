@@ -18,7 +18,9 @@ def _label_losses(learner, X):
     if not hasattr(model, "predict_proba"):
         raise TypeError(message("learner", "with `predict_proba`", model))
     proba = np.asarray(model.predict_proba(X), dtype=float)
-    classes = np.asarray(getattr(model, "classes_", getattr(estimator_of(learner), "classes_", None)))
+    classes = np.asarray(
+        getattr(model, "classes_", getattr(estimator_of(learner), "classes_", None))
+    )
     y = np.asarray(learner.y_training)
     columns = np.searchsorted(classes, y)
     return -np.log(np.clip(proba[np.arange(len(y)), columns], 1e-12, None))

@@ -7,9 +7,7 @@ from alseg.strategies.as_released import released_entropy, released_form
 from alseg.strategies.best_parts import ask_images_or_parts
 
 
-def least_confidence_score(
-    learner, X_pool, *, aggregate="mean", target="mask", return_maps=False
-):
+def least_confidence_score(learner, X_pool, *, aggregate="mean", target="mask", return_maps=False):
     """One minus the probability of the most likely class, of pixels or of the image.
 
     The formula is `alseg.query.least_confidence`.
@@ -97,14 +95,20 @@ def least_confidence_sampling(
     """
     score = functools.partial(least_confidence_score, target=target)
     return ask_images_or_parts(
-        score, learner, X_pool, n_instances, random_state, aggregate, unit=unit, size=size,
-        per_image=per_image, masks_pool=masks_pool,
-    )  # fmt: skip
+        score,
+        learner,
+        X_pool,
+        n_instances,
+        random_state,
+        aggregate,
+        unit=unit,
+        size=size,
+        per_image=per_image,
+        masks_pool=masks_pool,
+    )
 
 
-def margin_score(
-    learner, X_pool, *, aggregate="mean", target="mask", return_maps=False
-):
+def margin_score(learner, X_pool, *, aggregate="mean", target="mask", return_maps=False):
     """One minus the gap between the two most likely classes, of pixels or of the image.
 
     The formula is `alseg.query.margin`.
@@ -183,9 +187,17 @@ def margin_sampling(
     """
     score = functools.partial(margin_score, target=target)
     return ask_images_or_parts(
-        score, learner, X_pool, n_instances, random_state, aggregate, unit=unit, size=size,
-        per_image=per_image, masks_pool=masks_pool,
-    )  # fmt: skip
+        score,
+        learner,
+        X_pool,
+        n_instances,
+        random_state,
+        aggregate,
+        unit=unit,
+        size=size,
+        per_image=per_image,
+        masks_pool=masks_pool,
+    )
 
 
 def entropy_score(
@@ -289,6 +301,14 @@ def entropy_sampling(
     """
     score = functools.partial(entropy_score, target=target, entropy_form=entropy_form)
     return ask_images_or_parts(
-        score, learner, X_pool, n_instances, random_state, aggregate, unit=unit, size=size,
-        per_image=per_image, masks_pool=masks_pool,
-    )  # fmt: skip
+        score,
+        learner,
+        X_pool,
+        n_instances,
+        random_state,
+        aggregate,
+        unit=unit,
+        size=size,
+        per_image=per_image,
+        masks_pool=masks_pool,
+    )

@@ -28,12 +28,19 @@ from alseg.strategies.wrappers import stochastic_batches_sampling, stochastic_sa
 
 # Scores that compare an image with the others of the pool, which has other scores in a part of it,
 # or that train first: they are asked as strategies are, about one random part.
-_COMPARE = frozenset({
-    representative.cdal_score, representative.core_set_score, representative.density_score,
-    representative.density_weighted_score, representative.discriminative_score,
-    representative.facility_location_score, representative.prob_cover_score,
-    representative.typicality_score, learning_loss.learning_loss_score,
-})  # fmt: skip
+_COMPARE = frozenset(
+    {
+        representative.cdal_score,
+        representative.core_set_score,
+        representative.density_score,
+        representative.density_weighted_score,
+        representative.discriminative_score,
+        representative.facility_location_score,
+        representative.prob_cover_score,
+        representative.typicality_score,
+        learning_loss.learning_loss_score,
+    }
+)
 
 # Strategies that take the images of the largest score, and that score.
 _LARGEST = {

@@ -128,9 +128,17 @@ def mc_variance_sampling(
     options = {"target": target, "n_draws": n_draws, "mc_variance_axis": mc_variance_axis}
     score = functools.partial(mc_variance_score, **options)
     return ask_images_or_parts(
-        score, learner, X_pool, n_instances, random_state, aggregate, unit=unit, size=size,
-        per_image=per_image, masks_pool=masks_pool,
-    )  # fmt: skip
+        score,
+        learner,
+        X_pool,
+        n_instances,
+        random_state,
+        aggregate,
+        unit=unit,
+        size=size,
+        per_image=per_image,
+        masks_pool=masks_pool,
+    )
 
 
 def bald_score(
@@ -229,6 +237,14 @@ def bald_sampling(
     """
     score = functools.partial(bald_score, target=target, n_draws=n_draws)
     return ask_images_or_parts(
-        score, learner, X_pool, n_instances, random_state, aggregate, unit=unit, size=size,
-        per_image=per_image, masks_pool=masks_pool,
-    )  # fmt: skip
+        score,
+        learner,
+        X_pool,
+        n_instances,
+        random_state,
+        aggregate,
+        unit=unit,
+        size=size,
+        per_image=per_image,
+        masks_pool=masks_pool,
+    )

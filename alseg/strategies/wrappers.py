@@ -368,9 +368,7 @@ def subsample_sampling(
     if wanted >= n_pool:
         return pick(strategy, learner, X_pool, n_instances, seed, y_pool)
     mine = np.sort(rng.choice(n_pool, wanted, replace=False))
-    picked = pick(
-        strategy, learner, rows(X_pool, mine), n_instances, seed, _part(y_pool, mine)
-    )
+    picked = pick(strategy, learner, rows(X_pool, mine), n_instances, seed, _part(y_pool, mine))
     return mine[picked]
 
 

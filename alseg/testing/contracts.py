@@ -75,8 +75,12 @@ def _wrapped():
         "subsample(score)": strategies.subsample(draws, size=0.5),
         "mixture(schedule)": strategies.mixture(both, [1, lambda n_labelled: n_labelled / 3]),
     }
-    for wrapper in (strategies.stochastic, strategies.stochastic_batches, strategies.distinct,
-                    strategies.subsample):  # fmt: skip
+    for wrapper in (
+        strategies.stochastic,
+        strategies.stochastic_batches,
+        strategies.distinct,
+        strategies.subsample,
+    ):
         found[wrapper(score).__name__] = wrapper(score)
     for source in ("cam", "mask", lambda X_pool: np.arange(len(X_pool))):
         strategy = strategies.foreground_random(source)
@@ -90,8 +94,8 @@ def _wrapped():
             found[f"within_seconds({name_of(inner)}, {seconds})"] = strategy
     parts = functools.partial(strategies.entropy_sampling, unit="patch", size=5, per_image=3)
     for inner in (score, draws, parts, strategies.alps_sampling, strategies.class_balanced(score)):
-        found[f"without_near_duplicates({name_of(inner)})"] = (
-            strategies.without_near_duplicates(inner)
+        found[f"without_near_duplicates({name_of(inner)})"] = strategies.without_near_duplicates(
+            inner
         )
     found["without_near_duplicates(-1)"] = strategies.without_near_duplicates(score, alike=-1)
     found["within_seconds(patch)"] = strategies.within_seconds(parts, 3600)
@@ -317,7 +321,9 @@ def _check_part_strategy(name, strategy, learner, X_pool, y_pool, before):
         except EmptyPool:
             continue
         except (ValueError, TypeError) as error:
-            raise ContractError(f"{name} must raise EmptyPool for a pool that is {what}.") from error
+            raise ContractError(
+                f"{name} must raise EmptyPool for a pool that is {what}."
+            ) from error
         _fail(name, f"must raise EmptyPool for a pool that is {what}")
 
     picks = [ask(X_pool, n, seed) for seed in range(4) for n in (3,)]
@@ -348,9 +354,7 @@ def _is_deterministic(ask, X_pool, n_pool):
     """Whether the order of the whole pool is the same for several seeds."""
     picks = [np.asarray(_plain(ask(X_pool, n_pool, seed))) for seed in range(6)]
     fewer = [np.asarray(_plain(ask(X_pool, 2, seed))) for seed in range(6)]
-    return all(
-        np.array_equal(group[0], other) for group in (picks, fewer) for other in group[1:]
-    )
+    return all(np.array_equal(group[0], other) for group in (picks, fewer) for other in group[1:])
 
 
 def _check_refusals(name, ask, X_pool):

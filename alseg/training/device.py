@@ -52,4 +52,7 @@ def resolve_amp(amp, device):
     if amp != "auto":
         return bool(amp)
     # Before compute capability 8 bfloat16 is emulated, and slow.
-    return torch.device(device).type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.device(device).type == "cuda" and torch.cuda.get_device_capability(device) >= (
+        8,
+        0,
+    )

@@ -101,6 +101,4 @@ def experts_masks(masks, mask_weight, part):
     if mask_weight is None:
         return masks.take(part)
     top = max((float(np.max(mask_weight[i])) for i in part), default=1.0)
-    return stack([
-        np.where(np.asarray(mask_weight[i]) >= top, masks[i], MISSING) for i in part
-    ])  # fmt: skip
+    return stack([np.where(np.asarray(mask_weight[i]) >= top, masks[i], MISSING) for i in part])

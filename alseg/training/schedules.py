@@ -144,9 +144,7 @@ def make_scheduler(optimizer, lr_schedule, lr, n_steps, n_epoch_steps):
     for group in optimizer.param_groups:
         # From the present `lr`, which may have been set since the optimizer was built.
         group["initial_lr"] = (
-            lr * group["lr_scale"]
-            if "lr_scale" in group
-            else group.get("initial_lr", group["lr"])
+            lr * group["lr_scale"] if "lr_scale" in group else group.get("initial_lr", group["lr"])
         )
         group["lr"] = group["initial_lr"]
     if lr_schedule == "constant" or not n_steps:
@@ -162,9 +160,11 @@ def make_scheduler(optimizer, lr_schedule, lr, n_steps, n_epoch_steps):
         _, every, factor = lr_schedule
         shares = [
             functools.partial(
-                step_decay, n_steps=every * n_epoch_steps, factor=factor,
+                step_decay,
+                n_steps=every * n_epoch_steps,
+                factor=factor,
                 least=LEAST_LR / max(group["initial_lr"], LEAST_LR),
             )
             for group in optimizer.param_groups
-        ]  # fmt: skip
+        ]
     return torch.optim.lr_scheduler.LambdaLR(optimizer, shares)

@@ -22,11 +22,41 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 LABELS = ("round", "square")
 # `alseg run` and its like are given these; their networks are not kept, which would be large.
-TINY = ("--encoder", "tiny", "--max-epochs", "1", "--steps-per-epoch", "1", "--image-size", "32",
-        "32", "--device", "cpu", "--threads", "1", "--quiet")  # fmt: skip
-RUN = ("--strategy", "bald", "--class-balanced", "--pseudo-labels", "0.5", "--initial", "4",
-       "--n-instances", "2", "--rounds", "2", "--no-panels", "--train-split", "all",
-       "--test-split", "all", *TINY)  # fmt: skip
+TINY = (
+    "--encoder",
+    "tiny",
+    "--max-epochs",
+    "1",
+    "--steps-per-epoch",
+    "1",
+    "--image-size",
+    "32",
+    "32",
+    "--device",
+    "cpu",
+    "--threads",
+    "1",
+    "--quiet",
+)
+RUN = (
+    "--strategy",
+    "bald",
+    "--class-balanced",
+    "--pseudo-labels",
+    "0.5",
+    "--initial",
+    "4",
+    "--n-instances",
+    "2",
+    "--rounds",
+    "2",
+    "--no-panels",
+    "--train-split",
+    "all",
+    "--test-split",
+    "all",
+    *TINY,
+)
 # Flat arguments, as they were, of a network of a few kilobytes.
 SMALL = {
     "module__channels": (2, 4, 4),
@@ -121,11 +151,12 @@ def comparison_arguments():
             "pseudo": Row(entropy_sampling, pseudo),
         },
         "data": (train, test),
-        "protocol": Protocol(initial=4, n_instances=2, rounds=2, references=("all-ones",),
-                             controls=()),
+        "protocol": Protocol(
+            initial=4, n_instances=2, rounds=2, references=("all-ones",), controls=()
+        ),
         "seeds": (0, 1),
         "verbose": 0,
-    }  # fmt: skip
+    }
 
 
 def write_slides(folder, masks=True):
@@ -167,11 +198,18 @@ def make_models():
     ensemble.fit(images, labels, masks=known).save(HERE / "ensemble")
     augmenter = PseudoLabelAugmenter(selection="all", sure=(0.2, 0.8), weight=0.5, refit="continue")
     given = {"images": images, "labels": labels, "random_state": 5}
-    learner = ActiveLearner(estimator(), class_balanced(entropy_score), masks=known,
-                            augmenter=augmenter, **given)  # fmt: skip
+    learner = ActiveLearner(
+        estimator(), class_balanced(entropy_score), masks=known, augmenter=augmenter, **given
+    )
     learner.fit().save(HERE / "learner")
-    start = JointCAMSegmenter(encoder="tiny", image_size=(32, 32), max_epochs=1, steps_per_epoch=1,
-                              jitter=0.1, criterion__dice_scale=0.5)  # fmt: skip
+    start = JointCAMSegmenter(
+        encoder="tiny",
+        image_size=(32, 32),
+        max_epochs=1,
+        steps_per_epoch=1,
+        jitter=0.1,
+        criterion__dice_scale=0.5,
+    )
     asks = functools.partial(region_sampling, score=entropy_score, size=16)
     ActiveLearner(start, asks, **given).save(HERE / "learner_not_fitted")
 

@@ -37,7 +37,6 @@ def parts_of(n_train=10, n_valid=4, n_test=4, size=(90, 100), classes=("a", "b")
     """Parts of black images with a square, a class each in turn."""
     from alseg.datasets import Dataset
 
-
     def part(name, n):
         masks = np.zeros((n, *size), np.int16)
         masks[:, 20:60, 30:80] = 1
@@ -80,12 +79,22 @@ def write_folder(root, splits, *, masks=True, labels=("a", "b"), size=(90, 100))
 @pytest.mark.parametrize(
     "name, asked, weight, training, classifier",
     [
-        ("belharbi_glas", (8, 2, 24), 0.1, (0.1, 1000, 20, ("step", 100, 0.9)),
-         {"lr": 1e-4, "max_epochs": 1000, "lr_schedule": ("step", 100, 0.9)}),
-        ("belharbi_cub", (200, 200, 19), 0.001, (0.1, 30, 8, ("step", 10, 0.95)),
-         {"lr": 0.01, "max_epochs": 90, "lr_schedule": ("step", 10, 0.9)}),
+        (
+            "belharbi_glas",
+            (8, 2, 24),
+            0.1,
+            (0.1, 1000, 20, ("step", 100, 0.9)),
+            {"lr": 1e-4, "max_epochs": 1000, "lr_schedule": ("step", 100, 0.9)},
+        ),
+        (
+            "belharbi_cub",
+            (200, 200, 19),
+            0.001,
+            (0.1, 30, 8, ("step", 10, 0.95)),
+            {"lr": 0.01, "max_epochs": 90, "lr_schedule": ("step", 10, 0.9)},
+        ),
     ],
-)  # fmt: skip
+)
 def test_paper_profile_of_belharbi_has_the_published_constants(
     name, asked, weight, training, classifier
 ):
@@ -98,7 +107,10 @@ def test_paper_profile_of_belharbi_has_the_published_constants(
     assert (model.lr, model.max_epochs, model.batch_size, model.lr_schedule) == training
     assert model.crop == {"size": 416, "scale": 0.9, "min_side": 432, "pad": 0.01}
     assert (model.threshold, model.keep_epoch, model.schedule) == (
-        "validation", "validation", "two-phase")  # fmt: skip
+        "validation",
+        "validation",
+        "two-phase",
+    )
     assert model.start_from == "classifier" and not model.amp
     propagation = rows["label propagation"].augmenter
     assert (propagation.k, propagation.weight, propagation.selection) == (40, weight, "neighbours")
@@ -130,7 +142,12 @@ def test_paper_profile_of_ceal_has_the_published_constants():
     assert protocol.warm_start and not protocol.class_balanced
     assert (options["limit"], options["test_limit"]) == (1600, 400)
     assert (model.image_size, model.lr, model.max_epochs, model.refit_epochs, model.batch_size) == (
-        (192, 240), 1e-5, 10, 2, 32)  # fmt: skip
+        (192, 240),
+        1e-5,
+        10,
+        2,
+        32,
+    )
     counts = [n_pseudo_masks(rows["CEAL"].augmenter, 600 + 35 * i, 1600) for i in range(1, 11)]
     assert counts == [0, 0, 0, 0, 20, 40, 60, 80, 100, 120]
     assert script("published_work").n_draws_of(rows["CEAL"].strategy) == 20
@@ -254,12 +271,26 @@ def test_no_folder_at_all_is_said(tmp_path, capsys, monkeypatch):
 
 def test_dry_run_prints_plan_fits_and_operations(tmp_path, capsys):
     folder = write_folder(tmp_path / "data", ("train", "val", "test"), size=(180, 200))
-    arguments = ["--data", str(folder), "--dry-run", "--initial", "1", "--n-instances", "1",
-                 "--rounds", "1", "--seeds", "0", "--rows", "entropy"]  # fmt: skip
+    arguments = [
+        "--data",
+        str(folder),
+        "--dry-run",
+        "--initial",
+        "1",
+        "--n-instances",
+        "1",
+        "--rounds",
+        "1",
+        "--seeds",
+        "0",
+        "--rows",
+        "entropy",
+    ]
     out = tmp_path / "out"
-    assert script("published_runs").main(
-        script("belharbi_cub").STUDY, [*arguments, "--out", str(out)]
-    ) == 0
+    assert (
+        script("published_runs").main(script("belharbi_cub").STUDY, [*arguments, "--out", str(out)])
+        == 0
+    )
     text = capsys.readouterr().out
     assert "data        train 2, valid 2, test 2" in text
     # classifier, one start, random, entropy, full supervision
@@ -319,10 +350,17 @@ class MadeComparison:
     def __init__(self):
         self.train = "images"
         self.records = [
-            {"strategy": name, "seed": seed, "gradient_steps": steps, "metrics": {},
-             "seconds": {"fit": 1.5 + seed}}
-            for name, steps in (("mine", 30), ("longer", 50)) for seed in (0, 1) for _ in range(2)
-        ]  # fmt: skip
+            {
+                "strategy": name,
+                "seed": seed,
+                "gradient_steps": steps,
+                "metrics": {},
+                "seconds": {"fit": 1.5 + seed},
+            }
+            for name, steps in (("mine", 30), ("longer", 50))
+            for seed in (0, 1)
+            for _ in range(2)
+        ]
 
     def areas(self, metric, window=None):
         return {"mine": np.array([0.72, 0.74]), "longer": np.array([0.71, 0.70])}
@@ -351,11 +389,16 @@ def test_a_method_stands_against_its_own_controls_with_the_steps_of_both():
     table = tables.pairs_table(MadeComparison(), (("mine", "longer"), ("mine", "absent")))
     # 1 and 4 points: 2.5, and half an interval of t(1, 0.975) * 3 / 2 points
     half = 12.706204736432095 * 1.5
-    assert table.to_dict("records") == [{
-        "row": "mine", "against": "longer", "seeds": "2",
-        "area": f"+2.5 [{2.5 - half:.1f}, {2.5 + half:.1f}]", "p": "0.34",
-        "steps": "60 against 100",
-    }]  # fmt: skip
+    assert table.to_dict("records") == [
+        {
+            "row": "mine",
+            "against": "longer",
+            "seeds": "2",
+            "area": f"+2.5 [{2.5 - half:.1f}, {2.5 + half:.1f}]",
+            "p": "0.34",
+            "steps": "60 against 100",
+        }
+    ]
     assert tables.pairs_table(MadeComparison(), ()) is None
 
 
@@ -371,19 +414,28 @@ def test_a_row_that_has_only_begun_has_no_column_of_its_own(monkeypatch):
 
 def test_a_method_is_set_against_random_masks_of_as_many_steps_in_each_recipe(monkeypatch):
     factorial = script("factorial")
-    methods = {"class-balanced random": ("random", "random"), "mine": ("pseudo-labels", None),
-               "asked": ("entropy", "entropy"), "absent": (None, "absent")}  # fmt: skip
+    methods = {
+        "class-balanced random": ("random", "random"),
+        "mine": ("pseudo-labels", None),
+        "asked": ("entropy", "entropy"),
+        "absent": (None, "absent"),
+    }
     monkeypatch.setattr(factorial, "METHODS", methods)
     made, steps = MadeComparison(), {"random": 30, "pseudo-labels": 99, "entropy": 60}
     renamed = {"mine": "pseudo-labels", "longer": factorial.LONGER_PUBLISHED}
     made.records = [
         {**r, "strategy": name, "gradient_steps": n}
-        for r in made.records if r["strategy"] == "mine"
+        for r in made.records
+        if r["strategy"] == "mine"
         for name, n in {**steps, renamed["longer"]: 100}.items()
-    ]  # fmt: skip
+    ]
     mine, longer = np.array([0.72, 0.74]), np.array([0.71, 0.70])
-    areas = {"random": longer - 0.1, "pseudo-labels": mine, renamed["longer"]: longer,
-             "entropy": mine - 0.1}  # fmt: skip
+    areas = {
+        "random": longer - 0.1,
+        "pseudo-labels": mine,
+        renamed["longer"]: longer,
+        "entropy": mine - 0.1,
+    }
     monkeypatch.setattr(made, "areas", lambda metric: areas, raising=False)
     dice, work = factorial.tables({"belharbi-glas-cpu": made, "alseg-glas-cpu": made})
     dice, work = (t.set_index("method").to_dict("index") for t in (dice, work))
@@ -442,8 +494,11 @@ def test_controls_of_ceal_take_as_many_steps_with_labels_that_count_nothing():
     assert rows["CEAL"].strategy is rows[ceal.NO_WEIGHT].strategy
     assert model.criterion__ce_scale == 1.0
     plan = Plan(model, rows, (parts["train"], parts["test"]), protocol, [0])
-    steps = {job.name: steps_of_job(job, protocol, options["limit"])
-             for job in plan.jobs if job.kind == "chain"}  # fmt: skip
+    steps = {
+        job.name: steps_of_job(job, protocol, options["limit"])
+        for job in plan.jobs
+        if job.kind == "chain"
+    }
     # 64 + 10, 80 + 20 and 96 + 30 images in batches of 8, for 2 epochs; one fit a round
     assert steps["CEAL"] == steps[ceal.LONGER] == steps[ceal.NO_WEIGHT] == [20, 26, 32]
     assert steps["random"] == steps[ceal.QUESTIONS] == [16, 20, 24]
@@ -463,9 +518,14 @@ def test_ceal_trains_as_many_epochs_as_published():
     assert [fit.n_masks for fit in fits] == list(range(635, 951, 35))
     assert [fit.n_pseudo for fit in fits] == [0, 0, 0, 0, 20, 40, 60, 80, 100, 120]
     assert all(fit.again for fit in fits) and model.refit_epochs == 2
-    (start,) = [job for job in plan.jobs if job.kind == "start" and job.row.augmenter is not None
-                and job.row.augmenter.weight == 1]  # fmt: skip
-    assert [tuple(f) for fits in fits_of_job(start, protocol, 1600) for f in fits] == [(600, 0, False)]
+    (start,) = [
+        job
+        for job in plan.jobs
+        if job.kind == "start" and job.row.augmenter is not None and job.row.augmenter.weight == 1
+    ]
+    assert [tuple(f) for fits in fits_of_job(start, protocol, 1600) for f in fits] == [
+        (600, 0, False)
+    ]
     assert not model.drop_tiny_last_batch  # 705 images are 22 batches and one more of 1
 
 
@@ -473,8 +533,16 @@ def test_ceal_trains_as_many_epochs_as_published():
 def survey(monkeypatch):
     """The script of the survey with a profile that takes seconds."""
     survey = script("survey_folder")
-    small = {"image_size": (32, 32), "epochs": 1, "initial": 3, "n_instances": 2, "rounds": 1,
-             "n_draws": 2, "seeds": (5, 6), "n_jobs": 1}  # fmt: skip
+    small = {
+        "image_size": (32, 32),
+        "epochs": 1,
+        "initial": 3,
+        "n_instances": 2,
+        "rounds": 1,
+        "n_draws": 2,
+        "seeds": (5, 6),
+        "n_jobs": 1,
+    }
     monkeypatch.setitem(survey.NCT, "cpu", {**survey.NCT["cpu"], **small})
     return survey
 
@@ -489,8 +557,16 @@ def test_the_survey_asks_for_classes_and_goes_on_after_a_stop(survey, tmp_path, 
                 pixels = rng.integers(0, 100, (32, 32, 3), dtype=np.uint8) + np.uint8(100 * k)
                 Image.fromarray(pixels).save(folder / f"{i}.png")
     out = tmp_path / "out"
-    command = ["--layout", "nct", "--data", str(tmp_path / "nct"), "--out", str(out),
-               "--rows", "DBAL"]  # fmt: skip
+    command = [
+        "--layout",
+        "nct",
+        "--data",
+        str(tmp_path / "nct"),
+        "--out",
+        str(out),
+        "--rows",
+        "DBAL",
+    ]
     assert survey.run(command) == 0
     files = {row: out / row / "5" / "records.jsonl" for row in ("random", "DBAL")}
     first = {row: file.read_text("utf-8").splitlines() for row, file in files.items()}
@@ -519,7 +595,9 @@ def test_the_survey_looks_for_the_rarest_class(survey, tmp_path, capsys):
     proba[[0, 6, 7], 2] = 0.5, 0.4, 0.9  # of 2 x 6 pairs one is in the wrong order
     assert survey.score(proba, labels, classes, "AUC") == pytest.approx(11 / 12)
     # A manifest with train and val is tested on val.
-    data = write_folder(tmp_path / "isic", ["train", "val"], masks=False, labels=tuple("abcdefghij"))
+    data = write_folder(
+        tmp_path / "isic", ["train", "val"], masks=False, labels=tuple("abcdefghij")
+    )
     parts = survey.load_classes(data, {})
     sizes = {name: len(parts[name]) for name in ("train", "valid", "test")}
     assert sizes == {"train": 9, "valid": 1, "test": 10}
@@ -542,29 +620,50 @@ def ours(tmp_path_factory):
 
     module = script("alseg_glas")
     parts = {  # squares that stand out, so that a few steps find something
-        name: dataclasses.replace(part, images=np.repeat(255 * part.masks[..., None], 3, -1).astype("u1"))
+        name: dataclasses.replace(
+            part, images=np.repeat(255 * part.masks[..., None], 3, -1).astype("u1")
+        )
         for name, part in parts_of(10, size=(32, 40)).items()
     }
     parts["test"] = dataclasses.replace(
         parts["test"], subsets=["A", "A", "B", "B"], instances=parts["test"].masks
     )
-    options = {**paper("alseg_glas", "cpu"), "encoder": "tiny", "encoder_weights": None,
-               "image_size": (32, 40), "steps": 6, "initial": 4, "n_instances": 2, "rounds": 1,
-               "seeds": (0, 1)}  # fmt: skip
+    options = {
+        **paper("alseg_glas", "cpu"),
+        "encoder": "tiny",
+        "encoder_weights": None,
+        "image_size": (32, 40),
+        "steps": 6,
+        "initial": 4,
+        "n_instances": 2,
+        "rounds": 1,
+        "seeds": (0, 1),
+    }
     model, rows, protocol = module.STUDY.build(parts, options)
     with contextlib.chdir(tmp_path_factory.mktemp("ours")):
         return compare_strategies(
-            model, rows, data=(parts["train"], parts["test"]), protocol=protocol,
-            seeds=options["seeds"], out=Path(), verbose=0,
-        )  # fmt: skip
+            model,
+            rows,
+            data=(parts["train"], parts["test"]),
+            protocol=protocol,
+            seeds=options["seeds"],
+            out=Path(),
+            verbose=0,
+        )
 
 
 @pytest.mark.slow
 def test_rows_of_our_recipe_are_at_equal_steps_and_controlled(ours):
     module = script("alseg_glas")
     steps = {name: ours.chains[name, 0][-1]["gradient_steps"] for name in ours.names}
-    twice = {"label propagation", "pseudo-labels", "entropy + pseudo-labels", module.LONGER,
-             module.NO_WEIGHT, "true masks as pseudo-labels"}  # fmt: skip
+    twice = {
+        "label propagation",
+        "pseudo-labels",
+        "entropy + pseudo-labels",
+        module.LONGER,
+        module.NO_WEIGHT,
+        "true masks as pseudo-labels",
+    }
     assert steps == {name: 12 if name in twice else 6 for name in ours.names}
     assert {"random", "entropy", "low entropy"} | twice == set(ours.names)
 
@@ -601,8 +700,12 @@ def test_details_of_a_comparison(ours):
     tables = script("published_tables")
     pseudo = tables.pseudo_table(ours, "GlaS")
     assert set(pseudo["row"]) == {
-        "label propagation", "pseudo-labels", "entropy + pseudo-labels",
-        "pseudo-labels, lambda = 0", "true masks as pseudo-labels"}  # fmt: skip
+        "label propagation",
+        "pseudo-labels",
+        "entropy + pseudo-labels",
+        "pseudo-labels, lambda = 0",
+        "true masks as pseudo-labels",
+    }
     assert pseudo["masks"].tolist() == ["4", "6"] * 5
     assert set(pseudo["Dice, published (all pixels)"]) == {"–"}  # from 8 masks on
     share = tables.share_table(ours, [(4, 6), (4, 60)]).set_index("row")
@@ -614,7 +717,9 @@ def test_details_of_a_comparison(ours):
     subsets = tables.subset_table(ours).set_index("row")
     assert {"A Dice", "B object F1"} <= set(subsets.columns)
     last = [ours.chains["random", seed][-1]["metrics"]["by_subset"]["A"] for seed in (0, 1)]
-    assert subsets.loc["random", "A Dice"].startswith(f"{50 * (last[0]['dice'] + last[1]['dice']):.1f}")
+    assert subsets.loc["random", "A Dice"].startswith(
+        f"{50 * (last[0]['dice'] + last[1]['dice']):.1f}"
+    )
 
 
 def test_a_run_in_parts_tells_the_command_of_each(tmp_path, monkeypatch):

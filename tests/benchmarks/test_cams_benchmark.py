@@ -159,7 +159,9 @@ def test_threshold_comes_from_validation_and_not_from_test(cams):
     assert found["threshold"] == 0.2  # best for the test map: 0.9
     assert found["dice"]["validation"] == pytest.approx({"foreground": 2 / 3, "background": 0})
     assert cams.scores({"valid": [low], "test": [low]}, parts)["dice"]["validation"] == {
-        "foreground": 1, "background": 1}  # fmt: skip
+        "foreground": 1,
+        "background": 1,
+    }
 
 
 def test_all_ones_has_the_prevalence_as_precision_and_no_background(cams, parts):
@@ -194,7 +196,13 @@ def test_plan_has_a_fit_for_each_pooling_and_seed(cams, capsys):
     assert "35 records, 15 fits" in said and "Score-CAM" in said
     assert cams.chosen_rows(["lse"]) == ["all-ones", "random-map", "lse"]
     assert {row.pooling for row in cams.ROWS.values()} == {
-        None, "average", "max", "lse", "wildcat", "attention"}  # fmt: skip
+        None,
+        "average",
+        "max",
+        "lse",
+        "wildcat",
+        "attention",
+    }
 
 
 def test_a_stopped_run_goes_on_and_gives_the_same_records(cams, parts, tmp_path, monkeypatch):

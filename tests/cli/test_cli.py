@@ -23,8 +23,21 @@ from alseg.project.mask_files import mask_bytes
 
 COMMANDS = ("run", "compare", "report", "query", "add", "undo", "predict")
 TINY = ["--encoder", "tiny", "--max-epochs", "1", "--device", "cpu", "--threads", "1"]
-RUN = ["run", "--data", "glands", "--limit", "8", "--test-limit", "4", "--rounds", "1",
-       "--image-size", "24", "32", *TINY]  # fmt: skip
+RUN = [
+    "run",
+    "--data",
+    "glands",
+    "--limit",
+    "8",
+    "--test-limit",
+    "4",
+    "--rounds",
+    "1",
+    "--image-size",
+    "24",
+    "32",
+    *TINY,
+]
 
 
 def call(capsys, *argv):
@@ -75,8 +88,17 @@ def test_help_waits_for_nothing_heavy():
                 imported.add(node.module)
     own = {name for name in imported if name.startswith("alseg.cli")}
     # all of the standard library, and none that takes time
-    assert imported - own <= {"argparse", "concurrent.futures", "contextlib", "errno", "os",
-                              "signal", "sys", "threading", "warnings"}  # fmt: skip
+    assert imported - own <= {
+        "argparse",
+        "concurrent.futures",
+        "contextlib",
+        "errno",
+        "os",
+        "signal",
+        "sys",
+        "threading",
+        "warnings",
+    }
 
 
 def test_module_entry_point():
@@ -127,10 +149,26 @@ def test_a_strategy_of_ones_own(capsys, tmp_path, monkeypatch):
     free = sorted(set(range(8)) - set(records[0]["sample_ids"]))
     assert records[1]["sample_ids"] == free[:2] and records[1]["strategy"] == name
     assert not Path("o/panels").exists()
-    refused(capsys, *RUN, "--out", "p", "--strategy", "mine_alseg:Nested.frist", code=2,
-            match="strategy must be a name in mine_alseg")  # fmt: skip
-    refused(capsys, *RUN, "--out", "p", "--strategy", "no_such_module:f", code=2,
-            match="No module named 'no_such_module'")  # fmt: skip
+    refused(
+        capsys,
+        *RUN,
+        "--out",
+        "p",
+        "--strategy",
+        "mine_alseg:Nested.frist",
+        code=2,
+        match="strategy must be a name in mine_alseg",
+    )
+    refused(
+        capsys,
+        *RUN,
+        "--out",
+        "p",
+        "--strategy",
+        "no_such_module:f",
+        code=2,
+        match="No module named 'no_such_module'",
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,16 +200,33 @@ def test_unwritable_output_folder(capsys, tmp_path):
     (tmp_path / "file").write_text("kept")
     refused(capsys, *RUN, "--out", tmp_path / "file" / "sub", code=2, match="is not a folder")
     refused(capsys, *RUN, "--out", tmp_path / "file", code=2, match="is not a folder")
-    refused(capsys, "query", "--data", tmp_path, "--out", tmp_path / "file", code=2,
-            match="is not a folder")  # fmt: skip
+    refused(
+        capsys,
+        "query",
+        "--data",
+        tmp_path,
+        "--out",
+        tmp_path / "file",
+        code=2,
+        match="is not a folder",
+    )
     assert (tmp_path / "file").read_text() == "kept"
 
 
 def test_a_preset_is_a_set_of_options(capsys, tmp_path):
     out = tmp_path / "d"
     small = ["--encoder-weights", "none", "--steps-per-epoch", "1", *TINY]
-    refused(capsys, *RUN[:-len(TINY)], *TINY, "--preset", "alsegg", "--out", out, code=2,
-            match="Did you mean 'alseg'")  # fmt: skip
+    refused(
+        capsys,
+        *RUN[: -len(TINY)],
+        *TINY,
+        "--preset",
+        "alsegg",
+        "--out",
+        out,
+        code=2,
+        match="Did you mean 'alseg'",
+    )
     weights = tmp_path / "w.safetensors"
     from safetensors.torch import save_file
 
@@ -179,8 +234,17 @@ def test_a_preset_is_a_set_of_options(capsys, tmp_path):
 
     save_file(build_encoder("tiny").state_dict(), weights)
     small[1] = weights
-    code, _, err = call(capsys, *RUN[:-len(TINY)], *small, "--preset", "alseg-best", "--out", out,
-                        "--no-panels", "--quiet")  # fmt: skip
+    code, _, err = call(
+        capsys,
+        *RUN[: -len(TINY)],
+        *small,
+        "--preset",
+        "alseg-best",
+        "--out",
+        out,
+        "--no-panels",
+        "--quiet",
+    )
     assert code == 0, err
     config = read_records(out)[0]["config"]["estimator"]
     assert config["test_flips"] == "both" and config["encoder"] == "tiny"
@@ -188,9 +252,28 @@ def test_a_preset_is_a_set_of_options(capsys, tmp_path):
 
 # -- compare --------------------------------------------------------------------------------------
 
-COMPARE = ["compare", "--data", "glands", "--limit", "12", "--test-limit", "4", "--rounds", "1",
-           "--initial", "2", "--seeds", "2", "--strategy", "random", "--image-size", "24", "32",
-           "--no-controls", *TINY]  # fmt: skip
+COMPARE = [
+    "compare",
+    "--data",
+    "glands",
+    "--limit",
+    "12",
+    "--test-limit",
+    "4",
+    "--rounds",
+    "1",
+    "--initial",
+    "2",
+    "--seeds",
+    "2",
+    "--strategy",
+    "random",
+    "--image-size",
+    "24",
+    "32",
+    "--no-controls",
+    *TINY,
+]
 
 
 def test_compare_then_report(capsys, tmp_path):
@@ -218,15 +301,33 @@ def test_compare_then_report(capsys, tmp_path):
     code, printed, err = call(capsys, "report", out, "-o", page, "--config", file, "--no-pictures")
     assert code == 0, err
     assert "<img" not in page.read_text("utf-8")
-    refused(capsys, "report", out, "-o", page, "--data", "glands", code=1,
-            match="those of the comparison, 12 images to train on and 4 to test on, got (60, 30). "
-            "It was run by: alseg compare --data glands --limit 12")  # fmt: skip
+    refused(
+        capsys,
+        "report",
+        out,
+        "-o",
+        page,
+        "--data",
+        "glands",
+        code=1,
+        match="those of the comparison, 12 images to train on and 4 to test on, got (60, 30). "
+        "It was run by: alseg compare --data glands --limit 12",
+    )
     before = {p: p.read_bytes() for p in out.rglob("records.jsonl")}
     code, printed, _ = call(capsys, *COMPARE, *entropy, "--out", out)
     assert code == 0 and "| entropy" in printed
     assert {p: p.read_bytes() for p in out.rglob("records.jsonl")} == before
-    refused(capsys, *COMPARE, *entropy, "--n-instances", "1", "--out", out, code=1,
-            match="n_instances: 2 there, 1 now")  # fmt: skip
+    refused(
+        capsys,
+        *COMPARE,
+        *entropy,
+        "--n-instances",
+        "1",
+        "--out",
+        out,
+        code=1,
+        match="n_instances: 2 there, 1 now",
+    )
 
 
 def test_the_control_alone_is_a_curve_without_a_verdict(capsys, tmp_path):
@@ -255,7 +356,7 @@ def test_compare_from_a_file(capsys, tmp_path):
     file = tmp_path / "c.toml"
     file.write_text(
         'data = "glands"\nstrategies = ["random", "core-set"]\nseeds = [3]\nlimit = 12\n'
-        'test_limit = 4\n[protocol]\ninitial = 2\nrounds = 5\ncontrols = []\nreferences = []\n'
+        "test_limit = 4\n[protocol]\ninitial = 2\nrounds = 5\ncontrols = []\nreferences = []\n"
         '[estimator]\nencoder = "tiny"\nmax_epochs = 1\nimage_size = [24, 32]\ndevice = "cpu"\n'
     )
     out = tmp_path / "d"
@@ -272,7 +373,7 @@ def test_compare_from_a_file(capsys, tmp_path):
     refused(capsys, "compare", file, "--out", out, code=2, match="limit must be an integer >= 1")
     file.write_text("data = ")
     refused(capsys, "compare", file, "--out", out, code=2, match="must be TOML")
-    file.write_text('[protocol]\nround = 1\n')
+    file.write_text("[protocol]\nround = 1\n")
     refused(capsys, *COMPARE[:1], file, *COMPARE[1:], "--out", out, code=2, match="rounds")
 
 
@@ -298,9 +399,17 @@ def test_compare_refuses_what_is_wrong(capsys, tmp_path, change, match):
 
 def test_the_device_of_workers_elsewhere_is_theirs():
     options = {"encoder": "tiny", "device": "cuda:99"}
-    given = {"data": "glands", "strategies": ["random"], "protocol": {}, "seeds": 1,
-             "estimator": options, "scheduler": "tcp://host:1"}  # fmt: skip
-    args = alseg.cli.parser.make_parser().parse_args(["compare", "--limit", "12", "--test-limit", "4"])
+    given = {
+        "data": "glands",
+        "strategies": ["random"],
+        "protocol": {},
+        "seeds": 1,
+        "estimator": options,
+        "scheduler": "tcp://host:1",
+    }
+    args = alseg.cli.parser.make_parser().parse_args(
+        ["compare", "--limit", "12", "--test-limit", "4"]
+    )
     assert alseg.cli.experiments.make_plan(args, given).estimator.device == "cuda:99"
 
 
@@ -319,8 +428,19 @@ def test_threads_of_a_comparison_are_those_of_its_protocol(option):
 
 
 def test_a_command_is_kept_without_folders_of_its_machine():
-    argv = ["compare", "a b.toml", "--out=/home/me/runs/", "--data", "~/glas", "--scheduler",
-            "tcp://host:1", "--encoder-weights", "../w.pt", "--strategy", "mine.here:f"]  # fmt: skip
+    argv = [
+        "compare",
+        "a b.toml",
+        "--out=/home/me/runs/",
+        "--data",
+        "~/glas",
+        "--scheduler",
+        "tcp://host:1",
+        "--encoder-weights",
+        "../w.pt",
+        "--strategy",
+        "mine.here:f",
+    ]
     assert alseg.cli.experiments.shown_command(argv) == (
         "alseg compare 'a b.toml' --out=runs --data glas --scheduler tcp://host:1 "
         "--encoder-weights w.pt --strategy mine.here:f"
@@ -328,10 +448,26 @@ def test_a_command_is_kept_without_folders_of_its_machine():
 
 
 def test_compare_needs_to_know_what(capsys, tmp_path):
-    refused(capsys, "compare", "--data", "glands", "--out", tmp_path, code=2,
-            match="strategy must be given")  # fmt: skip
-    refused(capsys, *COMPARE, "--rounds", "9", "--out", tmp_path / "d", code=1,
-            match="initial + rounds * n_instances must be at most 12")  # fmt: skip
+    refused(
+        capsys,
+        "compare",
+        "--data",
+        "glands",
+        "--out",
+        tmp_path,
+        code=2,
+        match="strategy must be given",
+    )
+    refused(
+        capsys,
+        *COMPARE,
+        "--rounds",
+        "9",
+        "--out",
+        tmp_path / "d",
+        code=1,
+        match="initial + rounds * n_instances must be at most 12",
+    )
 
 
 def test_report_without_records(capsys, tmp_path):
@@ -405,7 +541,10 @@ def test_query_add_query_predict(capsys, slides, tmp_path):
 
     drawn = draw(tmp_path / "drawn", truth, names)
     code, out, err = call(capsys, "add", state, drawn)
-    assert (code, sorted(added(out))) == (0, sorted(names)) and "Still open of those asked for: 3." in err
+    assert (code, sorted(added(out))) == (
+        0,
+        sorted(names),
+    ) and "Still open of those asked for: 3." in err
     share = 100 * np.mean(truth[names[0]])
     assert f"{names[0]}: foreground {share:.0f} %" in out
     with open_project(state) as project:
@@ -474,8 +613,11 @@ def test_add_refuses_and_changes_nothing(capsys, slides, tmp_path):
     shutil.rmtree(drawn)
     draw(drawn, truth, [second])
     assert call(capsys, "add", state, drawn)[0] == 0
-    attempt(f"'{second}' has a mask already, another one", name=f"{second}.png",
-            mask=np.where(good, 0, 255))  # fmt: skip
+    attempt(
+        f"'{second}' has a mask already, another one",
+        name=f"{second}.png",
+        mask=np.where(good, 0, 255),
+    )
     # Replaced on request, partly annotated by request.
     shutil.rmtree(drawn)
     drawn.mkdir()
@@ -493,18 +635,50 @@ def test_query_refuses(capsys, slides, tmp_path):
     root, _ = slides
     refused(capsys, "query", "--out", tmp_path / "s", code=1, match="alseg query --data DIR")
     refused(capsys, "query", "--data", root, "--out", root, code=1, match="a new or empty folder")
-    refused(capsys, "query", "--data", root, "--out", tmp_path / "s", "--strategy", "mergin",
-            code=2, match="Did you mean 'margin'?")  # fmt: skip
-    refused(capsys, "query", "--data", tmp_path / "no", "--out", tmp_path / "s", code=1,
-            match="data must be a folder of images or a manifest, got")  # fmt: skip
+    refused(
+        capsys,
+        "query",
+        "--data",
+        root,
+        "--out",
+        tmp_path / "s",
+        "--strategy",
+        "mergin",
+        code=2,
+        match="Did you mean 'margin'?",
+    )
+    refused(
+        capsys,
+        "query",
+        "--data",
+        tmp_path / "no",
+        "--out",
+        tmp_path / "s",
+        code=1,
+        match="data must be a folder of images or a manifest, got",
+    )
     assert not (tmp_path / "s").exists()
-    for option, match in ((["--device", "gpu"], "device must be 'auto', 'cpu', or another"),
-                          (["--pseudo-labels", "2"], "pseudo_labels must be")):  # fmt: skip
-        refused(capsys, "query", "--data", root, "--out", tmp_path / "v", *TINY, *option, code=2,
-                match=match)  # fmt: skip
+    for option, match in (
+        (["--device", "gpu"], "device must be 'auto', 'cpu', or another"),
+        (["--pseudo-labels", "2"], "pseudo_labels must be"),
+    ):
+        refused(
+            capsys,
+            "query",
+            "--data",
+            root,
+            "--out",
+            tmp_path / "v",
+            *TINY,
+            *option,
+            code=2,
+            match=match,
+        )
         assert not (tmp_path / "v").exists()
     (root / "images" / "regular" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
-    code, out, err = call(capsys, "query", "--data", root, "--out", tmp_path / "t", "-n", "8", *TINY)
+    code, out, err = call(
+        capsys, "query", "--data", root, "--out", tmp_path / "t", "-n", "8", *TINY
+    )
     assert code == 0 and "warning: left out, since they cannot be read (1): broken" in err
     assert len(out.split()) == 8 and "broken" not in out
     (tmp_path / "u").mkdir()
@@ -520,8 +694,13 @@ def test_query_refuses_strategies_for_parts_before_training(
     root, _ = slides
     monkeypatch.setattr("alseg.segmenter.estimator.JointCAMSegmenter.fit", None)
     wanted = ["query", "--data", root, "--out", tmp_path / "s", "--strategy", strategy]
-    refused(capsys, *wanted, code=1, match="strategy must be one that asks for whole images here, "
-            f"got {strategy!r}. It asks for parts of images (unit={unit!r})")  # fmt: skip
+    refused(
+        capsys,
+        *wanted,
+        code=1,
+        match="strategy must be one that asks for whole images here, "
+        f"got {strategy!r}. It asks for parts of images (unit={unit!r})",
+    )
     assert not (tmp_path / "s" / "state.json").exists()
 
 
@@ -530,8 +709,9 @@ def test_a_state_is_of_one_folder_and_one_command(capsys, slides, tmp_path):
     state = tmp_path / "state"
     names = query(capsys, root, state, "-n", "1")
     shutil.copytree(root, tmp_path / "copy")
-    refused(capsys, "query", "--data", tmp_path / "copy", "--out", state, code=1,
-            match="data must be")  # fmt: skip
+    refused(
+        capsys, "query", "--data", tmp_path / "copy", "--out", state, code=1, match="data must be"
+    )
     with open_project(state):
         refused(capsys, "query", "--out", state, code=1, match="in use by another run")
     shutil.rmtree(root)  # moved, it may be named anew
@@ -555,8 +735,19 @@ def test_instance_ids_and_glas_as_published(capsys, slides, tmp_path):
     (root / "masks").mkdir()
     for name in sorted(truth)[:6]:
         Image.fromarray(truth[name].astype(np.uint8) * 3).save(root / "masks" / f"{name}.png")
-    refused(capsys, "query", "--data", root, "--out", tmp_path / "a", "-n", "1", *TINY, code=1,
-            match="got [3]")  # fmt: skip
+    refused(
+        capsys,
+        "query",
+        "--data",
+        root,
+        "--out",
+        tmp_path / "a",
+        "-n",
+        "1",
+        *TINY,
+        code=1,
+        match="got [3]",
+    )
     names = query(capsys, root, tmp_path / "b", "-n", "1", "--mask-mapping", "nonzero")
     assert names[0] in sorted(truth)[6:]
 
@@ -574,8 +765,17 @@ def test_instance_ids_and_glas_as_published(capsys, slides, tmp_path):
     assert code == 0, err
     record = read_records(tmp_path / "o")[0]
     assert record["config"]["data"]["n_test"] == 6 and "object_dice" in record["metrics"]
-    refused(capsys, "run", *options, "--out", tmp_path / "o", "--fold", "x", code=2,
-            match="fold must be an integer in [0, 4]")  # fmt: skip
+    refused(
+        capsys,
+        "run",
+        *options,
+        "--out",
+        tmp_path / "o",
+        "--fold",
+        "x",
+        code=2,
+        match="fold must be an integer in [0, 4]",
+    )
 
 
 def test_more_mask_classes(tmp_path):
@@ -590,17 +790,40 @@ def test_more_mask_classes(tmp_path):
 def test_run_on_a_folder(capsys, slides, tmp_path):
     root, truth = slides
     draw(root / "masks", truth, truth)
-    refused(capsys, "run", "--data", root, "--out", tmp_path / "o", *TINY, code=2,
-            match="train-split must be a part")  # fmt: skip
+    refused(
+        capsys,
+        "run",
+        "--data",
+        root,
+        "--out",
+        tmp_path / "o",
+        *TINY,
+        code=2,
+        match="train-split must be a part",
+    )
     rows = ["image,mask,label,split"]
     files = sorted((root / "images").rglob("*.png"))
     for i, file in enumerate(files):
         split = "learn" if i % 4 else "check"
         rows.append(f"{file.relative_to(root)},masks/{file.name},{file.parent.name},{split}")
     (root / "manifest.csv").write_text("\n".join(rows) + "\n")
-    options = ["--data", root, "--train-split", "learn", "--test-split", "check", "--quiet",
-               "--rounds", "1", "--initial", "2", "--n-instances", "1", "--class-balanced",
-               *TINY]  # fmt: skip
+    options = [
+        "--data",
+        root,
+        "--train-split",
+        "learn",
+        "--test-split",
+        "check",
+        "--quiet",
+        "--rounds",
+        "1",
+        "--initial",
+        "2",
+        "--n-instances",
+        "1",
+        "--class-balanced",
+        *TINY,
+    ]
     code, _, err = call(capsys, "run", *options, "--out", tmp_path / "o")
     assert code == 0, err
     records = read_records(tmp_path / "o")
@@ -608,8 +831,17 @@ def test_run_on_a_folder(capsys, slides, tmp_path):
     assert records[0]["strategy"] == "class-balanced entropy"
     code, _, err = call(capsys, "run", *options, "--out", tmp_path / "p")
     assert [comparable(r) for r in read_records(tmp_path / "p")] == [comparable(r) for r in records]
-    refused(capsys, "run", *options, "--out", tmp_path / "q", "--test-split", "chekc", code=2,
-            match="(check, learn), got 'chekc'")  # fmt: skip
+    refused(
+        capsys,
+        "run",
+        *options,
+        "--out",
+        tmp_path / "q",
+        "--test-split",
+        "chekc",
+        code=2,
+        match="(check, learn), got 'chekc'",
+    )
     files[2].write_bytes(files[2].read_bytes()[:300])
     refused(capsys, "run", *options, "--out", tmp_path / "q", code=1, match=files[2].name)
 
@@ -621,13 +853,33 @@ def test_torn_groups_are_refused_unless_said(capsys, slides, tmp_path):
     rows = ["image,mask,label,split,patient"]
     for i, file in enumerate(files):
         part = "train" if i % 4 else "test"
-        rows.append(f"{file.relative_to(root)},masks/{file.name},{file.parent.name},{part},{i // 3}")
+        rows.append(
+            f"{file.relative_to(root)},masks/{file.name},{file.parent.name},{part},{i // 3}"
+        )
     (root / "manifest.csv").write_text("\n".join(rows) + "\n")
-    options = ["--data", root, "--out", tmp_path / "o", "--quiet", "--rounds", "0", "--initial", "2",
-               *TINY]  # fmt: skip
+    options = [
+        "--data",
+        root,
+        "--out",
+        tmp_path / "o",
+        "--quiet",
+        "--rounds",
+        "0",
+        "--initial",
+        "2",
+        *TINY,
+    ]
     refused(capsys, "run", *options, code=1, match="no group (patient) in common")
-    refused(capsys, "compare", *options, "--strategy", "random", "--dry-run", code=2,
-            match="allow_torn_groups=True (--torn-groups)")  # fmt: skip
+    refused(
+        capsys,
+        "compare",
+        *options,
+        "--strategy",
+        "random",
+        "--dry-run",
+        code=2,
+        match="allow_torn_groups=True (--torn-groups)",
+    )
     code, _, err = call(capsys, "run", *options, "--torn-groups")
     assert code == 0, err
     assert read_records(tmp_path / "o")[0]["torn_groups"]["published"] is False

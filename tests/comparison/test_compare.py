@@ -76,9 +76,7 @@ def compared(out, strategies=None, protocol=SMALL, seeds=range(2), **options):
     strategies = strategies or {"random": random_sampling, "entropy": entropy_sampling}
     options = {"estimator": estimator(), "data": data(), "verbose": 0, **options}
     model = options.pop("estimator")
-    return compare_strategies(
-        model, strategies, protocol=protocol, seeds=seeds, out=out, **options
-    )
+    return compare_strategies(model, strategies, protocol=protocol, seeds=seeds, out=out, **options)
 
 
 def numbers(result):
@@ -102,8 +100,9 @@ def test_rows_of_a_seed_share_round_0(whole):
         for record in first:
             del record["strategy"], record["config"]
         assert first[0] == first[1]
-    assert numbers(whole)[0]["random", 0][0]["metrics"] != (
-        numbers(whole)[0]["random", 1][0]["metrics"]
+    assert (
+        numbers(whole)[0]["random", 0][0]["metrics"]
+        != (numbers(whole)[0]["random", 1][0]["metrics"])
     )
 
 
@@ -137,9 +136,16 @@ def test_a_chain_is_the_plain_experiment(whole, tmp_path):
     train, test = data()
     with n_threads(1):
         plain = run(
-            estimator(), train, test, class_balanced(entropy_sampling), rounds=2, n_instances=2,
-            initial=2, seed=1, out=tmp_path,
-        )  # fmt: skip
+            estimator(),
+            train,
+            test,
+            class_balanced(entropy_sampling),
+            rounds=2,
+            n_instances=2,
+            initial=2,
+            seed=1,
+            out=tmp_path,
+        )
     chain = whole.chains["entropy", 1]
     assert [r["sample_ids"] for r in plain] == [r["sample_ids"] for r in chain]
     assert [r["metrics"] for r in plain] == [r["metrics"] for r in chain]
@@ -156,8 +162,9 @@ def test_controls_and_references_are_rows(tmp_path):
     ones = np.mean([2 * m.sum() / (m.size + m.sum()) for m in truth])
     assert found["all-ones"] == pytest.approx([ones])
     full = result._references["full supervision"][0]
-    assert full["n_masks"] == 14 and full["gradient_steps"] == (
-        result.chains["random", 3][-1]["gradient_steps"]
+    assert (
+        full["n_masks"] == 14
+        and full["gradient_steps"] == (result.chains["random", 3][-1]["gradient_steps"])
     )
     assert "class_accuracy" not in result._references["all-ones"][0]["metrics"]
 
@@ -176,9 +183,11 @@ def test_without_a_random_strategy_the_control_is_the_fair_one():
 
 def test_a_given_strategy_is_not_run_again_as_a_control():
     names = Plan(
-        estimator(), {"mine": random_sampling}, data(),
+        estimator(),
+        {"mine": random_sampling},
+        data(),
         Protocol(initial=2, n_instances=1, rounds=1, control="mine", class_balanced=False),
-    ).names  # fmt: skip
+    ).names
     assert names == ["mine", "class-balanced random", "CAM-guided random"]
 
 
@@ -191,9 +200,7 @@ def test_steps_are_the_same_for_all_rows_and_rounds(tmp_path):
 
 
 def test_epochs_grow_with_the_masks(tmp_path):
-    protocol = Protocol(
-        initial=2, n_instances=4, rounds=2, controls=(), references=(), epochs=2
-    )
+    protocol = Protocol(initial=2, n_instances=4, rounds=2, controls=(), references=(), epochs=2)
     model = estimator(batch_size=4)
     result = compared(tmp_path, protocol=protocol, seeds=[0], estimator=model)
     steps = [r["gradient_steps"] for r in result.chains["entropy", 0]]
@@ -288,8 +295,10 @@ def test_torn_groups_are_refused_or_told(tmp_path):
     rows = {"random": random_sampling}
     with pytest.raises(ValueError, match="no group .* got 1 of 4 in both .'0'"):
         compared(tmp_path, rows, protocol, [0], data=(train, test))
-    parts = [dataclasses.replace(part, published_part=name)
-             for part, name in ((train, "train"), (test, "test"))]  # fmt: skip
+    parts = [
+        dataclasses.replace(part, published_part=name)
+        for part, name in ((train, "train"), (test, "test"))
+    ]
     plan = Plan(estimator(), rows, parts, protocol)
     told = "1 of 4 groups (patients) stand in train and test, as published"
     assert told in plan.describe()
@@ -330,9 +339,7 @@ def three_classes():
 
 
 def test_all_ones_of_three_pixel_classes(tmp_path):
-    protocol = Protocol(
-        initial=2, n_instances=1, rounds=0, controls=(), references=("all-ones",)
-    )
+    protocol = Protocol(initial=2, n_instances=1, rounds=0, controls=(), references=("all-ones",))
     model, parts = estimator(n_mask_classes=3), three_classes()
     result = compared(
         tmp_path, {"random": random_sampling}, protocol, [0], estimator=model, data=parts
@@ -367,9 +374,14 @@ class Last:
 @pytest.mark.parametrize("balanced", [True, False])
 def test_a_strategy_may_be_an_object_and_ask_for_masks(tmp_path, balanced):
     protocol = Protocol(
-        initial=2, n_instances=2, rounds=1, controls=(), references=(), control="last",
+        initial=2,
+        n_instances=2,
+        rounds=1,
+        controls=(),
+        references=(),
+        control="last",
         class_balanced=balanced,
-    )  # fmt: skip
+    )
     result = compared(tmp_path, {"last": Last()}, protocol, seeds=[0])
     assert result.chains["last", 0][1]["n_masks"] == 4
     described = result.config["rows"]["last"]["strategy"]
@@ -383,7 +395,9 @@ def test_two_jobs_give_the_same_records(whole, tmp_path):
     assert numbers(compared(tmp_path, n_jobs=2)) == numbers(whole)
 
 
-@pytest.mark.parametrize("workers", [None, (1, 2), (2, 1)], ids=["threading", "dask-1x2", "dask-2x1"])
+@pytest.mark.parametrize(
+    "workers", [None, (1, 2), (2, 1)], ids=["threading", "dask-1x2", "dask-2x1"]
+)
 def test_jobs_in_threads_of_one_process_give_the_same_records(whole, tmp_path, workers):
     from distributed import Client
     from joblib import parallel_config
@@ -394,10 +408,15 @@ def test_jobs_in_threads_of_one_process_give_the_same_records(whole, tmp_path, w
     else:
         n_workers, n_threads = workers
         with (
-            Client(processes=False, n_workers=n_workers, threads_per_worker=n_threads,
-                   dashboard_address=None, silence_logs=50),
+            Client(
+                processes=False,
+                n_workers=n_workers,
+                threads_per_worker=n_threads,
+                dashboard_address=None,
+                silence_logs=50,
+            ),
             parallel_config(backend="dask"),
-        ):  # fmt: skip
+        ):
             result = compared(tmp_path, n_jobs=-1)
     assert numbers(result) == numbers(whole)
 
@@ -465,9 +484,13 @@ def test_more_seeds_of_folds_are_more_of_the_same(tmp_path):
 def start(folder, n_jobs=1):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(folder), str(n_jobs)], stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "-c", SCRIPT, str(folder), str(n_jobs)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
 
 
 def killed_and_continued(folder, n_kills, rng, seconds, n_jobs=1):
@@ -680,9 +703,11 @@ def test_a_full_disk_is_one_error_and_what_stands_is_continued(whole, tmp_path, 
     limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, -1))\n"
     script = LIMITED + SCRIPT.replace('print("ready"', limit + 'print("ready"')
     process = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path), "1"], capture_output=True, text=True,
+        [sys.executable, "-c", script, str(tmp_path), "1"],
+        capture_output=True,
+        text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     assert process.returncode
     assert "OSError" in process.stderr.splitlines()[-1] and "too large" in process.stderr
     chains = list((tmp_path / "rows").rglob("records.jsonl"))
@@ -827,8 +852,9 @@ def test_intervals_over_patients_and_seeds(whole):
     found = whole.patient_intervals()["entropy"]
     means = [
         np.mean([np.mean(r["metrics"]["dice_per_image"]) for r in whole.chains[name, seed]])
-        for name in ("entropy", "random") for seed in whole.seeds
-    ]  # fmt: skip
+        for name in ("entropy", "random")
+        for seed in whole.seeds
+    ]
     assert found.mean == pytest.approx(np.mean(means[:2]) - np.mean(means[2:]))
     assert found.low <= found.mean <= found.high
 
@@ -908,9 +934,13 @@ def test_counted_steps_are_those_that_are_taken(tmp_path):
         "once": Row(random_sampling, PseudoLabelAugmenter("all", refit="once")),
     }
     protocol = Protocol(
-        initial=2, n_instances=4, rounds=1, controls=(), epochs=2,
+        initial=2,
+        n_instances=4,
+        rounds=1,
+        controls=(),
+        epochs=2,
         references=("full supervision", "weak labels only"),
-    )  # fmt: skip
+    )
     model = estimator(batch_size=4, schedule="two-phase", class_phase={"max_epochs": 3})
     result = compared(tmp_path, rows, protocol, seeds=[0], estimator=model)
     plan = Plan(model, rows, data(), protocol)
@@ -937,8 +967,11 @@ def test_counted_steps_are_those_that_are_taken(tmp_path):
 
 
 def test_some_rows_may_run_before_the_others(tmp_path):
-    rows = {"random": random_sampling, "entropy": entropy_sampling,
-            "pseudo": Row(random_sampling, PseudoLabelAugmenter("all"))}  # fmt: skip
+    rows = {
+        "random": random_sampling,
+        "entropy": entropy_sampling,
+        "pseudo": Row(random_sampling, PseudoLabelAugmenter("all")),
+    }
     plan = Plan(estimator(), rows, data(), dataclasses.replace(SMALL, controls=()), [0])
     result = plan.compare(tmp_path, verbose=0, only=["entropy"])
     assert list(result.chains) == [("entropy", 0)]
@@ -969,7 +1002,10 @@ def test_steps_of_passes_and_of_warm_fits():
 
 
 def test_what_an_estimator_without_steps_takes_is_not_known():
-    rows = {"random": random_sampling, "five": Row(random_sampling, None, DeepEnsemble(estimator()))}
+    rows = {
+        "random": random_sampling,
+        "five": Row(random_sampling, None, DeepEnsemble(estimator())),
+    }
     plan = Plan(estimator(), rows, data(), SMALL)
     plan.check()
     said = plan.describe()
@@ -1024,7 +1060,9 @@ def test_weights_are_known_by_their_content(tmp_path):
         (home / "b").mkdir(parents=True, exist_ok=True)
         save_file(build_encoder("tiny", None).state_dict(), home / name)
     shutil.copy(home / "weights.safetensors", home / "b" / "renamed.safetensors")
-    first = compared(out, seeds=[0], estimator=estimator(encoder_weights=home / "weights.safetensors"))
+    first = compared(
+        out, seeds=[0], estimator=estimator(encoder_weights=home / "weights.safetensors")
+    )
     text = (out / "comparison.json").read_text() + first.to_html(out / "a.html").read_text("utf-8")
     for path in out.rglob("*.jsonl"):
         text += path.read_text()

@@ -193,8 +193,12 @@ def test_glas_takes_the_folds_of_a_manifest(tmp_path):
 def test_real_glas(glas_folder):
     for fold in range(5):
         glas = load_glas(glas_folder, fold)
-        assert [len(glas[part]) for part in glas] == [67 + 5 * (fold == 4), 18 - 5 * (fold == 4),
-                                                      80, 165]
+        assert [len(glas[part]) for part in glas] == [
+            67 + 5 * (fold == 4),
+            18 - 5 * (fold == 4),
+            80,
+            165,
+        ]
     one = glas.all.take([0, 100])
     check_pairs(one.images, one.masks, n_mask_classes=2)
     assert one.instances[0].max() > 1
@@ -375,12 +379,15 @@ def test_layout_without_classes(tmp_path):
         load_folder(tmp_path)
 
 
-@pytest.mark.parametrize("values, suffix, mode, told, expected", [
-    ([255, 255], ".png", "L", "binary", [1, 1]),
-    ([1, 1], ".png", "L", None, [1, 1]),
-    ([3, 7], ".png", "P", None, [3, 7]),
-    ([255, 255], ".jpg", "L", "half", [1, 1]),
-])
+@pytest.mark.parametrize(
+    "values, suffix, mode, told, expected",
+    [
+        ([255, 255], ".png", "L", "binary", [1, 1]),
+        ([1, 1], ".png", "L", None, [1, 1]),
+        ([3, 7], ".png", "P", None, [3, 7]),
+        ([255, 255], ".jpg", "L", "half", [1, 1]),
+    ],
+)
 def test_how_masks_are_coded_is_seen(tmp_path, values, suffix, mode, told, expected):
     for i, value in enumerate(values):
         save(tmp_path / "images" / f"{i}.png", mode="RGB")
@@ -460,16 +467,31 @@ def test_folds_made_by_rule_keep_patients_whole(manifest):
     assert not set(data.train.groups) & set(data.valid.groups) and len(data.valid) >= 1
 
 
-@pytest.mark.parametrize("rows, error, match", [
-    (["file", "a.png"], ValueError, r"manifest\.csv' must be a CSV with a column 'image'"),
-    (["image"], ValueError, "has no rows"),
-    ([""], ValueError, "cannot be read as CSV"),
-    (["image", "images/z.png"], FileNotFoundError, r"names 1 files that do not exist: '.*z\.png'"),
-    (["image,mask", "images/a.png,masks/z.png"], FileNotFoundError, r"not exist: '.*masks.z\.png'"),
-    (["image"] + ["images/a.png"] * 2, ValueError, "in lines 2 and 3: 'images/a.png'"),
-    (["image,label", "images/a.png,x", "images/b.png,"], ValueError, "gives no label in line 3"),
-    (["image,label", ",x"], ValueError, "names no image in line 2"),
-])
+@pytest.mark.parametrize(
+    "rows, error, match",
+    [
+        (["file", "a.png"], ValueError, r"manifest\.csv' must be a CSV with a column 'image'"),
+        (["image"], ValueError, "has no rows"),
+        ([""], ValueError, "cannot be read as CSV"),
+        (
+            ["image", "images/z.png"],
+            FileNotFoundError,
+            r"names 1 files that do not exist: '.*z\.png'",
+        ),
+        (
+            ["image,mask", "images/a.png,masks/z.png"],
+            FileNotFoundError,
+            r"not exist: '.*masks.z\.png'",
+        ),
+        (["image"] + ["images/a.png"] * 2, ValueError, "in lines 2 and 3: 'images/a.png'"),
+        (
+            ["image,label", "images/a.png,x", "images/b.png,"],
+            ValueError,
+            "gives no label in line 3",
+        ),
+        (["image,label", ",x"], ValueError, "names no image in line 2"),
+    ],
+)
 def test_bad_manifests_raise(manifest, rows, error, match):
     with pytest.raises(error, match=match):
         load_folder(manifest(*rows))

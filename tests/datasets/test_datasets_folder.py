@@ -39,20 +39,23 @@ def manifest(tmp_path):
 # ---- ids ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("names, ids", [
-    (["cat/a.png", "dog/b.png"], ["a", "b"]),
-    (["cat/a.png", "cat/b.png", "dog/a.png"], ["cat/a", "cat/b", "dog/a"]),
-    (["/d/x/a.png", "/d/y/a.png"], ["x/a", "y/a"]),
-    (["../../p1/s.png", "../p2/s.png"], ["p1/s", "p2/s"]),
-    (["x/../y/a.png", "./a.png"], ["y/a", "a"]),
-    (["cat/a.png", "cat/a.bmp"], ["cat/a", "cat/a~2"]),
-    (["cat/a.png", "dog/A.png"], ["cat/a", "dog/A"]),
-    (["a~2.png", "a.png", "a.bmp"], ["a~2", "a", "a~3"]),
-    ([f"{DECOMPOSED}.png", "e.png"], [COMPOSED, "e"]),
-    (["a\nb.png", "a\\b.png", "\udcff.png"], ["a_b", "a_b~2", "_"]),
-    (["...png", "/", ".hidden.png"], ["___png", "_", "_hidden"]),
-    (["caf\u202egnp.png"], ["caf_gnp"]),
-])
+@pytest.mark.parametrize(
+    "names, ids",
+    [
+        (["cat/a.png", "dog/b.png"], ["a", "b"]),
+        (["cat/a.png", "cat/b.png", "dog/a.png"], ["cat/a", "cat/b", "dog/a"]),
+        (["/d/x/a.png", "/d/y/a.png"], ["x/a", "y/a"]),
+        (["../../p1/s.png", "../p2/s.png"], ["p1/s", "p2/s"]),
+        (["x/../y/a.png", "./a.png"], ["y/a", "a"]),
+        (["cat/a.png", "cat/a.bmp"], ["cat/a", "cat/a~2"]),
+        (["cat/a.png", "dog/A.png"], ["cat/a", "dog/A"]),
+        (["a~2.png", "a.png", "a.bmp"], ["a~2", "a", "a~3"]),
+        ([f"{DECOMPOSED}.png", "e.png"], [COMPOSED, "e"]),
+        (["a\nb.png", "a\\b.png", "\udcff.png"], ["a_b", "a_b~2", "_"]),
+        (["...png", "/", ".hidden.png"], ["___png", "_", "_hidden"]),
+        (["caf\u202egnp.png"], ["caf_gnp"]),
+    ],
+)
 def test_ids_are_short_and_tell_images_apart(names, ids):
     assert safe_ids(names) == ids
 
@@ -73,21 +76,33 @@ def test_ids_are_harmless_whatever_the_names(names):
 # ---- names of masks ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("files, ids, suffix, matches", [
-    (["b.png"], ["a", "b"], None, {1: ["b.png"]}),
-    (["cat/a.png", "dog/a.tif"], ["cat/a", "dog/a"], None, {0: ["cat/a.png"], 1: ["dog/a.tif"]}),
-    (["p1/a.png"], ["cat/p1/a", "cat/p2/a"], None, {0: ["p1/a.png"]}),
-    (["cat/p1/a.png"], ["cat/a", "dog/a"], None, {0: ["cat/p1/a.png"]}),
-    (["dog/a.png"], ["a"], None, {0: ["dog/a.png"]}),
-    ([f"{DECOMPOSED}.png"], [COMPOSED], None, {0: [f"{DECOMPOSED}.png"]}),
-    (["x_mask_10.png", "x_mask.png", "x_mask_2.png"], ["x"], "_mask",
-     {0: ["x_mask.png", "x_mask_2.png", "x_mask_10.png"]}),
-    (["x_1_mask.png", "x.png"], ["x", "x_1"], "_mask", {0: ["x.png"], 1: ["x_1_mask.png"]}),
-    (["x.png", "x_1.png", "x_2.png"], ["x"], "", {0: ["x.png", "x_1.png", "x_2.png"]}),
-    (["x_1.png", "x_2.png"], ["x_1", "x_2"], "", {0: ["x_1.png"], 1: ["x_2.png"]}),
-    (["a_mask.png"], ["a", "a_mask"], None, {1: ["a_mask.png"]}),
-    (["a_mask.png"], ["a", "a_mask"], "_mask", {0: ["a_mask.png"]}),
-])
+@pytest.mark.parametrize(
+    "files, ids, suffix, matches",
+    [
+        (["b.png"], ["a", "b"], None, {1: ["b.png"]}),
+        (
+            ["cat/a.png", "dog/a.tif"],
+            ["cat/a", "dog/a"],
+            None,
+            {0: ["cat/a.png"], 1: ["dog/a.tif"]},
+        ),
+        (["p1/a.png"], ["cat/p1/a", "cat/p2/a"], None, {0: ["p1/a.png"]}),
+        (["cat/p1/a.png"], ["cat/a", "dog/a"], None, {0: ["cat/p1/a.png"]}),
+        (["dog/a.png"], ["a"], None, {0: ["dog/a.png"]}),
+        ([f"{DECOMPOSED}.png"], [COMPOSED], None, {0: [f"{DECOMPOSED}.png"]}),
+        (
+            ["x_mask_10.png", "x_mask.png", "x_mask_2.png"],
+            ["x"],
+            "_mask",
+            {0: ["x_mask.png", "x_mask_2.png", "x_mask_10.png"]},
+        ),
+        (["x_1_mask.png", "x.png"], ["x", "x_1"], "_mask", {0: ["x.png"], 1: ["x_1_mask.png"]}),
+        (["x.png", "x_1.png", "x_2.png"], ["x"], "", {0: ["x.png", "x_1.png", "x_2.png"]}),
+        (["x_1.png", "x_2.png"], ["x_1", "x_2"], "", {0: ["x_1.png"], 1: ["x_2.png"]}),
+        (["a_mask.png"], ["a", "a_mask"], None, {1: ["a_mask.png"]}),
+        (["a_mask.png"], ["a", "a_mask"], "_mask", {0: ["a_mask.png"]}),
+    ],
+)
 def test_masks_find_their_images(files, ids, suffix, matches):
     found = match_names([Path("m", file) for file in files], ids, "m", suffix)
     assert found == {i: [Path("m", file) for file in fits] for i, fits in matches.items()}
@@ -100,18 +115,26 @@ def test_a_proposal_that_somebody_drew_in_is_the_mask_of_its_image():
     assert match_names([Path("m", "dog", files[0])], ids, "m") == {0: [Path("m", "dog", files[0])]}
 
 
-@pytest.mark.parametrize("files, ids, suffix, match", [
-    (["a.png"], ["cat/a", "dog/a"], None, r"'m/a.png' fits 2 images \(cat/a, dog/a\). Put it into"),
-    (["dog/b.png"], ["cat/b"], None, "1 masks fit no image: 'm/dog/b.png'"),
-    (["A.png"], ["a"], None, "1 masks fit no image: 'm/A.png'"),
-    (["imagee.png"], ["image"], None, "Did you mean 'image'?"),
-    (["a_mask.png"], ["a"], None, r"say mask_suffix='_mask' \(--mask-suffix _mask\)"),
-    (["a_1.png", "a_2.png"], ["a"], None, r"say mask_suffix='' \(--mask-suffix ''\)"),
-    (["a.png", "a.tif"], ["a"], None, "Two masks fit one image: 'm/a.png' and 'm/a.tif'"),
-    (["a.png", "a_mask.png"], ["a"], "_mask", "Two masks fit one image: 'm/a.png' and"),
-    (["a_mask.png", "a_mask.tif"], ["a"], "_mask", "Two masks fit one image"),
-    ([f"{COMPOSED}.png", f"{DECOMPOSED}.png"], [COMPOSED], None, "Two masks fit one image"),
-])
+@pytest.mark.parametrize(
+    "files, ids, suffix, match",
+    [
+        (
+            ["a.png"],
+            ["cat/a", "dog/a"],
+            None,
+            r"'m/a.png' fits 2 images \(cat/a, dog/a\). Put it into",
+        ),
+        (["dog/b.png"], ["cat/b"], None, "1 masks fit no image: 'm/dog/b.png'"),
+        (["A.png"], ["a"], None, "1 masks fit no image: 'm/A.png'"),
+        (["imagee.png"], ["image"], None, "Did you mean 'image'?"),
+        (["a_mask.png"], ["a"], None, r"say mask_suffix='_mask' \(--mask-suffix _mask\)"),
+        (["a_1.png", "a_2.png"], ["a"], None, r"say mask_suffix='' \(--mask-suffix ''\)"),
+        (["a.png", "a.tif"], ["a"], None, "Two masks fit one image: 'm/a.png' and 'm/a.tif'"),
+        (["a.png", "a_mask.png"], ["a"], "_mask", "Two masks fit one image: 'm/a.png' and"),
+        (["a_mask.png", "a_mask.tif"], ["a"], "_mask", "Two masks fit one image"),
+        ([f"{COMPOSED}.png", f"{DECOMPOSED}.png"], [COMPOSED], None, "Two masks fit one image"),
+    ],
+)
 def test_masks_that_fit_nothing_or_too_much_are_named(files, ids, suffix, match):
     with pytest.raises(ValueError, match=match):
         match_names([Path("m", file) for file in files], ids, "m", suffix)
@@ -168,14 +191,25 @@ def test_folders_of_classes_alone_are_enough(tmp_path):
     assert [mask is None for mask in data.all.masks] == [True, False, True]
 
 
-@pytest.mark.parametrize("names, error, match", [
-    (["train/cat/a.png", "test/cat/b.png"], ValueError, "folder test/.*Name the parts in the col"),
-    (["tissue/a.png", "labels/a.png"], ValueError, "folder labels/.*masks into masks/"),
-    (["cat/a.png", "b.png"], ValueError, "folders of classes or images, got both: 'cat/a.png'"),
-    (["notes.txt"], FileNotFoundError, "root must be a folder with images/ or manifest.csv"),
-    (["state.json", "masks/a.png"], FileNotFoundError, "a state folder of alseg; give the folder"),
-    (["masks/a.png"], FileNotFoundError, "root must be a folder with images/ or manifest.csv"),
-])
+@pytest.mark.parametrize(
+    "names, error, match",
+    [
+        (
+            ["train/cat/a.png", "test/cat/b.png"],
+            ValueError,
+            "folder test/.*Name the parts in the col",
+        ),
+        (["tissue/a.png", "labels/a.png"], ValueError, "folder labels/.*masks into masks/"),
+        (["cat/a.png", "b.png"], ValueError, "folders of classes or images, got both: 'cat/a.png'"),
+        (["notes.txt"], FileNotFoundError, "root must be a folder with images/ or manifest.csv"),
+        (
+            ["state.json", "masks/a.png"],
+            FileNotFoundError,
+            "a state folder of alseg; give the folder",
+        ),
+        (["masks/a.png"], FileNotFoundError, "root must be a folder with images/ or manifest.csv"),
+    ],
+)
 def test_folders_that_do_not_say_what_they_hold_are_refused(tmp_path, names, error, match):
     for name in names:
         save(tmp_path / name) if name.endswith("png") else (tmp_path / name).write_text("{}")
@@ -215,26 +249,35 @@ def test_links_to_folders_are_followed_once(tmp_path):
 # ---- manifests ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rows, match", [
-    (["image,label", "images/a.png,x", "images/b.png,x,y"], "has 3 fields in line 3 and 2 in its"),
-    (["image,mask,label", "images/a.png,x"], "has 2 fields in line 2 and 3 in its header"),
-    (["image,label", '"images/a.png",x', '"images/\nb.png"'], "has 1 fields in line 3 and 2"),
-    (["image,label", '"images/\na.png",x', "", "images/b.png"], "has 1 fields in line 5 and 2"),
-    (["image,mask,image", "a,b,c"], "has the column 'image' twice in line 1"),
-    (["Image,mask", "a,b"], "got 'Image'. Did you mean 'image'?"),
-    (["image,Label", "a,b"], "got 'Label'. Did you mean 'label'?"),
-    (["image,masks", "a,b"], "got 'masks'. Did you mean 'mask'?"),
-    (["image,Patient", "a,b"], "got 'Patient'. Did you mean 'patient'?"),
-    (["file;label", "a;b"], "must be a CSV with a column 'image', got"),
-    (["image,label", '"images/a.png"x,y'], "line 2: ',' expected after"),
-    (["image,label", '"images/a.png,y'], "line 2: unexpected end of data"),
-    (["image", "images/\0a.png"], "line 2 holds a NUL byte"),
-    (["image", "images/a.png", "./images/a.png"], "in lines 2 and 3: 'images/a.png' and './ima"),
-    (["image", "images/../images/a.png", "images/a.png"], "names one image more than once"),
-    (["image", "images/a.png", "images/link.png"], "in lines 2 and 3: .*'images/link.png'"),
-    (["image,mask", "images/a.png,images/a.png"], "one file as image and mask in line 2"),
-    (["image,label", "", "images/a.png,x", ",", "images/b.png,"], "gives no label in line 5"),
-])
+@pytest.mark.parametrize(
+    "rows, match",
+    [
+        (
+            ["image,label", "images/a.png,x", "images/b.png,x,y"],
+            "has 3 fields in line 3 and 2 in its",
+        ),
+        (["image,mask,label", "images/a.png,x"], "has 2 fields in line 2 and 3 in its header"),
+        (["image,label", '"images/a.png",x', '"images/\nb.png"'], "has 1 fields in line 3 and 2"),
+        (["image,label", '"images/\na.png",x', "", "images/b.png"], "has 1 fields in line 5 and 2"),
+        (["image,mask,image", "a,b,c"], "has the column 'image' twice in line 1"),
+        (["Image,mask", "a,b"], "got 'Image'. Did you mean 'image'?"),
+        (["image,Label", "a,b"], "got 'Label'. Did you mean 'label'?"),
+        (["image,masks", "a,b"], "got 'masks'. Did you mean 'mask'?"),
+        (["image,Patient", "a,b"], "got 'Patient'. Did you mean 'patient'?"),
+        (["file;label", "a;b"], "must be a CSV with a column 'image', got"),
+        (["image,label", '"images/a.png"x,y'], "line 2: ',' expected after"),
+        (["image,label", '"images/a.png,y'], "line 2: unexpected end of data"),
+        (["image", "images/\0a.png"], "line 2 holds a NUL byte"),
+        (
+            ["image", "images/a.png", "./images/a.png"],
+            "in lines 2 and 3: 'images/a.png' and './ima",
+        ),
+        (["image", "images/../images/a.png", "images/a.png"], "names one image more than once"),
+        (["image", "images/a.png", "images/link.png"], "in lines 2 and 3: .*'images/link.png'"),
+        (["image,mask", "images/a.png,images/a.png"], "one file as image and mask in line 2"),
+        (["image,label", "", "images/a.png,x", ",", "images/b.png,"], "gives no label in line 5"),
+    ],
+)
 def test_a_bad_manifest_is_refused_with_its_line(manifest, rows, match):
     folder = manifest(*rows)
     (folder / "images" / "link.png").symlink_to(folder / "images" / "a.png")
@@ -263,8 +306,12 @@ def test_missing_files_are_named_with_their_lines(manifest):
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_manifests_of_other_programs_are_read(manifest, separator, end, encoding):
-    rows = [["image", "label", "comment"], ["images/a.png", "käse", '"a, ; b"'], ["", "", ""],
-            ["images/b.png", "x", ""]]  # fmt: skip
+    rows = [
+        ["image", "label", "comment"],
+        ["images/a.png", "käse", '"a, ; b"'],
+        ["", "", ""],
+        ["images/b.png", "x", ""],
+    ]
     folder = manifest(*(separator.join(row) for row in rows), "", end=end, encoding=encoding)
     data = load_folder(folder).all
     assert data.ids.tolist() == ["a", "b"] and data.labels.tolist() == ["käse", "x"]
@@ -277,7 +324,9 @@ def test_an_encoding_of_8_bits_is_taken_where_the_files_are_there(tmp_path):
     data = load_folder(tmp_path).all
     assert data.ids.tolist() == ["bär"] and data.labels.tolist() == ["groß"]
     (tmp_path / "manifest.csv").write_bytes(text.encode("cp437"))
-    with pytest.raises(FileNotFoundError, match="1 files that do not exist.*save it as 'CSV UTF-8'"):
+    with pytest.raises(
+        FileNotFoundError, match="1 files that do not exist.*save it as 'CSV UTF-8'"
+    ):
         load_folder(tmp_path)
 
 

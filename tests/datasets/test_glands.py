@@ -19,10 +19,12 @@ def glands():
 
 
 def mean_iou(predicted, mask):
-    return np.mean([
-        ((predicted == k) & (mask == k)).sum() / ((predicted == k) | (mask == k)).sum()
-        for k in (0, 1)
-    ])
+    return np.mean(
+        [
+            ((predicted == k) & (mask == k)).sum() / ((predicted == k) | (mask == k)).sum()
+            for k in (0, 1)
+        ]
+    )
 
 
 def test_shapes_dtypes_and_classes(glands):

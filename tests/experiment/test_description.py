@@ -138,9 +138,12 @@ def test_a_validation_set_is_told_by_its_content(files):
     named = {"images": list(part.images.paths), "masks": part.masks.paths}
     assert told(**named)["validation"] == first  # the same files, not decoded
     others = [
-        told(labels=part.labels[::-1]), told(labels=None), told(masks=None), told(**arrays),
+        told(labels=part.labels[::-1]),
+        told(labels=None),
+        told(masks=None),
+        told(**arrays),
         told(images=ImageFiles(part.images.paths[::-1])),
-    ]  # fmt: skip
+    ]
     arrays["masks"][0] = 1 - np.clip(arrays["masks"][0], 0, 1)
     others.append(told(**arrays))
     change(folder / "1.bmp", -1)
@@ -153,9 +156,13 @@ def test_a_validation_set_is_told_by_its_content(files):
 def test_arrays_have_the_digest_that_committed_records_hold():
     part = make_glands(2, image_size=(16, 16), random_state=0)
     part = dataclasses.replace(
-        part, images=np.zeros((2, 8, 8, 3), np.uint8), masks=np.ones((2, 8, 8), np.int16),
-        ids=np.array(["a", "b"]), labels=np.array(["x", "y"]), instances=None,
-    )  # fmt: skip
+        part,
+        images=np.zeros((2, 8, 8, 3), np.uint8),
+        masks=np.ones((2, 8, 8), np.int16),
+        ids=np.array(["a", "b"]),
+        labels=np.array(["x", "y"]),
+        instances=None,
+    )
     assert digest(part) == "b7869c65d5ceaeb8"
 
 

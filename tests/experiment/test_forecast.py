@@ -104,10 +104,11 @@ def test_coverage_on_simulated_curves():
     rng = np.random.default_rng(0)
     n_masks = np.arange(8, 30, 2)
     curves = [
-        rng.uniform(0.8, 0.95) - rng.uniform(0.2, 0.4) * (n_masks / 8) ** -rng.uniform(0.3, 0.9)
+        rng.uniform(0.8, 0.95)
+        - rng.uniform(0.2, 0.4) * (n_masks / 8) ** -rng.uniform(0.3, 0.9)
         + rng.normal(0, 0.015, len(n_masks))
         for _ in range(60)
-    ]  # fmt: skip
+    ]
     assert 0.85 <= backtest(n_masks, curves, min_rounds=6, horizon=4).coverage <= 1
     half = backtest(n_masks, curves, 0.5, min_rounds=6, horizon=4).coverage
     assert 0.4 <= half <= 0.85

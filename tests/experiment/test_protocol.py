@@ -181,12 +181,17 @@ def torn(published=(None, None)):
 
 
 def test_a_group_on_both_sides_is_refused_unless_said():
-    with pytest.raises(ValueError, match=r"in common, got 2 of 3 in both \('p', 'q'\)\. Split by "
-                       r"group, or say allow_torn_groups=True \(--torn-groups\)"):  # fmt: skip
+    with pytest.raises(
+        ValueError,
+        match=r"in common, got 2 of 3 in both \('p', 'q'\)\. Split by "
+        r"group, or say allow_torn_groups=True \(--torn-groups\)",
+    ):
         check_groups(*torn())
     found = check_groups(*torn(), allow_torn=True)
     assert found == {"n_torn": 2, "n_groups": 3, "published": False}
-    assert told_groups(found) == "2 of 3 groups (patients) stand in train and test, as was asked for"
+    assert (
+        told_groups(found) == "2 of 3 groups (patients) stand in train and test, as was asked for"
+    )
     with pytest.raises(TypeError, match="allow_torn_groups must be a bool, got 'no'"):
         check_groups(*torn(), allow_torn="no")
 

@@ -30,7 +30,10 @@ def test_a_line_a_record_and_back(tmp_path):
     assert len(lines) == 4 and lines[-1] == ""
     assert [json.loads(line) for line in lines[:3]] == read_records(path)
     assert read_records(path.parent)[2] == {
-        "round": 2, "name": "é\u2028\r\n", "dice": [0.25, None], "config": {"seed": 0}
+        "round": 2,
+        "name": "é\u2028\r\n",
+        "dice": [0.25, None],
+        "config": {"seed": 0},
     }
 
 
@@ -141,13 +144,22 @@ def _edited(lines):
 
 TAMPERED = {
     "edited": (_edited, "line 2: not as it was written"),
-    "seconds edited": (lambda l: [*l[:3], l[3].replace(b'"round": 3', b'"round": 3 ')], "line 4: not as"),
+    "seconds edited": (
+        lambda l: [*l[:3], l[3].replace(b'"round": 3', b'"round": 3 ')],
+        "line 4: not as",
+    ),
     "repeated": (lambda l: [l[0], l[0], *l[1:]], "line 2: a repetition of line 1"),
     "last repeated": (lambda l: [*l, l[3]], "line 5: a repetition of line 4"),
-    "swapped": (lambda l: [l[0], l[2], l[1], l[3]], "line 2: the record that was written as number 3"),
+    "swapped": (
+        lambda l: [l[0], l[2], l[1], l[3]],
+        "line 2: the record that was written as number 3",
+    ),
     "dropped": (lambda l: [*l[:2], l[3]], "line 3: the record that was written as number 4"),
     "first dropped": (lambda l: l[1:], "line 1: the record that was written as number 2"),
-    "added": (lambda l: [*l, b'{"round": 4, "config": {"seed": 0}}'], "line 5: not written by alseg"),
+    "added": (
+        lambda l: [*l, b'{"round": 4, "config": {"seed": 0}}'],
+        "line 5: not written by alseg",
+    ),
     "inserted": (lambda l: [l[0], b"{}", *l[1:]], "line 2: not as it was written"),
 }
 
@@ -159,7 +171,9 @@ def test_a_line_that_is_not_as_it_was_written_is_named(tmp_path, how):
     before = b"\n".join(change(path.read_bytes().splitlines())) + b"\n"
     path.write_bytes(before)
     for attempt in (lambda: read_records(tmp_path), lambda: Records(tmp_path, {"seed": 0})):
-        with pytest.raises(RecordsError, match=rf"records\.jsonl, {what}.* remove records.jsonl.sha256"):
+        with pytest.raises(
+            RecordsError, match=rf"records\.jsonl, {what}.* remove records.jsonl.sha256"
+        ):
             attempt()
     assert path.read_bytes() == before
     (tmp_path / "records.jsonl.sha256").unlink()  # the remedy
@@ -246,20 +260,29 @@ def test_what_a_killed_command_left_half_written_is_swept(tmp_path):
 # -- a file that goes away
 
 
-@pytest.mark.parametrize("change, what", [
-    (lambda out: shutil.rmtree(out), "removed"),
-    (lambda out: (out / "records.jsonl").unlink(), "removed"),
-    (lambda out: out.rename(out.with_name("moved")), "removed"),
-    (lambda out: os.truncate(out / "records.jsonl", 0), "changed"),
-    (lambda out: shutil.copy(out / "records.jsonl", out / "c").replace(
-        out / "records.jsonl"), "replaced"),
-    (lambda out: (out / "records.jsonl.sha256").unlink(), "removed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, what",
+    [
+        (lambda out: shutil.rmtree(out), "removed"),
+        (lambda out: (out / "records.jsonl").unlink(), "removed"),
+        (lambda out: out.rename(out.with_name("moved")), "removed"),
+        (lambda out: os.truncate(out / "records.jsonl", 0), "changed"),
+        (
+            lambda out: shutil.copy(out / "records.jsonl", out / "c").replace(
+                out / "records.jsonl"
+            ),
+            "replaced",
+        ),
+        (lambda out: (out / "records.jsonl.sha256").unlink(), "removed"),
+    ],
+)
 def test_records_that_go_away_under_a_run_end_it(tmp_path, change, what):
     out = tmp_path / "out"
     with Records(out, {}) as records:
         records.append({"round": 0})
         change(out)
-        with pytest.raises(OSError, match=rf"records\.jsonl(\.sha256)? was {what} while it was being"):
+        with pytest.raises(
+            OSError, match=rf"records\.jsonl(\.sha256)? was {what} while it was being"
+        ):
             records.append({"round": 1})
         assert len(records.records) == 1

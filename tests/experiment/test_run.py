@@ -213,8 +213,11 @@ def test_costs_are_those_of_all_answers_so_far(tmp_path, unit):
 def test_cut_records_are_completed(finished, tmp_path, cut):
     out, records = finished
     lines = (out / "records.jsonl").read_bytes().splitlines(keepends=True)
-    kept = {"line": b"".join(lines[:1]), "half a line": lines[0] + lines[1][:200],
-            "last round": b"".join(lines)[:-1]}[cut]  # fmt: skip
+    kept = {
+        "line": b"".join(lines[:1]),
+        "half a line": lines[0] + lines[1][:200],
+        "last round": b"".join(lines)[:-1],
+    }[cut]
     (tmp_path / "records.jsonl").write_bytes(kept)
     assert same(small_run(tmp_path), records)
     assert same(read_records(tmp_path), records)
@@ -319,8 +322,9 @@ def test_training_images_without_a_mask_are_left_out(tmp_path):
     masks[:] = list(train.masks)
     masks[[0, 5]] = None
     train = Dataset(train.images, train.labels, masks, ids=train.ids)
-    records = run(estimator(), train, test, random_sampling, out=tmp_path, rounds=1,
-                  n_instances=6, initial=4)  # fmt: skip
+    records = run(
+        estimator(), train, test, random_sampling, out=tmp_path, rounds=1, n_instances=6, initial=4
+    )
     names = {item["id"] for record in records for item in record["asked"]}
     assert names == set(train.ids) - set(train.ids[[0, 5]])
     assert records[0]["config"]["data"]["n_train"] == 10
@@ -373,8 +377,9 @@ def test_steps_of_both_fits_are_counted_where_they_differ(tmp_path):
         tmp_path,
         model=estimator(sampling="passes", pooling=None, criterion__class_scale=0.0),
         augmenter=PseudoLabelAugmenter("all", weight=0.5),
-        rounds=1, panels=None,
-    )  # fmt: skip
+        rounds=1,
+        panels=None,
+    )
     # In batches of 4, the first fit sees 4 and then 6 masks, the second all 12 images.
     assert [record["gradient_steps"] for record in records] == [1 + 3, 2 + 3]
 
@@ -388,9 +393,14 @@ def test_records_say_which_groups_were_torn(tmp_path):
         run(estimator(), train, test, random_sampling, out=tmp_path / "a", **options)
     assert not (tmp_path / "a").exists()
     records = run(
-        estimator(), train, test, random_sampling, out=tmp_path / "a", allow_torn_groups=True,
+        estimator(),
+        train,
+        test,
+        random_sampling,
+        out=tmp_path / "a",
+        allow_torn_groups=True,
         **options,
-    )  # fmt: skip
+    )
     assert records[0]["torn_groups"] == {"n_torn": 3, "n_groups": 4, "published": False}
     text = write_report(tmp_path / "a").read_text(encoding="utf-8")
     assert "3 of 4 groups (patients) stand in train and test, as was asked for" in text

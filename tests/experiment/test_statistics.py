@@ -241,9 +241,7 @@ def test_sign_flip_of_twenty_and_more():
     differences = rng.normal(0.4, 1, 20)
     exact = sign_flip_test(differences)
     assert exact.floor == 2**-19
-    assert exact.p_value == pytest.approx(
-        scipy.stats.ttest_1samp(differences, 0).pvalue, abs=0.02
-    )
+    assert exact.p_value == pytest.approx(scipy.stats.ttest_1samp(differences, 0).pvalue, abs=0.02)
     many = sign_flip_test(np.append(differences, 1e-9), random_state=0)
     assert many.p_value == pytest.approx(exact.p_value, abs=0.005)
     assert many == sign_flip_test(np.append(differences, 1e-9), random_state=0)
@@ -542,12 +540,16 @@ def test_too_few_seeds():
     assert three["mine"].decision == "too few seeds"
     assert "About 10 paired seeds are needed to find a difference of one standard" in str(three)
     # one standard deviation and more, seen and not found
-    six = verdict({"random": np.full(6, 0.7), "mine": 0.7 + np.array([4, 1, 0, 3, -1, 3]) / 100},
-                  "random")  # fmt: skip
+    six = verdict(
+        {"random": np.full(6, 0.7), "mine": 0.7 + np.array([4, 1, 0, 3, -1, 3]) / 100}, "random"
+    )
     row = six["mine"]
     assert 0.8 < abs(row.difference) / row.sd < 1 and row.decision == "not distinguishable"
-    six = verdict({"random": np.full(6, 0.7), "mine": 0.7 + np.array([4, 1, 0, 3, 0, 3]) / 100},
-                  "random", alpha=0.01)  # fmt: skip
+    six = verdict(
+        {"random": np.full(6, 0.7), "mine": 0.7 + np.array([4, 1, 0, 3, 0, 3]) / 100},
+        "random",
+        alpha=0.01,
+    )
     row = six["mine"]
     assert abs(row.difference) / row.sd > 1 and row.p_value > 0.01
     assert row.decision == "too few seeds"

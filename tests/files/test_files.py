@@ -71,7 +71,9 @@ class Killed(BaseException):
 # -- places
 
 
-@pytest.mark.parametrize("name", ["../a", "b/../../a", "/etc/a", ".", "", "..", "b/..", "out/a", "link"])
+@pytest.mark.parametrize(
+    "name", ["../a", "b/../../a", "/etc/a", ".", "", "..", "b/..", "out/a", "link"]
+)
 def test_no_name_leads_out_of_our_folder(tmp_path, name):
     own, other = tmp_path / "own", tmp_path / "other"
     own.mkdir(), other.mkdir()
@@ -136,7 +138,9 @@ def test_a_refusal_of_the_system_names_the_file_and_leaves_the_old_one(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, call, refuse)
-    with pytest.raises(OSError, match=f"{path} could not be written: {os.strerror(number)}") as info:
+    with pytest.raises(
+        OSError, match=f"{path} could not be written: {os.strerror(number)}"
+    ) as info:
         write_text(path, "new")
     assert info.value.errno == number and "\n" not in str(info.value)
     assert path.read_text() == "old" and listing(tmp_path) == ["a.txt"]
@@ -168,7 +172,10 @@ except OSError as error:
     print(error)
 """
     run = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "a.png"], capture_output=True, text=True, timeout=HANG
+        [sys.executable, "-c", code, tmp_path / "a.png"],
+        capture_output=True,
+        text=True,
+        timeout=HANG,
     )
     assert f"{tmp_path / 'a.png'} could not be written: File too large." in run.stdout, run.stderr
     assert (tmp_path / "a.png").read_text() == "old" and listing(tmp_path) == ["a.png"]
@@ -270,10 +277,16 @@ def _empty(path):
     os.truncate(path, 0)
 
 
-@pytest.mark.parametrize("change, what", [
-    (_unlink, "removed"), (_replace, "replaced"), (_move_folder, "removed"), (_write, "changed"),
-    (_empty, "changed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, what",
+    [
+        (_unlink, "removed"),
+        (_replace, "replaced"),
+        (_move_folder, "removed"),
+        (_write, "changed"),
+        (_empty, "changed"),
+    ],
+)
 @pytest.mark.parametrize("when", ["before", "while"])
 def test_a_file_that_is_no_longer_at_its_place_is_an_error(
     tmp_path, monkeypatch, change, what, when
@@ -292,7 +305,10 @@ def test_a_file_that_is_no_longer_at_its_place_is_an_error(
 def test_no_link_leads_to_a_file_that_we_append_to(tmp_path):
     (tmp_path / "own").mkdir()
     (tmp_path / "theirs").write_text("theirs")
-    for name, opened in ((LEDGER, OwnFolder), ("records.jsonl", lambda folder: Records(folder, {}))):
+    for name, opened in (
+        (LEDGER, OwnFolder),
+        ("records.jsonl", lambda folder: Records(folder, {})),
+    ):
         (tmp_path / "own" / name).symlink_to(tmp_path / "theirs")
         with pytest.raises(OutsideFolder, match="must be inside.*It leads to .*theirs"):
             opened(tmp_path / "own")
@@ -427,7 +443,11 @@ def test_a_damaged_ledger_makes_nothing_ours(tmp_path):
         folder.write("b", b"1")
     (tmp_path / "theirs").write_bytes(b"1")
     with open(tmp_path / LEDGER, "ab") as file:
-        file.write(b'[]\n{"name": "theirs"}\n{"name": ["x"], "removed": 1}\n' + b"[" * 9999 + b'\n{"name": "b", "rem')
+        file.write(
+            b'[]\n{"name": "theirs"}\n{"name": ["x"], "removed": 1}\n'
+            + b"[" * 9999
+            + b'\n{"name": "b", "rem'
+        )
     with OwnFolder(tmp_path) as folder:
         assert [folder.status(n) for n in ("a", "b", "theirs")] == ["ours", "ours", "foreign"]
         folder.write("c", b"1")
@@ -444,7 +464,9 @@ def test_one_command_at_a_time_in_a_folder(tmp_path):
 
 # -- names
 
-texts = st.text(st.characters(exclude_categories=()), max_size=300) | st.text("aAbß.-_ /~ſsK", max_size=4)
+texts = st.text(st.characters(exclude_categories=()), max_size=300) | st.text(
+    "aAbß.-_ /~ſsK", max_size=4
+)
 
 
 def key(name):
@@ -452,8 +474,12 @@ def key(name):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(texts, min_size=1, max_size=6, unique=True), st.sampled_from(["", ".png", ".tar.gz"]))
-@example(["a", "A", "ﬀ", "ff", "é", "e\u0301", "ß", "ss", "con", "CON.txt", "../a", "a/", "a~"], ".png")
+@given(
+    st.lists(texts, min_size=1, max_size=6, unique=True), st.sampled_from(["", ".png", ".tar.gz"])
+)
+@example(
+    ["a", "A", "ﬀ", "ff", "é", "e\u0301", "ß", "ss", "con", "CON.txt", "../a", "a/", "a~"], ".png"
+)
 @example(["", ".", "..", "x" * 300, "x" * 301, "\udcff", "\0", "a.", "a ", "-rf", ".a"], "")
 def test_names_are_safe_and_never_the_same(identifiers, suffix):
     for names in ([file_name(i, suffix) for i in identifiers], file_names(identifiers, suffix)):
@@ -476,19 +502,37 @@ def test_names_that_are_harmless_stay():
 # -- tables and JSON
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1",
-                                  "-", "+inf", "-1_0", "=\udcff"])  # fmt: skip
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "=1+1",
+        "+cmd|' /C calc'!A0",
+        "-2+3",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        "-",
+        "+inf",
+        "-1_0",
+        "=\udcff",
+    ],
+)
 def test_a_cell_that_would_be_a_formula_begins_with_an_apostrophe(cell):
     assert defuse(cell) == "'" + cell
 
 
-@pytest.mark.parametrize("cell", ["-1", "+0.5", "-1e-05", "-.5", "a=b", "", "'=1", -3, -0.5, None, True])
+@pytest.mark.parametrize(
+    "cell", ["-1", "+0.5", "-1e-05", "-.5", "a=b", "", "'=1", -3, -0.5, None, True]
+)
 def test_numbers_and_plain_text_stay(cell):
     assert defuse(cell) is cell
 
 
 def test_a_table_reads_back_but_for_the_apostrophes():
-    assert csv_text(["=x", 'q"'], [["a,b", -1.5], ["@y", None]]) == "'=x,\"q\"\"\"\n\"a,b\",-1.5\n'@y,\n"
+    assert (
+        csv_text(["=x", 'q"'], [["a,b", -1.5], ["@y", None]]) == '\'=x,"q"""\n"a,b",-1.5\n\'@y,\n'
+    )
 
 
 def test_json_keeps_letters_and_escapes_what_is_no_utf8(tmp_path):
@@ -499,9 +543,15 @@ def test_json_keeps_letters_and_escapes_what_is_no_utf8(tmp_path):
     assert (tmp_path / "b").read_text() == "é\\udcff"
 
 
-@pytest.mark.parametrize("data, reason", [
-    (b"[" * 100000, "nested too deeply"), (b"{", "damaged"), (b"\xff", "damaged"), (b"[]", "got list"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (b"[" * 100000, "nested too deeply"),
+        (b"{", "damaged"),
+        (b"\xff", "damaged"),
+        (b"[]", "got list"),
+    ],
+)
 def test_a_file_that_is_no_json_object_is_named(tmp_path, data, reason):
     (tmp_path / "a.json").write_bytes(data)
     with pytest.raises(ValueError, match=f"a.json must .*{reason}"):

@@ -43,45 +43,104 @@ def decided(folder, files, **options):
     return coding, [classes(mask) for mask in MaskFiles(paths, coding)]
 
 
-@pytest.mark.parametrize("files, options, expected, told", [
-    # what stands in one kind of file alone
-    ({"a.png": [0, 255], "b.png": [0, 0]}, {}, [[0, 1], [0, 0]], "0 = background, 255 = foreground"),
-    ({"a.png": [255, 255]}, {}, [[1, 1]], "0 = background, 255 = foreground"),
-    ({"a.png": [0, 1], "b.png": [1, 1]}, {}, [[0, 1], [1, 1]], "class ids 0, 1"),
-    ({"a.png": [1, 2]}, {}, [[1, 2]], "class ids 1, 2"),
-    ({"a.png": [0, 127]}, {}, [[0, 127]], "class ids 0, 127"),
-    ({"a.png": [0, 300], "b.png": [255, 1]}, {}, [[0, 300], [255, 1]], "class ids 0, 1, 255, 300"),
-    ({"a.png": [0, 0]}, {}, [[0, 0]], "0 = background, and none has foreground"),
-    # 255 beside classes is not annotated
-    ({"a.png": [0, 1, 2, 255]}, {}, [[0, 1, 2, -1]], "class ids 0, 1, 2; 255 = not annotated"),
-    ({"a.png": [0, 255], "b.png": [1, 2]}, {}, [[0, -1], [1, 2]],
-     "class ids 0, 1, 2; 255 = not annotated"),
-    ({"a.png": [0, 2, 255]}, {}, [[0, 2, -1]], "class ids 0, 2; 255 = not annotated"),
-    # said by the user
-    ({"a.png": [0, 1, 255]}, {"missing_value": 255}, [[0, 1, -1]],
-     "class ids 0, 1; 255 = not annotated"),
-    ({"a.png": [0, 1, 255]}, {"mapping": "binary"}, [[0, 1, 1]],
-     "0 = background, 1 and 255 = foreground"),
-    ({"a.png": [0, 128, 255]}, {"missing_value": 128}, [[0, -1, 1]],
-     "0 = background, 255 = foreground; 128 = not annotated"),
-    ({"a.png": [0, 128, 255]}, {"mapping": "half"}, [[0, 1, 1]], "what is above 127 is foreground"),
-    ({"a.png": [0, 128, 255]}, {"mapping": "half", "missing_value": 128}, [[0, -1, 1]],
-     "what is above 127 is foreground; 128 = not annotated"),
-    ({"a.png": [0, 7, 255]}, {"mapping": None}, [[0, 7, 255]], "values as they are"),
-    ({"a.png": [0, 7, 255]}, {"mapping": None, "missing_value": 255}, [[0, 7, -1]],
-     "values as they are; 255 = not annotated"),
-    ({"a.png": [0, 7, 255]}, {"mapping": "nonzero", "missing_value": 255}, [[0, 1, -1]],
-     "what is above 0 is foreground; 255 = not annotated"),
-    ({"a.png": [0, 1, 2]}, {"missing_value": 0}, [[-1, 1, 2]], "class ids 1, 2; 0 = not annotated"),
-    # a JPEG changes nothing for the others
-    ({"a.png": [0, 1], "b.jpg": [0, 255]}, {}, [[0, 1], [0, 1]], "class ids 0, 1"),
-    ({"a.png": [0, 2], "b.jpg": [0, 255]}, {}, [[0, 2], [0, 1]], "class ids 0, 2"),
-    ({"a.png": [0, 1, 2, 255], "b.jpg": [0, 255]}, {}, [[0, 1, 2, -1], [0, 1]],
-     "class ids 0, 1, 2; 255 = not annotated"),
-    ({"a.jpg": [0, 255]}, {}, [[0, 1]], "0 = background, 255 = foreground"),
-    ({"a.jpg": [0, 255]}, {"missing_value": 255}, [[0, 1]],
-     "in JPEG files 0 = background, 255 = foreground; 255 = not annotated"),
-])
+@pytest.mark.parametrize(
+    "files, options, expected, told",
+    [
+        # what stands in one kind of file alone
+        (
+            {"a.png": [0, 255], "b.png": [0, 0]},
+            {},
+            [[0, 1], [0, 0]],
+            "0 = background, 255 = foreground",
+        ),
+        ({"a.png": [255, 255]}, {}, [[1, 1]], "0 = background, 255 = foreground"),
+        ({"a.png": [0, 1], "b.png": [1, 1]}, {}, [[0, 1], [1, 1]], "class ids 0, 1"),
+        ({"a.png": [1, 2]}, {}, [[1, 2]], "class ids 1, 2"),
+        ({"a.png": [0, 127]}, {}, [[0, 127]], "class ids 0, 127"),
+        (
+            {"a.png": [0, 300], "b.png": [255, 1]},
+            {},
+            [[0, 300], [255, 1]],
+            "class ids 0, 1, 255, 300",
+        ),
+        ({"a.png": [0, 0]}, {}, [[0, 0]], "0 = background, and none has foreground"),
+        # 255 beside classes is not annotated
+        ({"a.png": [0, 1, 2, 255]}, {}, [[0, 1, 2, -1]], "class ids 0, 1, 2; 255 = not annotated"),
+        (
+            {"a.png": [0, 255], "b.png": [1, 2]},
+            {},
+            [[0, -1], [1, 2]],
+            "class ids 0, 1, 2; 255 = not annotated",
+        ),
+        ({"a.png": [0, 2, 255]}, {}, [[0, 2, -1]], "class ids 0, 2; 255 = not annotated"),
+        # said by the user
+        (
+            {"a.png": [0, 1, 255]},
+            {"missing_value": 255},
+            [[0, 1, -1]],
+            "class ids 0, 1; 255 = not annotated",
+        ),
+        (
+            {"a.png": [0, 1, 255]},
+            {"mapping": "binary"},
+            [[0, 1, 1]],
+            "0 = background, 1 and 255 = foreground",
+        ),
+        (
+            {"a.png": [0, 128, 255]},
+            {"missing_value": 128},
+            [[0, -1, 1]],
+            "0 = background, 255 = foreground; 128 = not annotated",
+        ),
+        (
+            {"a.png": [0, 128, 255]},
+            {"mapping": "half"},
+            [[0, 1, 1]],
+            "what is above 127 is foreground",
+        ),
+        (
+            {"a.png": [0, 128, 255]},
+            {"mapping": "half", "missing_value": 128},
+            [[0, -1, 1]],
+            "what is above 127 is foreground; 128 = not annotated",
+        ),
+        ({"a.png": [0, 7, 255]}, {"mapping": None}, [[0, 7, 255]], "values as they are"),
+        (
+            {"a.png": [0, 7, 255]},
+            {"mapping": None, "missing_value": 255},
+            [[0, 7, -1]],
+            "values as they are; 255 = not annotated",
+        ),
+        (
+            {"a.png": [0, 7, 255]},
+            {"mapping": "nonzero", "missing_value": 255},
+            [[0, 1, -1]],
+            "what is above 0 is foreground; 255 = not annotated",
+        ),
+        (
+            {"a.png": [0, 1, 2]},
+            {"missing_value": 0},
+            [[-1, 1, 2]],
+            "class ids 1, 2; 0 = not annotated",
+        ),
+        # a JPEG changes nothing for the others
+        ({"a.png": [0, 1], "b.jpg": [0, 255]}, {}, [[0, 1], [0, 1]], "class ids 0, 1"),
+        ({"a.png": [0, 2], "b.jpg": [0, 255]}, {}, [[0, 2], [0, 1]], "class ids 0, 2"),
+        (
+            {"a.png": [0, 1, 2, 255], "b.jpg": [0, 255]},
+            {},
+            [[0, 1, 2, -1], [0, 1]],
+            "class ids 0, 1, 2; 255 = not annotated",
+        ),
+        ({"a.jpg": [0, 255]}, {}, [[0, 1]], "0 = background, 255 = foreground"),
+        (
+            {"a.jpg": [0, 255]},
+            {"missing_value": 255},
+            [[0, 1]],
+            "in JPEG files 0 = background, 255 = foreground; 255 = not annotated",
+        ),
+    ],
+)
 def test_values_mean_what_all_files_say(tmp_path, files, options, expected, told):
     coding, found = decided(tmp_path, files, **options)
     assert found == expected
@@ -90,15 +149,27 @@ def test_values_mean_what_all_files_say(tmp_path, files, options, expected, told
     assert again == coding and again.seen == coding.seen
 
 
-@pytest.mark.parametrize("files, match", [
-    ({"a.png": [0, 1, 255]}, r"'.*a\.png' holds 1 and 255\. Say missing_value=255 .*mapping='binary'"),
-    ({"a.png": [0, 1], "b.png": [0, 255]}, r"a\.png' holds 1, '.*b\.png' 255\. Say missing_value"),
-    ({"a.png": [1, 255]}, "Masks of 0, 1 and 255 may mean two things"),
-    ({"a.png": [0, 128, 255]}, r"a\.png' holds the value 128 .*mask_mapping='half'"),
-    ({"a.png": [0, 255], "b.png": [0, 254]}, r"b\.png' holds the value 254 where masks hold 255"),
-    ({"a.jpg": [0, 128, 255]}, r"a\.jpg' cannot be read: it is lossy .*far from 0"),
-    ({"a.jpg": [0, 2]}, "values up to [1-3]: class ids do not survive"),
-])
+@pytest.mark.parametrize(
+    "files, match",
+    [
+        (
+            {"a.png": [0, 1, 255]},
+            r"'.*a\.png' holds 1 and 255\. Say missing_value=255 .*mapping='binary'",
+        ),
+        (
+            {"a.png": [0, 1], "b.png": [0, 255]},
+            r"a\.png' holds 1, '.*b\.png' 255\. Say missing_value",
+        ),
+        ({"a.png": [1, 255]}, "Masks of 0, 1 and 255 may mean two things"),
+        ({"a.png": [0, 128, 255]}, r"a\.png' holds the value 128 .*mask_mapping='half'"),
+        (
+            {"a.png": [0, 255], "b.png": [0, 254]},
+            r"b\.png' holds the value 254 where masks hold 255",
+        ),
+        ({"a.jpg": [0, 128, 255]}, r"a\.jpg' cannot be read: it is lossy .*far from 0"),
+        ({"a.jpg": [0, 2]}, "values up to [1-3]: class ids do not survive"),
+    ],
+)
 def test_what_is_not_clear_is_refused_with_files_and_remedies(tmp_path, files, match):
     with pytest.raises(ValueError, match=match):
         decided(tmp_path, files)
@@ -129,15 +200,26 @@ def test_one_bit_says_itself_what_is_foreground(tmp_path):
     assert coding.describe() == "masks: 0 = background, 1 = foreground"
 
 
-@pytest.mark.parametrize("first, later, match", [
-    ([0, 255], [0, 1], r"b\.png' holds the value 1, .*\(masks: 0 = background, 255 = foreground\)"),
-    ([0, 255], [0, 1, 2, 255], r"b\.png' holds the value 2, which contradicts the other files"),
-    ([0, 1], [0, 255], r"b\.png' holds the value 255, .*\(masks: class ids 0, 1\)\. Say missing_"),
-    ([0, 0], [0, 255], None),
-    ([0, 1], [0, 2], None),
-    ([0, 1, 2], [0, 1, 2, 255], None),
-    ([0, 1, 2, 255], [0, 1], None),
-])
+@pytest.mark.parametrize(
+    "first, later, match",
+    [
+        (
+            [0, 255],
+            [0, 1],
+            r"b\.png' holds the value 1, .*\(masks: 0 = background, 255 = foreground\)",
+        ),
+        ([0, 255], [0, 1, 2, 255], r"b\.png' holds the value 2, which contradicts the other files"),
+        (
+            [0, 1],
+            [0, 255],
+            r"b\.png' holds the value 255, .*\(masks: class ids 0, 1\)\. Say missing_",
+        ),
+        ([0, 0], [0, 255], None),
+        ([0, 1], [0, 2], None),
+        ([0, 1, 2], [0, 1, 2, 255], None),
+        ([0, 1, 2, 255], [0, 1], None),
+    ],
+)
 def test_a_later_file_agrees_or_is_named(tmp_path, first, later, match):
     a = save(tmp_path, "a.png", first)
     coding = decide_coding([a])
@@ -158,8 +240,11 @@ VALUES = st.lists(st.sampled_from([0, 1, 2, 7, 128, 254, 255, 300]), min_size=1,
 
 
 @settings(deadline=None, max_examples=60)
-@given(first=st.lists(VALUES, min_size=1, max_size=3), later=st.lists(VALUES, max_size=2),
-       missing_value=st.sampled_from([None, None, 0, 128, 255]))  # fmt: skip
+@given(
+    first=st.lists(VALUES, min_size=1, max_size=3),
+    later=st.lists(VALUES, max_size=2),
+    missing_value=st.sampled_from([None, None, 0, 128, 255]),
+)
 def test_what_was_read_stays_as_it_is(first, later, missing_value):
     """Files that come later change nothing of those before, or are refused; order is nothing."""
     with tempfile.TemporaryDirectory() as folder:
@@ -210,12 +295,20 @@ def test_files_that_cannot_be_read_are_left_to_who_reads_them(tmp_path):
         coding.read(tmp_path / "b.png")
 
 
-@pytest.mark.parametrize("change, error", [
-    ({"mapping": "import os"}, ValueError), ({"reading": "code"}, ValueError),
-    ({"values": "255"}, TypeError), ({"values": [0.5]}, TypeError), ({"seen": [1]}, TypeError),
-    ({"missing_value": "255"}, TypeError), ({"missing_value": 10**9}, ValueError),
-    ({"n_lossy": -1}, ValueError), ({"extra": 1}, ValueError),
-])
+@pytest.mark.parametrize(
+    "change, error",
+    [
+        ({"mapping": "import os"}, ValueError),
+        ({"reading": "code"}, ValueError),
+        ({"values": "255"}, TypeError),
+        ({"values": [0.5]}, TypeError),
+        ({"seen": [1]}, TypeError),
+        ({"missing_value": "255"}, TypeError),
+        ({"missing_value": 10**9}, ValueError),
+        ({"n_lossy": -1}, ValueError),
+        ({"extra": 1}, ValueError),
+    ],
+)
 def test_a_tampered_coding_is_refused(change, error):
     with pytest.raises(error, match="must be"):
         MaskCoding.from_dict({**MaskCoding().to_dict(), **change})
@@ -271,31 +364,42 @@ def test_several_files_an_image_are_one_mask(tmp_path, where):
     data = load_folder(root, mask_suffix="_mask").all
     assert data.ids.tolist() == ["x", "y"]
     assert [classes(mask) for mask in data.masks] == [[1, 0], [0, 1]]
-    assert data.masks.size(0) == (BLOCK, 2 * BLOCK) and "x_mask.png' and more" in data.masks.where(0)
+    assert data.masks.size(0) == (BLOCK, 2 * BLOCK) and "x_mask.png' and more" in data.masks.where(
+        0
+    )
     assert len(data.masks[:1]) == 1 and classes(data.masks.take([1])[0]) == [0, 1]
     check_pairs(data.images, data.masks, 2)
-    assert load_folder(root, mask_suffix="_mask").describe().startswith("2 images, 1 class (image: 2)"
-                                                                        ", 2 masks")
+    assert (
+        load_folder(root, mask_suffix="_mask")
+        .describe()
+        .startswith("2 images, 1 class (image: 2), 2 masks")
+    )
 
 
 def test_parts_that_contradict_one_another_are_named(tmp_path):
     root = folder_with(tmp_path, {"x_mask_1.png": [1, 0], "x_mask_2.png": [2, 0]})
     masks = load_folder(root, mask_suffix="_mask").all.masks
-    with pytest.raises(ValueError, match=r"x_mask_1\.png' and '.*x_mask_2\.png' give the pixel in "
-                       "row 0, column 0 the classes 1 and 2"):  # fmt: skip
+    with pytest.raises(
+        ValueError,
+        match=r"x_mask_1\.png' and '.*x_mask_2\.png' give the pixel in "
+        "row 0, column 0 the classes 1 and 2",
+    ):
         masks[0]
     save(root, "masks/x_mask_2.png", [0, 1, 1])
     with pytest.raises(ValueError, match=r"agree in size, got '.*x_mask_1\.png' of 16 x 32 and"):
         load_folder(root, mask_suffix="_mask").all.masks[0]
 
 
-@pytest.mark.parametrize("masks, expected", [
-    ([[0, 1], [0, 0]], [0, 1]),
-    ([[0, 1], [2, 0]], [2, 1]),
-    ([[-1, -1], [0, 1]], [-1, 1]),
-    ([[-1, 0], [0, 0], [0, 0]], [-1, 0]),
-    ([[0, 0], [-1, 2], [3, 2]], [3, 2]),
-])
+@pytest.mark.parametrize(
+    "masks, expected",
+    [
+        ([[0, 1], [0, 0]], [0, 1]),
+        ([[0, 1], [2, 0]], [2, 1]),
+        ([[-1, -1], [0, 1]], [-1, 1]),
+        ([[-1, 0], [0, 0], [0, 0]], [-1, 0]),
+        ([[0, 0], [-1, 2], [3, 2]], [3, 2]),
+    ],
+)
 def test_merged_masks_by_hand(masks, expected):
     assert merged([np.array([mask], np.int16) for mask in masks], "abc").tolist() == [expected]
 
@@ -307,7 +411,9 @@ def test_masks_of_twice_or_half_the_size_are_brought_to_it_if_asked(tmp_path):
     double = np.repeat(np.repeat([[0, 255]], 32, axis=0), 32, axis=1).astype(np.uint8)
     Image.fromarray(double).save(root / "masks" / "x.png")
     data = load_folder(root).all
-    with pytest.raises(ValueError, match=r"2 images or masks are bad.*resize_masks=True \(--resize"):
+    with pytest.raises(
+        ValueError, match=r"2 images or masks are bad.*resize_masks=True \(--resize"
+    ):
         check_pairs(data.images, data.masks)
     data = load_folder(root, resize_masks=True).all
     check_pairs(data.images, data.masks, 2)
@@ -320,11 +426,19 @@ def test_masks_of_twice_or_half_the_size_are_brought_to_it_if_asked(tmp_path):
         check_pairs(data.images, data.masks)
 
 
-@pytest.mark.parametrize("size, wanted, expected", [
-    ((10, 20), (20, 40), 2), ((30, 60), (10, 20), 3), ((10, 20), (10, 20), None),
-    ((775, 522), (387, 261), 2), ((775, 522), (388, 261), 2), ((10, 20), (20, 20), None),
-    ((10, 20), (15, 30), None), ((10, 60), (20, 30), None),
-])
+@pytest.mark.parametrize(
+    "size, wanted, expected",
+    [
+        ((10, 20), (20, 40), 2),
+        ((30, 60), (10, 20), 3),
+        ((10, 20), (10, 20), None),
+        ((775, 522), (387, 261), 2),
+        ((775, 522), (388, 261), 2),
+        ((10, 20), (20, 20), None),
+        ((10, 20), (15, 30), None),
+        ((10, 60), (20, 30), None),
+    ],
+)
 def test_ratio_of_sizes(size, wanted, expected):
     assert ratio(size, wanted) == ratio(wanted, size) == expected
     mask = np.zeros(size, np.int16)

@@ -67,13 +67,16 @@ def test_names_that_are_no_images():
     assert not any(map(is_image_name, ["a.txt", "png", "a.png.zip", "d/._a.png", "a.svs"]))
 
 
-@pytest.mark.parametrize("content", [
-    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n(x) (w) file\n",
-    b"\xc5\xd0\xd3\xc6" + bytes(28) + b"%!PS",
-    b"P6 1 1 255\n\0\0\0",
-    b"%PDF-1.4\n",
-    b"\0\0\1\0" + bytes(60),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n(x) (w) file\n",
+        b"\xc5\xd0\xd3\xc6" + bytes(28) + b"%!PS",
+        b"P6 1 1 255\n\0\0\0",
+        b"%PDF-1.4\n",
+        b"\0\0\1\0" + bytes(60),
+    ],
+)
 @pytest.mark.parametrize("reader", READERS)
 def test_other_formats_are_refused_and_start_no_program(tmp_path, reader, content, monkeypatch):
     path = tmp_path / "a.png"
@@ -102,7 +105,9 @@ def test_a_pipe_is_no_file(tmp_path, reader):
         reader(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("name", ["a#b?.png", "a\nb.png", "a\x1b[2Jb.png", "\udcff\udcfe.png", "é.png"])
+@pytest.mark.parametrize(
+    "name", ["a#b?.png", "a\nb.png", "a\x1b[2Jb.png", "\udcff\udcfe.png", "é.png"]
+)
 def test_odd_names_are_read_and_shown_escaped(tmp_path, rgb, name):
     path = os.path.join(tmp_path, name)
     Image.fromarray(rgb).save(tmp_path / "plain.png")
@@ -172,8 +177,14 @@ def test_a_strip_that_inflates_without_end_is_refused(tmp_path, compression):
     zeros = bytes(2**27)
     packed = zlib.compress(zeros, 9) if compression == "zlib" else lzma.compress(zeros, preset=0)
     with tifffile.TiffWriter(tmp_path / "bomb.tif") as writer:
-        writer.write(iter([packed]), shape=(8, 8), dtype="u1", photometric="minisblack",
-                     compression=compression, rowsperstrip=8)  # fmt: skip
+        writer.write(
+            iter([packed]),
+            shape=(8, 8),
+            dtype="u1",
+            photometric="minisblack",
+            compression=compression,
+            rowsperstrip=8,
+        )
     for reader in (read_image, read_mask):
         with pytest.raises(ValueError, match=r"bomb\.tif' .*inflates to more than the whole image"):
             reader(tmp_path / "bomb.tif")
@@ -279,8 +290,12 @@ def test_one_bit_tiffs_of_pillow_and_libtiff(tmp_path, compression):
 @pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt"])
 @pytest.mark.parametrize("white_is_zero", [0, 1])
 def test_fax_compressed_masks_are_what_a_viewer_shows(tmp_path, compression, white_is_zero):
-    path = pillow(tmp_path / "m.tif", Image.fromarray(BOOL), compression=compression,
-                  tiffinfo={262: 1 - white_is_zero})  # fmt: skip
+    path = pillow(
+        tmp_path / "m.tif",
+        Image.fromarray(BOOL),
+        compression=compression,
+        tiffinfo={262: 1 - white_is_zero},
+    )
     seen = np.asarray(Image.open(path))
     np.testing.assert_array_equal(read_mask(path), seen)
     np.testing.assert_array_equal(read_image(path)[..., 0], seen * 255)
@@ -291,18 +306,31 @@ def test_ids_with_white_as_zero_stay_and_pictures_are_shown(tmp_path, dtype):
     path = tiff(tmp_path / "m.tif", GREY.astype(dtype), photometric="miniswhite")
     np.testing.assert_array_equal(read_mask(path), GREY)
     np.testing.assert_array_equal(read_mask(path, "nonzero"), GREY > 0)
-    np.testing.assert_allclose(read_image(path)[..., 0] / (255 if dtype == "u1" else 1),
-                               (255 - GREY.astype(float)) / 255, atol=1e-6)  # fmt: skip
-    lzw = pillow(tmp_path / "l.tif", Image.fromarray(255 - GREY), compression="tiff_lzw",
-                 tiffinfo={262: 0})  # fmt: skip
+    np.testing.assert_allclose(
+        read_image(path)[..., 0] / (255 if dtype == "u1" else 1),
+        (255 - GREY.astype(float)) / 255,
+        atol=1e-6,
+    )
+    lzw = pillow(
+        tmp_path / "l.tif", Image.fromarray(255 - GREY), compression="tiff_lzw", tiffinfo={262: 0}
+    )
     stored = 255 - np.asarray(Image.open(lzw))
     np.testing.assert_array_equal(read_mask(lzw), stored)
     np.testing.assert_array_equal(read_image(lzw)[..., 0], 255 - stored)
 
 
 @pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8"])
-@pytest.mark.parametrize("options", [{}, {"byteorder": ">"}, {"bigtiff": True}, {"compression": "zlib"},
-                                     {"tile": (16, 16)}, {"rowsperstrip": 1}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"byteorder": ">"},
+        {"bigtiff": True},
+        {"compression": "zlib"},
+        {"tile": (16, 16)},
+        {"rowsperstrip": 1},
+    ],
+)
 def test_mask_tiffs_of_every_number_type(tmp_path, dtype, options):
     ids = np.array([[0, 3, 1], [127, 2, 0]], dtype)
     read = read_mask(tiff(tmp_path / "m.tif", ids, **options))
@@ -336,7 +364,9 @@ def test_values_that_do_not_fit_are_refused(tmp_path):
             read_image(path)
     tiff(tmp_path / "v.tif", np.array([[0, 2**64 - 1]], np.uint64))
     for mapping in (None, "nonzero"):
-        with pytest.raises(ValueError, match=r"v\.tif' cannot be read: its value 18446744073709551615"):
+        with pytest.raises(
+            ValueError, match=r"v\.tif' cannot be read: its value 18446744073709551615"
+        ):
             read_mask(tmp_path / "v.tif", mapping)
     tiff(tmp_path / "c.tif", np.zeros((2, 2), complex))
     for reader in (read_image, read_mask):
@@ -350,8 +380,9 @@ def test_values_that_do_not_fit_are_refused(tmp_path):
 @pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_adobe_deflate", "jpeg"])
 def test_compressed_tiffs_of_libtiff(tmp_path, rgb, compression):
     smooth = np.broadcast_to(np.arange(0, 90, 10, dtype=np.uint8)[None, :, None], rgb.shape)
-    path = pillow(tmp_path / "a.tif", Image.fromarray(np.ascontiguousarray(smooth)),
-                  compression=compression)  # fmt: skip
+    path = pillow(
+        tmp_path / "a.tif", Image.fromarray(np.ascontiguousarray(smooth)), compression=compression
+    )
     image = read_image(path)
     assert image.dtype == np.uint8
     np.testing.assert_allclose(image, smooth, atol=3 if compression == "jpeg" else 0)
@@ -399,8 +430,14 @@ def test_lzw_of_16_bits_and_colour_keeps_all_bits(tmp_path, rng, byteorder):
     deep = rng.integers(0, 65536, (5, 7, 3)).astype(byteorder + "u2")
     packed = lzw(deep)
     with tifffile.TiffWriter(tmp_path / "a.tif", byteorder=byteorder) as writer:
-        writer.write(iter([packed]), shape=deep.shape, dtype=deep.dtype, photometric="rgb",
-                     compression="zlib", rowsperstrip=5)  # fmt: skip
+        writer.write(
+            iter([packed]),
+            shape=deep.shape,
+            dtype=deep.dtype,
+            photometric="rgb",
+            compression="zlib",
+            rowsperstrip=5,
+        )
     with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
         file.pages[0].tags[259].overwrite(5)
     np.testing.assert_allclose(read_image(tmp_path / "a.tif") * 65535, deep, rtol=1e-6)
@@ -442,8 +479,13 @@ def test_palettes_colours_and_alpha_in_tiffs(tmp_path, rgb):
         np.testing.assert_allclose(read_image(path)[0, 0], [254, 0, 0], atol=2)
     alpha = np.dstack([rgb, np.full(rgb.shape[:2], 9, np.uint8)])
     np.testing.assert_array_equal(read_image(tiff(tmp_path / "a.tif", alpha)), rgb)
-    grey = tiff(tmp_path / "g.tif", np.dstack([rgb[..., 0], rgb[..., 1]]), photometric="minisblack",
-                planarconfig="contig", extrasamples=["unassalpha"])  # fmt: skip
+    grey = tiff(
+        tmp_path / "g.tif",
+        np.dstack([rgb[..., 0], rgb[..., 1]]),
+        photometric="minisblack",
+        planarconfig="contig",
+        extrasamples=["unassalpha"],
+    )
     np.testing.assert_array_equal(read_image(grey)[..., 1], rgb[..., 0])
 
 
@@ -520,7 +562,9 @@ def test_stacks_are_refused_with_their_number_of_planes(tmp_path, rgb):
     found = 0
     for path in stacks(tmp_path, rgb):
         for reader in READERS:
-            rule = rf"{path.name}' cannot be read: it holds 5 planes .* Save the plane that counts as"
+            rule = (
+                rf"{path.name}' cannot be read: it holds 5 planes .* Save the plane that counts as"
+            )
             with pytest.raises(ValueError, match=rule):
                 reader(path)
         found += 1
@@ -537,20 +581,25 @@ def test_smaller_copies_of_the_picture_are_no_planes(tmp_path, rgb):
     # a phone's JPEG holds a smaller picture behind the first
     save(tmp_path / "plain.jpg", rgb)
     frames(tmp_path / "phone.jpg", rgb, format="MPO")
-    np.testing.assert_array_equal(read_image(tmp_path / "phone.jpg"), read_image(tmp_path / "plain.jpg"))
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "phone.jpg"), read_image(tmp_path / "plain.jpg")
+    )
     one = pillow(tmp_path / "one.gif", Image.fromarray(rgb[..., 0]), save_all=True)
     np.testing.assert_array_equal(read_image(one)[..., 0], rgb[..., 0])
 
 
-@pytest.mark.parametrize("shape, options", [
-    ((6, 9, 4), {"photometric": "minisblack", "planarconfig": "contig"}),
-    ((6, 9, 4), {"photometric": "rgb", "extrasamples": [0]}),
-    ((4, 6, 9), {"photometric": "rgb", "planarconfig": "separate"}),
-    ((6, 9, 2), {"photometric": "minisblack", "planarconfig": "contig"}),
-    ((6, 9, 5), {"photometric": "rgb"}),
-    ((6, 9, 7), {"photometric": "minisblack", "planarconfig": "contig"}),
-    ((5, 6, 9), {"photometric": "rgb", "planarconfig": "separate"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "shape, options",
+    [
+        ((6, 9, 4), {"photometric": "minisblack", "planarconfig": "contig"}),
+        ((6, 9, 4), {"photometric": "rgb", "extrasamples": [0]}),
+        ((4, 6, 9), {"photometric": "rgb", "planarconfig": "separate"}),
+        ((6, 9, 2), {"photometric": "minisblack", "planarconfig": "contig"}),
+        ((6, 9, 5), {"photometric": "rgb"}),
+        ((6, 9, 7), {"photometric": "minisblack", "planarconfig": "contig"}),
+        ((5, 6, 9), {"photometric": "rgb", "planarconfig": "separate"}),
+    ],
+)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_channels_that_are_no_colours_are_refused(tmp_path, shape, options, dtype):
     path = tiff(tmp_path / "c.tif", np.ones(shape, dtype), **options)
@@ -626,7 +675,9 @@ def test_alpha_that_is_the_same_everywhere_says_nothing_but_an_empty_layer_is_em
 def test_ink_of_several_colours_is_refused(tmp_path):
     layer = np.zeros((1, 3, 4), np.uint8)
     layer[0, 1:] = [[255, 0, 0, 255], [0, 0, 255, 255]]
-    with pytest.raises(ValueError, match=r"i\.png' .*transparent layer has several colours.*one colour"):
+    with pytest.raises(
+        ValueError, match=r"i\.png' .*transparent layer has several colours.*one colour"
+    ):
         read_mask(save(tmp_path / "i.png", layer))
     layer[0, 2] = [253, 2, 1, 130]  # rounding of one colour at an edge
     assert read_mask(save(tmp_path / "i.png", layer)).tolist() == [[0, 1, 1]]
@@ -642,17 +693,20 @@ BLACK, WHITE, RED, BLUE = (0, 0, 0), (255, 255, 255), (200, 0, 0), (0, 0, 200)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".gif", ".tif"])
-@pytest.mark.parametrize("colours, expected, kind", [
-    ([BLACK, WHITE], [0, 1, 0], "bilevel"),
-    ([WHITE, BLACK], [1, 0, 1], "bilevel"),
-    ([RED, BLACK], [1, 0, 1], "bilevel"),
-    ([BLACK, RED], [0, 1, 0], "bilevel"),
-    ([BLACK, RED, BLUE], [0, 1, 0], "ids"),
-    ([WHITE, RED], [0, 1, 0], "ids"),
-    ([(0,) * 3, (85,) * 3, WHITE], [0, 1, 0], "ids"),
-    ([BLACK, WHITE, (128,) * 3], [0, 1, 0], "ids"),
-    ([WHITE, (85,) * 3, BLACK], [255, 85, 255], "ids"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "colours, expected, kind",
+    [
+        ([BLACK, WHITE], [0, 1, 0], "bilevel"),
+        ([WHITE, BLACK], [1, 0, 1], "bilevel"),
+        ([RED, BLACK], [1, 0, 1], "bilevel"),
+        ([BLACK, RED], [0, 1, 0], "bilevel"),
+        ([BLACK, RED, BLUE], [0, 1, 0], "ids"),
+        ([WHITE, RED], [0, 1, 0], "ids"),
+        ([(0,) * 3, (85,) * 3, WHITE], [0, 1, 0], "ids"),
+        ([BLACK, WHITE, (128,) * 3], [0, 1, 0], "ids"),
+        ([WHITE, (85,) * 3, BLACK], [255, 85, 255], "ids"),
+    ],
+)
 def test_palettes_give_indices_unless_they_are_black_and_one_colour(
     tmp_path, suffix, colours, expected, kind
 ):
@@ -697,9 +751,13 @@ def test_colours_on_black_and_colours_that_are_no_ids(tmp_path):
 
 def test_kinds_of_lossy_and_lossless_files(tmp_path):
     big = np.kron(DRAWN, np.ones((8, 8), np.uint8)) * 255
-    for name, kind, options in [("a.jpg", "lossy", {}), ("a.png", "ids", {}),
-                                ("a.webp", "lossy", {}), ("b.webp", "ids", {"lossless": True}),
-                                ("c.webp", "lossy", {"icc_profile": b"none"})]:  # fmt: skip
+    for name, kind, options in [
+        ("a.jpg", "lossy", {}),
+        ("a.png", "ids", {}),
+        ("a.webp", "lossy", {}),
+        ("b.webp", "ids", {"lossless": True}),
+        ("c.webp", "lossy", {"icc_profile": b"none"}),
+    ]:
         path = save(tmp_path / name, big, **options)
         values, found = mask_values(path)
         assert found == kind and values.dtype == np.int32
@@ -753,7 +811,9 @@ def outcome(read):
 
 def test_pillow_images_are_read_as_the_files_that_they_would_be(tmp_path, rng):
     for name, image in objects(rng):
-        suffix = {"CMYK": ".tif", "YCbCr": ".tif", "F": ".tif", "F bad": ".tif", "I": ".tif"}.get(name, ".png")
+        suffix = {"CMYK": ".tif", "YCbCr": ".tif", "F": ".tif", "F bad": ".tif", "I": ".tif"}.get(
+            name, ".png"
+        )
         path = tmp_path / f"{name}{suffix}"
         kept = {"exif": image.info["exif"]} if "exif" in image.info else {}
         if name in {"HSV", "PA"}:  # no file holds these: their colours
@@ -761,7 +821,10 @@ def test_pillow_images_are_read_as_the_files_that_they_would_be(tmp_path, rng):
         else:
             image.save(path, **kept)
         before = image.mode, image.size, image.tobytes()
-        of_file, of_object = outcome(lambda: read_image(path)), outcome(lambda: as_images([image])[0])  # noqa: B023
+        of_file, of_object = (
+            outcome(lambda: read_image(path)),
+            outcome(lambda: as_images([image])[0]),
+        )  # noqa: B023
         assert type(of_file) is type(of_object), name
         np.testing.assert_array_equal(of_object, of_file, err_msg=name)
         if name != "PA":
@@ -771,7 +834,9 @@ def test_pillow_images_are_read_as_the_files_that_they_would_be(tmp_path, rng):
         assert before == (image.mode, image.size, image.tobytes())
         with Image.open(path) as lazy:
             np.testing.assert_array_equal(
-                outcome(lambda: as_images([lazy])[0]), of_file, err_msg=f"{name} opened"  # noqa: B023
+                outcome(lambda: as_images([lazy])[0]),
+                of_file,
+                err_msg=f"{name} opened",  # noqa: B023
             )
 
 
@@ -784,7 +849,10 @@ def test_bad_pillow_images_are_named_by_their_place(tmp_path, rgb):
             as_masks([None, several], 2)
     path = save(tmp_path / "cut.png", rgb)
     path.write_bytes(path.read_bytes()[:60])
-    with Image.open(path) as cut, pytest.raises(ValueError, match=r"X\[0\] cannot be read: it is tr"):
+    with (
+        Image.open(path) as cut,
+        pytest.raises(ValueError, match=r"X\[0\] cannot be read: it is tr"),
+    ):
         as_images([cut])
     with pytest.raises(ValueError, match=r"masks\[0\] cannot be read: its colour channels differ"):
         as_masks([good], 1)
@@ -794,9 +862,11 @@ def test_bad_pillow_images_are_named_by_their_place(tmp_path, rgb):
 
 
 NUMBERS = {
-    "png": ["u1", "u2", "?"], "bmp": ["u1", "?"], "webp": ["u1"],
+    "png": ["u1", "u2", "?"],
+    "bmp": ["u1", "?"],
+    "webp": ["u1"],
     "tif": ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8", "?"],
-}  # fmt: skip
+}
 
 
 @st.composite
@@ -804,26 +874,37 @@ def files(draw):
     suffix = draw(st.sampled_from(sorted(NUMBERS)))
     dtype = np.dtype(draw(st.sampled_from(NUMBERS[suffix])))
     shape = draw(st.tuples(st.integers(1, 20), st.integers(1, 20)))
-    high = 1 if dtype.kind == "b" else min(32767, 2**11 if dtype.kind == "f" else np.iinfo(dtype).max)
+    high = (
+        1 if dtype.kind == "b" else min(32767, 2**11 if dtype.kind == "f" else np.iinfo(dtype).max)
+    )
     ids = draw(hnp.arrays(np.int64, shape, elements=st.integers(0, high)))
     return suffix, ids.astype(dtype)
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(files(), st.booleans(), st.sampled_from(["<", ">"]))
 def test_masks_that_are_written_come_back(tmp_path, given_file, compressed, byteorder):
     suffix, ids = given_file
     path = tmp_path / f"m.{suffix}"
     if suffix == "tif":
-        tiff(path, ids, compression="zlib" if compressed else None, byteorder=byteorder,
-             photometric=None if ids.dtype.kind == "b" else "minisblack")  # fmt: skip
+        tiff(
+            path,
+            ids,
+            compression="zlib" if compressed else None,
+            byteorder=byteorder,
+            photometric=None if ids.dtype.kind == "b" else "minisblack",
+        )
     else:
         save(path, ids, **({"lossless": True} if suffix == "webp" else {}))
     np.testing.assert_array_equal(read_mask(path), ids)
     assert image_size(path) == ids.shape
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     hnp.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.just(3))),
     st.sampled_from(["png", "bmp", "webp", "tif", "lzw", "planar", "rgba"]),
@@ -831,8 +912,12 @@ def test_masks_that_are_written_come_back(tmp_path, given_file, compressed, byte
 def test_images_that_are_written_come_back(tmp_path, rgb, how):
     path = tmp_path / f"a.{how if how in NUMBERS else 'tif'}"
     if how == "planar":
-        tiff(path, np.ascontiguousarray(np.moveaxis(rgb, -1, 0)), photometric="rgb",
-             planarconfig="separate")  # fmt: skip
+        tiff(
+            path,
+            np.ascontiguousarray(np.moveaxis(rgb, -1, 0)),
+            photometric="rgb",
+            planarconfig="separate",
+        )
     elif how == "rgba":
         tiff(path, np.dstack([rgb, rgb[..., 0]]))
     else:

@@ -101,11 +101,14 @@ def test_16_bit_png_keeps_all_bits(tmp_path, rng, colour_type, n_channels):
     np.testing.assert_allclose(image, np.broadcast_to(expected, (5, 7, 3)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("options", [
-    {"photometric": "rgb"},
-    {"photometric": "rgb", "compression": "zlib"},
-    {"photometric": "rgb", "byteorder": ">"},
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"photometric": "rgb"},
+        {"photometric": "rgb", "compression": "zlib"},
+        {"photometric": "rgb", "byteorder": ">"},
+    ],
+)
 def test_16_bit_tiff_keeps_all_bits(tmp_path, rng, options):
     deep = rng.integers(0, 65536, (5, 7, 3)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "deep.tif", deep, **options)
@@ -250,11 +253,14 @@ def test_mask_values_are_kept_without_mapping(tmp_path):
     assert read_mask(tmp_path / "deep.tif").tolist() == [[-1, 300]]
 
 
-@pytest.mark.parametrize("mapping, values, expected", [
-    ("nonzero", [0, 1, 127, 255], [0, 1, 1, 1]),
-    ("half", [0, 127, 128, 255], [0, 0, 1, 1]),
-    ("binary", [0, 1, 255, 255], [0, 1, 1, 1]),
-])
+@pytest.mark.parametrize(
+    "mapping, values, expected",
+    [
+        ("nonzero", [0, 1, 127, 255], [0, 1, 1, 1]),
+        ("half", [0, 127, 128, 255], [0, 0, 1, 1]),
+        ("binary", [0, 1, 255, 255], [0, 1, 1, 1]),
+    ],
+)
 def test_mask_mappings(tmp_path, mapping, values, expected):
     path = save(tmp_path / "m.png", np.array([values], np.uint8))
     assert read_mask(path, mapping).tolist() == [expected]

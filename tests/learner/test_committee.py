@@ -88,10 +88,12 @@ def test_either_librarys_learners_sit_on_either_committee():
 def test_votes_by_hand():
     x = np.array([[0.0], [1.0], [2.0]])
     names = np.array(["a", "b", "c"])
-    committee = Committee([
-        ActiveLearner(KNeighborsClassifier(1), X_training=x[i], y_training=names[i])
-        for i in ([0, 1], [1, 2])
-    ])  # fmt: skip
+    committee = Committee(
+        [
+            ActiveLearner(KNeighborsClassifier(1), X_training=x[i], y_training=names[i])
+            for i in ([0, 1], [1, 2])
+        ]
+    )
     assert committee.vote(x).tolist() == [["a", "b"], ["b", "b"], ["b", "c"]]
     assert committee.vote_proba(x)[0].tolist() == [[1, 0, 0], [0, 1, 0]]
     assert committee.predict(x[1:2]).tolist() == ["b"]
@@ -135,15 +137,16 @@ def test_fit_replaces_the_training_data_and_gives_the_committee(pair):
     ours, _ = pair
     assert ours.fit(X, Y) is ours
     assert all(learner.X_training is X for learner in ours)
-    assert np.allclose(ours.vote_proba(POOL)[:, 0],
-                       LogisticRegression().fit(X, Y).predict_proba(POOL))
+    assert np.allclose(
+        ours.vote_proba(POOL)[:, 0], LogisticRegression().fit(X, Y).predict_proba(POOL)
+    )
 
 
 def test_rebag_bootstraps_each_member_from_its_own_seed():
     def bagged(seeds):
         learners = [
-            ActiveLearner(GaussianNB(), X_training=X, y_training=Y,
-                          random_state=seed) for seed in seeds
+            ActiveLearner(GaussianNB(), X_training=X, y_training=Y, random_state=seed)
+            for seed in seeds
         ]
         committee = Committee(learners)
         before = committee.vote_proba(POOL)
@@ -188,8 +191,10 @@ def test_given_classes_fix_the_columns():
 
 @pytest.mark.parametrize("kind", [pd.DataFrame, sp.csr_matrix, np.ndarray.tolist])
 def test_frames_sparse_matrices_and_lists(kind):
-    learners = [ActiveLearner(m, X_training=kind(X), y_training=list(Y))
-                for m in (LogisticRegression(), KNeighborsClassifier(3))]  # fmt: skip
+    learners = [
+        ActiveLearner(m, X_training=kind(X), y_training=list(Y))
+        for m in (LogisticRegression(), KNeighborsClassifier(3))
+    ]
     committee = Committee(learners)
     committee.teach(kind(POOL[:2]), [0, 1])
     committee.rebag()
@@ -200,9 +205,12 @@ def test_frames_sparse_matrices_and_lists(kind):
 
 
 def test_pipelines_are_transformed_side_by_side():
-    learners = [ActiveLearner(make_pipeline(StandardScaler(), GaussianNB()), X_training=X[i],
-                              y_training=Y[i])
-                for i in STARTS]  # fmt: skip
+    learners = [
+        ActiveLearner(
+            make_pipeline(StandardScaler(), GaussianNB()), X_training=X[i], y_training=Y[i]
+        )
+        for i in STARTS
+    ]
     committee = Committee(learners, on_transformed=True)
     scaled = [StandardScaler().fit(X[i]).transform(POOL) for i in STARTS]
     assert np.allclose(committee.transform_without_estimating(POOL), np.hstack(scaled))
@@ -247,17 +255,23 @@ def test_regressors_are_modals():
     models = (LinearRegression(), KNeighborsRegressor(2))
     starts = (np.arange(20), np.arange(15, 50))
     ours, reference = (
-        kind([learner(clone(m), X_training=X[i], y_training=target[i])
-              for m, i in zip(models, starts, strict=True)])
+        kind(
+            [
+                learner(clone(m), X_training=X[i], y_training=target[i])
+                for m, i in zip(models, starts, strict=True)
+            ]
+        )
         for kind, learner in ((CommitteeRegressor, ActiveLearner), (ModalRegressor, ModalLearner))
-    )  # fmt: skip
+    )
     assert np.allclose(ours.vote(POOL), reference.vote(POOL))
     assert np.allclose(ours.predict(POOL), reference.predict(POOL))
-    assert np.allclose(ours.predict(POOL, return_std=True),
-                       reference.predict(POOL, return_std=True))
+    assert np.allclose(
+        ours.predict(POOL, return_std=True), reference.predict(POOL, return_std=True)
+    )
     assert np.array_equal(ours.query(POOL)[0], reference.query(POOL)[0])
-    ours.query_strategy = lambda regressor, pool: np.argmax(regressor.predict(pool,
-                                                                              return_std=True)[1])
+    ours.query_strategy = lambda regressor, pool: np.argmax(
+        regressor.predict(pool, return_std=True)[1]
+    )
     idx, row = ours.query(POOL)  # a single position, as in modAL's documentation
     assert row.shape == (3,)
     ours.teach(row.reshape(1, -1), target[:1])

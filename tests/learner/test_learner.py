@@ -146,8 +146,9 @@ def test_a_whole_loop_as_in_modals_readme():
     learner = ActiveLearner(
         estimator=RandomForestClassifier(10, random_state=0),
         query_strategy=modAL.uncertainty.entropy_sampling,
-        X_training=X[START], y_training=Y[START],
-    )  # fmt: skip
+        X_training=X[START],
+        y_training=Y[START],
+    )
     pool, answers = np.delete(X, START, axis=0), np.delete(Y, START)
     for _ in range(4):
         query_idx, query_instance = learner.query(pool)
@@ -161,8 +162,9 @@ def test_only_new_fits_to_the_new_alone_and_remembers_all():
     ours, _ = both(MODELS["naive Bayes"])
     new = np.r_[6:10, 26:30, 46:50]
     ours.teach(X[new], Y[new], only_new=True)
-    assert np.allclose(ours.predict_proba(POOL),
-                       GaussianNB().fit(X[new], Y[new]).predict_proba(POOL))
+    assert np.allclose(
+        ours.predict_proba(POOL), GaussianNB().fit(X[new], Y[new]).predict_proba(POOL)
+    )
     assert len(ours.X_training) == len(START) + len(new)
 
 
@@ -178,10 +180,14 @@ def test_fit_arguments_reach_the_estimator():
             self.weights = getattr(self, "weights", []) + [sample_weight]
             return super().fit(X, y, sample_weight)
 
-    weights = [np.full(18, w) for w in (1.0, 2.0)] + [np.full(2, 3.0), np.full(3, 4.0),
-                                                      np.full(20, 5.0)]
-    learner = ActiveLearner(Recording(), X_training=X[START], y_training=Y[START],
-                            sample_weight=weights[0])
+    weights = [np.full(18, w) for w in (1.0, 2.0)] + [
+        np.full(2, 3.0),
+        np.full(3, 4.0),
+        np.full(20, 5.0),
+    ]
+    learner = ActiveLearner(
+        Recording(), X_training=X[START], y_training=Y[START], sample_weight=weights[0]
+    )
     learner.fit(X[START], Y[START], sample_weight=weights[1])
     learner.teach(X[:2], Y[:2], only_new=True, sample_weight=weights[2])
     learner._fit_on_new(X[:3], Y[:3], bootstrap=True, sample_weight=weights[3])
@@ -213,7 +219,7 @@ def test_a_bootstrap_draws_fit_arguments_with_their_rows(way, kind):
     elif way == "rebag":
         learner._add_training_data(rows, classes)
         Committee([learner]).rebag(**given)
-    (drawn, labels, masks), = fits
+    ((drawn, labels, masks),) = fits
     assert masks == drawn and labels == [i % 2 for i in drawn] and len(set(drawn)) < 12
 
 
@@ -226,8 +232,9 @@ def test_masks_without_images_are_a_fit_argument():
 def test_bootstraps_repeat_and_leave_the_global_state_alone(bootstrap):
     def proba(seed):
         options = {"X_training": X[START], "y_training": Y[START]}
-        learner = ActiveLearner(GaussianNB(), bootstrap_init=bootstrap == "init",
-                                random_state=seed, **options)
+        learner = ActiveLearner(
+            GaussianNB(), bootstrap_init=bootstrap == "init", random_state=seed, **options
+        )
         if bootstrap == "fit":
             learner.fit(X, Y, bootstrap=True)
         elif bootstrap != "init":
@@ -248,8 +255,9 @@ def test_a_bootstrap_draws_rows_with_their_labels():
     distinct = np.arange(50.0).reshape(-1, 1)
     learner.fit(distinct, np.arange(50), bootstrap=True)
     assert 20 < len(learner.estimator.classes_) < 45  # about 1 - 1/e of them
-    assert np.array_equal(learner.predict(learner.estimator.classes_[:, None]),
-                          learner.estimator.classes_)
+    assert np.array_equal(
+        learner.predict(learner.estimator.classes_[:, None]), learner.estimator.classes_
+    )
 
 
 KINDS = {
@@ -266,9 +274,13 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_lists_frames_and_sparse_matrices_go_the_whole_way(kind, bootstrap):
     wrap, wrap_y = KINDS[kind]
-    learner = ActiveLearner(LogisticRegression(), X_training=wrap(X[START]),
-                            y_training=wrap_y(Y[START]),
-                            bootstrap_init=bootstrap, random_state=0)  # fmt: skip
+    learner = ActiveLearner(
+        LogisticRegression(),
+        X_training=wrap(X[START]),
+        y_training=wrap_y(Y[START]),
+        bootstrap_init=bootstrap,
+        random_state=0,
+    )
     if kind == "lists":
         learner.query_strategy = lambda learner, pool, n_instances: np.arange(n_instances)
     query_idx, rows = learner.query(wrap(POOL), n_instances=2)
@@ -277,8 +289,9 @@ def test_lists_frames_and_sparse_matrices_go_the_whole_way(kind, bootstrap):
     assert type(learner.X_training) is type(wrap(X))
     assert n_rows(learner.X_training) == 20
     if not bootstrap:
-        expected = LogisticRegression().fit(np.vstack([X[START], POOL[query_idx]]),
-                                            [*Y[START], 0, 1])
+        expected = LogisticRegression().fit(
+            np.vstack([X[START], POOL[query_idx]]), [*Y[START], 0, 1]
+        )
         assert np.allclose(learner.predict_proba(POOL), expected.predict_proba(POOL), atol=1e-4)
 
 
@@ -287,9 +300,12 @@ def test_text_goes_through_a_pipeline():
         return [int(learner.predict_proba(pool).max(axis=1).argmin())]
 
     texts, labels = ["good fine", "bad poor", "good", "poor"], [1, 0, 1, 0]
-    learner = ActiveLearner(make_pipeline(CountVectorizer(), LogisticRegression()),
-                            query_strategy=least_sure,
-                            X_training=texts, y_training=labels)  # fmt: skip
+    learner = ActiveLearner(
+        make_pipeline(CountVectorizer(), LogisticRegression()),
+        query_strategy=least_sure,
+        X_training=texts,
+        y_training=labels,
+    )
     query_idx, rows = learner.query(["good", "unknown", "poor"])
     assert query_idx == [1] and rows == ["unknown"]
     learner.teach(["unknown words"], [0])
@@ -303,8 +319,9 @@ def test_regressors_and_several_outputs():
         _, std = regressor.predict(pool, return_std=True)
         return np.argmax(std.sum(axis=1))
 
-    ours, reference = both(GaussianProcessRegressor(optimizer=None), largest_std,
-                           y_training=target[START])
+    ours, reference = both(
+        GaussianProcessRegressor(optimizer=None), largest_std, y_training=target[START]
+    )
     (idx, row), (expected, expected_row) = ours.query(POOL), reference.query(POOL)
     assert idx == expected and np.array_equal(row, expected_row) and row.shape == (3,)
     ours.teach(row.reshape(1, -1), target[:1])
@@ -323,8 +340,9 @@ def test_images_of_four_dimensions():  # STYLE F4
         def predict_proba(self, X):
             return self.model_.predict_proba(X.mean(axis=(1, 2)))
 
-    learner = ActiveLearner(OnMeans(), modAL.batch.uncertainty_batch_sampling, images[:4],
-                            [0, 1, 0, 1])
+    learner = ActiveLearner(
+        OnMeans(), modAL.batch.uncertainty_batch_sampling, images[:4], [0, 1, 0, 1]
+    )
     query_idx, picked = learner.query(images[4:], n_instances=3)
     assert len(set(query_idx)) == 3 and picked.shape == (3, 4, 4, 3)
     learner.teach(picked, [0, 1, 1])
@@ -337,9 +355,9 @@ def test_two_positions_stay_two():  # STYLE F3
     assert query_idx.tolist() == [3, 7] and np.array_equal(rows, POOL[[3, 7]])
 
 
-@pytest.mark.parametrize("result",
-                         [(np.array([3]), "a synthetic row"),
-                          (np.array([3, 7]), np.array([0.9, 0.8]))])
+@pytest.mark.parametrize(
+    "result", [(np.array([3]), "a synthetic row"), (np.array([3, 7]), np.array([0.9, 0.8]))]
+)
 def test_a_tuple_is_handed_on_unchanged(result):
     ours, reference = both(MODELS["naive Bayes"], lambda learner, pool: result)
     with pytest.warns(DeprecationWarning):
@@ -434,8 +452,9 @@ def test_what_is_not_finite_is_refused_unless_allowed():
     with pytest.raises(ValueError, match="contains NaN"):
         strict.teach(bad, [0])
     assert len(strict.X_training) == 18
-    tree = ActiveLearner(DecisionTreeClassifier(), X_training=X[START], y_training=Y[START],
-                         force_all_finite=False)  # fmt: skip
+    tree = ActiveLearner(
+        DecisionTreeClassifier(), X_training=X[START], y_training=Y[START], force_all_finite=False
+    )
     tree.teach(bad, [0])
     assert len(tree.X_training) == 19
 
@@ -467,8 +486,9 @@ def test_clear_errors_without_images():
     learner, _ = both(MODELS["naive Bayes"])
     with pytest.raises(TypeError, match="query must be given X_pool"):
         learner.query()
-    with pytest.raises(TypeError,
-                       match=r"X_pool must be a pool, got 3. Write query\(n_instances=...\)"):
+    with pytest.raises(
+        TypeError, match=r"X_pool must be a pool, got 3. Write query\(n_instances=...\)"
+    ):
         learner.query(3)
     with pytest.raises(TypeError, match="fit must be given X and y"):
         learner.fit()
@@ -528,8 +548,15 @@ class FakeSegmenter(ClassifierMixin, BaseEstimator):
         self.n_annotated = len(known)
         self.has_masks_ = bool(known) or getattr(self, "has_masks_", False)
         self.history_ = [*getattr(self, "history_", []), (len(known), fit_kwargs)]
-        LOG.append({"n": len(X), "known": known, "weights": mask_weight, "model": self,
-                    "seed": self.random_state})
+        LOG.append(
+            {
+                "n": len(X),
+                "known": known,
+                "weights": mask_weight,
+                "model": self,
+                "seed": self.random_state,
+            }
+        )
         return self
 
     def predict_mask_proba(self, X):
@@ -561,8 +588,11 @@ class FakeSegmenter(ClassifierMixin, BaseEstimator):
 
     def save(self, path):
         path.mkdir()
-        state = {"threshold": self.threshold_, "classes": self.classes_.tolist(), "params": {
-            "n_mask_classes": self.n_mask_classes, "random_state": self.random_state}}  # fmt: skip
+        state = {
+            "threshold": self.threshold_,
+            "classes": self.classes_.tolist(),
+            "params": {"n_mask_classes": self.n_mask_classes, "random_state": self.random_state},
+        }
         (path / "fake.json").write_text(json.dumps(state))
 
     @classmethod
@@ -635,9 +665,17 @@ def mask_learner(strategy=in_order, model=None, **options):
 
 def snapshot(learner):
     """All that must stay as it was when something fails."""
-    return pickle.dumps((learner.masks, learner.annotated_ids, learner.pool_ids,
-                         learner._n_annotate,
-                         learner.estimator, learner.augmenter, learner.random_state))  # fmt: skip
+    return pickle.dumps(
+        (
+            learner.masks,
+            learner.annotated_ids,
+            learner.pool_ids,
+            learner._n_annotate,
+            learner.estimator,
+            learner.augmenter,
+            learner.random_state,
+        )
+    )
 
 
 # -- asking -------------------------------------------------------------------------------------
@@ -654,8 +692,9 @@ def test_the_loop_asks_for_every_image_once_and_then_says_so():
         assert learner.annotated_ids.tolist() == sorted(asked)
     assert sorted(asked) == list(range(N)) and len(learner.pool_ids) == 0
     assert learner.score_masks(IMAGES, MASKS) > 0.95
-    with pytest.raises(EmptyPool,
-                       match="All 6 images are fully annotated: 1 requested, 0 available"):
+    with pytest.raises(
+        EmptyPool, match="All 6 images are fully annotated: 1 requested, 0 available"
+    ):
         learner.query()
 
 
@@ -722,10 +761,14 @@ def test_a_pool_of_ones_own_is_asked_about_as_in_modal():
     assert set(query_idx) <= {0, 1, 2} and np.array_equal(rows, IMAGES[3:][query_idx])
 
 
-@pytest.mark.parametrize(("n_instances", "match"), [
-    (5, r"n_instances must be in \[1, 4\] \(the pool size\), got 5"),
-    (0, r"n_instances must be in \[1, 4\]"), (-1, r"n_instances must be in \[1, 4\]"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("n_instances", "match"),
+    [
+        (5, r"n_instances must be in \[1, 4\] \(the pool size\), got 5"),
+        (0, r"n_instances must be in \[1, 4\]"),
+        (-1, r"n_instances must be in \[1, 4\]"),
+    ],
+)
 def test_more_than_there_is_cannot_be_asked(n_instances, match):
     learner = mask_learner(uncertain, masks=first_masks(2))
     before = snapshot(learner)
@@ -772,8 +815,13 @@ def test_a_prediction_needs_a_model_too():
     assert LOG == []
     assert learner.predict_masks(IMAGES).shape == MASKS.shape
     assert LOG[0]["known"] == [0, 1] and len(LOG) == 1
-    for method in ("predict", "predict_proba", "predict_mask_proba", "predict_cams",
-                   "predict_uncertainty"):
+    for method in (
+        "predict",
+        "predict_proba",
+        "predict_mask_proba",
+        "predict_cams",
+        "predict_uncertainty",
+    ):
         result = getattr(learner, method)(IMAGES)
         assert np.array_equal(result, getattr(learner.estimator, method)(IMAGES))
         assert len(result) == N
@@ -875,8 +923,9 @@ def test_the_same_question_in_the_same_state_has_the_same_answer():
 
 def test_without_a_random_state_the_estimators_own_stays():
     for own in (None, 5):
-        learner = ActiveLearner(FakeSegmenter(random_state=own), in_order, images=IMAGES,
-                                labels=LABELS)
+        learner = ActiveLearner(
+            FakeSegmenter(random_state=own), in_order, images=IMAGES, labels=LABELS
+        )
         learner.annotate([0], MASKS[:1])
         assert learner.estimator.random_state == own
 
@@ -923,8 +972,9 @@ def test_a_second_answer_overwrites_the_first():
 
 def test_masks_are_small_copies():
     mine = [MASKS[0].copy(), np.full((SIDE, SIDE), 200)]
-    learner = ActiveLearner(FakeSegmenter(n_mask_classes=300), in_order, images=IMAGES,
-                            labels=LABELS)
+    learner = ActiveLearner(
+        FakeSegmenter(n_mask_classes=300), in_order, images=IMAGES, labels=LABELS
+    )
     learner.annotate([0, 1], mine)
     mine[0][:] = 0
     assert np.array_equal(learner.masks[0], MASKS[0])
@@ -944,27 +994,59 @@ def test_an_array_a_list_and_files_are_masks(tmp_path):
 WRONG = {
     "unknown id": ([6], MASKS[:1], ValueError, r"sample_ids must be in \[0, 5\], got \[6\]"),
     "negative id": ([-1], MASKS[:1], ValueError, r"sample_ids must be in \[0, 5\], got \[-1\]"),
-    "twice": ([1, 2, 1], MASKS[:3], ValueError,
-              r"sample_ids must be unique in one call.* got \[1\]"),
+    "twice": (
+        [1, 2, 1],
+        MASKS[:3],
+        ValueError,
+        r"sample_ids must be unique in one call.* got \[1\]",
+    ),
     "float ids": ([1.0], MASKS[:1], TypeError, "sample_ids must be a 1-D sequence of integers"),
-    "boolean ids": (np.arange(N) == 1, MASKS[:1], TypeError,
-                    "sample_ids must be a 1-D sequence of integers"),
+    "boolean ids": (
+        np.arange(N) == 1,
+        MASKS[:1],
+        TypeError,
+        "sample_ids must be a 1-D sequence of integers",
+    ),
     "one number": (1, MASKS[:1], TypeError, "sample_ids must be a 1-D sequence of integers"),
-    "too few masks": ([0, 1], MASKS[:1], ValueError,
-                      "masks must be one for each of the 2 sample ids, got '1 masks'"),
+    "too few masks": (
+        [0, 1],
+        MASKS[:1],
+        ValueError,
+        "masks must be one for each of the 2 sample ids, got '1 masks'",
+    ),
     "one bare mask": ([0], MASKS[0], ValueError, "masks must be one for each of the 1 sample ids"),
-    "masks None": ([0], None, ValueError,
-                   "masks must be one for each of the 1 sample ids, got None"),
-    "a mask None": ([0, 3], [MASKS[0], None], ValueError,
-                    r"masks\[1\] \(sample id 3\) must be annotated in .* one pixel, got None"),
-    "all missing": ([3], np.full((1, SIDE, SIDE), MISSING), ValueError,
-                    r"masks\[0\] \(sample id 3\) must be annotated"),
-    "wrong size": ([0, 3], [MASKS[0], MASKS[0][1:]], ValueError,
-                   r"masks\[1\] \(sample id 3\) must be of .* size \(16, 16\), got \(15, 16\)"),
-    "no class": ([4], [MASKS[0] * 255], ValueError,
-                 r"masks\[0\] \(sample id 4\) must be of classes in \[0, 1\].* \[255\]. Map 0/255"),
+    "masks None": (
+        [0],
+        None,
+        ValueError,
+        "masks must be one for each of the 1 sample ids, got None",
+    ),
+    "a mask None": (
+        [0, 3],
+        [MASKS[0], None],
+        ValueError,
+        r"masks\[1\] \(sample id 3\) must be annotated in .* one pixel, got None",
+    ),
+    "all missing": (
+        [3],
+        np.full((1, SIDE, SIDE), MISSING),
+        ValueError,
+        r"masks\[0\] \(sample id 3\) must be annotated",
+    ),
+    "wrong size": (
+        [0, 3],
+        [MASKS[0], MASKS[0][1:]],
+        ValueError,
+        r"masks\[1\] \(sample id 3\) must be of .* size \(16, 16\), got \(15, 16\)",
+    ),
+    "no class": (
+        [4],
+        [MASKS[0] * 255],
+        ValueError,
+        r"masks\[0\] \(sample id 4\) must be of classes in \[0, 1\].* \[255\]. Map 0/255",
+    ),
     "fractions": ([4], [MASKS[0] / 2], TypeError, "masks"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", WRONG)
@@ -1128,7 +1210,14 @@ def test_a_round_may_fit_once_with_what_the_model_of_the_round_before_predicts()
     predicted = before.predict_masks(IMAGES)
     learner.annotate([3], MASKS[3:4])
     (entry,) = LOG[2:]
-    assert entry["known"] == list(range(N)) and entry["weights"].tolist() == [1, 0.5, 0.5, 1, 0.5, 0.5]
+    assert entry["known"] == list(range(N)) and entry["weights"].tolist() == [
+        1,
+        0.5,
+        0.5,
+        1,
+        0.5,
+        0.5,
+    ]
     expected = predicted.copy()
     expected[[0, 3]] = MASKS[[0, 3]]
     alone = Counting(random_state=entry["seed"]).fit(IMAGES, LABELS, [*expected], entry["weights"])
@@ -1137,9 +1226,7 @@ def test_a_round_may_fit_once_with_what_the_model_of_the_round_before_predicts()
 
 
 def test_a_warm_round_that_fits_once_goes_on_from_the_model_that_predicted():
-    learner = mask_learner(
-        model=Counting(), augmenter=Refitting(refit="once"), warm_start=True
-    )
+    learner = mask_learner(model=Counting(), augmenter=Refitting(refit="once"), warm_start=True)
     for i in range(3):
         learner.annotate([i], MASKS[i : i + 1])
         assert learner.gradient_steps == 10
@@ -1167,8 +1254,10 @@ def test_gradient_steps_are_those_of_the_last_refit():
     assert mask_learner().annotate([0], MASKS[:1]).gradient_steps is None  # it does not count
 
 
-@pytest.mark.parametrize("set_", [lambda le, masks: le.set_params(masks=masks),
-                                  lambda le, masks: setattr(le, "masks", masks)])  # fmt: skip
+@pytest.mark.parametrize(
+    "set_",
+    [lambda le, masks: le.set_params(masks=masks), lambda le, masks: setattr(le, "masks", masks)],
+)
 def test_masks_set_as_a_whole_are_what_is_annotated(set_):
     learner = mask_learner(masks=first_masks(1))
     set_(learner, [None, None, *MASKS[2:4], None, None])
@@ -1197,20 +1286,44 @@ def test_masks_known_at_the_start_may_be_partial_missing_or_files(tmp_path):
     assert [mask is None for mask in learner.masks] == [False, False, True, True, False, True]
 
 
-@pytest.mark.parametrize(("options", "error", "match"), [
-    ({"labels": None}, TypeError, "labels must be given with images, one for each of 6, got None"),
-    ({"labels": LABELS[:4]}, ValueError,
-     r"labels must be of shape \(6,\), one an image, got \(4,\)"),
-    ({"masks": first_masks(1)[:5]}, ValueError, r"masks must be of the length of X \(6\), got 5"),
-    ({"masks": [MASKS[0][:4]] + [None] * 5}, ValueError,
-     r"masks\[0\] .* of its image's size \(16, 16\), got \(4, 16\)"),
-    ({"masks": MASKS * 7}, ValueError,
-     r"masks\[0\] \(sample id 0\) must be of classes in \[0, 1\]"),
-    ({"images": np.full((6, 4, 4, 3), np.nan)}, ValueError, r"X\[0\] must be finite"),
-    ({"images": IMAGES[:0], "labels": []}, ValueError, "X must"),
-    ({"X_training": IMAGES}, TypeError, "X_training and y_training must be left out with images"),
-    ({"random_state": "0"}, TypeError, "random_state must be None, an int"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        (
+            {"labels": None},
+            TypeError,
+            "labels must be given with images, one for each of 6, got None",
+        ),
+        (
+            {"labels": LABELS[:4]},
+            ValueError,
+            r"labels must be of shape \(6,\), one an image, got \(4,\)",
+        ),
+        (
+            {"masks": first_masks(1)[:5]},
+            ValueError,
+            r"masks must be of the length of X \(6\), got 5",
+        ),
+        (
+            {"masks": [MASKS[0][:4]] + [None] * 5},
+            ValueError,
+            r"masks\[0\] .* of its image's size \(16, 16\), got \(4, 16\)",
+        ),
+        (
+            {"masks": MASKS * 7},
+            ValueError,
+            r"masks\[0\] \(sample id 0\) must be of classes in \[0, 1\]",
+        ),
+        ({"images": np.full((6, 4, 4, 3), np.nan)}, ValueError, r"X\[0\] must be finite"),
+        ({"images": IMAGES[:0], "labels": []}, ValueError, "X must"),
+        (
+            {"X_training": IMAGES},
+            TypeError,
+            "X_training and y_training must be left out with images",
+        ),
+        ({"random_state": "0"}, TypeError, "random_state must be None, an int"),
+    ],
+)
 def test_clear_errors_at_construction(options, error, match):
     with pytest.raises(error, match=match):
         mask_learner(**options)
@@ -1221,8 +1334,9 @@ def test_teaching_masks_is_pointed_to_annotate():
     for call in (learner.teach, learner.fit, learner._add_training_data, learner._fit_on_new):
         with pytest.raises(TypeError, match=r"given images: .* Use annotate\(sample_ids, masks\)"):
             call(IMAGES, LABELS)
-    with pytest.raises(TypeError,
-                       match=r"X_pool must be a pool, got 2. Write query\(n_instances=...\)"):
+    with pytest.raises(
+        TypeError, match=r"X_pool must be a pool, got 2. Write query\(n_instances=...\)"
+    ):
         learner.query(2)
 
 
@@ -1280,8 +1394,9 @@ def same_from_here(learner, other):
 @pytest.mark.parametrize("seed", [0, None])
 @pytest.mark.parametrize("strategy", [at_random, uncertain])
 def test_a_loaded_learner_goes_on_where_it_was(tmp_path, rounds, seed, strategy):
-    learner = mask_learner(strategy, augmenter=FakeAugmenter(), random_state=seed,
-                           on_transformed=True, extra=3)
+    learner = mask_learner(
+        strategy, augmenter=FakeAugmenter(), random_state=seed, on_transformed=True, extra=3
+    )
     learner.estimator.random_state = 4 if seed is None else None
     if rounds:
         partly = MASKS[0].copy()
@@ -1289,8 +1404,9 @@ def test_a_loaded_learner_goes_on_where_it_was(tmp_path, rounds, seed, strategy)
         learner.annotate([0, 3], [partly, MASKS[3]])
     learner.save(tmp_path / "state")
     fake = FakeSegmenter(random_state=4 if seed is None else None)
-    other = ActiveLearner.load(tmp_path / "state", estimator=fake, query_strategy=strategy,
-                               augmenter=FakeAugmenter())
+    other = ActiveLearner.load(
+        tmp_path / "state", estimator=fake, query_strategy=strategy, augmenter=FakeAugmenter()
+    )
     assert np.array_equal(other.images, IMAGES) and np.array_equal(other.labels, LABELS)
     assert other.on_transformed and other.fit_kwargs == {"extra": 3}
     for mask, again in zip(learner.masks, other.masks, strict=True):
@@ -1315,8 +1431,9 @@ def test_a_loaded_learner_tells_the_steps_of_its_last_fit(tmp_path):
 
 
 def load_fake(path, **options):
-    return ActiveLearner.load(path,
-                              **{"estimator": FakeSegmenter, "query_strategy": in_order, **options})
+    return ActiveLearner.load(
+        path, **{"estimator": FakeSegmenter, "query_strategy": in_order, **options}
+    )
 
 
 def test_saving_again_replaces_the_state_and_keeps_other_files(tmp_path):
@@ -1326,7 +1443,12 @@ def test_saving_again_replaces_the_state_and_keeps_other_files(tmp_path):
     images_file = next(tmp_path.glob("images-*"))
     learner.annotate([1], MASKS[1:2]).save(tmp_path)
     assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir()) == [
-        "estimator", "images", "learner.json", "masks", "notes.txt"]  # fmt: skip
+        "estimator",
+        "images",
+        "learner.json",
+        "masks",
+        "notes.txt",
+    ]
     assert images_file.exists()  # images are written once
     assert load_fake(tmp_path).annotated_ids.tolist() == [0, 1]
 
@@ -1340,8 +1462,11 @@ def test_an_interrupted_save_leaves_the_earlier_state(tmp_path, monkeypatch, ste
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    owner, name = {"estimator": (FakeSegmenter, "save"), "masks": (np, "savez_compressed"),
-                   "rename": (os, "replace")}[step]
+    owner, name = {
+        "estimator": (FakeSegmenter, "save"),
+        "masks": (np, "savez_compressed"),
+        "rename": (os, "replace"),
+    }[step]
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, stop)
         with pytest.raises(KeyboardInterrupt):
@@ -1353,7 +1478,9 @@ def test_an_interrupted_save_leaves_the_earlier_state(tmp_path, monkeypatch, ste
     assert not list(tmp_path.glob(".learner.json.*"))
 
 
-def test_killed_at_any_moment_of_a_save_the_earlier_or_the_new_state_is_there(tmp_path, monkeypatch):
+def test_killed_at_any_moment_of_a_save_the_earlier_or_the_new_state_is_there(
+    tmp_path, monkeypatch
+):
     learner = mask_learner()
     learner.annotate([0], MASKS[:1]).save(tmp_path / "first")
     learner.annotate([1], MASKS[1:2])
@@ -1401,8 +1528,11 @@ def test_images_come_back_in_their_form(tmp_path, kind):
     paths = [str(tmp_path / f"{i}.png") for i in range(N)]
     for path, image in zip(paths, IMAGES, strict=True):
         Image.fromarray(image).save(path)
-    images = {"paths": paths, "files": ImageFiles(paths),
-              "ragged": [image[:, : 9 + i] for i, image in enumerate(IMAGES)]}
+    images = {
+        "paths": paths,
+        "files": ImageFiles(paths),
+        "ragged": [image[:, : 9 + i] for i, image in enumerate(IMAGES)],
+    }
     held = np.empty(N, dtype=object)
     held[:] = paths
     images["object"] = held
@@ -1440,18 +1570,22 @@ def test_what_is_not_ours_must_be_given(tmp_path):
     fakes = {"estimator": FakeSegmenter, "query_strategy": at_random, "augmenter": FakeAugmenter()}
     for missing in fakes:
         given_ones = {name: value for name, value in fakes.items() if name != missing}
-        with pytest.raises(ValueError,
-                           match=rf"{missing} must be .* Pass {missing}= itself if you trust it"):
+        with pytest.raises(
+            ValueError, match=rf"{missing} must be .* Pass {missing}= itself if you trust it"
+        ):
             ActiveLearner.load(tmp_path, **given_ones)
     as_function = {**fakes, "estimator": lambda folder: FakeSegmenter.load(folder)}
-    assert ActiveLearner.load(tmp_path,
-                              **as_function).estimator.threshold_ == learner.estimator.threshold_
+    assert (
+        ActiveLearner.load(tmp_path, **as_function).estimator.threshold_
+        == learner.estimator.threshold_
+    )
 
 
 def test_a_strategy_without_a_name_must_be_given(tmp_path):
     mask_learner(lambda learner, X_pool: 0).save(tmp_path)
-    with pytest.raises(ValueError,
-                       match="query_strategy must be given: the saved one has no name in alseg"):
+    with pytest.raises(
+        ValueError, match="query_strategy must be given: the saved one has no name in alseg"
+    ):
         ActiveLearner.load(tmp_path, estimator=FakeSegmenter())
 
 
@@ -1462,10 +1596,18 @@ def test_a_tampered_state_runs_nothing(tmp_path):
     evil = tmp_path / "evil"
     for change in (
         {"query_strategy": {"described": {"name": "os:system", "keywords": {}}, "shown": ""}},
-        {"augmenter": {"described": {"class": "os:mkdir", "params": {"path": str(evil)}},
-                       "shown": ""}},
-        {"augmenter": {"described": {"class": "alseg.images:read_image",
-                                     "params": {"path": str(evil)}}, "shown": ""}},
+        {
+            "augmenter": {
+                "described": {"class": "os:mkdir", "params": {"path": str(evil)}},
+                "shown": "",
+            }
+        },
+        {
+            "augmenter": {
+                "described": {"class": "alseg.images:read_image", "params": {"path": str(evil)}},
+                "shown": "",
+            }
+        },
         {"estimator": {"class": "subprocess:Popen", "file": state["estimator"]["file"]}},
         {"masks": "../masks.npz"},
         {"images": {"kind": "array", "file": "/etc/passwd"}},
@@ -1500,8 +1642,10 @@ def test_damaged_files_are_named(tmp_path):
     for text, match in (
         (whole[:50], "must be a saved learner, but is no JSON"),
         ("{}", "must be a saved learner, but is something else"),
-        (whole.replace('"version": 1', '"version": 9'),
-         r"version in .* must be 1, got 9. Update alseg"),
+        (
+            whole.replace('"version": 1', '"version": 9'),
+            r"version in .* must be 1, got 9. Update alseg",
+        ),
     ):
         path.write_text(text)
         with pytest.raises(ValueError, match=match):
@@ -1517,8 +1661,9 @@ def test_what_cannot_be_saved_is_said_before_the_state_is_touched(tmp_path):
         mask_learner(extra=np.zeros(2)).save(tmp_path)
     learner = mask_learner(masks=first_masks(1))
     learner.estimator = SGDClassifier().fit([[0.0], [1.0]], [0, 1])
-    with pytest.raises(TypeError,
-                       match=r"estimator must be one with save\(path\) and load\(path\)"):
+    with pytest.raises(
+        TypeError, match=r"estimator must be one with save\(path\) and load\(path\)"
+    ):
         learner.save(tmp_path)
     mixed = [IMAGES[0], *[str(tmp_path / "a.png")] * 5]
     Image.fromarray(IMAGES[1]).save(tmp_path / "a.png")

@@ -115,7 +115,9 @@ def test_what_cannot_be_read_is_fetched_anew(server):
     assert same(build_encoder("tiny", url), state)
 
 
-@pytest.mark.parametrize("name", ["%2e%2e%2fw.pth", "a%2F..%2F..%2Fw.pth", "", "x" * 400 + ".pth", "é:*.pth"])
+@pytest.mark.parametrize(
+    "name", ["%2e%2e%2fw.pth", "a%2F..%2F..%2Fw.pth", "", "x" * 400 + ".pth", "é:*.pth"]
+)
 def test_no_url_leads_out_of_the_cache(tmp_path, monkeypatch, name):
     def fetch(url, target, *args, **kwargs):
         with open(target, "wb") as file:
@@ -128,9 +130,13 @@ def test_no_url_leads_out_of_the_cache(tmp_path, monkeypatch, name):
 
 
 def test_what_is_not_there_is_said_with_its_url(server, tmp_path):
-    with pytest.raises(OSError, match=f"could not be downloaded from {server.url}/none.pth: .*not found"):
+    with pytest.raises(
+        OSError, match=f"could not be downloaded from {server.url}/none.pth: .*not found"
+    ):
         build_encoder("tiny", f"{server.url}/none.pth")
-    with pytest.raises(OSError, match="could not be downloaded from http://127.0.0.1:1/.*refused.*by other"):
+    with pytest.raises(
+        OSError, match="could not be downloaded from http://127.0.0.1:1/.*refused.*by other"
+    ):
         downloaded("http://127.0.0.1:1/w.pth")
     assert os.listdir(tmp_path / "home/hub/checkpoints") == []
 

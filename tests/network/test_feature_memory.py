@@ -145,8 +145,16 @@ def test_a_folder_that_cannot_be_written_is_said_and_does_not_matter(encoder, x,
 
 
 def make(glands, tmp_path, **options):
-    options = {"encoder": "tiny", "max_epochs": 2, "random_state": 0, "device": "cpu",
-               "encoder_lr_scale": 0, "feature_cache": tmp_path, "n_views": 2, **options}  # fmt: skip
+    options = {
+        "encoder": "tiny",
+        "max_epochs": 2,
+        "random_state": 0,
+        "device": "cpu",
+        "encoder_lr_scale": 0,
+        "feature_cache": tmp_path,
+        "n_views": 2,
+        **options,
+    }
     masks = [mask if i % 2 else None for i, mask in enumerate(glands.masks)]
     return JointCAMSegmenter(**options).fit(glands.images, glands.labels, masks)
 
@@ -205,8 +213,9 @@ def test_views_are_few_and_masks_move_with_their_image():
     rng = np.random.default_rng(0)
     faces = (rng.random((2, 16, 16)) < 0.5).astype(np.uint8)
     images = np.repeat(255 * faces[..., None], 3, axis=-1)
-    data = TrainingData.build(as_images(images), [0, 1], as_masks(faces.astype(np.int16), 2), None,
-                              (16, 16), 2)  # fmt: skip
+    data = TrainingData.build(
+        as_images(images), [0, 1], as_masks(faces.astype(np.int16), 2), None, (16, 16), 2
+    )
     options = {"flips": "both", "affine": (0.25, 15.0), "jitter": 0.1}
     batches = TrainingBatches(data, 40, 2, 0, options, np.random.default_rng(1), n_views=3)
     seen = {0: set(), 1: set()}

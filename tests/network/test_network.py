@@ -540,7 +540,9 @@ def test_masks_of_the_first_images_alone():
     assert none["mask_logits"] is None
 
 
-@pytest.mark.parametrize("stride, channels, cam_size", [(16, 96, 2), (8, 64 + 96, 4), (None, 96, 2)])
+@pytest.mark.parametrize(
+    "stride, channels, cam_size", [(16, 96, 2), (8, 64 + 96, 4), (None, 96, 2)]
+)
 def test_cam_stride(stride, channels, cam_size):
     network = JointCAMNetwork("tiny", cam_stride=stride).eval()
     assert network.class_head.maps.in_channels == channels
@@ -662,7 +664,9 @@ def test_shared_dropout_drops_the_same_for_all_images():
     with torch.no_grad():
         with dropout_active(network, shared=True):
             out = network(x)["mask_logits"]
-        assert torch.allclose(out[0], out[1], atol=1e-6) and torch.allclose(out[0], out[2], atol=1e-6)
+        assert torch.allclose(out[0], out[1], atol=1e-6) and torch.allclose(
+            out[0], out[2], atol=1e-6
+        )
         with dropout_active(network):
             out = network(x)["mask_logits"]
         assert not torch.allclose(out[0], out[1], atol=1e-3)

@@ -32,9 +32,7 @@ def test_several_classes_and_their_names():
     answer = look_at_mask(given, proposal, n_mask_classes=4, class_names=["gland", "lumen", "fat"])
     # gland: 2 * 3 / (3 + 4); lumen: 0; fat is in neither
     assert answer.agreement == pytest.approx((6 / 7 + 0) / 2)
-    assert answer.line() == (
-        "gland 38 %, lumen 12 %, fat 0 %, agrees 0.43 with what was proposed"
-    )
+    assert answer.line() == ("gland 38 %, lumen 12 %, fat 0 %, agrees 0.43 with what was proposed")
     assert list(look_at_mask(given, n_mask_classes=3).shares) == ["class 1", "class 2"]
     with_background = look_at_mask(SQUARE, class_names=["background", "gland"])
     assert list(with_background.shares) == ["gland"]
@@ -101,8 +99,12 @@ def test_the_same_file_twice():
     assert look_at_mask(SQUARE[::-1].copy(), others={first.digest: "a.png"}).warnings == (
         ("is the same as that of a.png",)  # it is symmetric
     )
-    assert look_at_mask(SQUARE[:, ::-1] * 0 + mask("00000 11100 11100 00000"),
-                        others={first.digest: "a.png"}).warnings == ()  # fmt: skip
+    assert (
+        look_at_mask(
+            SQUARE[:, ::-1] * 0 + mask("00000 11100 11100 00000"), others={first.digest: "a.png"}
+        ).warnings
+        == ()
+    )
     empty = np.zeros((4, 5), int)  # two images without an object have the same mask
     others = {look_at_mask(empty).digest: "b.png"}
     assert look_at_mask(empty, others=others).warnings == (

@@ -33,9 +33,13 @@ def slides(tmp_path):
 @pytest.fixture
 def guarded(slides, tmp_path):
     """As `slides`; at the end no file of the user's has changed."""
+
     def digests():
-        return {p: hashlib.sha256(p.read_bytes()).hexdigest()
-                for p in slides[0].rglob("*") if p.is_file()}  # fmt: skip
+        return {
+            p: hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in slides[0].rglob("*")
+            if p.is_file()
+        }
 
     before = digests()
     yield slides
@@ -70,9 +74,11 @@ def read_state(state):
 def test_masks_as_files_are_what_they_were():
     mask = np.array([[0, 1, -1], [2, 0, 253]], np.int16)
     path = Path("m.png")
-    for data, read, same in ((stored_bytes(mask), read_stored, mask),
-                             (mask_bytes(mask % 3, 3), lambda p: read_proposal(p, 3), mask % 3),
-                             (mask_bytes(mask > 0), read_proposal, mask > 0)):  # fmt: skip
+    for data, read, same in (
+        (stored_bytes(mask), read_stored, mask),
+        (mask_bytes(mask % 3, 3), lambda p: read_proposal(p, 3), mask % 3),
+        (mask_bytes(mask > 0), read_proposal, mask > 0),
+    ):
         import tempfile
 
         with tempfile.TemporaryDirectory() as folder:
@@ -94,7 +100,9 @@ def test_the_first_question_needs_no_model(guarded, tmp_path, monkeypatch):
     assert sorted(labels) == ["irregular"] * 2 + ["regular"] * 2
     # Another seed, another question; the same, the same.
     assert asked(tmp_path / "again", root, n=4, seed=0)["ids"] == found["ids"]
-    others = [tuple(asked(tmp_path / f"s{seed}", root, n=4, seed=seed)["ids"]) for seed in (1, 2, 3)]
+    others = [
+        tuple(asked(tmp_path / f"s{seed}", root, n=4, seed=seed)["ids"]) for seed in (1, 2, 3)
+    ]
     assert len({*others, tuple(found["ids"])}) > 1
 
 
@@ -107,7 +115,9 @@ def test_first_images_may_be_diverse(slides, tmp_path):
     rng = np.random.default_rng(0)
     for i in range(10):
         pixels = rng.integers(0, 256, (48, 64, 3)) if i < 2 else np.full((48, 64, 3), 90 + 9 * i)
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{'rare' if i < 2 else 'usual'}{i}.png")
+        Image.fromarray(pixels.astype(np.uint8)).save(
+            folder / f"{'rare' if i < 2 else 'usual'}{i}.png"
+        )
     for seed in range(3):
         found = asked(tmp_path / f"s{seed}", root, n=2, first="diverse", seed=seed)
         assert sorted(name[:4] for name in found["ids"]) == ["rare", "usua"]
@@ -183,8 +193,11 @@ def test_scores_are_kept_for_the_same_model(slides, tmp_path, monkeypatch):
     with opened(state) as project:
         label = {name: project.data.labels[i] for name, i in project.positions.items()}
     for name in third["ids"]:
-        rivals = [other for other in kept if label[other] == label[name]
-                  and other not in {*second["ids"], *third["ids"]}]  # fmt: skip
+        rivals = [
+            other
+            for other in kept
+            if label[other] == label[name] and other not in {*second["ids"], *third["ids"]}
+        ]
         assert all(kept[name] >= kept[other] for other in rivals)
 
 
@@ -219,8 +232,11 @@ def test_a_killed_question_is_asked_again(guarded, tmp_path, monkeypatch, moment
     def die(*args, **kwargs):
         raise Killed
 
-    target = {"fitted": "alseg.project.asking._Question.most_worth", "asked": "alseg.project.asking._write",
-              "written": "alseg.project.state.Project.write"}[moment]  # fmt: skip
+    target = {
+        "fitted": "alseg.project.asking._Question.most_worth",
+        "asked": "alseg.project.asking._write",
+        "written": "alseg.project.state.Project.write",
+    }[moment]
     with monkeypatch.context() as patch:
         patch.setattr(target, die)
         with pytest.raises(Killed):
@@ -357,8 +373,23 @@ def test_sizes_and_suffixes_on_request(slides, tmp_path):
 def test_names_of_classes(slides, tmp_path, capsys):
     root, truth = slides
     state = tmp_path / "state"
-    code = main(["query", "--data", str(root), "--out", str(state), "-n", "1", "--mask-classes",
-                 "gland,<b>lumen</b>", "--encoder", "tiny", "--max-epochs", "1"])  # fmt: skip
+    code = main(
+        [
+            "query",
+            "--data",
+            str(root),
+            "--out",
+            str(state),
+            "-n",
+            "1",
+            "--mask-classes",
+            "gland,<b>lumen</b>",
+            "--encoder",
+            "tiny",
+            "--max-epochs",
+            "1",
+        ]
+    )
     name = capsys.readouterr().out.strip()
     assert code == 0 and read_state(state)["options"]["estimator"]["n_mask_classes"] == 3
     page = (state / "ask" / "round_001" / "index.html").read_text()
@@ -520,9 +551,7 @@ def test_a_state_imports_no_code_by_itself(slides, tmp_path, monkeypatch):
     found = read_state(state)
     found["options"]["strategy"] = "evil_module:strategy"
     (state / "state.json").write_text(json.dumps(found))
-    (tmp_path / "evil_module.py").write_text(
-        "raise SystemExit('imported')\n"
-    )
+    (tmp_path / "evil_module.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     with open_project(state) as project:
@@ -540,15 +569,25 @@ def test_a_state_imports_no_code_by_itself(slides, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "change",
     [
-        {"masks": {"s0": {"file": "../../photo.png"}}}, {"masks": {"s0": {"file": "/etc/passwd"}}},
-        {"masks": {"s0": 3}}, {"masks": []}, {"rounds": [{"round": "x", "ids": []}]},
-        {"rounds": [{"round": 1, "ids": [3]}]}, {"options": []}, {"data": 3},
-        {"options": {"estimator": {"feature_cache": "/tmp/x"}}}, {"options": {"module": "os"}}, {"options": {"first": "os"}},
-        {"options": {"estimator": {"n_mask_classes": 10**9}}}, {"history": [{"command": "rm"}]},
-        {"history": [{"command": "add", "before": {"a": {"file": "../x"}}}]}, {"history": {}},
-        {"coding": {"reading": "eval"}}, {"options": {"estimator": 3}},
+        {"masks": {"s0": {"file": "../../photo.png"}}},
+        {"masks": {"s0": {"file": "/etc/passwd"}}},
+        {"masks": {"s0": 3}},
+        {"masks": []},
+        {"rounds": [{"round": "x", "ids": []}]},
+        {"rounds": [{"round": 1, "ids": [3]}]},
+        {"options": []},
+        {"data": 3},
+        {"options": {"estimator": {"feature_cache": "/tmp/x"}}},
+        {"options": {"module": "os"}},
+        {"options": {"first": "os"}},
+        {"options": {"estimator": {"n_mask_classes": 10**9}}},
+        {"history": [{"command": "rm"}]},
+        {"history": [{"command": "add", "before": {"a": {"file": "../x"}}}]},
+        {"history": {}},
+        {"coding": {"reading": "eval"}},
+        {"options": {"estimator": 3}},
     ],
-)  # fmt: skip
+)
 def test_a_tampered_state_is_refused(slides, tmp_path, change):
     root, _ = slides
     state = tmp_path / "state"

@@ -62,7 +62,7 @@ def test_descriptor_against_torch_step_by_step(rng):
     rgb = ImageEnhance.Color(Image.fromarray(image)).enhance(3.0)
     x = torch.tensor(np.asarray(rgb.resize((192, 128), Image.Resampling.BICUBIC)) / 255.0)
     x = x.permute(2, 0, 1)[:, None]
-    g = torch.exp(-torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64) ** 2 / (2 * 0.9**2))
+    g = torch.exp(-(torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64) ** 2) / (2 * 0.9**2))
     kernel = torch.outer(g, g) / g.sum() ** 2
     x = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
     x = torch.nn.functional.conv2d(x, kernel[None, None])[:, 0]
@@ -185,7 +185,10 @@ def test_the_published_gate_on_glas(glas_folder):
         rows = [row for row in csv.DictReader(file) if row["fold0"] == "train"]
     labels = np.array([row["label"] for row in rows])
     h = colour_histograms(ImageFiles([glas_folder / row["image"] for row in rows]))
-    for label, expected in [("benign", [0.058, 0.160, 0.083]), ("malignant", [0.032, 0.171, 0.068])]:
+    for label, expected in [
+        ("benign", [0.058, 0.160, 0.083]),
+        ("malignant", [0.032, 0.171, 0.068]),
+    ]:
         own = h[labels == label]
         mean = jensen_shannon(own[:, None], own[None]).mean(axis=(0, 1))
         np.testing.assert_allclose(mean, expected, atol=0.0006)

@@ -171,9 +171,7 @@ def test_nothing_annotated_means_no_neighbour_and_no_prediction():
 def test_weight_zero_is_the_baseline_exactly():
     estimator = Segmenter()
     for masks in ([TRUTH, None, None], np.stack([TRUTH] * 3), None):
-        got, weight = augment(
-            PseudoLabelAugmenter("all", weight=0), X, masks, estimator=estimator
-        )
+        got, weight = augment(PseudoLabelAugmenter("all", weight=0), X, masks, estimator=estimator)
         assert got is masks
         np.testing.assert_array_equal(weight, np.ones(3))
     assert estimator.n_predicted == 0
@@ -322,9 +320,7 @@ def test_colours_of_the_nearest_by_embeddings():
     masks = [MASK, MASK, None]
     for like, agreement in ((0, 1.0), (1, 0.0)):
         rows = np.eye(2)[[0, 1, like]]
-        augmenter = PseudoLabelAugmenter(
-            k=1, agreement=0.6, evidence=("colours",), descriptor=rows
-        )
+        augmenter = PseudoLabelAugmenter(k=1, agreement=0.6, evidence=("colours",), descriptor=rows)
         augment(augmenter, pool, masks)
         assert augmenter.pairs_.tolist() == [[2, like]]
         assert augmenter.report_.agreement.tolist() == [agreement]
@@ -399,10 +395,24 @@ def test_scikit_learn_form():
     augmenter = PseudoLabelAugmenter("all", k=3, sure=(0.2, 0.7), weight=0.3)
     params = augmenter.get_params()
     assert params["sure"] == (0.2, 0.7) and set(params) == {
-        "selection", "k", "same_class", "confidence", "weight", "threshold", "sure",
-        "agreement", "evidence", "validation", "verbose", "labels", "schedule", "n_draws", "random_state",
-        "descriptor", "refit",
-    }  # fmt: skip
+        "selection",
+        "k",
+        "same_class",
+        "confidence",
+        "weight",
+        "threshold",
+        "sure",
+        "agreement",
+        "evidence",
+        "validation",
+        "verbose",
+        "labels",
+        "schedule",
+        "n_draws",
+        "random_state",
+        "descriptor",
+        "refit",
+    }
     copy = clone(augmenter)
     assert copy.get_params() == params
     fitted = augmenter.fit_transform(X, None, masks=[TRUTH, None, None], estimator=Segmenter())

@@ -136,7 +136,9 @@ def test_depth_is_that_of_the_deterministic_mask():
 def test_doubt_of_a_pool_is_that_of_its_chunks(rng):
     X = painted(rng.random(9) / 10)
     score, empty = predicted_doubt(Painted(), as_images(X), 20, 0, "sum", chunk=4)
-    np.testing.assert_allclose(score, X[:, 1, 2, 1] * 19 / 20, rtol=1e-6)  # depth 1: T = 1 all along
+    np.testing.assert_allclose(
+        score, X[:, 1, 2, 1] * 19 / 20, rtol=1e-6
+    )  # depth 1: T = 1 all along
     assert not empty.any()
     toy, X = ToySegmenter(), toy_images(5, ragged=True)
     once, _ = predicted_doubt(toy, as_images(X), 6, 3, chunk=16)
@@ -161,7 +163,9 @@ def test_bins():
     bins = histogram_bins(np.array([0.0, 0.1, 0.24, 0.25, 0.99, 1.0]), 4)
     np.testing.assert_array_equal(bins, [0, 0, 0, 1, 3, 3])
     expected, edges = np.histogram(np.arange(81.0), 80)
-    np.testing.assert_array_equal(np.bincount(histogram_bins(np.arange(81.0)), minlength=80), expected)
+    np.testing.assert_array_equal(
+        np.bincount(histogram_bins(np.arange(81.0)), minlength=80), expected
+    )
     np.testing.assert_array_equal(histogram_bins(np.full(3, 7.0)), [0, 0, 0])
 
 
@@ -301,7 +305,9 @@ SMALL = {"n_initial": 2, "n_per_round": 2, "start": 2, "n_first": 2, "growth": 2
 def augmented(n_annotated, **options):
     """20 alike in doubt, 4 missed, 6 doubtful; the first `n_annotated` have a mask."""
     doubts = [0.1] * 20 + list(np.linspace(0.4, 1, 6))
-    X = np.concatenate([painted(doubts[:20]), painted(np.zeros(4), found=False), painted(doubts[20:])])
+    X = np.concatenate(
+        [painted(doubts[:20]), painted(np.zeros(4), found=False), painted(doubts[20:])]
+    )
     masks = [np.ones((3, 5), int) if i < n_annotated else None for i in range(30)]
     augmenter = PseudoLabelAugmenter("ceal", weight=0.5, schedule=SMALL, random_state=0, **options)
     masks, weight = augmenter.fit(X, None, masks, estimator=Painted()).transform(X)
@@ -346,7 +352,9 @@ def test_sampled_labels_are_soft_on_average():
     three, _ = augmenter.fit(X, None, [None], estimator=Three()).transform(X)
     counts = np.bincount(three[0].ravel(), minlength=3) / 3600
     np.testing.assert_allclose(counts, [0.2, 0.3, 0.5], atol=0.03)
-    hard, _ = augmenter.set_params(labels="hard").fit(X, None, [None], estimator=Painted()).transform(X)
+    hard, _ = (
+        augmenter.set_params(labels="hard").fit(X, None, [None], estimator=Painted()).transform(X)
+    )
     assert (hard[0] == 0).all()
 
 
@@ -372,7 +380,9 @@ def test_weighted_labels_by_hand():
             return np.array([0.2, 0.3, 0.5]).reshape(1, 3, 1, 1)
 
     augmenter = PseudoLabelAugmenter("all", labels="weighted", weight=1, sure=0.4)
-    masks, found = augmenter.fit(X[:, :1, :1], None, [None], estimator=Three()).transform(X[:, :1, :1])
+    masks, found = augmenter.fit(X[:, :1, :1], None, [None], estimator=Three()).transform(
+        X[:, :1, :1]
+    )
     assert masks.tolist() == [[[2]]] and found.item() == pytest.approx(0.2)
 
 
@@ -423,10 +433,14 @@ def test_strategy_and_augmenter_in_the_loop():
     X = np.concatenate([painted(doubts), painted(np.zeros(4), found=False)])
     masks = [np.ones((3, 5), int) if i < 2 else None for i in range(44)]
     learner = ActiveLearner(
-        Painted(), query_strategy=ceal_sampling,
+        Painted(),
+        query_strategy=ceal_sampling,
         augmenter=PseudoLabelAugmenter("ceal", weight=1, schedule=SMALL | {"n_per_round": 7}),
-        images=X, labels=np.zeros(44, int), masks=masks, random_state=0,
-    )  # fmt: skip
+        images=X,
+        labels=np.zeros(44, int),
+        masks=masks,
+        random_state=0,
+    )
     asked, pseudo = set(range(2)), []
     for _ in range(4):
         sample_ids, _ = learner.query(n_instances=7)

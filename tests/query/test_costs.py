@@ -61,9 +61,7 @@ def test_clicks_do_not_depend_on_where_an_object_lies(seed):
 
 def test_whole_images():
     masks = [square(), np.zeros((4, 5), int), None, np.full((3, 3), MISSING)]
-    cost = annotation_cost(
-        masks, seconds_per_image=10, seconds_per_region=2, seconds_per_click=0.5
-    )
+    cost = annotation_cost(masks, seconds_per_image=10, seconds_per_region=2, seconds_per_click=0.5)
     assert cost == AnnotationCost(2, 420, 5, 2 * 10 + 2 * 2 + 5 * 0.5)
     touching = np.where(square() == 1, 1 + (np.arange(20) >= 10), 0)
     assert annotation_cost([square()], instances=[touching]).clicks == 8
@@ -106,17 +104,31 @@ def test_costs_add_up():
         (lambda: polygon_clicks(np.zeros(3, int)), ValueError, "mask must be integers of shape"),
         (lambda: polygon_clicks(np.zeros((3, 3))), ValueError, "mask must be integers of shape"),
         (lambda: polygon_clicks(square(), -1), ValueError, "tolerance must be >= 0"),
-        (lambda: annotation_cost([square()], seconds_per_click=-1), ValueError,
-         "seconds_per_click must be >= 0"),
+        (
+            lambda: annotation_cost([square()], seconds_per_click=-1),
+            ValueError,
+            "seconds_per_click must be >= 0",
+        ),
         (lambda: annotation_cost([square()], [0]), TypeError, "regions must be Regions or None"),
-        (lambda: annotation_cost([square()], Regions([0], [[0]], {0: (2, 2)})), ValueError,
-         r"of the size of its image \(2, 2\)"),
-        (lambda: annotation_cost([square()], instances=[np.ones((2, 2), int)]), ValueError,
-         "instances.0. must be of its mask's size"),
-        (lambda: annotation_cost([square()], Regions([0, 1], [[0], [0]], {0: (2, 2), 1: (2, 2)})),
-         ValueError, "masks"),
+        (
+            lambda: annotation_cost([square()], Regions([0], [[0]], {0: (2, 2)})),
+            ValueError,
+            r"of the size of its image \(2, 2\)",
+        ),
+        (
+            lambda: annotation_cost([square()], instances=[np.ones((2, 2), int)]),
+            ValueError,
+            "instances.0. must be of its mask's size",
+        ),
+        (
+            lambda: annotation_cost(
+                [square()], Regions([0, 1], [[0], [0]], {0: (2, 2), 1: (2, 2)})
+            ),
+            ValueError,
+            "masks",
+        ),
     ],
-)  # fmt: skip
+)
 def test_bad_arguments(call, error, match):
     with pytest.raises(error, match=match):
         call()

@@ -395,10 +395,12 @@ def brute_lloyd(X, centres, weights, max_iter=300):
     """From the definition; for starts at which no cluster is lost."""
     for _ in range(max_iter):
         groups = cdist(X, centres).argmin(axis=1)
-        new = np.stack([
-            np.average(X[groups == c], axis=0, weights=weights[groups == c])
-            for c in range(len(centres))
-        ])  # fmt: skip
+        new = np.stack(
+            [
+                np.average(X[groups == c], axis=0, weights=weights[groups == c])
+                for c in range(len(centres))
+            ]
+        )
         if (new == centres).all():
             break
         centres = new

@@ -97,17 +97,25 @@ def test_regions_do_not_change():
 def test_regions_are_equal_by_value_and_survive_files():
     regions = three()
     saved = json.loads(json.dumps(regions.to_dict()))
-    for again in (Regions.from_dict(saved), pickle.loads(pickle.dumps(regions)),
-                  copy.deepcopy(regions)):  # fmt: skip
+    for again in (
+        Regions.from_dict(saved),
+        pickle.loads(pickle.dumps(regions)),
+        copy.deepcopy(regions),
+    ):
         assert again == regions and hash(again) == hash(regions)
         assert not again.ids.flags.writeable
     assert regions != three().take([0, 1]) and regions != "regions"
     assert regions != Regions(regions.ids, [p for _, p in regions], {7: (3, 2), 2: (2, 2)})
     assert json.loads(json.dumps(regions.summary())) == {
-        "unit": "superpixel", "n_regions": 3, "n_images": 2, "n_pixels": 5,
-        "images": [{"sample_id": 7, "n_regions": 2, "n_pixels": 4},
-                   {"sample_id": 2, "n_regions": 1, "n_pixels": 1}],
-    }  # fmt: skip
+        "unit": "superpixel",
+        "n_regions": 3,
+        "n_images": 2,
+        "n_pixels": 5,
+        "images": [
+            {"sample_id": 7, "n_regions": 2, "n_pixels": 4},
+            {"sample_id": 2, "n_regions": 1, "n_pixels": 1},
+        ],
+    }
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -181,10 +189,14 @@ def test_box_sums_are_those_of_a_loop(h, w, size, seed):
     for function, reduce in ((box_sum, np.sum), (box_mean, np.mean)):
         expected = np.array([reduce(map_[box]) for box in windows((h, w), size)]).reshape(h, w)
         np.testing.assert_allclose(function(map_, size), expected, atol=1e-12)
-        np.testing.assert_allclose(function(np.stack([map_, 2 * map_]), size)[1], 2 * expected,
-                                   atol=1e-12)  # fmt: skip
-    tiles = [map_[r : r + size, c : c + size].mean()
-             for r in range(0, h, size) for c in range(0, w, size)]  # fmt: skip
+        np.testing.assert_allclose(
+            function(np.stack([map_, 2 * map_]), size)[1], 2 * expected, atol=1e-12
+        )
+    tiles = [
+        map_[r : r + size, c : c + size].mean()
+        for r in range(0, h, size)
+        for c in range(0, w, size)
+    ]
     np.testing.assert_allclose(tile_means(map_, size).reshape(-1), tiles, atol=1e-12)
 
 
@@ -237,11 +249,17 @@ def test_superpixel_means_are_those_of_a_loop(rng):
         (lambda: superpixel_means(np.ones((1, 2)), [[0, -1]]), "integers of at least 0"),
         (lambda: pick_regions(np.ones((1, 2, 2)), 1, "superpixel"), "labels must be given"),
         (lambda: pick_regions(np.ones((1, 2, 2)), 1, "image"), "unit must be one of"),
-        (lambda: pick_regions(np.ones((1, 2, 2)), 1, "pixel", sliding=True), "'patch' with sliding"),
+        (
+            lambda: pick_regions(np.ones((1, 2, 2)), 1, "pixel", sliding=True),
+            "'patch' with sliding",
+        ),
         (lambda: pick_regions(np.ones((1, 2, 2)), 5, "pixel"), r"in \[1, 4\] \(the regions left"),
         (lambda: pick_regions(np.ones((1, 2, 2)), 1, top=0.0), "top must be > 0"),
         (lambda: pick_regions(np.ones((1, 2, 2)), 1, per_image=0), "per_image must be >= 1"),
-        (lambda: pick_regions(np.ones((2, 2)), 1), r"image 0 of the pool must be of shape \(H, W\)"),
+        (
+            lambda: pick_regions(np.ones((2, 2)), 1),
+            r"image 0 of the pool must be of shape \(H, W\)",
+        ),
         (lambda: pick_regions(np.ones((1, 2, 2)), 1, known=[np.ones((2, 3), bool)]), "known of"),
     ],
 )
@@ -295,7 +313,9 @@ def test_superpixels_are_computed_once_and_known_by_content(tmp_path, monkeypatc
     assert len(alseg.query.superpixels._kept) == 1
 
 
-@pytest.mark.parametrize("bad", [np.zeros((2, 2), int), np.zeros((16, 16)), -np.ones((16, 16), int)])
+@pytest.mark.parametrize(
+    "bad", [np.zeros((2, 2), int), np.zeros((16, 16)), -np.ones((16, 16), int)]
+)
 def test_superpixels_of_a_bad_method(bad):
     with pytest.raises(ValueError, match="superpixels must be"):
         superpixels_of(as_images(toy_images(1)), [0], 8, lambda image, size: bad)
@@ -338,10 +358,15 @@ def test_sliding_windows_are_the_best_that_do_not_overlap(rng, size):
         taken |= expected
 
 
-@pytest.mark.parametrize("options", [
-    {"unit": "pixel"}, {"unit": "patch", "size": 3}, {"unit": "patch", "size": 3, "sliding": True},
-    {"unit": "superpixel"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"unit": "pixel"},
+        {"unit": "patch", "size": 3},
+        {"unit": "patch", "size": 3, "sliding": True},
+        {"unit": "superpixel"},
+    ],
+)
 def test_what_is_known_is_not_asked_and_counts_nothing(rng, options):
     maps, known = rng.random((3, 9, 8)), rng.random((3, 9, 8)) < 0.4
     known[1] = True
@@ -396,7 +421,9 @@ def test_a_long_pool_is_picked_as_a_short_one(rng):
 def test_scores_that_are_not_finite_say_where():
     maps = np.zeros((2, 2, 2))
     maps[1, 0, 1] = np.nan
-    with pytest.raises(ValueError, match="image 1 of the pool must be finite, got '?1 non-finite of 4"):
+    with pytest.raises(
+        ValueError, match="image 1 of the pool must be finite, got '?1 non-finite of 4"
+    ):
         pick_regions(maps, 1, "pixel")
 
 
@@ -488,8 +515,9 @@ def test_pixelpick_asks_every_image_for_a_few_of_its_unsure_pixels():
         n_best = int(np.ceil(0.05 * (~known).sum()))
         least = np.sort(maps[i][~known])[-n_best]
         assert maps[i][asked.mask(i)].min() >= least
-    assert asked != pixelpick_sampling(toy, X_pool, 34, random_state=1, max_pixels=20,
-                                       masks_pool=masks)  # fmt: skip
+    assert asked != pixelpick_sampling(
+        toy, X_pool, 34, random_state=1, max_pixels=20, masks_pool=masks
+    )
 
 
 # -- oracles --------------------------------------------------------------------------------------
@@ -556,20 +584,30 @@ def toy_learner(strategy, n=5, **options):
 
     model = Fittable()
     return ActiveLearner(
-        model, strategy, images=toy_images(n), labels=[0, 1] * (n // 2) + [0] * (n % 2),
-        random_state=0, **options,
-    )  # fmt: skip
+        model,
+        strategy,
+        images=toy_images(n),
+        labels=[0, 1] * (n // 2) + [0] * (n % 2),
+        random_state=0,
+        **options,
+    )
 
 
 TRUTH = (toy_images(5).mean(axis=-1) > 100).astype(int)
 
 
-@pytest.mark.parametrize("strategy", [
-    functools.partial(entropy_sampling, unit="patch", size=5), by_region(None, "pixel"),
-    by_region(entropy_score, "superpixel", size=6), by_region(sliding=True, size=6),
-    functools.partial(pixelpick_sampling, max_pixels=None, per_image=50, top=1.0),
-    ripu_sampling,
-], ids=["patch", "random pixel", "superpixel", "sliding", "pixelpick", "ripu"])  # fmt: skip
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        functools.partial(entropy_sampling, unit="patch", size=5),
+        by_region(None, "pixel"),
+        by_region(entropy_score, "superpixel", size=6),
+        by_region(sliding=True, size=6),
+        functools.partial(pixelpick_sampling, max_pixels=None, per_image=50, top=1.0),
+        ripu_sampling,
+    ],
+    ids=["patch", "random pixel", "superpixel", "sliding", "pixelpick", "ripu"],
+)
 def test_the_loop_never_asks_twice_and_ends(strategy):
     learner, oracle = toy_learner(strategy), MaskOracle(TRUTH)
     known = np.zeros((5, 16, 16), bool)
@@ -686,8 +724,10 @@ def test_an_experts_pixel_is_not_lost_among_pseudo_labels(rng):
     data = TrainingData.build(
         as_images(np.zeros((1, h, w, 3), np.uint8)), [0], as_masks([mask], 1), [weight], canvas, 2
     )
-    cells = {((2 * r + 1) * 11 // (2 * h), (2 * c + 1) * 12 // (2 * w))
-             for r, c in (divmod(int(p), w) for p in picked)}  # fmt: skip
+    cells = {
+        ((2 * r + 1) * 11 // (2 * h), (2 * c + 1) * 12 // (2 * w))
+        for r, c in (divmod(int(p), w) for p in picked)
+    }
     found = data.masks[0].numpy() == 1
     assert {tuple(cell) for cell in np.argwhere(found)} == cells
     np.testing.assert_allclose(data.weights[0].numpy(), np.where(found, 1.0, 0.1))
@@ -709,9 +749,12 @@ def test_regions_of_few_pixels_raise_dice_over_rounds():
         encoder="tiny", max_epochs=10, steps_per_epoch=4, lr=3e-3, random_state=0
     )
     learner = ActiveLearner(
-        model, functools.partial(pixelpick_sampling, per_image=5), images=glands.images,
-        labels=glands.labels, random_state=0,
-    )  # fmt: skip
+        model,
+        functools.partial(pixelpick_sampling, per_image=5),
+        images=glands.images,
+        labels=glands.labels,
+        random_state=0,
+    )
     oracle = MaskOracle(glands.masks)
     dice = [learner.score_masks(test.images, test.masks)]
     for _ in range(3):
@@ -729,9 +772,15 @@ def test_an_experiment_about_parts_is_recorded_and_goes_on(tmp_path):
     train, test = (make_glands(6, (24, 32), random_state=seed) for seed in (0, 1))
     model = JointCAMSegmenter(encoder="tiny", max_epochs=1, steps_per_epoch=1)
     ask = functools.partial(
-        run, model, train, test, by_region(entropy_score, "pixel", per_image=4), n_instances=9,
-        initial=2, seed=0,
-    )  # fmt: skip
+        run,
+        model,
+        train,
+        test,
+        by_region(entropy_score, "pixel", per_image=4),
+        n_instances=9,
+        initial=2,
+        seed=0,
+    )
     whole = ask(rounds=2, out=tmp_path / "whole")
     ask(rounds=1, out=tmp_path / "parts")
     resumed = ask(rounds=2, out=tmp_path / "parts")

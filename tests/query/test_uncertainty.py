@@ -45,9 +45,14 @@ def probas(draw, n_draws=None):
 def test_names():
     assert set(UNCERTAINTIES) == {"least_confidence", "margin", "entropy"}
     assert set(DRAW_UNCERTAINTIES) == {
-        "mc_variance", "bald", "mean_deviation", "predictive_entropy", "expected_entropy",
-        "vote_entropy", "variation_ratio",
-    }  # fmt: skip
+        "mc_variance",
+        "bald",
+        "mean_deviation",
+        "predictive_entropy",
+        "expected_entropy",
+        "vote_entropy",
+        "variation_ratio",
+    }
     assert all(hasattr(uncertainty, name) for name in uncertainty.__all__)
 
 

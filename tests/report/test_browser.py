@@ -26,10 +26,16 @@ pytestmark = [
     pytest.mark.slow,
 ]
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
     "--hide-scrollbars",
-)  # fmt: skip
+)
 # What a page tells about itself; it is appended to a copy, the pages themselves have no script. The
 # copy stands in a frame, because a window is not narrower than 500 pixels.
 FRAME = """<!doctype html><title></title><body style="margin:0">
@@ -68,10 +74,16 @@ def pages(tmp_path_factory):
 
 def browse(path, tmp_path, width, scheme, *options):
     command = [
-        BROWSER, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},1600",
-        f"--blink-settings=preferredColorScheme={scheme}", "--enable-logging=stderr",
-        "--virtual-time-budget=4000", *options, path.as_uri(),
-    ]  # fmt: skip
+        BROWSER,
+        *FLAGS,
+        f"--user-data-dir={tmp_path / 'profile'}",
+        f"--window-size={width},1600",
+        f"--blink-settings=preferredColorScheme={scheme}",
+        "--enable-logging=stderr",
+        "--virtual-time-budget=4000",
+        *options,
+        path.as_uri(),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, done.stderr
     assert "CONSOLE" not in done.stderr, done.stderr

@@ -23,7 +23,7 @@ from alseg.report.gains_sections import saved_text
 from alseg.report.page import STYLE, as_svg, figure_style
 from alseg.report.row_table import comparison_numbers, comparison_table, metric_name
 
-HOSTILE = ("</style><b>&\"'", "$x_1^", "<g id=\"a\" style=\"font:'x\">", "図 ; font:'y")
+HOSTILE = ("</style><b>&\"'", "$x_1^", '<g id="a" style="font:\'x">', "図 ; font:'y")
 
 
 class Outline(Page):
@@ -93,11 +93,21 @@ def test_one_file_that_needs_nothing_else(written):
 def test_sections_in_order(written):
     titles = [title for level, title in written[1].headings if level == 2]
     assert titles == [
-        "Verdict", "Protocol", "Learning curves", "Paired differences", "All rows", "Masks saved",
-        "Who beats whom", "Would the ranking last?", "What the annotation costs",
-        "What annotated foreground is worth", "What more masks would bring",
-        "What was asked first", "Time and memory", "How this was run",
-    ]  # fmt: skip
+        "Verdict",
+        "Protocol",
+        "Learning curves",
+        "Paired differences",
+        "All rows",
+        "Masks saved",
+        "Who beats whom",
+        "Would the ranking last?",
+        "What the annotation costs",
+        "What annotated foreground is worth",
+        "What more masks would bring",
+        "What was asked first",
+        "Time and memory",
+        "How this was run",
+    ]
 
 
 def test_the_verdict_is_there_word_for_word(small, written):
@@ -110,11 +120,14 @@ def test_what_it_rests_on(written):
     text = " ".join(written[1].text.split())
     for said in (
         "4 masks at random, the same for all rows of a seed",
-        "3 rounds of 2, shared alike among the classes", "from scratch, 120 gradient steps",
-        "made-up glands: 20 images to train on, 6 to test on", "a1b2, c3d4",
-        "alseg 0.1, python 3.11, torch 2.4, cpu, 1 thread", "A picture, not a test",
+        "3 rounds of 2, shared alike among the classes",
+        "from scratch, 120 gradient steps",
+        "made-up glands: 20 images to train on, 6 to test on",
+        "a1b2, c3d4",
+        "alseg 0.1, python 3.11, torch 2.4, cpu, 1 thread",
+        "A picture, not a test",
         "image 9 · regular",
-    ):  # fmt: skip
+    ):
         assert said in text
     assert "Not complete" not in text
     labels = [svg["aria-label"] for svg in written[1].svgs]
@@ -167,8 +180,12 @@ def test_only_a_control_that_has_just_begun(tmp_path):
 
 
 def test_nothing_yet(tmp_path):
-    comparison = made_comparison(missing=[(n, s, 0) for n in ("random", "mine") for s in (0,)],
-                                 names=("random", "mine"), n_seeds=1, references=False)  # fmt: skip
+    comparison = made_comparison(
+        missing=[(n, s, 0) for n in ("random", "mine") for s in (0,)],
+        names=("random", "mine"),
+        n_seeds=1,
+        references=False,
+    )
     with pytest.raises(FileNotFoundError, match="Wait for the first round"):
         comparison.to_html(tmp_path / "page.html")
     assert len(comparison_table(comparison)) == 2
@@ -249,7 +266,9 @@ def test_the_ranking_without_a_seed(small, written):
     assert stability.taus.tolist() == rank_stability(areas).taus.tolist()
     assert ranks["mine"][0] == 1 and ranks["random"][0] == 4
     without_1 = np.delete(areas, 1, axis=1).mean(axis=1)
-    assert [ranks[name][1][1] for name in small.names] == (4 - without_1.argsort().argsort()).tolist()
+    assert [ranks[name][1][1] for name in small.names] == (
+        4 - without_1.argsort().argsort()
+    ).tolist()
     cells = rows_of(written[0], "Would the ranking last?")
     assert cells[0] == ["mine", "1", "1"] and cells[-1][0] == "random"
     assert "mine comes first whichever seed is left out." in written[1].text
@@ -262,9 +281,13 @@ def test_the_ranking_without_a_seed(small, written):
 def test_rows_that_change_places(tmp_path):
     comparison = made_comparison(("random", "mine"), n_seeds=3, n_rounds=2)
     for (name, seed), chain in comparison.chains.items():
-        chain[1]["metrics"]["dice"] = {"random": [0.9, 0.5, 0.5], "mine": [0.5, 0.6, 0.65]}[name][seed]
+        chain[1]["metrics"]["dice"] = {"random": [0.9, 0.5, 0.5], "mine": [0.5, 0.6, 0.65]}[name][
+            seed
+        ]
     _, page = read(comparison.to_html(tmp_path / "page.html"))
-    assert "Which row comes first depends on the seed that is left out: random or mine." in page.text
+    assert (
+        "Which row comes first depends on the seed that is left out: random or mine." in page.text
+    )
 
 
 def test_foreground_efficiency(small, written):
@@ -312,8 +335,9 @@ def test_forecasts_and_how_they_held(small, written):
     found = small.forecast(6)["mine"]
     cells = {row[0]: row[1:] for row in rows_of(written[0], "What more masks would bring")}
     assert cells["mine"][1:] == [
-        f"{100 * found.mean:.1f}", f"{100 * found.low:.1f} to {100 * found.high:.1f}"
-    ]  # fmt: skip
+        f"{100 * found.mean:.1f}",
+        f"{100 * found.low:.1f} to {100 * found.high:.1f}",
+    ]
     text = " ".join(written[1].text.split())
     assert "after 6 more masks" in text and "With all 20 masks it was" in text
     assert f"{round(4 * test.coverage)} of 4 intervals" in text and "at most 2 masks ahead" in text
@@ -360,9 +384,7 @@ def test_table_to_be_read(small):
     assert (table.map(type) == str).all(axis=None)
     assert table.loc["random", "masks to 99 %"] == ">10"
     assert re.fullmatch(r"\d\d\.\d ± \d\.\d", table.loc["mine", "Dice"])
-    assert re.fullmatch(
-        r"\+\d\.\d \[-?\d\.\d, \d\.\d\]", table.loc["mine", "difference to random"]
-    )
+    assert re.fullmatch(r"\+\d\.\d \[-?\d\.\d, \d\.\d\]", table.loc["mine", "difference to random"])
     assert table.loc["mine", "p (sign-flip)"] == "0.25 (least 0.25)"
     assert "masks with validation" not in table
     more = comparison_table(made_comparison(validation=5)).set_index("row")

@@ -29,13 +29,25 @@ def write_run(folder, n_rounds=2, pictures=True, strange="<b>&"):
                 path = panel_path(folder, round_, round_, kind)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.new("RGB", (32, 24), (200, 30 * round_, 90)).save(path)
-            records.append({
-                "round": round_, "strategy": "entropy", "seed": 0, "sample_ids": [round_],
-                "asked": asked, "n_masks": 4 + round_, "n_masks_validation": 0,
-                "metrics": {"dice": dice, "mean_iou": dice - 0.1, "object_f1": None,
-                            "by_label": {"a": {"n_images": 3, "dice": dice, "mean_iou": None}}},
-                "seconds": {"fit": 2.0}, "environment": {"torch_threads": 1},
-            })  # fmt: skip
+            records.append(
+                {
+                    "round": round_,
+                    "strategy": "entropy",
+                    "seed": 0,
+                    "sample_ids": [round_],
+                    "asked": asked,
+                    "n_masks": 4 + round_,
+                    "n_masks_validation": 0,
+                    "metrics": {
+                        "dice": dice,
+                        "mean_iou": dice - 0.1,
+                        "object_f1": None,
+                        "by_label": {"a": {"n_images": 3, "dice": dice, "mean_iou": None}},
+                    },
+                    "seconds": {"fit": 2.0},
+                    "environment": {"torch_threads": 1},
+                }
+            )
     return folder
 
 
@@ -93,7 +105,9 @@ def test_a_report_takes_the_place_of_an_unchanged_report_alone(tmp_path, theirs)
     whole = path.read_text("utf-8")
     theirs = whole.replace("<h1>", "<h1>My notes. ") if theirs == "edited" else theirs
     path.write_text(theirs, "utf-8")
-    with pytest.raises(NotOurs, match="page.html is there and alseg did not write it.*Move it away"):
+    with pytest.raises(
+        NotOurs, match="page.html is there and alseg did not write it.*Move it away"
+    ):
         write_report(run, path)
     assert path.read_text("utf-8") == theirs
     older = re.sub('<meta name="generator".*\n', "", whole)  # it told itself by its policy alone

@@ -46,11 +46,17 @@ class Service(dict):
 def make(callback, **options):
     return JointCAMSegmenter(
         **{
-            "encoder": "tiny", "max_epochs": 2, "steps_per_epoch": 2, "random_state": 0,
-            "device": "cpu", "callbacks": [callback], "train_split": ValidSplit(3),
-            "lr_schedule": "constant", **options,
+            "encoder": "tiny",
+            "max_epochs": 2,
+            "steps_per_epoch": 2,
+            "random_state": 0,
+            "device": "cpu",
+            "callbacks": [callback],
+            "train_split": ValidSplit(3),
+            "lr_schedule": "constant",
+            **options,
         }
-    )  # fmt: skip
+    )
 
 
 def fitted(callback, **options):

@@ -515,9 +515,7 @@ def square_data(n=6, annotated=(0, 1, 2, 3)):
 def passes(data, batch_size, n_steps=None, **options):
     rng = np.random.default_rng(0)
     options = {"augmentation": NO_FLIPS, **options}
-    return TrainingBatches(
-        data, n_steps, batch_size, 0, rng=rng, sampling="passes", **options
-    )  # fmt: skip
+    return TrainingBatches(data, n_steps, batch_size, 0, rng=rng, sampling="passes", **options)
 
 
 def test_a_pass_sees_every_image_once_with_its_mask_first():
@@ -960,7 +958,7 @@ def test_logits_are_brought_back_before_they_become_probabilities():
     images, labels, masks = discs(2)
     model = quick(crop={"size": 48, "scale": 0.5}, max_epochs=1).fit(images, labels, masks)
     x = torch.tensor(images[0] / 255, dtype=torch.float32).movedim(-1, 0)[None]
-    (_, seen), = list(model._batches(as_images(images[:1])))
+    ((_, seen),) = list(model._batches(as_images(images[:1])))
     with torch.no_grad():
         logits = model.module_(seen)["mask_logits"]
     expected = F.interpolate(logits, size=(90, 100), mode="bilinear").softmax(1)[0].numpy()

@@ -83,7 +83,9 @@ class OwnEncoder(nn.Module):
     def __init__(self, width=8):
         super().__init__()
         self.out_channels, self.strides = [width, 2 * width], [2, 4]
-        self.first = nn.Sequential(nn.Conv2d(3, width, 2, stride=2), nn.BatchNorm2d(width), nn.ReLU())
+        self.first = nn.Sequential(
+            nn.Conv2d(3, width, 2, stride=2), nn.BatchNorm2d(width), nn.ReLU()
+        )
         self.second = nn.Sequential(nn.Conv2d(width, 2 * width, 2, stride=2), nn.ReLU())
 
     def forward(self, x):
@@ -310,7 +312,9 @@ def test_one_image_one_class_a_class_with_one_image(labels):
     assert np.allclose(model.predict_proba(images).sum(1), 1)
 
 
-@pytest.mark.parametrize("labels", [[True, False] * 4, [3, -1] * 4, ["x", "yy"] * 4, [2.0, 1.0] * 4])
+@pytest.mark.parametrize(
+    "labels", [[True, False] * 4, [3, -1] * 4, ["x", "yy"] * 4, [2.0, 1.0] * 4]
+)
 def test_labels_of_any_sortable_type(labels):
     images, _, masks = squares()
     model = make().fit(images, labels, masks)
@@ -487,7 +491,9 @@ def test_F17_an_encoder_module_in_clone_and_set_params():
     assert same_weights(before, own.state_dict())  # trained was a copy
     assert not same_weights(before, model.module_.encoder.state_dict())
     copied = clone(model)
-    assert isinstance(copied.encoder, OwnEncoder) and same_weights(before, copied.encoder.state_dict())
+    assert isinstance(copied.encoder, OwnEncoder) and same_weights(
+        before, copied.encoder.state_dict()
+    )
     other = make().set_params(encoder=own)
     assert other.encoder is own
     assert same_weights(other.fit(images, labels, masks), model)
@@ -726,7 +732,10 @@ def test_a_fit_on_class_labels_alone_keeps_the_threshold():
 
 def test_a_bad_validation_set_is_found_before_training():
     images, labels, masks = squares(12)
-    for bad, match in ((255 * masks[8:], "which is no class"), ([None] * 4, "annotated in at least")):
+    for bad, match in (
+        (255 * masks[8:], "which is no class"),
+        ([None] * 4, "annotated in at least"),
+    ):
         part = ValidationSet(images[8:], labels[8:], bad)
         model = make(validation=part, threshold="validation")
         with pytest.raises(ValueError, match=match):
@@ -743,7 +752,9 @@ def test_a_fit_that_goes_on_follows_its_parameters(tmp_path):
     loaded = JointCAMSegmenter.load(tmp_path / "model", device="cpu")
     loaded.partial_fit(images, labels, masks=masks)
     assert torch.equal(loaded.criterion_.class_weight, weight) and len(set(weight.tolist())) == 2
-    model.set_params(class_weight={"red": 1.0, "blue": 5.0}).partial_fit(images, labels, masks=masks)
+    model.set_params(class_weight={"red": 1.0, "blue": 5.0}).partial_fit(
+        images, labels, masks=masks
+    )
     assert sorted(model.criterion_.class_weight.tolist()) == [1.0, 5.0]
     model.set_params(class_weight=None).partial_fit(images, labels, masks=masks)
     assert model.criterion_.class_weight is None
@@ -800,8 +811,18 @@ def test_parameters_that_do_not_shape_the_network_are_free(tmp_path):
     model.save(tmp_path / "model")
     loaded = JointCAMSegmenter.load(tmp_path / "model", encoder=OwnEncoder(), device="cpu")
     for one in (model, loaded, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        one.set_params(lr=1e-3, max_epochs=2, flips="none", jitter=0.0, device="cpu", amp=True,
-                       random_state=1, batch_size=4, normalize=(0.5, 0.5), ema=0.5)  # fmt: skip
+        one.set_params(
+            lr=1e-3,
+            max_epochs=2,
+            flips="none",
+            jitter=0.0,
+            device="cpu",
+            amp=True,
+            random_state=1,
+            batch_size=4,
+            normalize=(0.5, 0.5),
+            ema=0.5,
+        )
         assert one.partial_fit(images, labels, masks=masks).n_steps_ == 5
 
 
@@ -831,7 +852,9 @@ def test_a_fit_that_goes_on_trains_what_was_frozen_before(tmp_path):
     assert any((before[k] != after[k]).any() for k in before if k.startswith("encoder"))
     still = make(encoder_lr_scale=0.0, feature_cache=tmp_path).fit(images, labels, masks)
     before = state_of(still)
-    still.set_params(encoder_lr_scale=1.0, feature_cache=None).partial_fit(images, labels, masks=masks)
+    still.set_params(encoder_lr_scale=1.0, feature_cache=None).partial_fit(
+        images, labels, masks=masks
+    )
     after = state_of(still)
     assert still.module_.feature_memory is None
     assert any((before[k] != after[k]).any() for k in before if k.startswith("encoder"))
@@ -1199,7 +1222,9 @@ def test_silent_and_talkative(capsys):
     ],
 )
 def test_typos_are_told_before_any_file_is_read(typo, suggestion):
-    with pytest.raises(TypeError, match=f"unexpected argument {typo!r}. Did you mean '{suggestion}'"):
+    with pytest.raises(
+        TypeError, match=f"unexpected argument {typo!r}. Did you mean '{suggestion}'"
+    ):
         make(**{typo: 1}).fit(["no such file.png"], ["a"])
     if "__" in typo:
         with pytest.raises(TypeError, match=f"Did you mean '{suggestion}'"):
@@ -1262,14 +1287,24 @@ def bad_inputs():
         ("value", (images, labels, masks + 1), r"masks\[\d\] holds the value 2, which is no class"),
         ("size", (images, labels, wrong_size), r"masks\[5\] is 4 x 4 pixels"),
         ("weights", (images, labels, masks, np.ones(3)), "mask_weight must be of the length"),
-        ("negative", (images, labels, masks, -np.ones(8)), r"mask_weight\[0\] must be finite and >= 0"),
+        (
+            "negative",
+            (images, labels, masks, -np.ones(8)),
+            r"mask_weight\[0\] must be finite and >= 0",
+        ),
         ("infinite", (images, labels, masks, infinite), r"mask_weight\[2\] must be finite"),
-        ("pixels", (images, labels, masks, np.ones((8, 3, 3))), r"of shape \(32, 48\), got \(3, 3\)"),
+        (
+            "pixels",
+            (images, labels, masks, np.ones((8, 3, 3))),
+            r"of shape \(32, 48\), got \(3, 3\)",
+        ),
         ("empty", (images[:0], labels[:0], masks[:0]), "X must be at least one image"),
     ]
 
 
-@pytest.mark.parametrize("name, arguments, rule", bad_inputs(), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    "name, arguments, rule", bad_inputs(), ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_bad_input_is_told_before_training_and_leaves_the_model(name, arguments, rule):
     model, images, *_ = fitted()
     before, proba = state_of(model), model.predict_proba(images)
@@ -1345,14 +1380,22 @@ def test_a_fit_ends_with_the_average_of_its_steps(decay):
 def test_a_decay_of_zero_is_no_average_bit_for_bit():
     images, labels, masks = squares()
     for options in ({}, {"schedule": "two-phase"}):
-        pair = [make(max_epochs=2, ema=ema, **options).fit(images, labels, masks) for ema in (None, 0.0)]
+        pair = [
+            make(max_epochs=2, ema=ema, **options).fit(images, labels, masks) for ema in (None, 0.0)
+        ]
         assert same_weights(*pair)
 
 
 def test_the_average_is_what_is_validated_and_saved(tmp_path):
     images, labels, masks = squares(16)
     part = ValidationSet(images[8:], labels[8:], masks[8:])
-    options = {"max_epochs": 5, "ema": 0.9, "validation": part, "keep_epoch": "validation", "lr": 1e-2}
+    options = {
+        "max_epochs": 5,
+        "ema": 0.9,
+        "validation": part,
+        "keep_epoch": "validation",
+        "lr": 1e-2,
+    }
     model = make(**options).fit(images[:8], labels[:8], masks[:8])
     scores = model.history[:, "validation_score"]
     assert model.score_masks(images[8:], masks[8:]) == max(scores) == model.validation_score_
@@ -1389,8 +1432,16 @@ def test_a_frozen_classifier_stays_as_it_was_in_the_average():
 
 def test_not_fitted():
     images, labels, masks = squares()
-    for name in ("predict", "predict_proba", "predict_masks", "predict_mask_proba", "predict_cams",
-                 "predict_joint", "predict_uncertainty", "transform"):  # fmt: skip
+    for name in (
+        "predict",
+        "predict_proba",
+        "predict_masks",
+        "predict_mask_proba",
+        "predict_cams",
+        "predict_joint",
+        "predict_uncertainty",
+        "transform",
+    ):
         with pytest.raises(NotFittedError, match="call `fit`"):
             getattr(make(), name)(images)
     with pytest.raises(NotFittedError):
@@ -1458,7 +1509,9 @@ def test_search_that_optimises_masks(routing):
     search = GridSearchCV(make(), grid, cv=2, scoring=dice_scorer, error_score="raise")
     search.fit(images, labels, masks=masks)
     assert search.best_estimator_.has_masks_
-    assert ((0 <= search.cv_results_["mean_test_score"]) & (search.cv_results_["mean_test_score"] <= 1)).all()
+    assert (
+        (0 <= search.cv_results_["mean_test_score"]) & (search.cv_results_["mean_test_score"] <= 1)
+    ).all()
     assert search.score(images, labels, masks=masks) == pytest.approx(
         search.best_estimator_.score_masks(images, masks)
     )
@@ -1468,9 +1521,15 @@ def test_cross_validation_with_routing_on(routing):
     images, labels, masks = squares()
     params = {"masks": masks, "mask_weight": np.ones(8)}
     result = cross_validate(
-        make(), images, labels, params=params, cv=2, return_estimator=True, error_score="raise",
+        make(),
+        images,
+        labels,
+        params=params,
+        cv=2,
+        return_estimator=True,
+        error_score="raise",
         scoring={"dice": dice_scorer, "accuracy": "accuracy"},
-    )  # fmt: skip
+    )
     assert all(model.has_masks_ for model in result["estimator"])
     for model in result["estimator"]:
         assert not model.get_params()["warm_start"]
@@ -1510,7 +1569,13 @@ def test_pipeline_with_routing_and_dice(routing):
     images, labels, masks = squares()
     pipeline = Pipeline([("brighten", Brighten()), ("joint", make())])
     result = cross_validate(
-        pipeline, images, labels, params={"masks": masks}, cv=2, scoring=dice_scorer, error_score="raise"
+        pipeline,
+        images,
+        labels,
+        params={"masks": masks},
+        cv=2,
+        scoring=dice_scorer,
+        error_score="raise",
     )
     assert (0 <= result["test_score"]).all()
 
@@ -1526,9 +1591,10 @@ def by_joblib(model):
 
 
 @pytest.mark.parametrize(
-    "duplicate", [lambda m: pickle.loads(pickle.dumps(m)), by_joblib, copy.deepcopy, copy.copy],
+    "duplicate",
+    [lambda m: pickle.loads(pickle.dumps(m)), by_joblib, copy.deepcopy, copy.copy],
     ids=["pickle", "joblib", "deepcopy", "copy"],
-)  # fmt: skip
+)
 def test_copies_predict_the_same_and_train_on(duplicate):
     images, labels, masks = squares()
     unfitted = duplicate(make())
@@ -1537,8 +1603,10 @@ def test_copies_predict_the_same_and_train_on(duplicate):
     twin = duplicate(model)
     assert (twin.predict_mask_proba(images) == model.predict_mask_proba(images)).all()
     assert (twin.predict(images) == model.predict(images)).all() and twin.device == "auto"
-    assert same_weights(twin.fit(images, labels, masks), make(
-        encoder=model.encoder, validation=0.5).fit(images, labels, masks))  # fmt: skip
+    assert same_weights(
+        twin.fit(images, labels, masks),
+        make(encoder=model.encoder, validation=0.5).fit(images, labels, masks),
+    )
 
 
 def test_a_deep_copy_is_apart():
@@ -1579,7 +1647,9 @@ def test_save_and_load(tmp_path, options):
         assert same_weights(clone(loaded).fit(images, labels, masks), model)
 
 
-@pytest.mark.parametrize("labels", [[True, False] * 4, [7, -1] * 4, np.array(["a", "bb"] * 4, dtype=object)])
+@pytest.mark.parametrize(
+    "labels", [[True, False] * 4, [7, -1] * 4, np.array(["a", "bb"] * 4, dtype=object)]
+)
 def test_saved_labels_of_any_type(tmp_path, labels):
     images, _, masks = squares()
     model = make().fit(images, labels, masks)
@@ -1632,7 +1702,12 @@ def test_loading_never_unpickles(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("unpickled")
 
-    for owner, name in [(pickle, "load"), (pickle, "loads"), (pickle, "Unpickler"), (torch, "load")]:
+    for owner, name in [
+        (pickle, "load"),
+        (pickle, "loads"),
+        (pickle, "Unpickler"),
+        (torch, "load"),
+    ]:
         monkeypatch.setattr(owner, name, refuse)
     JointCAMSegmenter.load(tmp_path / "model")
 
@@ -1706,7 +1781,9 @@ def test_damaged_and_missing_folders(tmp_path):
 def test_save_and_load_with_an_own_encoder(tmp_path):
     model, images, *_ = fitted(encoder=OwnEncoder(), callbacks=[("s", OwnCallback())])
     model.save(tmp_path / "model")
-    with pytest.raises(ValueError, match=r"its own encoder, which is code.*load\(path, encoder=...\)"):
+    with pytest.raises(
+        ValueError, match=r"its own encoder, which is code.*load\(path, encoder=...\)"
+    ):
         JointCAMSegmenter.load(tmp_path / "model")
     with pytest.warns(UserWarning, match="at their defaults: .*callbacks"):
         loaded = JointCAMSegmenter.load(tmp_path / "model", encoder=OwnEncoder())

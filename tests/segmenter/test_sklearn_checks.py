@@ -27,7 +27,9 @@ class WholeView(nn.Module):
         super().__init__()
         self.out_channels, self.strides = [4, 24], [4, SIDE]
         self.part = nn.Conv2d(3, 4, 4, stride=4)
-        self.whole = nn.Sequential(nn.Conv2d(3, 24, SIDE, stride=SIDE), nn.BatchNorm2d(24), nn.ReLU())
+        self.whole = nn.Sequential(
+            nn.Conv2d(3, 24, SIDE, stride=SIDE), nn.BatchNorm2d(24), nn.ReLU()
+        )
 
     def forward(self, x):
         return [self.part(x), self.whole(x)]
@@ -116,4 +118,6 @@ def test_F21_what_the_tags_say():
     tags = get_tags(JointCAMSegmenter())
     assert not tags.input_tags.two_d_array and not tags.input_tags.allow_nan
     assert tags.estimator_type == "classifier" and tags.target_tags.required
-    assert tags.non_deterministic and not get_tags(JointCAMSegmenter(random_state=0)).non_deterministic
+    assert (
+        tags.non_deterministic and not get_tags(JointCAMSegmenter(random_state=0)).non_deterministic
+    )

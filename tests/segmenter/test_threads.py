@@ -98,10 +98,14 @@ def predictions(model):
         for target in ("mask", "label"):
             calls[f"{method} {target}"] = lambda method=method, target=target: (
                 model.predict_uncertainty(
-                    images, method, target=target, n_draws=3, random_state=1,
+                    images,
+                    method,
+                    target=target,
+                    n_draws=3,
+                    random_state=1,
                     return_maps=target == "mask",
                 )
-            )  # fmt: skip
+            )
     return calls
 
 
@@ -140,7 +144,9 @@ def test_eight_threads_predict_with_one_model_as_one_does(options):
     wrong = {name for name, found in zip(names, together) if not alike(found, alone[name])}
     assert not wrong
     state = model.module_.state_dict()
-    assert random_states() == before[0] and all(torch.equal(state[k], v) for k, v in before[1].items())
+    assert random_states() == before[0] and all(
+        torch.equal(state[k], v) for k, v in before[1].items()
+    )
     assert not any(m.training or "forward" in vars(m) for m in model.module_.modules())
     assert (alone["mc_variance mask"][0] > 0).all() and (alone["mc_variance label"] > 0).all()
 

@@ -65,8 +65,15 @@ def test_look_sees_the_first_of_the_order():
     clock = Clock()
     order = np.random.default_rng(0).permutation(100)
     told = []
-    scores = look(clock.timed(own), None, np.arange(100), order, 20,
-                  progress=lambda *seen: told.append(seen), clock=clock)  # fmt: skip
+    scores = look(
+        clock.timed(own),
+        None,
+        np.arange(100),
+        order,
+        20,
+        progress=lambda *seen: told.append(seen),
+        clock=clock,
+    )
     seen = np.flatnonzero(np.isfinite(scores))
     # 4 and 8, and of the next 16 what 8 seconds are enough for
     assert clock.calls == [4, 8, 8] and told == [(4, 100), (12, 100), (20, 100)]
@@ -123,8 +130,16 @@ def test_look_ends_in_time_with_at_least_what_is_needed(n, seconds, each, at_lea
     known = np.arange(n, dtype=float)
     known[[bool(holes >> (i % 20) & 1) for i in range(n)]] = np.nan
     n_known = int(np.isfinite(known).sum())
-    scores = look(clock.timed(own), None, np.arange(n), max_seconds=seconds, known=known,
-                  at_least=at_least, random_state=0, clock=clock)  # fmt: skip
+    scores = look(
+        clock.timed(own),
+        None,
+        np.arange(n),
+        max_seconds=seconds,
+        known=known,
+        at_least=at_least,
+        random_state=0,
+        clock=clock,
+    )
     seen = np.isfinite(scores)
     assert seen[np.isfinite(known)].all()
     np.testing.assert_array_equal(scores[seen], np.flatnonzero(seen))
@@ -143,9 +158,16 @@ def test_look_hands_on_the_labels_and_one_seed():
         return own(learner, X_pool)
 
     clock = Clock()
-    look(clock.timed(score), None, list(range(30)), max_seconds=20, random_state=3, clock=clock,
-         y_pool=np.array([f"label {i}" for i in range(30)]),
-         masks_pool=[[i] for i in range(30)])  # fmt: skip
+    look(
+        clock.timed(score),
+        None,
+        list(range(30)),
+        max_seconds=20,
+        random_state=3,
+        clock=clock,
+        y_pool=np.array([f"label {i}" for i in range(30)]),
+        masks_pool=[[i] for i in range(30)],
+    )
     assert len(seeds) > 1 and len(set(seeds)) == 1 and isinstance(seeds[0], int)
 
 
@@ -181,8 +203,9 @@ def test_without_a_limit_and_with_time_for_all_it_is_the_strategy_itself(name):
     learner, X_pool, y_pool = pool(9)
 
     def ask(strategy, random_state):
-        return call(strategy, learner, X_pool, n_instances=3, random_state=random_state,
-                    y_pool=y_pool)  # fmt: skip
+        return call(
+            strategy, learner, X_pool, n_instances=3, random_state=random_state, y_pool=y_pool
+        )
 
     for make in (lambda: 0, lambda: np.random.default_rng(7)):
         expected = ask(strategy, make())
@@ -217,9 +240,17 @@ def test_it_asks_among_those_seen(strategy):
     toy.predict_uncertainty = lambda X, **k: clock.timed(lambda l, X: predict(X, **k))(None, X)
     known = np.full(40, np.nan)
     picked = within_seconds_sampling(
-        learner, X_pool, 4, 0, strategy=strategy, seconds=15, clock=clock, known=known,
-        report=lambda *n: told.append(n), y_pool=y_pool,
-    )  # fmt: skip
+        learner,
+        X_pool,
+        4,
+        0,
+        strategy=strategy,
+        seconds=15,
+        clock=clock,
+        known=known,
+        report=lambda *n: told.append(n),
+        y_pool=y_pool,
+    )
     seen = np.flatnonzero(np.isfinite(known))
     assert told == [(15, 40)] and len(seen) == 15
     np.testing.assert_array_equal(known[seen], entropy_score(ToySegmenter(), X_pool[seen]))
@@ -230,14 +261,25 @@ def test_it_asks_among_those_seen(strategy):
     else:
         np.testing.assert_array_equal(picked, seen[np.argsort(-known[seen])[:4]])
     # the next question goes on
-    within_seconds_sampling(learner, X_pool, 4, 1, strategy=strategy, seconds=100, clock=clock,
-                            known=known, y_pool=y_pool)  # fmt: skip
+    within_seconds_sampling(
+        learner,
+        X_pool,
+        4,
+        1,
+        strategy=strategy,
+        seconds=100,
+        clock=clock,
+        known=known,
+        y_pool=y_pool,
+    )
     assert np.isfinite(known).all() and sum(clock.calls) == 40
 
 
 def test_other_strategies_are_asked_about_larger_and_larger_parts():
     clock, told = Clock(), []
-    strategy = within_seconds(clock.timed(largest), 100, report=lambda *n: told.append(n), clock=clock)
+    strategy = within_seconds(
+        clock.timed(largest), 100, report=lambda *n: told.append(n), clock=clock
+    )
     X_pool = np.arange(1000)
     picked = strategy(None, X_pool, 2, random_state=0)
     assert clock.calls == [4, 32, 64] and told == [(64, 1000)] and clock.now == 100
@@ -432,8 +474,13 @@ def test_a_model_that_is_fitted_first_is_not_counted(monkeypatch):
             clock.now += len(X)
             return super().predict_uncertainty(X, **options)
 
-    learner = ActiveLearner(Late(), class_balanced(entropy_score), images=toy_images(40),
-                            labels=["a", "b"] * 20, random_state=0)  # fmt: skip
+    learner = ActiveLearner(
+        Late(),
+        class_balanced(entropy_score),
+        images=toy_images(40),
+        labels=["a", "b"] * 20,
+        random_state=0,
+    )
     learner.query(n_instances=2, max_seconds=20)
     assert learner.looked_at == (20, 40) and clock.now == 1020
 

@@ -164,8 +164,9 @@ def test_views_are_inverted(view, rng):
     image, proba = rng.random((4, 6, 3)), rng.random((2, 4, 6))
     moved = np.stack([move(p, view) for p in proba])
     np.testing.assert_array_equal(move_back(moved, view), proba)
-    assert (move(image, view).shape[:2] == (6, 4)) == (view in
-        ("rot90", "rot270", "transpose", "antitranspose"))  # fmt: skip
+    assert (move(image, view).shape[:2] == (6, 4)) == (
+        view in ("rot90", "rot270", "transpose", "antitranspose")
+    )
     if view == "transpose":
         np.testing.assert_array_equal(move(image, view)[..., 0], image[..., 0].T)
 
@@ -288,9 +289,13 @@ def test_deep_ensemble_in_the_loop():
     model = DeepEnsemble(base, n_estimators=2, bootstrap=True, random_state=0)
     masks = [mask if i < 4 else None for i, mask in enumerate(glands.masks)]
     learner = ActiveLearner(
-        model, query_strategy=committee_sampling, images=glands.images, labels=glands.labels,
-        masks=masks, random_state=0,
-    )  # fmt: skip
+        model,
+        query_strategy=committee_sampling,
+        images=glands.images,
+        labels=glands.labels,
+        masks=masks,
+        random_state=0,
+    )
     sample_ids, _ = learner.query(n_instances=2)
     assert set(sample_ids) <= {4, 5, 6, 7}
     fitted = learner.estimator
@@ -392,9 +397,13 @@ def test_a_continued_fit_of_an_ensemble_draws_anew(bootstrap):
 def test_rounds_of_a_warm_ensemble_have_seeds_of_their_own():
     images, labels = toy_images(4), [0, 1, 0, 1]
     learner = ActiveLearner(
-        DeepEnsemble(Sampled(), 2), images=images, labels=labels, warm_start=True, random_state=0,
+        DeepEnsemble(Sampled(), 2),
+        images=images,
+        labels=labels,
+        warm_start=True,
+        random_state=0,
         query_strategy=committee_sampling,
-    )  # fmt: skip
+    )
     for i in range(3):
         learner.annotate([i], np.ones((1, *images[i].shape[:2]), int))
     seeds = [fit[0] for member in learner.estimator.estimators_ for fit in member.seen_]
@@ -413,7 +422,6 @@ def test_an_ensemble_of_masks_alone_needs_no_classes(bootstrap):
     base = JointCAMSegmenter("tiny", max_epochs=1, steps_per_epoch=1, pooling=None)
     model = DeepEnsemble(base, 2, bootstrap=bootstrap, random_state=0).fit(images, None, masks)
     assert len(model.predict_masks(images)) == 4
-
 
 
 @pytest.fixture(scope="module")
@@ -451,8 +459,10 @@ def test_a_saved_ensemble_is_the_same_again(ensemble, glands, tmp_path):
     same_predictions(ensemble, again, glands.images)
     assert (again.n_estimators, again.bootstrap, again.random_state) == (2, True, 4)
     # A further fit is that of the one saved.
-    fits = [m.fit(glands.images, glands.labels, masks=glands.masks)
-            for m in (sklearn.base.clone(ensemble), again)]  # fmt: skip
+    fits = [
+        m.fit(glands.images, glands.labels, masks=glands.masks)
+        for m in (sklearn.base.clone(ensemble), again)
+    ]
     same_predictions(*fits, glands.images)
     three = DeepEnsemble.load(path, estimator=ensemble.estimator, n_estimators=3, random_state=1)
     assert three.estimator is ensemble.estimator and three.n_estimators == 3
@@ -462,9 +472,13 @@ def test_a_saved_ensemble_is_the_same_again(ensemble, glands, tmp_path):
 def test_a_learner_around_an_ensemble_is_saved(ensemble, glands, tmp_path):
     masks = [mask if i < 4 else None for i, mask in enumerate(glands.masks)]
     learner = ActiveLearner(
-        ensemble, query_strategy=committee_sampling, images=glands.images, labels=glands.labels,
-        masks=masks, random_state=0,
-    ).fit()  # fmt: skip
+        ensemble,
+        query_strategy=committee_sampling,
+        images=glands.images,
+        labels=glands.labels,
+        masks=masks,
+        random_state=0,
+    ).fit()
     learner.save(tmp_path)
     again = ActiveLearner.load(tmp_path)
     same_predictions(learner.estimator, again.estimator, glands.images)
@@ -551,7 +565,9 @@ def test_what_an_ensemble_predicts_jointly_is_the_mean(ensemble, glands):
     np.testing.assert_array_equal(found.labels, ensemble.predict(X))
     np.testing.assert_allclose(found.proba, ensemble.predict_proba(X))
     for i in range(2):
-        np.testing.assert_allclose(found.mask_proba[i], ensemble.predict_mask_proba(X)[i], atol=1e-6)
+        np.testing.assert_allclose(
+            found.mask_proba[i], ensemble.predict_mask_proba(X)[i], atol=1e-6
+        )
         np.testing.assert_array_equal(found.masks[i], ensemble.predict_masks(X)[i])
         np.testing.assert_allclose(found.cams[i], (parts[0].cams[i] + parts[1].cams[i]) / 2)
     assert [mask.shape for mask in found.masks] == [(24, 32), (20, 32)]

@@ -73,7 +73,9 @@ def test_ranked_batches_equal_modal(rng):
     for n in (1, 7, 20):
         expected = uncertainty_batch_sampling(modal, X[12:], n_instances=n)
         found = ranked_batch_sampling(ours, X[12:], n, score=score, embedding="input", scale=False)
-        np.testing.assert_array_equal(found, np.asarray(expected[0] if isinstance(expected, tuple) else expected))
+        np.testing.assert_array_equal(
+            found, np.asarray(expected[0] if isinstance(expected, tuple) else expected)
+        )
 
 
 def test_ranked_batches_by_hand():
@@ -108,8 +110,9 @@ class ByHand:
         labels[1, 0, 0], maps[1, 0, 0] = 1, 0.4  # one pixel of class 1
         labels[2, 0], maps[2, 0, 0] = 2, 0.2  # two of class 2, one of them in doubt
         proba = (np.arange(3)[:, None, None] == labels[:, None]).astype(float)
-        return np.concatenate([aggregate(maps[i : i + 1], mask_proba=proba[i : i + 1])
-                               for i in range(4)])  # fmt: skip
+        return np.concatenate(
+            [aggregate(maps[i : i + 1], mask_proba=proba[i : i + 1]) for i in range(4)]
+        )
 
 
 def test_clasp_gives_each_class_its_turn():
@@ -180,9 +183,13 @@ def test_true_fractions_follow_the_learner_s_pool():
     masks = [np.zeros((16, 16), int) if i in (0, 3) else None for i in range(6)]
     truth = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
     learner = ActiveLearner(
-        ToySegmenter(), query_strategy=foreground_random(truth, share=1), images=X,
-        labels=[0] * 6, masks=masks, random_state=0,
-    )  # fmt: skip
+        ToySegmenter(),
+        query_strategy=foreground_random(truth, share=1),
+        images=X,
+        labels=[0] * 6,
+        masks=masks,
+        random_state=0,
+    )
     sample_ids, _ = learner.query(n_instances=1)
     assert sample_ids.tolist() == [5]
 

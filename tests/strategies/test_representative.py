@@ -212,15 +212,24 @@ def test_embeddings_of_the_segmenter_by_hand(fitted):
         foreground = network.mask_head(decoded, size, grid=True).softmax(1)[:, 1] > 0.5
     cams, maps = cam.numpy(), seen[:, :, : cam.shape[2], : cam.shape[3]].numpy()
     decoded = decoded[:, :, : foreground.shape[1], : foreground.shape[2]].numpy()
-    by_cam, by_mask = model.transform(glands.images, "cam"), model.transform(glands.images, "decoder")
+    by_cam, by_mask = (
+        model.transform(glands.images, "cam"),
+        model.transform(glands.images, "decoder"),
+    )
     for i in range(12):
         chosen = cams[i, logits[i].argmax()]
         weight = (chosen - chosen.min()) / (chosen.max() - chosen.min())
         expected = np.average(maps[i].reshape(len(maps[i]), -1), axis=1, weights=weight.ravel())
         np.testing.assert_allclose(by_cam[i], expected, rtol=2e-3, atol=1e-4)
-        inside = foreground[i].numpy() if foreground[i].any() else np.ones(foreground.shape[1:], bool)
-        np.testing.assert_allclose(by_mask[i], decoded[i][:, inside].mean(axis=1), rtol=2e-3, atol=1e-4)
-    np.testing.assert_allclose(model.transform(glands.images), seen.mean((2, 3)), rtol=2e-3, atol=1e-4)
+        inside = (
+            foreground[i].numpy() if foreground[i].any() else np.ones(foreground.shape[1:], bool)
+        )
+        np.testing.assert_allclose(
+            by_mask[i], decoded[i][:, inside].mean(axis=1), rtol=2e-3, atol=1e-4
+        )
+    np.testing.assert_allclose(
+        model.transform(glands.images), seen.mean((2, 3)), rtol=2e-3, atol=1e-4
+    )
 
 
 def test_decoder_embedding_needs_a_mask(fitted):

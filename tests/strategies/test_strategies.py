@@ -75,7 +75,11 @@ def test_contract_of_each_score(name):
 def test_every_exported_strategy_is_checked():
     public = [n for n in strategies.__all__ if not n.endswith("_score")]
     assert set(SAMPLINGS) <= set(all_strategies())
-    wrappers = {n for n in public if n not in SAMPLINGS} - {"ramp", "look", "pretrained_embedding"}  # no strategies
+    wrappers = {n for n in public if n not in SAMPLINGS} - {
+        "ramp",
+        "look",
+        "pretrained_embedding",
+    }  # no strategies
     assert {"by_region", "class_balanced", "stochastic", "mixture"} <= wrappers
     for wrapper in wrappers:
         assert any(name.startswith(f"{wrapper}(") for name in all_strategies()), wrapper
@@ -459,6 +463,7 @@ def test_class_balanced_errors():
     with pytest.raises(ValueError, match=r"scores must be of shape \(3,\)"):
         class_balanced(lambda learner, X: np.zeros(2))(None, range(3), y_pool=[0, 1, 2])
     for result in ([0, 0], [0], [0, 5], [0.0, 1.0]):
+
         def wrong(learner, X_pool, n_instances=1, result=result):
             return result
 

@@ -35,15 +35,19 @@ class Ensemble:
 
 
 # Toys cover the options; a network, each strategy once.
-@pytest.mark.parametrize("name", [n for n in all_strategies() if "(label)" not in n
-                                  and not n.startswith(("class_balanced(", "by_region("))])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        n
+        for n in all_strategies()
+        if "(label)" not in n and not n.startswith(("class_balanced(", "by_region("))
+    ],
+)
 def test_asks_a_real_network(name, learner, glands):
     asked = Ensemble(learner) if name.startswith("committee") else learner
     pool_ids = learner.pool_ids
     pool, labels = glands.images[pool_ids], np.asarray(glands.labels)[pool_ids]
-    picked = call(
-        all_strategies()[name], asked, pool, n_instances=3, random_state=0, y_pool=labels
-    )
+    picked = call(all_strategies()[name], asked, pool, n_instances=3, random_state=0, y_pool=labels)
     if isinstance(picked, Regions):
         assert len(picked) == 3
         return
@@ -57,8 +61,12 @@ def test_ceal_runs_three_rounds(glands):
         JointCAMSegmenter(encoder="tiny", max_epochs=2, steps_per_epoch=3, threshold=0.3),
         query_strategy=ceal_sampling,
         augmenter=PseudoLabelAugmenter("ceal", weight=1, schedule=schedule, labels="sampled"),
-        images=glands.images, labels=glands.labels, masks=masks, random_state=0, warm_start=True,
-    )  # fmt: skip
+        images=glands.images,
+        labels=glands.labels,
+        masks=masks,
+        random_state=0,
+        warm_start=True,
+    )
     for round_ in (1, 2, 3):
         sample_ids, _ = learner.query(n_instances=2)
         assert not set(sample_ids) & set(learner.annotated_ids.tolist())

@@ -189,7 +189,9 @@ def test_distinct_leaves_out_near_duplicates():
     values = [5, 4, 3, 2, 1]
 
     def ask(n, similarity=0.95):
-        strategy = distinct(given_score(values), similarity, embedding=lambda X: points[np.asarray(X)])
+        strategy = distinct(
+            given_score(values), similarity, embedding=lambda X: points[np.asarray(X)]
+        )
         return strategy(None, np.arange(5), n, random_state=0).tolist()
 
     assert ask(3) == [0, 2, 3]
@@ -209,7 +211,9 @@ def test_distinct_with_zeros_and_bad_embeddings():
     short = distinct(given_score([3, 2, 1]), embedding=lambda X: np.ones((2, 1)))
     with pytest.raises(ValueError, match=r"embedding must be of 3 rows"):
         short(None, np.arange(3))
-    with pytest.raises(TypeError, match="learner must be an estimator with `transform`.*embedding="):
+    with pytest.raises(
+        TypeError, match="learner must be an estimator with `transform`.*embedding="
+    ):
         distinct(given_score([1, 2]))(object(), np.arange(2))
     with pytest.raises(ValueError, match="similarity must be >= -1 and <= 1"):
         distinct(entropy_score, similarity=2)

@@ -37,7 +37,9 @@ def build(images, labels, masks, mask_weight=None, canvas=(8, 12), n_mask_classe
     )
 
 
-def batches(data, n_steps=5, batch_size=4, weak_batch_size=2, augmentation=PLAIN, seed=0, **options):
+def batches(
+    data, n_steps=5, batch_size=4, weak_batch_size=2, augmentation=PLAIN, seed=0, **options
+):
     rng = np.random.default_rng(seed)
     return TrainingBatches(data, n_steps, batch_size, weak_batch_size, augmentation, rng, **options)
 

@@ -146,8 +146,14 @@ def test_fits_and_predictions_are_those_without_it(files, monkeypatch):
     masks[1][:10] = MISSING
 
     def numbers():
-        model = JointCAMSegmenter(encoder="tiny", encoder_weights=None, max_epochs=1, image_size=32,
-                                  random_state=0, device="cpu")  # fmt: skip
+        model = JointCAMSegmenter(
+            encoder="tiny",
+            encoder_weights=None,
+            max_epochs=1,
+            image_size=32,
+            random_state=0,
+            device="cpu",
+        )
         model.fit(images, labels, masks=masks)
         return np.array([p.mean() for p in model.predict_mask_proba(images)]), pickle.dumps(model)
 

@@ -216,8 +216,11 @@ def test_a_device_that_is_not_there_is_named(monkeypatch):
         with pytest.raises(ValueError, match="device must be one that torch finds here, got"):
             resolve_device(name)
     assert [resolve_device(name) for name in (None, "auto", "cpu", "meta")] == [
-        "cpu", "cpu", "cpu", "meta",
-    ]  # fmt: skip
+        "cpu",
+        "cpu",
+        "cpu",
+        "meta",
+    ]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [resolve_device(d) for d in ("auto", "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
@@ -303,11 +306,25 @@ def two_gpus(monkeypatch):
     generators = tuple(FakeGenerator(calls, index) for index in range(2))
     monkeypatch.setattr(torch.cuda, "default_generators", generators)
     touching = (
-        "init", "_lazy_init", "_lazy_call", "synchronize", "get_rng_state", "set_rng_state",
-        "manual_seed", "manual_seed_all", "seed", "seed_all", "get_device_capability",
-        "get_device_name", "get_device_properties", "set_device", "current_stream", "mem_get_info",
-        "reset_peak_memory_stats", "max_memory_allocated",
-    )  # fmt: skip
+        "init",
+        "_lazy_init",
+        "_lazy_call",
+        "synchronize",
+        "get_rng_state",
+        "set_rng_state",
+        "manual_seed",
+        "manual_seed_all",
+        "seed",
+        "seed_all",
+        "get_device_capability",
+        "get_device_name",
+        "get_device_properties",
+        "set_device",
+        "current_stream",
+        "mem_get_info",
+        "reset_peak_memory_stats",
+        "max_memory_allocated",
+    )
     for name in touching:
         monkeypatch.setattr(torch.cuda, name, lambda *a, name=name, **k: calls.append((name, *a)))
     return calls
@@ -316,9 +333,17 @@ def two_gpus(monkeypatch):
 def test_on_the_cpu_no_gpu_is_touched(two_gpus, tmp_path):
     images, labels, masks = glands()
     model = JointCAMSegmenter(
-        encoder="tiny", device="cpu", max_epochs=1, dropout_placement="everywhere", amp="auto",
-        random_state=0, validation=0.4, keep_epoch="validation", consistency=0.5, ema=0.9,
-    )  # fmt: skip
+        encoder="tiny",
+        device="cpu",
+        max_epochs=1,
+        dropout_placement="everywhere",
+        amp="auto",
+        random_state=0,
+        validation=0.4,
+        keep_epoch="validation",
+        consistency=0.5,
+        ema=0.9,
+    )
     model.fit(images, labels, masks).partial_fit(images, labels, masks=masks)
     model.predict_joint(images)
     model.predict_uncertainty(images, "bald", n_draws=2)

@@ -22,8 +22,14 @@ def model(**options):
 
 
 def learner(augmenter, masks=SIX, **options):
-    return ActiveLearner(model(**options), augmenter=augmenter, images=DATA.images,
-                         labels=DATA.labels, masks=masks, random_state=0).fit()  # fmt: skip
+    return ActiveLearner(
+        model(**options),
+        augmenter=augmenter,
+        images=DATA.images,
+        labels=DATA.labels,
+        masks=masks,
+        random_state=0,
+    ).fit()
 
 
 @settings(deadline=None, max_examples=40)
@@ -95,8 +101,14 @@ def test_a_second_fit_holds_out_what_the_first_did():
             return super().fit_loop(*args, **kwargs)
 
     params = model().get_params(deep=False)
-    ActiveLearner(Watched(**params), augmenter=PseudoLabelAugmenter("all", refit="continue"),
-                  images=DATA.images, labels=DATA.labels, masks=SIX, random_state=0).fit()  # fmt: skip
+    ActiveLearner(
+        Watched(**params),
+        augmenter=PseudoLabelAugmenter("all", refit="continue"),
+        images=DATA.images,
+        labels=DATA.labels,
+        masks=SIX,
+        random_state=0,
+    ).fit()
     assert len(seen) == 2 and seen[0] == seen[1] and len(seen[0]) == 2
 
 
@@ -131,5 +143,11 @@ def test_pseudo_labels_of_an_ensemble_are_cut_at_its_threshold():
 
 def test_weights_of_masks_do_not_go_with_an_augmenter():
     with pytest.raises(ValueError, match="mask_weight must be left out with an augmenter"):
-        ActiveLearner(model(), augmenter=PseudoLabelAugmenter("all"), images=DATA.images,
-                      labels=DATA.labels, masks=SIX, mask_weight=np.ones(10)).fit()  # fmt: skip
+        ActiveLearner(
+            model(),
+            augmenter=PseudoLabelAugmenter("all"),
+            images=DATA.images,
+            labels=DATA.labels,
+            masks=SIX,
+            mask_weight=np.ones(10),
+        ).fit()

@@ -177,12 +177,18 @@ def test_predictions_in_parts_are_the_same(placement):
         draws = {"method": "bald", "n_draws": 3, "random_state": 1}
         score, maps = model.predict_uncertainty(images, return_maps=True, **draws)
         return [
-            joint.proba, joint.cams, joint.mask_proba, score, maps,
+            joint.proba,
+            joint.cams,
+            joint.mask_proba,
+            score,
+            maps,
             model.predict_uncertainty(images, target="label", **draws),
             model.predict_uncertainty(images, "entropy"),
-            model.transform(images), model.transform(images, kind="decoder"),
-            model.gradient_embedding(images), model.gradient_length(images),
-        ]  # fmt: skip
+            model.transform(images),
+            model.transform(images, kind="decoder"),
+            model.gradient_embedding(images),
+            model.gradient_length(images),
+        ]
 
     whole = predictions()
     model.module_.encoder.limit = 5

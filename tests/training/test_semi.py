@@ -38,7 +38,13 @@ def squares(n=8, seed=0):
 
 
 def make(**options):
-    common = {"encoder": "tiny", "max_epochs": 2, "random_state": 0, "batch_size": 4, "weak_batch_size": 4}
+    common = {
+        "encoder": "tiny",
+        "max_epochs": 2,
+        "random_state": 0,
+        "batch_size": 4,
+        "weak_batch_size": 4,
+    }
     return JointCAMSegmenter(**{**common, **options})
 
 

@@ -19,11 +19,18 @@ def squares(n=4, side=8):
 def make(encoder="tiny", **options):
     return JointCAMSegmenter(
         **{
-            "encoder": encoder, "encoder_weights": None, "image_size": (1, 1), "max_epochs": 1,
-            "steps_per_epoch": 1, "batch_size": 1, "weak_batch_size": 0, "random_state": 0,
-            "device": "cpu", **options,
+            "encoder": encoder,
+            "encoder_weights": None,
+            "image_size": (1, 1),
+            "max_epochs": 1,
+            "steps_per_epoch": 1,
+            "batch_size": 1,
+            "weak_batch_size": 0,
+            "random_state": 0,
+            "device": "cpu",
+            **options,
         }
-    )  # fmt: skip
+    )
 
 
 def refused(model, images, labels, masks=None, what=RULE):
@@ -59,7 +66,12 @@ def test_the_deepest_map_decides():
         {"pooling": None},
         {"image_size": None, "crop": {"size": 8}},
         {"weak_batch_size": 3},
-        {"sampling": "passes", "steps_per_epoch": None, "batch_size": 3, "drop_tiny_last_batch": False},
+        {
+            "sampling": "passes",
+            "steps_per_epoch": None,
+            "batch_size": 3,
+            "drop_tiny_last_batch": False,
+        },
         {"sampling": "passes", "batch_size": 8, "n_images": 1},
         {"channels_last": False, "amp": True},
     ],
@@ -84,9 +96,18 @@ def test_an_encoder_that_sees_two_images_and_a_decoder_that_sees_one():
 @pytest.mark.parametrize(
     "options",
     [
-        {"sampling": "passes", "steps_per_epoch": None, "batch_size": 3},  # the last one is left out
+        {
+            "sampling": "passes",
+            "steps_per_epoch": None,
+            "batch_size": 3,
+        },  # the last one is left out
         {"module__decoder_channels": (8, 8), "batch_size": 2},
-        {"sampling": "passes", "steps_per_epoch": 1, "batch_size": 3, "drop_tiny_last_batch": False},
+        {
+            "sampling": "passes",
+            "steps_per_epoch": 1,
+            "batch_size": 3,
+            "drop_tiny_last_batch": False,
+        },
     ],
     ids=["dropped", "two", "not-reached"],
 )
@@ -129,7 +150,13 @@ def test_a_refused_fit_leaves_a_fitted_model_as_it_was():
 def test_a_network_without_batchnorm_trains_on_anything():
     images, labels, masks = squares(side=32)
     model = JointCAMSegmenter.from_preset(
-        "gorriz2017-ceal", image_size=(16, 16), batch_size=1, max_epochs=1, random_state=0,
-        steps_per_epoch=1, device="cpu", module__channels=(4, 4, 4, 4, 4),
-    )  # fmt: skip
+        "gorriz2017-ceal",
+        image_size=(16, 16),
+        batch_size=1,
+        max_epochs=1,
+        random_state=0,
+        steps_per_epoch=1,
+        device="cpu",
+        module__channels=(4, 4, 4, 4, 4),
+    )
     assert model.fit(images, labels, masks).n_steps_ == 1

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from running import HANG, Done, environment
 
-LAUNCHER = '''
+LAUNCHER = """
 import json, os, signal, sys, time
 
 import alseg.cli, alseg.comparison.plan, alseg.project, alseg.report.run_page, alseg.report.question
@@ -98,7 +98,7 @@ for line in sys.stdin:
     os.close(read)
     code = "hang" if status is None else os.waitstatus_to_exitcode(status)
     print(json.dumps([code, int(count or 0)]), flush=True)
-'''
+"""
 
 
 class Killed(NamedTuple):
@@ -114,18 +114,28 @@ class Launcher:
     def __init__(self, folder):
         self.to = str(Path(folder) / "printed")
         self.process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCHER, str(2 * HANG)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, env=environment(), text=True,
-        )  # fmt: skip
+            [sys.executable, "-c", LAUNCHER, str(2 * HANG)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment(),
+            text=True,
+        )
 
     def __call__(self, *argv, k=0, number=0, after=False):
         """A command, sent signal `number` at its k-th write; k = 0 is never."""
-        task = {"argv": [os.fspath(part) for part in argv], "k": k, "number": int(number),
-                "after": after, "to": self.to}  # fmt: skip
+        task = {
+            "argv": [os.fspath(part) for part in argv],
+            "k": k,
+            "number": int(number),
+            "after": after,
+            "to": self.to,
+        }
         self.process.stdin.write(json.dumps(task) + "\n")
         self.process.stdin.flush()
         code, count = json.loads(self.process.stdout.readline())
-        out, err = (Path(f"{self.to}.{name}").read_text(errors="replace") for name in ("out", "err"))
+        out, err = (
+            Path(f"{self.to}.{name}").read_text(errors="replace") for name in ("out", "err")
+        )
         return Killed(Done(code, out, err), count)
 
     def close(self):

@@ -42,8 +42,23 @@ def pixels(shape=SIZE, dtype=np.uint8, seed=0):
 # -- each format as programs write it -----------------------------------------------------------
 
 PILLOW = {"png": "PNG", "bmp": "BMP", "jpg": "JPEG", "tif": "TIFF", "webp": "WEBP", "gif": "GIF"}
-MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I",
-         "I;16", "F")  # fmt: skip
+MODES = (
+    "1",
+    "L",
+    "LA",
+    "P",
+    "PA",
+    "RGB",
+    "RGBA",
+    "RGBX",
+    "CMYK",
+    "YCbCr",
+    "LAB",
+    "HSV",
+    "I",
+    "I;16",
+    "F",
+)
 PLAIN = {"L", "RGB", "P"}  # what every reader must read, in each format that has it
 
 
@@ -73,7 +88,9 @@ def pillow_files():
             content = saved(in_mode(mode), form)
         except (OSError, ValueError, KeyError):
             continue  # this format does not have this mode
-        yield Odd(f"{mode.replace(';', '')}.{suffix}", content, "read" if mode in PLAIN else "either")
+        yield Odd(
+            f"{mode.replace(';', '')}.{suffix}", content, "read" if mode in PLAIN else "either"
+        )
     rgb, grey = in_mode("RGB"), in_mode("L")
     for turn in range(1, 9):
         exif = Image.Exif()
@@ -125,12 +142,19 @@ def tiff_files():
     # What a reader of pictures has no right to guess about.
     yield Odd("stack.tif", tiff(pixels((5, *SIZE)), photometric="minisblack"), "refuse")
     yield Odd("stack_rgb.tif", tiff(pixels((5, *SIZE, 3)), photometric="rgb"), "refuse")
-    yield Odd("channels4.tif", tiff(pixels((*SIZE, 4)), photometric="minisblack",
-                                    planarconfig="contig"), "refuse")  # fmt: skip
-    yield Odd("channels7.tif", tiff(pixels((*SIZE, 7)), photometric="minisblack",
-                                    planarconfig="contig"), "refuse")  # fmt: skip
-    yield Odd("channels2.tif", tiff(pixels((2, *SIZE)), photometric="minisblack",
-                                    planarconfig="separate"))  # fmt: skip
+    yield Odd(
+        "channels4.tif",
+        tiff(pixels((*SIZE, 4)), photometric="minisblack", planarconfig="contig"),
+        "refuse",
+    )
+    yield Odd(
+        "channels7.tif",
+        tiff(pixels((*SIZE, 7)), photometric="minisblack", planarconfig="contig"),
+        "refuse",
+    )
+    yield Odd(
+        "channels2.tif", tiff(pixels((2, *SIZE)), photometric="minisblack", planarconfig="separate")
+    )
     floats = pixels(SIZE, "f4")
     floats[0, 0] = np.nan
     yield Odd("nan.tif", tiff(floats), "refuse")
@@ -150,8 +174,13 @@ def chunk(kind, content, crc=None):
 def png(width, height, depth, colour, rows, *, before=b"", interlace=0, crc=None):
     """A PNG of these packed rows, which need not fit the header."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header, crc) + before
-            + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))  # fmt: skip
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header, crc)
+        + before
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 def png_files():
@@ -162,8 +191,10 @@ def png_files():
         for depth in depths[colour]:
             row = b"\0" + bytes(range(1, width * count * depth // 8 + 1))
             palette = chunk(b"PLTE", bytes(range(256)) * 3) if colour == 3 else b""
-            yield Odd(f"png_{colour}_{depth}.png", png(width, height, depth, colour, row * height,
-                                                       before=palette))  # fmt: skip
+            yield Odd(
+                f"png_{colour}_{depth}.png",
+                png(width, height, depth, colour, row * height, before=palette),
+            )
     row = (b"\0" + bytes(width)) * height
     yield Odd("bad_crc.png", png(width, height, 8, 0, row, crc=1), "refuse")
     yield Odd("no_pixels.png", png(0, 0, 8, 0, b""), "refuse")
@@ -208,13 +239,23 @@ def bombs(side=30_000):
 
 def bare_tiff(order, width, height):
     """A TIFF of one empty strip."""
-    tags = [(256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 1),
-            (273, 4, 8), (277, 3, 1), (278, 4, height), (279, 4, 1)]  # fmt: skip
+    tags = [
+        (256, 4, width),
+        (257, 4, height),
+        (258, 3, 8),
+        (259, 3, 1),
+        (262, 3, 1),
+        (273, 4, 8),
+        (277, 3, 1),
+        (278, 4, height),
+        (279, 4, 1),
+    ]
     head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8)
     body = struct.pack(order + "H", len(tags))
     for tag, kind, value in tags:
-        packed = struct.pack(order + ("HH" if kind == 3 else "I"), *((value, 0) if kind == 3
-                                                                     else (value,)))  # fmt: skip
+        packed = struct.pack(
+            order + ("HH" if kind == 3 else "I"), *((value, 0) if kind == 3 else (value,))
+        )
         body += struct.pack(order + "HHI", tag, kind, 1) + packed
     return head + body + struct.pack(order + "I", 0)
 
@@ -232,7 +273,7 @@ DISGUISED = {
     "eps_preview": b"\xc5\xd0\xd3\xc6" + struct.pack("<7I", 32, 200, 0, 0, 0, 0, 0) + POSTSCRIPT,
     "pdf": b"%PDF-1.4\n1 0 obj<</Type/Catalog/OpenAction<</S/JavaScript/JS(app.alert(1))>>>>endobj\n",
     "svg": b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">'
-           b'<image href="http://127.0.0.1:9/x.png"/></svg>',
+    b'<image href="http://127.0.0.1:9/x.png"/></svg>',
     "xxe": b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>',
     "zip": b"PK\x03\x04" + bytes(26),
     "gzip": b"\x1f\x8b\x08" + bytes(30),
@@ -264,8 +305,26 @@ DISGUISED = {
     "gguf": b"GGUF\3\0\0\0" + b"\xff" * 16,
 }
 
-UNDOCUMENTED = ("PPM", "TGA", "ICO", "PCX", "SGI", "IM", "DDS", "JPEG2000", "EPS", "PDF", "MSP",
-                "XBM", "SPIDER", "ICNS", "AVIF", "QOI", "BLP", "DIB")  # fmt: skip
+UNDOCUMENTED = (
+    "PPM",
+    "TGA",
+    "ICO",
+    "PCX",
+    "SGI",
+    "IM",
+    "DDS",
+    "JPEG2000",
+    "EPS",
+    "PDF",
+    "MSP",
+    "XBM",
+    "SPIDER",
+    "ICNS",
+    "AVIF",
+    "QOI",
+    "BLP",
+    "DIB",
+)
 
 
 def disguised_files(suffixes=("png", "jpg", "tif")):
@@ -295,8 +354,9 @@ def misnamed_files():
 
 def truncated_files(files, fractions=(0.1, 0.5, 0.9), last=1):
     for odd in files:
-        for cut in sorted({*(int(len(odd.content) * f) for f in fractions),
-                           len(odd.content) - last}):  # fmt: skip
+        for cut in sorted(
+            {*(int(len(odd.content) * f) for f in fractions), len(odd.content) - last}
+        ):
             yield Odd(f"cut{cut}_{odd.name}", odd.content[:cut])
 
 
@@ -321,8 +381,14 @@ def all_files(seed=0):
     """More than 500 files, the same ones each time; names differ."""
     whole = whole_files()
     by_step = whole[::3]
-    found = [*whole, *misnamed_files(), *disguised_files(), *bombs(20_000),
-             *truncated_files(by_step), *mutated_files(whole, 2, seed)]  # fmt: skip
+    found = [
+        *whole,
+        *misnamed_files(),
+        *disguised_files(),
+        *bombs(20_000),
+        *truncated_files(by_step),
+        *mutated_files(whole, 2, seed),
+    ]
     assert len({odd.name for odd in found}) == len(found)
     return found
 
@@ -330,5 +396,11 @@ def all_files(seed=0):
 def few_files():
     """Some of each kind, for what must be fast."""
     whole = whole_files()
-    return [*whole[::7], *list(misnamed_files())[::6], *disguised_files(("png",)), *bombs(8_000),
-            *list(truncated_files(whole[::17])), *mutated_files(whole[::9], 1)]  # fmt: skip
+    return [
+        *whole[::7],
+        *list(misnamed_files())[::6],
+        *disguised_files(("png",)),
+        *bombs(8_000),
+        *list(truncated_files(whole[::17])),
+        *mutated_files(whole[::9], 1),
+    ]

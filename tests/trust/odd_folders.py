@@ -73,7 +73,7 @@ NAMES = {
     "star": "a*[b]",
     "dash": "-n",
     "dashes": "--out",
-    "quote": "it's \"q\"",
+    "quote": 'it\'s "q"',
     "html": "<b onload=alert(1)>&amp;",
     "newline": "one\ntwo",
     "return": "one\rtwo",
@@ -135,8 +135,11 @@ def unusual(root):
 
 def manifests():
     """Manifests of six images that `make` made, by what is odd about them: bytes of the file."""
-    rows = [f"images/{LABELS[i % 2]}/im{i}.png,masks/{LABELS[i % 2]}/im{i}.png,{LABELS[i % 2]},"
-            f"{'test' if i >= 4 else 'train'}" for i in range(6)]  # fmt: skip
+    rows = [
+        f"images/{LABELS[i % 2]}/im{i}.png,masks/{LABELS[i % 2]}/im{i}.png,{LABELS[i % 2]},"
+        f"{'test' if i >= 4 else 'train'}"
+        for i in range(6)
+    ]
     head = "image,mask,label,split"
     rows[0] = "images/a/im0.png,,a,train"
     plain = "\n".join([head, *rows]) + "\n"
@@ -191,8 +194,10 @@ def manifests():
         "nan_label": changed(2, rows[2].replace(",a,", ",nan,", 1)),
         "one_class": plain.replace(",b,", ",a,"),
         "long": changed(2, "x" * 5000 + ",,a,train"),
-        "wide": "\n".join([head + "".join(f",c{i}" for i in range(3000)),
-                           *(row + "," * 3000 for row in rows)]) + "\n",
+        "wide": "\n".join(
+            [head + "".join(f",c{i}" for i in range(3000)), *(row + "," * 3000 for row in rows)]
+        )
+        + "\n",
         "huge_field": changed(2, f'"{"x" * 300_000}",,a,train'),
         "control": changed(2, "images/\x1b[2Jx.png,,a,train"),
         "split_of_code": plain.replace("train", "__import__('os')"),
@@ -200,8 +205,10 @@ def manifests():
         "all_split": plain.replace("train", "all"),
         "no_split": "\n".join(line.rpartition(",")[0] for line in [head, *rows]) + "\n",
         "group_in_both": "\n".join([head + ",group", *(row + ",p1" for row in rows)]) + "\n",
-        "fold": "\n".join([head + ",fold", *(row + ",99999999999999999999" for row in rows)]) + "\n",
+        "fold": "\n".join([head + ",fold", *(row + ",99999999999999999999" for row in rows)])
+        + "\n",
         "only_images": "image\n" + "\n".join(row.split(",")[0] for row in rows) + "\n",
-    }  # fmt: skip
-    return {name: text if isinstance(text, bytes) else text.encode() for name, text in
-            found.items()}  # fmt: skip
+    }
+    return {
+        name: text if isinstance(text, bytes) else text.encode() for name, text in found.items()
+    }

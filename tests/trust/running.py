@@ -23,8 +23,23 @@ ROOT = Path(__file__).parents[2]
 EXIT_CODES = {0, 1, 2, 130, 143}  # 70 is a bug of ours, so it is a failure here
 HANG = 60  # seconds; guards against hangs and decides nothing else
 
-TINY = ["--encoder", "tiny", "--max-epochs", "1", "--steps-per-epoch", "1", "--batch-size", "2",
-        "--image-size", "16", "16", "--device", "cpu", "--threads", "1"]  # fmt: skip
+TINY = [
+    "--encoder",
+    "tiny",
+    "--max-epochs",
+    "1",
+    "--steps-per-epoch",
+    "1",
+    "--batch-size",
+    "2",
+    "--image-size",
+    "16",
+    "16",
+    "--device",
+    "cpu",
+    "--threads",
+    "1",
+]
 TINY_QUERY = [*TINY, "--quiet"]
 
 
@@ -89,12 +104,32 @@ def untouched(*roots, but=()):
 
 # -- what a command does beside its output ------------------------------------------------------
 
-_WRITES = {"os.rename": (0, 1), "os.remove": (0,), "os.rmdir": (0,), "os.mkdir": (0,),
-           "os.truncate": (0,), "os.link": (1,), "os.symlink": (1,), "os.chmod": (0,),
-           "os.chown": (0,), "os.utime": (0,), "shutil.rmtree": (0,)}  # fmt: skip
-_NEVER = ("socket.connect", "socket.getaddrinfo", "socket.sendto", "urllib.Request",
-          "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.startfile",
-          "pickle.find_class", "ctypes.dlopen_not_used")  # fmt: skip
+_WRITES = {
+    "os.rename": (0, 1),
+    "os.remove": (0,),
+    "os.rmdir": (0,),
+    "os.mkdir": (0,),
+    "os.truncate": (0,),
+    "os.link": (1,),
+    "os.symlink": (1,),
+    "os.chmod": (0,),
+    "os.chown": (0,),
+    "os.utime": (0,),
+    "shutil.rmtree": (0,),
+}
+_NEVER = (
+    "socket.connect",
+    "socket.getaddrinfo",
+    "socket.sendto",
+    "urllib.Request",
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.startfile",
+    "pickle.find_class",
+    "ctypes.dlopen_not_used",
+)
 _watching = threading.local()
 _hooked = []
 
@@ -139,9 +174,15 @@ def _harmless(path):
     """Places that libraries write to for themselves: devices, caches, temporary files."""
     import tempfile
 
-    places = [b"/dev/", b"/proc/", os.fsencode(tempfile.gettempdir()) + b"/joblib",
-              os.fsencode(tempfile.gettempdir()) + b"/torchinductor"]
-    return path.startswith(tuple(places)) or any(part in path for part in (b"__pycache__", b"/.config/matplotlib", b"/.cache/matplotlib"))
+    places = [
+        b"/dev/",
+        b"/proc/",
+        os.fsencode(tempfile.gettempdir()) + b"/joblib",
+        os.fsencode(tempfile.gettempdir()) + b"/torchinductor",
+    ]
+    return path.startswith(tuple(places)) or any(
+        part in path for part in (b"__pycache__", b"/.config/matplotlib", b"/.cache/matplotlib")
+    )
 
 
 # -- a command ----------------------------------------------------------------------------------
@@ -154,8 +195,9 @@ def call(*argv):
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         try:
-            code = main([os.fspath(part) if isinstance(part, os.PathLike) else str(part)
-                         for part in argv])  # fmt: skip
+            code = main(
+                [os.fspath(part) if isinstance(part, os.PathLike) else str(part) for part in argv]
+            )
         except SystemExit as error:
             code = error.code
     return Done(code, out.getvalue(), err.getvalue())
@@ -168,13 +210,15 @@ def check(done, argv, names=()):
     """
     shown = f"{argv}\n{done}"
     assert done.code in EXIT_CODES, shown
-    assert "Traceback" not in done.err and "File \"" not in done.err, shown
+    assert "Traceback" not in done.err and 'File "' not in done.err, shown
     assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", done.out + done.err), shown
     if done.code in (1, 2):
         assert done.error.startswith("alseg: error: "), shown
         assert len(done.error) < 3000, shown
         text = done.error.removeprefix("alseg: error: ")
-        assert not names or any(name in text for name in names), f"{names} not in the error of {shown}"
+        assert not names or any(name in text for name in names), (
+            f"{names} not in the error of {shown}"
+        )
     elif done.code == 0:
         assert "alseg: error: " not in done.err, shown
     return done
@@ -217,8 +261,15 @@ def environment(**more):
     """Of a subprocess: this tree of alseg, one thread, no terminal."""
     here = str(Path(__file__).parents[2])
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-    found = {**kept, "PYTHONPATH": here, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE",
-             "MPLBACKEND": "Agg", "HOME": os.environ.get("HOME", "/"), "LC_ALL": "C.UTF-8"}  # fmt: skip
+    found = {
+        **kept,
+        "PYTHONPATH": here,
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "MPLBACKEND": "Agg",
+        "HOME": os.environ.get("HOME", "/"),
+        "LC_ALL": "C.UTF-8",
+    }
     found |= more
     return {name: value for name, value in found.items() if value is not None}
 
@@ -226,9 +277,13 @@ def environment(**more):
 def start(*argv, env=None, **options):
     """Start a command as a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "alseg", *map(os.fspath, argv)], stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=env or environment(), **options,
-    )  # fmt: skip
+        [sys.executable, "-m", "alseg", *map(os.fspath, argv)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        env=env or environment(),
+        **options,
+    )
 
 
 def finish(process, timeout=HANG):
@@ -238,8 +293,11 @@ def finish(process, timeout=HANG):
         process.send_signal(signal.SIGKILL)
         process.communicate()
         raise
-    return Done(process.returncode, out.decode(errors="backslashreplace"),
-                err.decode(errors="backslashreplace"))  # fmt: skip
+    return Done(
+        process.returncode,
+        out.decode(errors="backslashreplace"),
+        err.decode(errors="backslashreplace"),
+    )
 
 
 def run(*argv, env=None, **options):

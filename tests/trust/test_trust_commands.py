@@ -16,8 +16,19 @@ from running import TINY, attack, call
 from alseg.images import image_size, read_image
 
 RUN = ["--rounds", "0", "--initial", "2", "--no-panels", "--quiet", *TINY]
-DRY = ["--strategy", "random", "--dry-run", "--rounds", "0", "--initial", "2", "--no-controls",
-       "--no-references", "--quiet", *TINY]  # fmt: skip
+DRY = [
+    "--strategy",
+    "random",
+    "--dry-run",
+    "--rounds",
+    "0",
+    "--initial",
+    "2",
+    "--no-controls",
+    "--no-references",
+    "--quiet",
+    *TINY,
+]
 QUERY = ["-n", "1", "--seconds", "0", "--quiet", *TINY]
 
 
@@ -83,8 +94,18 @@ def check_images(odds, root, trained, size):
     # predict: all in one folder; the good ones are predicted, a bad one is named
     _, state = trained
     out = root / "predicted"
-    done = attack("predict", state, root / "all", "--out", out, "--quiet", user=[root / "all"],
-                  out=[out, state], names=[odd.name for odd in bad], codes={1})  # fmt: skip
+    done = attack(
+        "predict",
+        state,
+        root / "all",
+        "--out",
+        out,
+        "--quiet",
+        user=[root / "all"],
+        out=[out, state],
+        names=[odd.name for odd in bad],
+        codes={1},
+    )
     with open(out / "labels.csv", newline="") as file:
         rows = [row["image"] for row in csv.DictReader(file)]
     assert sorted(rows) == sorted(odd.name for odd in good), done
@@ -101,11 +122,30 @@ def check_images(odds, root, trained, size):
         names = [odd.name for odd in group]
         for command in (["run", *RUN], ["compare", *DRY]):
             out = root / f"bad{k}_{command[0]}"
-            attack(*command, "--data", data, "--out", out, user=[data], out=[out], names=names,
-                   codes={1, 2})  # fmt: skip
+            attack(
+                *command,
+                "--data",
+                data,
+                "--out",
+                out,
+                user=[data],
+                out=[out],
+                names=names,
+                codes={1, 2},
+            )
         out = root / f"bad{k}_query"
-        attack("query", *QUERY, "--data", data, "--out", out, user=[data], out=[out], names=names,
-               codes={0, 1})  # fmt: skip
+        attack(
+            "query",
+            *QUERY,
+            "--data",
+            data,
+            "--out",
+            out,
+            user=[data],
+            out=[out],
+            names=names,
+            codes={0, 1},
+        )
         shutil.rmtree(data)
 
 
@@ -126,8 +166,9 @@ def check_masks(odds, root, size):
         for odd in group:
             (drawn / odd.name).write_bytes(odd.content)
         before = (state / "state.json").read_bytes()
-        done = attack("add", state, drawn, user=[data, drawn], out=[state],
-                      names=[odd.name for odd in group])  # fmt: skip
+        done = attack(
+            "add", state, drawn, user=[data, drawn], out=[state], names=[odd.name for odd in group]
+        )
         n_added += done.code == 0
         if done.code:
             assert (state / "state.json").read_bytes() == before
@@ -154,15 +195,29 @@ def test_all_odd_files_through_every_command(tmp_path, trained):
 def test_odd_names_through_every_command(tmp_path):
     """Names with any byte that a name may have: found again, shown escaped, never misread."""
     # Without those that differ from others in bytes that no name shows: refused, with both named.
-    names = [*(v for k, v in NAMES.items() if k not in ("surrogate", "nfc", "newline",
-             "return")), "plain", "PLAIN"]
+    names = [
+        *(v for k, v in NAMES.items() if k not in ("surrogate", "nfc", "newline", "return")),
+        "plain",
+        "PLAIN",
+    ]
     data = tmp_path / "data"
     for i, name in enumerate(names):
         name = os.fsencode(name)[:240]
         put(data / "images" / LABELS[i % 2], name + b".png", picture(i)[0])
     state = tmp_path / "state"
-    query = attack("query", "--data", data, "--out", state, *QUERY, "-n", len(names), user=[data],
-                   out=[state], codes={0})  # fmt: skip
+    query = attack(
+        "query",
+        "--data",
+        data,
+        "--out",
+        state,
+        *QUERY,
+        "-n",
+        len(names),
+        user=[data],
+        out=[state],
+        codes={0},
+    )
     lines = query.out.splitlines()
     assert len(lines) == len(set(lines)) == len(names) and all(line.isprintable() for line in lines)
     # Masks are found by the names of the images themselves.
@@ -172,16 +227,21 @@ def test_odd_names_through_every_command(tmp_path):
     done = attack("add", state, drawn, user=[data, drawn], out=[state], codes={0})
     assert len(done.out.splitlines()) == len(names), done
     out = tmp_path / "predicted"
-    attack("predict", state, data / "images", "--out", out, user=[data], out=[state, out], codes={0})
+    attack(
+        "predict", state, data / "images", "--out", out, user=[data], out=[state, out], codes={0}
+    )
     with open(out / "labels.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(names)
     for row in rows:
         assert row["image"][0] not in "=+-@\t\r"
         assert row["label"] in LABELS
-    predicted = {os.path.relpath(os.path.join(folder, name), os.fsencode(out))
-                 for folder, _, files in os.walk(os.fsencode(out)) for name in files
-                 if name.endswith(b".png")}  # fmt: skip
+    predicted = {
+        os.path.relpath(os.path.join(folder, name), os.fsencode(out))
+        for folder, _, files in os.walk(os.fsencode(out))
+        for name in files
+        if name.endswith(b".png")
+    }
     assert len(predicted) == len(names)
     for page in state.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
@@ -192,8 +252,9 @@ def mostly_slow(names, fast):
     return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-@pytest.mark.parametrize("name", mostly_slow(["hash", "newline", "latin1", "dash", "percent", "control"],
-                                             ["control"]))
+@pytest.mark.parametrize(
+    "name", mostly_slow(["hash", "newline", "latin1", "dash", "percent", "control"], ["control"])
+)
 def test_odd_names_of_folders(name, tmp_path):
     base = os.fsdecode(os.path.join(os.fsencode(tmp_path), os.fsencode(NAMES[name])))
     os.mkdir(base)
@@ -201,10 +262,23 @@ def test_odd_names_of_folders(name, tmp_path):
     for command in (["run", *RUN, "--report"], ["compare", *DRY], ["query", *QUERY]):
         out = os.path.join(base, f"out_{command[0]}")
         attack(*command, "--data", data, "--out", out, user=[data], out=[out], codes={0})
-    attack("report", os.path.join(base, "out_run"), user=[data], out=[os.path.join(base, "out_run")],
-           codes={0})  # fmt: skip
-    attack("predict", os.path.join(base, "out_query"), data, "--out", os.path.join(base, "p"),
-           user=[data], out=[os.path.join(base, "p"), os.path.join(base, "out_query")], codes={0})
+    attack(
+        "report",
+        os.path.join(base, "out_run"),
+        user=[data],
+        out=[os.path.join(base, "out_run")],
+        codes={0},
+    )
+    attack(
+        "predict",
+        os.path.join(base, "out_query"),
+        data,
+        "--out",
+        os.path.join(base, "p"),
+        user=[data],
+        out=[os.path.join(base, "p"), os.path.join(base, "out_query")],
+        codes={0},
+    )
 
 
 def test_what_lies_in_folders_and_is_no_image(tmp_path, trained):
@@ -217,20 +291,59 @@ def test_what_lies_in_folders_and_is_no_image(tmp_path, trained):
     attack("query", "--data", data, "--out", state, *QUERY, user=[data], out=[state])
     attack("predict", trained[1], data / "images", "--out", out, user=[data], out=[out, trained[1]])
     assert len((out / "labels.csv").read_text().splitlines()) == 10  # with its head
-    attack("run", *RUN, "--data", data, "--out", tmp_path / "r", "--fold", "0", user=[data],
-           out=[tmp_path / "r"])  # fmt: skip
-    for folder in (data / "images" / "a" / "more", data / "more", data / "images" / "a" / "im0.png"):
+    attack(
+        "run",
+        *RUN,
+        "--data",
+        data,
+        "--out",
+        tmp_path / "r",
+        "--fold",
+        "0",
+        user=[data],
+        out=[tmp_path / "r"],
+    )
+    for folder in (
+        data / "images" / "a" / "more",
+        data / "more",
+        data / "images" / "a" / "im0.png",
+    ):
         attack("add", trained[1], folder, user=[data], out=[trained[1]], codes={0, 1})
-        attack("predict", trained[1], folder, "--out", tmp_path / "p", user=[data],
-               out=[tmp_path / "p", trained[1]])  # fmt: skip
+        attack(
+            "predict",
+            trained[1],
+            folder,
+            "--out",
+            tmp_path / "p",
+            user=[data],
+            out=[tmp_path / "p", trained[1]],
+        )
 
 
 # -- manifests ----------------------------------------------------------------------------------
 
 RIGHT = {"plain", "bom", "crlf", "no_end", "quoted"}
-WRONG = {"one_more", "one_less", "two_less", "header_twice", "header_only", "no_header", "empty",
-         "commas", "twice", "twice_written_differently", "absolute", "device", "folder",
-         "root_folder", "missing", "missing_mask", "url", "group_in_both", "no_label"}  # fmt: skip
+WRONG = {
+    "one_more",
+    "one_less",
+    "two_less",
+    "header_twice",
+    "header_only",
+    "no_header",
+    "empty",
+    "commas",
+    "twice",
+    "twice_written_differently",
+    "absolute",
+    "device",
+    "folder",
+    "root_folder",
+    "missing",
+    "missing_mask",
+    "url",
+    "group_in_both",
+    "no_label",
+}
 
 
 @pytest.mark.parametrize("name", sorted(manifests()))
@@ -256,8 +369,20 @@ def test_colliding_names_never_write_over_an_image(tmp_path):
     rows.append(f"{tmp_path}/far/s.png,a")
     (data / "manifest.csv").write_text("\n".join(rows) + "\n")
     state = tmp_path / "state"
-    done = attack("query", "--data", data, "--out", state, "--propose", *QUERY, "-n", "5",
-                  user=[tmp_path], out=[state], codes={0, 1})  # fmt: skip
+    done = attack(
+        "query",
+        "--data",
+        data,
+        "--out",
+        state,
+        "--propose",
+        *QUERY,
+        "-n",
+        "5",
+        user=[tmp_path],
+        out=[state],
+        codes={0, 1},
+    )
     if done.code == 0:
         names = done.out.splitlines()
         assert len(set(names)) == 5
@@ -265,19 +390,45 @@ def test_colliding_names_never_write_over_an_image(tmp_path):
             assert Image.open(made).size
 
 
-@pytest.mark.parametrize("name", mostly_slow(["escape", "html", "formula", "newline", "bytes", "bidi",
-                                              "nan", "spaces"], ["formula"]))
+@pytest.mark.parametrize(
+    "name",
+    mostly_slow(
+        ["escape", "html", "formula", "newline", "bytes", "bidi", "nan", "spaces"], ["formula"]
+    ),
+)
 def test_odd_labels(name, tmp_path):
     label = NAMES[name]
     data = make(tmp_path / "data", 8, masks=8)
     os.rename(data / "images" / "a", os.path.join(os.fsencode(data / "images"), os.fsencode(label)))
     os.rename(data / "masks" / "a", os.path.join(os.fsencode(data / "masks"), os.fsencode(label)))
     out, state = tmp_path / "o", tmp_path / "s"
-    attack("run", *RUN, "--data", data, "--out", out, "--fold", "0", "--test-split", "valid",
-           "--report", user=[data], out=[out])  # fmt: skip
+    attack(
+        "run",
+        *RUN,
+        "--data",
+        data,
+        "--out",
+        out,
+        "--fold",
+        "0",
+        "--test-split",
+        "valid",
+        "--report",
+        user=[data],
+        out=[out],
+    )
     attack("query", *QUERY, "--data", data, "--out", state, user=[data], out=[state], codes={0})
-    attack("predict", state, data, "--out", tmp_path / "p", user=[data],
-           out=[tmp_path / "p", state], codes={0})  # fmt: skip
+    attack(
+        "predict",
+        state,
+        data,
+        "--out",
+        tmp_path / "p",
+        user=[data],
+        out=[tmp_path / "p", state],
+        codes={0},
+    )
     text = (tmp_path / "p" / "labels.csv").read_text(encoding="utf-8", errors="strict")
-    assert not any(cell.startswith(("=", "@", "+")) for row in csv.reader(text.splitlines())
-                   for cell in row)  # fmt: skip
+    assert not any(
+        cell.startswith(("=", "@", "+")) for row in csv.reader(text.splitlines()) for cell in row
+    )

@@ -45,7 +45,11 @@ def test_every_reader_reads_or_names_the_file(everything, reader, capfd):
             if odd.must == "refuse" and reader != "size":
                 wrong.append((odd, "must be refused", np.shape(found)))
             if reader == "image":
-                assert found.ndim == 3 and found.shape[2] == 3 and found.dtype in (np.uint8, np.float32)
+                assert (
+                    found.ndim == 3
+                    and found.shape[2] == 3
+                    and found.dtype in (np.uint8, np.float32)
+                )
                 assert np.isfinite(found).all() and found.min() >= 0
                 assert found.dtype == np.uint8 or found.max() <= 1
             if reader == "mask":
@@ -80,8 +84,21 @@ def test_the_same_bytes_under_any_name(everything, tmp_path):
         assert len(set(found)) == 1, odd
 
 
-@pytest.mark.parametrize("kind", ["pipe", "folder", "broken", "loop", "socket", "null", "zero",
-                                  "denied", "missing", "descriptor"])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "pipe",
+        "folder",
+        "broken",
+        "loop",
+        "socket",
+        "null",
+        "zero",
+        "denied",
+        "missing",
+        "descriptor",
+    ],
+)
 @pytest.mark.parametrize("reader", READERS)
 def test_what_is_no_file(kind, reader, tmp_path):
     from odd_folders import unusual

@@ -58,9 +58,25 @@ def folders(tmp_path_factory, launcher):
 
 COMMANDS = {
     "run": ("empty", ["run", "--data", "{root}/data", "--out", "{work}/out", "--report", *RUN]),
-    "compare": ("empty", ["compare", "--data", "{root}/data", "--out", "{work}/out", "--strategy",
-                          "random", "--strategy", "entropy", "--seeds", "1", "--no-controls",
-                          "--no-references", *RUN]),
+    "compare": (
+        "empty",
+        [
+            "compare",
+            "--data",
+            "{root}/data",
+            "--out",
+            "{work}/out",
+            "--strategy",
+            "random",
+            "--strategy",
+            "entropy",
+            "--seeds",
+            "1",
+            "--no-controls",
+            "--no-references",
+            *RUN,
+        ],
+    ),
     "report": ("ran", ["report", "{work}/out", "-o", "{work}/page.html"]),
     "query": ("empty", ["query", "--data", "{root}/open", "--out", "{work}/state", *QUERY]),
     "query_again": ("some", ["query", "--out", "{work}/state", "-n", "1", "--seconds", "0"]),
@@ -69,7 +85,7 @@ COMMANDS = {
     "undo": ("added", ["undo", "{work}/state"]),
     "predict": ("added", ["predict", "{work}/state", "{root}/open", "--out", "{work}/p"]),
     "predict_only": ("trained", ["predict", "{work}/state", "{root}/open", "--out", "{work}/p"]),
-}  # fmt: skip
+}
 
 
 def plain(value):

@@ -51,27 +51,43 @@ class KilledWorker(Exception):
         (MemoryError(), 1, ["memory ran out", "--image-size"]),
         (MemoryError("Unable to allocate 3.21 TiB for an array"), 1, ["3.21 TiB", "--batch-size"]),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), 1, ["CUDA out of"]),
-        (RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate "
-                      "memory: you tried to allocate 99 bytes."), 1, ["memory ran out"]),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate "
+                "memory: you tried to allocate 99 bytes."
+            ),
+            1,
+            ["memory ran out"],
+        ),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "d/f"), 1, ["d/f: no space", "Free"]),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 1, ["here/out", "no space", "Free"]),
         (OSError(errno.EMFILE, os.strerror(errno.EMFILE), "d/f"), 1, ["d/f", "ulimit -n"]),
         (OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), "d"), 1, ["d: file name"]),
-        (PermissionError(errno.EACCES, "Permission denied", b"d/\xff"), 1, [r"d/\udcff: permission"]),
+        (
+            PermissionError(errno.EACCES, "Permission denied", b"d/\xff"),
+            1,
+            [r"d/\udcff: permission"],
+        ),
         (OSError(errno.EXDEV, "Invalid cross-device link", "a", None, "b"), 1, ["a -> b: invalid"]),
-        (BrokenExecutor("A worker process managed by the executor was killed"), 1,
-         ["a worker process is gone", "--n-jobs"]),
+        (
+            BrokenExecutor("A worker process managed by the executor was killed"),
+            1,
+            ["a worker process is gone", "--n-jobs"],
+        ),
         (KilledWorker("fit-1"), 1, ["a worker process is gone"]),
         (ImportError("No module named 'tifffile'"), 1, ["tifffile"]),
         (ValueError("n must be >= 1,\n got 0."), 1, ["n must be >= 1, got 0."]),
         (TypeError("n must be an integer."), 1, ["n must be an integer."]),
         (KeyboardInterrupt(), 130, ["interrupted", "again to continue"]),
-        (RuntimeError("The size of tensor a (3) must match"), 70, ["unexpected RuntimeError",
-         "ALSEG_TRACEBACK=1", "test_trust_main.py, line"]),
+        (
+            RuntimeError("The size of tensor a (3) must match"),
+            70,
+            ["unexpected RuntimeError", "ALSEG_TRACEBACK=1", "test_trust_main.py, line"],
+        ),
         (RecursionError("maximum recursion depth exceeded"), 70, ["unexpected RecursionError"]),
         (AssertionError(), 70, ["unexpected AssertionError"]),
     ],
-)  # fmt: skip
+)
 def test_what_is_said(error, code, words):
     text, found = explain(raised(error), ARGS)
     assert found == code and all(word in one_line(text) for word in words), text
@@ -143,8 +159,14 @@ def test_odd_numbers_are_one_line(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     start = ["run", "--data", "glands", "--test-limit", "2", "--rounds", "0", "--out", "out"]
     for option in ("--limit", "--seed", "--initial", "--n-mask-classes", "--pseudo-labels"):
-        done = attack(*start, *TINY, f"{option}={text}", user=[tmp_path], codes={1, 2},
-                      names=[option.strip("-"), option.strip("-").replace("-", "_")])  # fmt: skip
+        done = attack(
+            *start,
+            *TINY,
+            f"{option}={text}",
+            user=[tmp_path],
+            codes={1, 2},
+            names=[option.strip("-"), option.strip("-").replace("-", "_")],
+        )
         assert len(done.error) < 2100, option
 
 
@@ -163,24 +185,24 @@ TOML = {
     "strategies_code": 'data = "glands"\nout = "o"\nstrategies = ["os:system"]',
     "protocol_list": "protocol = []",
     "protocol_huge": 'data = "glands"\nout = "o"\nstrategies = ["random"]\n[protocol]\nrounds = 1'
-                     + "0" * 40,
+    + "0" * 40,
     "protocol_nan": 'data = "glands"\nout = "o"\nstrategies = ["random"]\n[protocol]\nalpha = nan',
     "protocol_unknown": 'data = "glands"\nout = "o"\nstrategies = ["random"]\n[protocol]\nx = 1',
     "references_number": 'data = "glands"\nout = "o"\nstrategies = ["random"]\n[protocol]\n'
-                         "references = 3",
+    "references = 3",
     "family_number": 'data = "glands"\nout = "o"\nstrategies = ["random"]\n[protocol]\nfamily = 3',
     "window_text": 'data = "glands"\nout = "o"\nstrategies = ["random"]\n[protocol]\nwindow = "x"',
     "estimator_number": 'data = "glands"\nout = "o"\nstrategies = ["random"]\n[estimator]\n'
-                        "encoder = 3",
+    "encoder = 3",
     "estimator_date": 'data = "glands"\nout = "o"\nstrategies = ["random"]\n[estimator]\n'
-                      "encoder = 1979-05-27",
+    "encoder = 1979-05-27",
     "image_size_number": 'data = "glands"\nout = "o"\nstrategies = ["random"]\n[estimator]\n'
-                         "image_size = -3",
+    "image_size = -3",
     "image_size_texts": 'data = "glands"\nout = "o"\nstrategies = ["random"]\n[estimator]\n'
-                        'image_size = ["a", "b"]',
+    'image_size = ["a", "b"]',
     "preset_list": 'data = "glands"\nout = "o"\nstrategies = ["random"]\n[estimator]\npreset = []',
     "module_url": 'data = "glands"\nout = "o"\nstrategies = ["random"]\n[estimator]\n'
-                  'module = "os:system"',
+    'module = "os:system"',
     "seeds_text": 'data = "glands"\nout = "o"\nstrategies = ["random"]\nseeds = "3"',
     "seeds_texts": 'data = "glands"\nout = "o"\nstrategies = ["random"]\nseeds = ["a"]',
     "n_jobs_list": 'data = "glands"\nout = "o"\nstrategies = ["random"]\nn_jobs = []',
@@ -191,7 +213,7 @@ TOML = {
     "mapping_number": 'data = "glands"\nout = "o"\nstrategies = ["random"]\nmask_mapping = 3',
     "mapping_name": 'data = "DATA"\nout = "o"\nstrategies = ["random"]\nmask_mapping = "x"',
     "split_list": 'data = "glands"\nout = "o"\nstrategies = ["random"]\ntrain_split = []',
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", sorted(TOML))
@@ -201,8 +223,19 @@ def test_odd_options_in_a_file(name, tmp_path, monkeypatch):
     text = TOML[name]
     file = tmp_path / "c.toml"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    done = attack("compare", file, "--dry-run", "--limit", "8", "--rounds", "1", "--initial", "2",
-                  *(() if "[estimator]" in str(text) else TINY), user=[tmp_path])  # fmt: skip
+    done = attack(
+        "compare",
+        file,
+        "--dry-run",
+        "--limit",
+        "8",
+        "--rounds",
+        "1",
+        "--initial",
+        "2",
+        *(() if "[estimator]" in str(text) else TINY),
+        user=[tmp_path],
+    )
     # Its rounds are those of the command line; code that the file itself names is asked for.
     harmless = {"protocol_huge", "strategies_code"}
     assert done.code == 2 or name in harmless, done
@@ -214,8 +247,13 @@ def test_odd_options_in_a_file(name, tmp_path, monkeypatch):
 def process(*argv, before="", stdout=subprocess.PIPE, env=None):
     """`alseg` in a process of its own after some lines of Python: (code, stdout, stderr)."""
     code = f"import sys\n{before}\nfrom alseg.cli import main\nsys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", code, *argv], stdout=stdout, stderr=subprocess.PIPE,
-                          env=env or environment(), timeout=running.HANG)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code, *argv],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env=env or environment(),
+        timeout=running.HANG,
+    )
     return done.returncode, done.stdout, done.stderr.decode()
 
 
@@ -228,16 +266,35 @@ alseg.cli.experiments.report = fail
 
 
 def test_failures_of_a_process(tmp_path):
-    code, _, err = process("report", "x", before=FAIL.format("import os, signal; "
-                           "os.kill(os.getpid(), signal.SIGTERM); import time; time.sleep(60)"))
-    assert (code, err) == (143, "alseg: error: terminated. Give the same command again to continue.\n")
-    code, _, err = process("report", "x", before=FAIL.format("import os, signal; "
-                           "os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(60)"))
-    assert (code, err) == (130, "alseg: error: interrupted. Give the same command again to continue.\n")
+    code, _, err = process(
+        "report",
+        "x",
+        before=FAIL.format(
+            "import os, signal; os.kill(os.getpid(), signal.SIGTERM); import time; time.sleep(60)"
+        ),
+    )
+    assert (code, err) == (
+        143,
+        "alseg: error: terminated. Give the same command again to continue.\n",
+    )
+    code, _, err = process(
+        "report",
+        "x",
+        before=FAIL.format(
+            "import os, signal; os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(60)"
+        ),
+    )
+    assert (code, err) == (
+        130,
+        "alseg: error: interrupted. Give the same command again to continue.\n",
+    )
     code, _, err = process("report", "x", before=FAIL.format("None.x"))
-    assert code == 70 and err.count("\n") == 1 and "AttributeError" in err and "Traceback" not in err
-    code, _, err = process("report", "x", before=FAIL.format("None.x"),
-                           env=environment(ALSEG_TRACEBACK="1"))
+    assert (
+        code == 70 and err.count("\n") == 1 and "AttributeError" in err and "Traceback" not in err
+    )
+    code, _, err = process(
+        "report", "x", before=FAIL.format("None.x"), env=environment(ALSEG_TRACEBACK="1")
+    )
     assert code == 1 and "Traceback" in err
 
 
@@ -254,7 +311,9 @@ def test_nobody_reads_stdout():
     read, write = os.pipe()
     os.close(read)
     with open(write, "wb") as pipe:
-        code, _, err = process("report", "x", before=FAIL.format("print('x' * 100_000)"), stdout=pipe)
+        code, _, err = process(
+            "report", "x", before=FAIL.format("print('x' * 100_000)"), stdout=pipe
+        )
         assert (code, err) == (1, "")
     read, write = os.pipe()
     os.close(read)
@@ -262,8 +321,14 @@ def test_nobody_reads_stdout():
         assert process("--help", stdout=pipe)[::2] == (1, "")
 
 
-@pytest.mark.parametrize("env", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"},
-                                 {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"LC_ALL": "C"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
 def test_letters_that_the_terminal_lacks(env):
     before = FAIL.format("print('Grüße 🦠 \\udcff')")
     code, out, err = process("report", "x", before=before, env=environment(**env))

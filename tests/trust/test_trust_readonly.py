@@ -49,8 +49,9 @@ def run_read_only(commands, folders, tmp_path, env):
     file.write_text(json.dumps([[os.fspath(part) for part in argv] for argv in commands]))
     start = []
     if can_mount():
-        mounts = "".join('mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && '
-                         for _ in folders)  # fmt: skip
+        mounts = "".join(
+            'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && ' for _ in folders
+        )
         start = ["unshare", "-m", "sh", "-c", f'{mounts} exec "$@"', "sh", *map(os.fspath, folders)]
     for folder in folders:
         for place, _, files in os.walk(folder):
@@ -59,9 +60,13 @@ def run_read_only(commands, folders, tmp_path, env):
             os.chmod(place, 0o555)
     try:
         done = subprocess.run(
-            [*start, sys.executable, "-c", SCRIPT, os.fspath(file)], capture_output=True, text=True,
-            env=environment(**env), timeout=10 * HANG, cwd="/",
-        )  # fmt: skip
+            [*start, sys.executable, "-c", SCRIPT, os.fspath(file)],
+            capture_output=True,
+            text=True,
+            env=environment(**env),
+            timeout=10 * HANG,
+            cwd="/",
+        )
     finally:
         for folder in folders:
             for place, _, files in os.walk(folder):
@@ -71,7 +76,11 @@ def run_read_only(commands, folders, tmp_path, env):
 
 
 def test_read_only_folders_home_and_tmp(tmp_path):
-    data, state, out = with_split(make(tmp_path / "data", 8, masks=4)), tmp_path / "s", tmp_path / "o"
+    data, state, out = (
+        with_split(make(tmp_path / "data", 8, masks=4)),
+        tmp_path / "s",
+        tmp_path / "o",
+    )
     full = with_split(make(tmp_path / "full", 8, masks=8))
     drawn, home, tmp = tmp_path / "drawn", tmp_path / "home", tmp_path / "tmp"
     for i in range(8):
@@ -85,14 +94,27 @@ def test_read_only_folders_home_and_tmp(tmp_path):
     commands = [
         ["run", "--data", full, "--out", out / "run", "--report", *RUN],
         ["report", out / "run", "-o", out / "page.html"],
-        ["compare", "--data", full, "--out", out / "c", "--strategy", "random", "--seeds", "1",
-         "--no-controls", "--no-references", "--report", *RUN],
+        [
+            "compare",
+            "--data",
+            full,
+            "--out",
+            out / "c",
+            "--strategy",
+            "random",
+            "--seeds",
+            "1",
+            "--no-controls",
+            "--no-references",
+            "--report",
+            *RUN,
+        ],
         [*query, "--data", data, "--out", state, *TINY],
         ["add", state, drawn],
         ["undo", state],
         ["add", state, drawn],
         ["predict", state, data / "images", "--out", out / "p"],
-    ]  # fmt: skip
+    ]
     env = {"HOME": str(home), "TMPDIR": str(tmp), "XDG_CACHE_HOME": None}
     digests = {folder: digests_of(folder) for folder in (data, full, drawn)}
     before = {folder: sorted(os.listdir(folder)) for folder in (home, tmp)}

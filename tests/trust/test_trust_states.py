@@ -11,15 +11,50 @@ from running import TINY, attack, call
 
 QUERY = ["-n", "1", "--seconds", "0", "--quiet", *TINY]
 RUN = ["--rounds", "1", "--initial", "2", "--n-instances", "1", "--no-panels", "--quiet", *TINY]
-VALUES = (None, True, -1, 10**40, 1e308, "", "x", "../../../etc/passwd", "/etc/passwd", "os:system",
-          "http://127.0.0.1:9/x.pt", [], [[]], {}, {"a": {"b": []}}, "\x1b[2J\n")  # fmt: skip
-RAW = (b"", b"\0" * 20, b"null", b"[]", b"3", b'"x"', b"{", b"[" * 100_000, b'{"a":' * 50_000,
-       b"\xff\xfe", b"NaN", b'{"format": "x"}', b"{}")  # fmt: skip
+VALUES = (
+    None,
+    True,
+    -1,
+    10**40,
+    1e308,
+    "",
+    "x",
+    "../../../etc/passwd",
+    "/etc/passwd",
+    "os:system",
+    "http://127.0.0.1:9/x.pt",
+    [],
+    [[]],
+    {},
+    {"a": {"b": []}},
+    "\x1b[2J\n",
+)
+RAW = (
+    b"",
+    b"\0" * 20,
+    b"null",
+    b"[]",
+    b"3",
+    b'"x"',
+    b"{",
+    b"[" * 100_000,
+    b'{"a":' * 50_000,
+    b"\xff\xfe",
+    b"NaN",
+    b'{"format": "x"}',
+    b"{}",
+)
 
 
 def nodes(value, path=()):
     """Paths of all that is inside of JSON, itself left out."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, inner in items:
         yield (*path, key)
         yield from nodes(inner, (*path, key))
@@ -56,9 +91,25 @@ def made(tmp_path_factory):
     assert call("add", root / "state", drawn, "--quiet").code == 0
     assert call("predict", root / "state", data, "--out", root / "p", "--quiet").code == 0
     assert call("run", "--data", full, "--out", root / "run", *RUN).code == 0
-    assert call("compare", "--data", full, "--out", root / "compared", "--strategy", "random",
-                "--seeds", "1", "--no-controls", "--no-references", *RUN[:6], "--quiet",
-                *TINY).code == 0  # fmt: skip
+    assert (
+        call(
+            "compare",
+            "--data",
+            full,
+            "--out",
+            root / "compared",
+            "--strategy",
+            "random",
+            "--seeds",
+            "1",
+            "--no-controls",
+            "--no-references",
+            *RUN[:6],
+            "--quiet",
+            *TINY,
+        ).code
+        == 0
+    )
     return root
 
 
@@ -126,6 +177,16 @@ def test_tampered_options_of_a_run(made, tmp_path):
         (work / "records.jsonl").write_text(json.dumps({**record, "config": config}) + "\n")
         for sums in work.glob(".*sha*"):
             sums.unlink()
-        attack("run", "--data", full, "--out", work, *RUN, user=[full], out=[work], codes={1},
-               names=["records.jsonl"])  # fmt: skip
+        attack(
+            "run",
+            "--data",
+            full,
+            "--out",
+            work,
+            *RUN,
+            user=[full],
+            out=[work],
+            codes={1},
+            names=["records.jsonl"],
+        )
         attack("report", work, user=[full], out=[work])

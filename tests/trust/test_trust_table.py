@@ -11,8 +11,9 @@ NAMED = re.findall(r"`([\w/]+\.py)::(\w+)`", PAGE)
 
 
 def functions(path):
-    return {node.name for node in ast.parse(path.read_text()).body
-            if isinstance(node, ast.FunctionDef)}  # fmt: skip
+    return {
+        node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)
+    }
 
 
 @pytest.mark.parametrize("file, name", NAMED, ids=[f"{file}::{name}" for file, name in NAMED])

@@ -171,7 +171,9 @@ class Verdict:
         if math.isinf(row.seeds_needed):
             return "No difference was seen that more seeds could confirm."
         if row.seeds_needed > _MANY_SEEDS:
-            return f"More than {_MANY_SEEDS} paired seeds are needed to find a difference this small."
+            return (
+                f"More than {_MANY_SEEDS} paired seeds are needed to find a difference this small."
+            )
         more = f" ({row.seeds_needed_holm:.0f}{after})" if len(self.rows) > 1 else ""
         return (
             f"About {row.seeds_needed:.0f} paired seeds{more} are needed to find a difference of "
@@ -268,12 +270,22 @@ def _row(name, differences, test, p_holm, alpha, n_family):
     else:
         decision = "not distinguishable"
     return VerdictRow(
-        name, test.n, test.mean, test.interval, test.sd, test.p_value, float(p_holm),
-        sign.p_value, sign.floor, power, power_seen,
+        name,
+        test.n,
+        test.mean,
+        test.interval,
+        test.sd,
+        test.p_value,
+        float(p_holm),
+        sign.p_value,
+        sign.floor,
+        power,
+        power_seen,
         seeds_needed(test.mean, test.sd, _POWER, alpha),
         seeds_needed(test.mean, test.sd, _POWER, hardest),
-        needed_sd, decision,
-    )  # fmt: skip
+        needed_sd,
+        decision,
+    )
 
 
 class PooledRow(NamedTuple):

@@ -68,9 +68,7 @@ class _Contexts:
         n = len(contexts)
         # Of i and j, summed over the classes seen in both: p_i log p_i + p_j log p_j
         # - p_i log p_j - p_j log p_i.
-        self.left = np.concatenate(
-            [own, seen, -proba.reshape(n, -1), -log.reshape(n, -1)], axis=1
-        )
+        self.left = np.concatenate([own, seen, -proba.reshape(n, -1), -log.reshape(n, -1)], axis=1)
         self.right = np.concatenate([seen, own, log.reshape(n, -1), proba.reshape(n, -1)], axis=1)
         self.n_classes = contexts.shape[1]
 
