@@ -43,7 +43,6 @@ from alseg.strategies.informativeness import (
     margin_sampling,
     margin_score,
 )
-from alseg.strategies.inner_score import score_beside
 from alseg.strategies.near_duplicates import without_near_duplicates
 from alseg.strategies.representative import (
     cdal_sampling,
@@ -77,6 +76,7 @@ from alseg.strategies.two_views import (
     tta_sampling,
     tta_score,
 )
+from alseg.strategies.underlying import score_beside
 from alseg.strategies.wrappers import (
     distinct,
     mixture,

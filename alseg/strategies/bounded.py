@@ -17,8 +17,8 @@ from alseg.rows import n_rows
 from alseg.rows import retrieve_rows as rows
 from alseg.strategies._shared import check_pool, check_shape
 from alseg.strategies.informativeness import entropy_sampling
-from alseg.strategies.inner_score import AROUND, inside
 from alseg.strategies.near_duplicates import without_near_duplicates_sampling
+from alseg.strategies.underlying import AROUND, inside
 from alseg.strategies.wrappers import pick
 from alseg.validation import EmptyPool, check_number, check_rng, message
 
@@ -83,7 +83,7 @@ def look(
     ----------
     score : callable
         A score ``f(learner, X_pool) -> (n_pool,)`` that sees each image alone, see
-        `alseg.strategies.inner_score.by_image`. It
+        `alseg.strategies.underlying.by_image`. It
         is asked about a few images first, then about more and more at a time.
     learner : what `score` needs
     X_pool : images of shape (n_pool, ...), or any sequence of images or paths

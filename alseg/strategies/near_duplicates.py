@@ -11,7 +11,7 @@ from alseg.query.diversity import ALIKE, first_distinct
 from alseg.rows import n_rows
 from alseg.strategies._shared import check_pool
 from alseg.strategies.informativeness import entropy_sampling
-from alseg.strategies.inner_score import inside
+from alseg.strategies.underlying import inside
 from alseg.strategies.wrappers import pick, scores_of
 from alseg.validation import check_number, message
 

@@ -125,8 +125,8 @@ def estimator(**options):
     import torch
 
     from alseg import JointCAMSegmenter
-    from alseg.training import JointLoss
     from alseg.network import PlainUNet
+    from alseg.training import JointLoss
 
     parts = {"module": PlainUNet, "criterion": JointLoss, "optimizer": torch.optim.Adam}
     return JointCAMSegmenter(**parts, **{"validation": validation_set(), **SMALL, **options})
@@ -135,8 +135,8 @@ def estimator(**options):
 def comparison_arguments():
     """Those of `compare_strategies`, but for `out`."""
     from alseg import Protocol, PseudoLabelAugmenter
-    from alseg.datasets import Dataset
     from alseg.comparison import Row
+    from alseg.datasets import Dataset
     from alseg.strategies import bald_sampling, entropy_sampling, random_sampling
 
     images, labels, masks = shapes(16)

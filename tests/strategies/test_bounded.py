@@ -24,7 +24,7 @@ from alseg.strategies import (
     without_near_duplicates,
 )
 from alseg.strategies.bounded import within_seconds_sampling
-from alseg.strategies.inner_score import by_image, score_beside
+from alseg.strategies.underlying import by_image, score_beside
 from alseg.testing.contracts import all_scores, all_strategies, check_strategy
 from alseg.testing.toys import ToyLearner, ToySegmenter, toy_images
 from alseg.validation import EmptyPool
