@@ -4,7 +4,7 @@ from importlib import import_module
 
 
 def attach(package, modules):
-    """`__all__`, `__getattr__` and `__dir__` of a package: the names of its modules, found when used.
+    """`__all__`, `__getattr__` and `__dir__` of a package whose names are found when used.
 
     Parameters
     ----------

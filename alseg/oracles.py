@@ -1,8 +1,8 @@
 """Who answers: an oracle is a callable from sample ids to masks.
 
-Any function `oracle(sample_ids) -> masks` will do; one with a parameter `regions` can be asked about
-parts of images. These two stand in for a person: one knows all the masks and counts what it is
-asked, the other reads what somebody has drawn into a folder.
+Any function `oracle(sample_ids) -> masks` will do; one with a parameter `regions` can be asked
+about parts of images. These two stand in for a person: one knows all the masks and counts what it
+is asked, the other reads what somebody has drawn into a folder.
 """
 
 import unicodedata

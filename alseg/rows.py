@@ -138,7 +138,8 @@ def check_training_data(X, y, force_all_finite=True):
     Raises
     ------
     ValueError
-        If the lengths differ, or a value is not finite, or a label missing, with `force_all_finite`.
+        If the lengths differ, or a value is not finite, or a label missing, with
+        `force_all_finite`.
 
     References
     ----------

@@ -414,7 +414,7 @@ def table(records):
     lines = ["| " + " | ".join((*head, "CPU seconds")) + " |", "|---" * (len(head) + 1) + "|"]
     for budget in sorted({record["budget"] for record in records}):
         # A row that is compared with two has two lines.
-        for name, against in ((name, other) for name in ROWS for other in others(name) or [""]):
+        for name, against in ((row, other) for row in ROWS for other in others(row) or [""]):
             own = [r for r in records if (r["budget"], r["row"]) == (budget, name)]
             if not own:
                 continue

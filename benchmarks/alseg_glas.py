@@ -8,8 +8,8 @@
 The second half of a factorial whose first half is belharbi_glas.py: the same rows under another
 recipe, `from_preset("alseg")`, on the same 67 training and 80 test images of fold 0. No validation
 mask is used: fixed steps, last weights, threshold 0.5. Claims are within the recipe alone, and at
-equal gradient steps: a row of pseudo-labels is two fits a round, and "random, twice the steps" takes
-as many. Controls: pseudo-labels of weight 0, the true masks as pseudo-labels (the most that
+equal gradient steps: a row of pseudo-labels is two fits a round, and "random, twice the steps"
+takes as many. Controls: pseudo-labels of weight 0, the true masks as pseudo-labels (the most that
 pseudo-labels can give), and the images of lowest entropy.
 
 `--profile cpu` freezes the pretrained encoder and keeps its maps on disk (`feature_cache`), so that

@@ -1,7 +1,7 @@
 """Belharbi et al. 2021 on CUB-200-2011, or its protocol on butterflies, as published and scaled.
 
     python benchmarks/belharbi_cub.py --dry-run                   # what it takes; trains nothing
-    python benchmarks/belharbi_cub.py                             # butterflies: ten minutes on 2 cores
+    python benchmarks/belharbi_cub.py                             # butterflies: ten minutes
     python benchmarks/belharbi_cub.py --profile gpu --minutes 9   # CUB, in slices
     python benchmarks/belharbi_cub.py --profile paper             # CUB: 20 rounds, 5 seeds
     python benchmarks/belharbi_cub.py --only-report
@@ -57,7 +57,8 @@ PROFILES = {
         "class_epochs": 16,
         "batch_size": 5,  # no last batch is smaller: BatchNorm takes its statistics from it
         "n_draws": 10,
-        # Pretrained weights that are at hand; ResNet-18 from random ones learns nothing at this size.
+        # Pretrained weights that are at hand; ResNet-18 from random ones learns nothing at this
+        # size.
         "encoder": "mobilenet_v2",
         "device": "cpu",
         "n_jobs": 2,

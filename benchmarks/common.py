@@ -1,4 +1,4 @@
-"""What the benchmark scripts share: where the data are, interleaved timing, ratio lines, the record."""
+"""What the benchmark scripts share: where data are, interleaved timing, ratios, the record."""
 
 import json
 import math

@@ -59,7 +59,7 @@ PROTOCOL = Protocol(initial=8, n_instances=6, rounds=3, class_balanced=True, n_s
 
 
 def shrunk(part, size=SIZE):
-    """A part of GlaS as arrays of one size: images smoothly, masks and instances by their pixels."""
+    """A part of GlaS as arrays of one size: images smoothly, masks and instances by pixels."""
     height, width = size
 
     def resized(array, kind):

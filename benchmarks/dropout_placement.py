@@ -6,8 +6,8 @@ The default network drops channels once, after the decoder, so that 20 draws cos
 one pass (`benchmarks/acquisition.py`). This asks what that costs: for each seed, train on 16
 class-balanced masks of GlaS's training part once with each placement (same rate), score all
 other images by T = 20 draws, and correlate the scores with the true error of the predicted masks
-(Spearman). The difference, last - everywhere, is bootstrapped over images and seeds, both placements
-on the same resample. The default holds if the 95 % interval stays above -0.1.
+(Spearman). The difference, last - everywhere, is bootstrapped over images and seeds, both
+placements on the same resample. The default holds if the 95 % interval stays above -0.1.
 
 Nothing is chosen by this: the default was set for its cost, by folds of the training part. The test
 images are among those scored because 69 images leave an interval of 0.08 to either side;

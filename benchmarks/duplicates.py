@@ -2,10 +2,11 @@
 
     python benchmarks/duplicates.py          # 5 minutes on one core; data: see README.md
 
-For each data set, among the pairs of images that are most alike by the ranks of their thumbnails alone:
-which are near-duplicates by `alseg.query.diversity.likeness` (by file name, to be looked at), and the largest
-likeness below the limit; the least likeness of pairs that the data set itself says to be one photograph
-(its groups, of the butterflies); and how often an image is found again after a change.
+For each data set, among the pairs of images that are most alike by the ranks of their thumbnails
+alone: which are near-duplicates by `alseg.query.diversity.likeness` (by file name, to be looked
+at), and the largest likeness below the limit; the least likeness of pairs that the data set itself
+says to be one photograph (its groups, of the butterflies); and how often an image is found again
+after a change.
 """
 
 import argparse

@@ -1,22 +1,23 @@
-"""How long a person with a folder waits: seconds to the first question, to the next, and of predict.
+"""How long a person with a folder waits: to the first question, to the next, for predictions.
 
     python benchmarks/folder.py              # about 10 minutes on 2 idle cores
     python benchmarks/folder.py --folders small --presets alseg-fast
 
-Makes three folders of synthetic histology (200 JPEG photographs of 576 x 767 pixels, 5 000 PNG files of
-64 x 64, 500 JPEG photographs of 2000 x 3000; two classes, no mask) and gives the commands of the README,
-each in a process of its own, as a person would:
+Makes three folders of synthetic histology (200 JPEG photographs of 576 x 767 pixels, 5 000 PNG
+files of 64 x 64, 500 JPEG photographs of 2000 x 3000; two classes, no mask) and gives the commands
+of the README, each in a process of its own, as a person would:
 
     alseg query --data DIR --out STATE -n 5            # the first question
     alseg add STATE DRAWN                              # masks of these five, drawn by the script
     alseg query --out STATE -n 5                       # trains, looks, asks
     alseg predict STATE NEW --out OUT                  # 100 of the images
 
-`--presets` adds rows with `--preset NAME` in the first command. Seconds are wall-clock, of the whole process from its
-start, the median of `--repeats`; memory is the process's largest resident set. All threads of the machine
-may be used, as a user's command does, except for presets that are measured on one core (`--one-core`).
-Limits: 3, 3 and 10 s to the first question, 60 s to the next one (10 s with "alseg-fast" on one core),
-1 GiB of memory. The exit status is 1 where a limit is broken.
+`--presets` adds rows with `--preset NAME` in the first command. Seconds are wall-clock, of the
+whole process from its start, the median of `--repeats`; memory is the process's largest resident
+set. All threads of the machine may be used, as a user's command does, except for presets that are
+measured on one core (`--one-core`). Limits: 3, 3 and 10 s to the first question, 60 s to the next
+one (10 s with "alseg-fast" on one core), 1 GiB of memory. The exit status is 1 where a limit is
+broken.
 """
 
 import argparse
@@ -78,7 +79,7 @@ def draw(folder, images, names):
 
 
 def timed(command, one_core):
-    """Wall-clock seconds, largest resident set in MiB and stdout of a command of its own process."""
+    """Wall-clock seconds, largest resident set in MiB and stdout of a command by itself."""
     environment = {**os.environ, "MPLBACKEND": "Agg"}
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         environment.pop(name, None)

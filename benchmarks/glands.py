@@ -2,9 +2,9 @@
 
     python benchmarks/glands.py          # about 10 minutes, one thread
 
-No data is needed. 80 training images with class labels, masks for some of them (nested class-balanced
-random sets), 60 test images; the small encoder from random weights, the same number of gradient steps
-for every row. "stain" is Otsu's threshold on the blurred haematoxylin channel.
+No data is needed. 80 training images with class labels, masks for some of them (nested
+class-balanced random sets), 60 test images; the small encoder from random weights, the same number
+of gradient steps for every row. "stain" is Otsu's threshold on the blurred haematoxylin channel.
 """
 
 import argparse

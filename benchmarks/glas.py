@@ -236,7 +236,7 @@ def untrained(options, train, test):
 
 
 def tasks(options):
-    """Independent pieces of work: key, function, arguments; what the others are compared with first."""
+    """Independent pieces of work: key, function, arguments; first what the others are held to."""
     seeds, budgets, steps = options["seeds"], options["budgets"], options["steps"]
     work = [("untrained", untrained, ())]
     work += [(f"entropy/{seed}", entropy_chain, (seed,)) for seed in seeds]
@@ -314,7 +314,7 @@ def run_all(options, root, out, n_jobs):
             records.append({"key": key, "rows": jsonable(rows), "environment": machine})
 
 
-# -- the table --------------------------------------------------------------------------------------
+# -- the table -------------------------------------------------------------------------------------
 
 
 def read_rows(out):
@@ -379,7 +379,7 @@ def paired_table(rows):
         "|---|---|---|---|---|---|",
     ]
     published = {"entropy": 1, "random + pseudo-labels": 2}
-    for (method, n_masks, steps), group in grouped(rows).items():
+    for (method, n_masks, _steps), group in grouped(rows).items():
         group = [r for r in group if (r["seed"], n_masks) in base]
         if method == "random" or not group:
             continue

@@ -3,16 +3,17 @@
     python benchmarks/harness.py           # about 15 minutes on 2 idle cores
     python benchmarks/harness.py --parts example
 
-Overhead: the wall-clock time of all jobs of a comparison that is not in fits, questions and tests of
-the models (records, cloning, checks, digests of the data), and what the tests of the models take,
-each as a share of fits and questions.
+Overhead: the wall-clock time of all jobs of a comparison that is not in fits, questions and tests
+of the models (records, cloning, checks, digests of the data), and what the tests of the models
+take, each as a share of fits and questions.
 
 Example: 4 strategies, 3 seeds and 4 rounds of 40 epochs on 24 synthetic images of 64 x 96 with the
 small encoder, with the control and reference rows, two jobs of one thread; limit 600 s.
 
 Throughput: the same comparison by one job of one thread, two jobs of one thread, and one job of two
-threads, in turns; the ratio of their wall-clock times (workers have trained once before). It needs two idle
-cores: the load when it began stands in the record. The exit status is 1 where a limit is broken.
+threads, in turns; the ratio of their wall-clock times (workers have trained once before). It needs
+two idle cores: the load when it began stands in the record. The exit status is 1 where a limit is
+broken.
 """
 
 import argparse
@@ -107,7 +108,8 @@ def throughput(n_steps, repeats):
             n_jobs, n_threads = settings[name]
             if n_jobs > 1:
                 # Workers import torch and train once before the clock runs: joblib replaces one
-                # that holds 300 MB more than after its first call, and leaves idle ones after 5 min.
+                # that holds 300 MB more than after its first call, and leaves idle ones after 5
+                # min.
                 with tempfile.TemporaryDirectory(prefix="harness-") as out:
                     make_plan(n_threads, 2, 1, [0, 1]).run(out, n_jobs, verbose=0)
             plan = make_plan(n_threads, n_steps, 2, [0, 1])

@@ -6,8 +6,8 @@ Of the 85 training images, each with its nearest other one by
 
 - colour histograms, as published;
 - the embeddings of MobileNetV2 with ImageNet weights, not trained on GlaS;
-- its embeddings after a fit to all class labels and 8 masks, as `descriptor="encoder"` finds them (mean
-  of the seeds; with the test images never opened).
+- its embeddings after a fit to all class labels and 8 masks, as `descriptor="encoder"` finds them
+  (mean of the seeds; with the test images never opened).
 
 Shares: how often the nearest image of all is of the same class, and of the same patient. Agreement:
 how well the foreground colours of the nearest image of the same class rank the pixels of the

@@ -2,18 +2,18 @@
 
     python benchmarks/recipe.py --dry-run             # the rows, and what a fit of each takes
     python benchmarks/recipe.py                       # all rows; resumable, fold by fold
-    python benchmarks/recipe.py --only lite2 fast     # some rows, and the one they are compared with
+    python benchmarks/recipe.py --only lite2 fast     # some rows, and what they are compared with
     python benchmarks/recipe.py --table-only
 
 The defaults have to answer within a minute of the masks on two cores, so rows are compared that
 take about as long: 60 CPU seconds at one thread. Named apart are those that take longer, to say
 what patience buys, and the fast preset.
 
-GlaS' 85 training images and 170 of the training photographs of Leeds butterflies, each in five folds that
-tear no patient (no near-duplicate) apart; test images are not opened. In each fold all rows get the
-same 8 masks, class-balanced at random, the class labels of the whole fold, and the same random
-numbers. A pair is a fold of a data set. Nothing is a gain whose interval includes 0. Predictions
-with flips are made by the same fits. Seconds are CPU seconds at one thread.
+GlaS' 85 training images and 170 of the training photographs of Leeds butterflies, each in five
+folds that tear no patient (no near-duplicate) apart; test images are not opened. In each fold all
+rows get the same 8 masks, class-balanced at random, the class labels of the whole fold, and the
+same random numbers. A pair is a fold of a data set. Nothing is a gain whose interval includes 0.
+Predictions with flips are made by the same fits. Seconds are CPU seconds at one thread.
 """
 
 import argparse

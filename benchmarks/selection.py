@@ -16,7 +16,8 @@ own that has alseg too. A part whose peer is not installed is left out, and says
 - scale: core-set, k-means++ and BADGE of 10^4, 10^5 and 10^6 x 256 memory-mapped points.
 
 Times are CPU seconds at one thread; memory is anonymous memory (Linux alone), sampled in a process
-of its own that has imported what it needs: the same call on a few points comes first. The exit status is 1 where a limit is broken.
+of its own that has imported what it needs: the same call on a few points comes first. The exit
+status is 1 where a limit is broken.
 """
 
 import argparse

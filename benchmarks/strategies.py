@@ -255,8 +255,7 @@ def run_tasks(todo, n_jobs):
     kinds = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("fork" if "fork" in kinds else None)
     with context.Pool(n_jobs, maxtasksperchild=1) as pool:
-        for row in pool.imap_unordered(attempt, todo, chunksize=1):
-            yield row
+        yield from pool.imap_unordered(attempt, todo, chunksize=1)
 
 
 PLURALS = {"image": "images", "patch": "squares", "superpixel": "superpixels", "pixel": "pixels"}

@@ -113,8 +113,8 @@ ACDC = {
 }
 ACDC_NOTES = (
     "Dice is the mean of three classes over slices, not over volumes; no surface distance",
-    "rotation is always drawn from 0.4 radians, quarter turns are not; images are flipped along each "
-    "axis by itself, not along both at once; the first slices differ from seed to seed",
+    "rotation is always drawn from 0.4 radians, quarter turns are not; images are flipped along "
+    "each axis by itself, not along both at once; the first slices differ from seed to seed",
     "DBAL, BALD and RA, which the survey's code has for slices too, are left out",
 )
 
@@ -205,11 +205,11 @@ HIGH = {
     "isic": {"initial": 1000, "n_instances": 1000, "rounds": 10},
 }
 CLASS_NOTES = (
-    "images are normalised by 0.5 and resized to the network's size; the published ISIC crops 224 of "
-    "300 pixels, moves them further and changes their colours",
+    "images are normalised by 0.5 and resized to the network's size; the published ISIC crops 224 "
+    "of 300 pixels, moves them further and changes their colours",
     "a tenth of the training images, the same for all seeds, chooses the epoch by accuracy, after "
-    "each epoch (published: after every 2 or 10, ISIC by AUC); the first images differ from seed to "
-    "seed",
+    "each epoch (published: after every 2 or 10, ISIC by AUC); the first images differ from seed "
+    "to seed",
 )
 FOLDERS = {"train": "NCT-CRC-HE-100K", "test": "CRC-VAL-HE-7K"}
 
@@ -397,8 +397,8 @@ def class_plan(parts, options, estimator, rows, study):
             f"{options['n_instances']}",
             f"fits        {many * (options['rounds'] + 1)}, {steps * many:,} steps in all",
             f"operations  {total * many:.1e}, questions by draws counted as one pass",
-            f"time        {duration(total * many / 5e10 / options['n_jobs'])} on {options['n_jobs']} "
-            "cores at 5e+10 operations a second, "
+            f"time        {duration(total * many / 5e10 / options['n_jobs'])} on "
+            f"{options['n_jobs']} cores at 5e+10 operations a second, "
             f"{duration(total * many / SUSTAINED)} on a GPU at {SUSTAINED:.0e}, "
             f"{duration(total * many / PEAK)} at {PEAK:.1e}, the peak of an H200",
             *("not as published: " + line for line in (*differences(study, options), *study.notes)),

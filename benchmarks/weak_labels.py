@@ -1,6 +1,6 @@
 """What class labels alone tell about where things are: CAMs without a single mask.
 
-    python benchmarks/weak_labels.py                  # all data sets that are there, about 40 minutes
+    python benchmarks/weak_labels.py                  # all data sets at hand, about 40 minutes
     python benchmarks/weak_labels.py --only glands glands-stroma
 
 For each data set and seed: train on class labels, and compare the CAM's pixel average precision on

@@ -9,7 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from alseg._version import __version__  # noqa: E402
+from alseg._version import __version__
 
 project = "alseg"
 author = "The alseg developers"

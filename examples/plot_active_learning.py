@@ -2,22 +2,24 @@
 Active learning on synthetic glands
 ===================================
 
-Two ways to choose the next masks, on histology that is made up on the spot, so that every true mask is known.
-Both start from the same four masks, ask for eight more in each round, four of each class, and are fitted anew after
-each answer.
+Two ways to choose the next masks, on histology that is made up on the spot, so that every true mask
+is known. Both start from the same four masks, ask for eight more in each round, four of each class,
+and are fitted anew after each answer.
 
-**How to read the figures.** The curve shows the mean Dice over 24 test images against the masks that an expert has
-drawn. The two curves begin in one point, since nothing has been chosen yet. Both rise by some three points with the
-first eight masks and hardly after, and they do not differ by more than another seed would change: this is *one* seed,
-a small network trained briefly, and a small test set. Compare strategies over many seeds, at the same masks, with
-paired differences (`alseg.experiment.statistics.sign_flip_test`).
+**How to read the figures.** The curve shows the mean Dice over 24 test images against the masks
+that an expert has drawn. The two curves begin in one point, since nothing has been chosen yet. Both
+rise by some three points with the first eight masks and hardly after, and they do not differ by
+more than another seed would change: this is *one* seed, a small network trained briefly, and a
+small test set. Compare strategies over many seeds, at the same masks, with paired differences
+(`alseg.experiment.statistics.sign_flip_test`).
 
-The second figure shows what entropy asked for in its first round: the image with the true outline (yellow), and
-where the model was unsure (bright).
+The second figure shows what entropy asked for in its first round: the image with the true outline
+(yellow), and where the model was unsure (bright).
 """
 
 # %%
-# Data: 40 images to learn from and 24 to test on, of 48 x 72 pixels, half of them "regular", half "irregular".
+# Data: 40 images to learn from and 24 to test on, of 48 x 72 pixels, half of them "regular", half
+# "irregular".
 
 import copy
 
@@ -50,7 +52,7 @@ start.annotate(seed_ids, oracle(seed_ids))
 
 
 def run(strategy, rounds=3):
-    """The test Dice (%) after each round, and what was asked first, with maps of the uncertainty."""
+    """The test Dice (%) after each round, and what was asked first, with its uncertainty."""
     learner = copy.deepcopy(start)
     learner.query_strategy = strategy
     dice, first = [learner.score_masks(test.images, test.masks)], None
@@ -64,8 +66,8 @@ def run(strategy, rounds=3):
 
 
 # %%
-# A score says how much an image is worth asking about; `class_balanced` turns it into a strategy that shares the
-# questions among the classes.
+# A score says how much an image is worth asking about; `class_balanced` turns it into a strategy
+# that shares the questions among the classes.
 
 scores = {"random": random_score, "entropy": entropy_score}
 curves, asked = {}, {}

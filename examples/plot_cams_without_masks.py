@@ -2,17 +2,20 @@
 Class activation maps without a mask
 ====================================
 
-With class labels alone a `JointCAMSegmenter` still segments: the map that explains the class (CAM) is scaled to
-[0, 1] and cut at 0.5. Here the class is a texture of the glands, so that what tells the class lies in them.
+With class labels alone a `JointCAMSegmenter` still segments: the map that explains the class (CAM)
+is scaled to [0, 1] and cut at 0.5. Here the class is a texture of the glands, so that what tells
+the class lies in them.
 
-**How to read the figure.** Each column is a test image. Above, the true glands (outline). In the middle, the CAM of
-the predicted class: bright is where the network finds what speaks for it. Below, the mask that the CAM gives.
-The average precision says how well the CAM ranks gland pixels above others; a map that knows nothing scores the share
-of gland pixels, the *prevalence*, and 1 is perfect. A CAM lies on the most telling parts, not on the whole object: it
-finds where to look, and its outlines are poor. Four masks are worth more.
+**How to read the figure.** Each column is a test image. Above, the true glands (outline). In the
+middle, the CAM of the predicted class: bright is where the network finds what speaks for it. Below,
+the mask that the CAM gives. The average precision says how well the CAM ranks gland pixels above
+others; a map that knows nothing scores the share of gland pixels, the *prevalence*, and 1 is
+perfect. A CAM lies on the most telling parts, not on the whole object: it finds where to look, and
+its outlines are poor. Four masks are worth more.
 
-What a class label can localise depends on the data. Where the class does not sit in the objects (benign or malignant
-tissue, say, is not the same question as where the glands are) a CAM may be near chance: look before you trust it.
+What a class label can localise depends on the data. Where the class does not sit in the objects
+(benign or malignant tissue, say, is not the same question as where the glands are) a CAM may be
+near chance: look before you trust it.
 """
 
 # %%

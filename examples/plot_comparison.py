@@ -5,11 +5,11 @@ Comparing strategies
 Does entropy ask for better images than chance does? Two strategies, three seeds each, on synthetic
 histology with exact masks.
 
-**How to read the figure.** Left: the mean Dice of held-out images against the masks bought so far, one thin
-line a seed. All rows of a seed start from the same four masks and the same network, so their lines
-begin in one point. Right: the difference to random, paired by seed, with its 95 % interval. An
-interval that contains zero means that these seeds cannot tell the two apart; the verdict says how
-many could.
+**How to read the figure.** Left: the mean Dice of held-out images against the masks bought so far,
+one thin line a seed. All rows of a seed start from the same four masks and the same network, so
+their lines begin in one point. Right: the difference to random, paired by seed, with its 95 %
+interval. An interval that contains zero means that these seeds cannot tell the two apart; the
+verdict says how many could.
 """
 
 import tempfile

@@ -2,12 +2,13 @@
 Code written for modAL
 ======================
 
-A loop as modAL's documentation writes it, on scikit-learn's digits. One line differs: the learner comes from alseg.
-It takes any scikit-learn classifier or regressor, modAL's own strategies, and runs on releases of scikit-learn where
-modAL's learner fails in `teach`.
+A loop as modAL's documentation writes it, on scikit-learn's digits. One line differs: the learner
+comes from alseg. It takes any scikit-learn classifier or regressor, modAL's own strategies, and
+runs on releases of scikit-learn where modAL's learner fails in `teach`.
 
-**How to read the figure.** Accuracy on held-out digits against the number of labels, the mean of five seeds; the band
-is from the least to the most. Margin sampling reaches with about 55 labels what random choice reaches with 80.
+**How to read the figure.** Accuracy on held-out digits against the number of labels, the mean of
+five seeds; the band is from the least to the most. Margin sampling reaches with about 55 labels
+what random choice reaches with 80.
 """
 
 # %%
@@ -28,7 +29,8 @@ from alseg.report import learning_curve
 X, y = load_digits(return_X_y=True)
 
 # %%
-# The rest is as it was: a strategy is any function ``f(learner, X_pool, n_instances) -> query_idx``.
+# The rest is as it was: a strategy is any function ``f(learner, X_pool, n_instances) ->
+# query_idx``.
 
 
 def random_sampling(learner, X_pool, n_instances=1, random_state=None):

@@ -2,18 +2,20 @@
 A strategy of your own
 ======================
 
-A strategy is a function ``f(learner, X_pool, n_instances=1, random_state=None) -> query_idx``; nothing is registered
-and no class is derived. This one asks for images that are uncertain *and* unlike what is annotated already.
+A strategy is a function ``f(learner, X_pool, n_instances=1, random_state=None) -> query_idx``;
+nothing is registered and no class is derived. This one asks for images that are uncertain *and*
+unlike what is annotated already.
 
-**How to read the figure.** Each point is an image of the pool, further right the more uncertain, higher the further
-from every annotated image. Plain entropy takes the points furthest right (squares), wherever they stand; the product
-(circles) leans to those high up, because the distances differ by more than the entropies do. Where a point carries
-both marks, the two agree. Whether the product is the better question is for an experiment to say, not for this figure.
+**How to read the figure.** Each point is an image of the pool, further right the more uncertain,
+higher the further from every annotated image. Plain entropy takes the points furthest right
+(squares), wherever they stand; the product (circles) leans to those high up, because the distances
+differ by more than the entropies do. Where a point carries both marks, the two agree. Whether the
+product is the better question is for an experiment to say, not for this figure.
 """
 
 # %%
-# The score first: larger is more worth asking. `learner.X_training` are the annotated images, and `transform` gives
-# the embeddings of the fitted network.
+# The score first: larger is more worth asking. `learner.X_training` are the annotated images, and
+# `transform` gives the embeddings of the fitted network.
 
 import matplotlib.pyplot as plt
 from sklearn.metrics import pairwise_distances
@@ -44,15 +46,15 @@ def novel_entropy_sampling(learner, X_pool, n_instances=1, random_state=None):
 
 
 # %%
-# Does it do what every caller relies on? Right number, unique, repeatable, the pool left alone, images of differing
-# sizes, NaN refused, the global random state untouched: one line each.
+# Does it do what every caller relies on? Right number, unique, repeatable, the pool left alone,
+# images of differing sizes, NaN refused, the global random state untouched: one line each.
 
 check_score(novel_entropy_score)
 check_strategy(novel_entropy_sampling)
 
 # %%
-# Then it is used like any other, alone or shared among the classes. From the command line it would be
-# ``alseg run --strategy my_module:novel_entropy_sampling``.
+# Then it is used like any other, alone or shared among the classes. From the command line it would
+# be ``alseg run --strategy my_module:novel_entropy_sampling``.
 
 glands = make_glands(60, image_size=(48, 72), random_state=0)
 learner = ActiveLearner(

@@ -2,16 +2,17 @@
 A few pixels an image
 =====================
 
-An outline of every gland in an image takes minutes; a click on a pixel or a superpixel takes a second. The same
-scores can ask for parts of images: the oracle answers with a mask that is annotated there alone, and training counts
-what is annotated.
+An outline of every gland in an image takes minutes; a click on a pixel or a superpixel takes a
+second. The same scores can ask for parts of images: the oracle answers with a mask that is
+annotated there alone, and training counts what is annotated.
 
-**How to read the figures.** The first shows what the same model asks for in one image, as whole patches, as
-superpixels and as single pixels (drawn among its five least sure per cent), on the map of its uncertainty (bright is
-unsure). The second shows the test Dice against the *clicks* spent: corners of the polygons for whole images, one
-click for a region of one class, polygons inside it for a mixed one. Against the number of annotated pixels the
-picture would be another one, which is why the cost is an argument. All curves begin with the class labels alone. The
-first sixty pixels make the masks *worse* than that: they replace the class activation maps by a decoder that has seen
+**How to read the figures.** The first shows what the same model asks for in one image, as whole
+patches, as superpixels and as single pixels (drawn among its five least sure per cent), on the map
+of its uncertainty (bright is unsure). The second shows the test Dice against the *clicks* spent:
+corners of the polygons for whole images, one click for a region of one class, polygons inside it
+for a mixed one. Against the number of annotated pixels the picture would be another one, which is
+why the cost is an argument. All curves begin with the class labels alone. The first sixty pixels
+make the masks *worse* than that: they replace the class activation maps by a decoder that has seen
 too little. One seed and small images: compare over many seeds before you believe a gap.
 """
 

@@ -63,7 +63,7 @@ def query(args):
 
 
 def _check_model_options(args, options):
-    """What can be found wrong before any file is read; torch is imported only where it is needed."""
+    """What is found wrong before any file is read; torch is imported only where it is needed."""
     make_augmenter(args.pseudo_labels)
     if args.strategy is not None:
         named_strategy(args)

@@ -1,5 +1,6 @@
 """What goes wrong, in one line on stderr, and the exit codes."""
 
+import contextlib
 import errno
 import os
 import sys
@@ -65,19 +66,16 @@ def complain(error, code):
     text = one_line(error) or type(error).__name__
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
-    try:
+    # Where nobody reads it, or the disk that it goes to is full, the code says it.
+    with contextlib.suppress(OSError):
         print(f"{PROG}: error: {text}", file=sys.stderr)
-    except OSError:
-        pass  # nobody reads it, or the disk that it goes to is full: the code says it
     return code
 
 
 def show_warning(message, category, filename, lineno, file=None, line=None):
     """A warning as one line, in place of `warnings.showwarning`."""
-    try:
+    with contextlib.suppress(OSError):
         print(f"{PROG}: warning: {one_line(message)}", file=sys.stderr)
-    except OSError:
-        pass
 
 
 def explain(error, args):
@@ -102,8 +100,8 @@ def explain(error, args):
         return "terminated. Give the same command again to continue.", TERMINATED
     if _is_lost_worker(error):
         return (
-            f"a worker process is gone ({_first_line(error)}). Often the system ends one when memory "
-            "runs out: lower --n-jobs. Give the same command again to continue.",
+            f"a worker process is gone ({_first_line(error)}). Often the system ends one when "
+            "memory runs out: lower --n-jobs. Give the same command again to continue.",
             FAILED,
         )
     if _is_memory(error):
@@ -121,9 +119,9 @@ def explain(error, args):
     if isinstance(error, TypeError) and _was_raised(error):
         return error, FAILED
     return (
-        f"unexpected {type(error).__name__}: {_first_line(error)} ({_place(error)}). This is a bug, "
-        "of alseg or of code of yours that it was given: run it again with ALSEG_TRACEBACK=1 to see "
-        "where, and please report it.",
+        f"unexpected {type(error).__name__}: {_first_line(error)} ({_place(error)}). This is a "
+        "bug, of alseg or of code of yours that it was given: run it again with "
+        "ALSEG_TRACEBACK=1 to see where, and please report it.",
         BUG,
     )
 
@@ -142,7 +140,7 @@ def _explain_system(error, args):
         used = next(
             (getattr(args, place, None) for place in places if getattr(args, place, None)), ""
         )
-        where = " -> ".join(names) or f"at work on {used}" or "somewhere"
+        where = " -> ".join(names) or f"at work on {used}"
         text = f"{where}: {error.strerror[0].lower()}{error.strerror[1:]}."
     else:
         text = str(error)

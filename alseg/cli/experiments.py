@@ -301,7 +301,7 @@ def report(args):
 
 @contextmanager
 def _damaged(folder):
-    """What goes wrong with records that no version of ours wrote, as an error about their folder."""
+    """What goes wrong with records that are not ours, as an error about their folder."""
     from alseg.files import RecordsError
 
     try:

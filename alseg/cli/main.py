@@ -1,5 +1,6 @@
 """Run a command: exit codes, and one line for what went wrong."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -74,17 +75,16 @@ def _written(code):
 
 def _silence(stream):
     """Let what is still in a stream's buffer, and cannot be written, go nowhere."""
-    try:
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # not a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    except (OSError, ValueError, AttributeError):
-        pass  # not a file
 
 
 @contextmanager
 def _own_process():
     """What a command may change only where the process is its own."""
-    # Read when torch is loaded. Threads that spin long while they wait were ten times slower than one
-    # where a neighbour kept the machine busy; without any spinning they gain nothing on an idle one.
+    # Read when torch is loaded. Threads that spin long while they wait were ten times slower than
+    # one where a neighbour kept the machine busy; without any spinning they gain nothing on an idle
+    # one.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     for stream in (sys.stdout, sys.stderr):

@@ -79,8 +79,8 @@ def make_parser():
         "compare strategies over seeds under one protocol, with a verdict",
         "alseg compare --data glands --strategy random --strategy entropy --seeds 3 --rounds 2 \\\n"
         "    --encoder tiny --max-epochs 5 --out runs/compared --report\n\n"
-        "Or all of it in a file: alseg compare comparison.toml. Interrupted, it continues where it\n"
-        "was when given the same command again; --dry-run prints the plan and what it would cost.",
+        "Or all of it in a file: alseg compare comparison.toml. Interrupted, it continues where\n"
+        "it was when given the same command again; --dry-run prints the plan and what it costs.",
     )
     _compare_arguments(sub)
 

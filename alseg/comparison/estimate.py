@@ -82,8 +82,10 @@ def steps_of_fit(estimator, n_masks, n_train, again=False):
     --------
     >>> from alseg import JointCAMSegmenter
     >>> model = JointCAMSegmenter(max_epochs=10, batch_size=8, schedule="two-phase")
-    >>> steps_of_fit(model, 8, 20), steps_of_fit(model, 0, 20), steps_of_fit(model, 8, 20, again=True)
-    (60, 30, 30)
+    >>> steps_of_fit(model, 8, 20), steps_of_fit(model, 0, 20)  # with masks, and without
+    (60, 30)
+    >>> steps_of_fit(model, 8, 20, again=True)
+    30
     """
     known = estimator.get_params(deep=False)
     epochs = known["max_epochs"]
@@ -166,8 +168,8 @@ def fits_of_job(job, protocol, n_train):
     Returns
     -------
     list of list of Fit
-        Of each round: two with an augmenter, unless it fits once. A row that asks about parts of images is taken to open
-        as many images as it asks questions.
+        Of each round: two with an augmenter, unless it fits once. A row that asks about parts of
+        images is taken to open as many images as it asks questions.
     """
     if job.kind == "reference":
         n_masks = {"full supervision": n_train, "all-ones": None}.get(job.name, 0)

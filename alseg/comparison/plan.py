@@ -329,7 +329,8 @@ class Plan:
                 "test"
             )
         lines = [
-            f"data        {train.name or 'images'}: {len(train)} to train on, {len(test)} to test on",
+            f"data        {train.name or 'images'}: {len(train)} to train on, "
+            f"{len(test)} to test on",
             *(f"groups      {told}" for told in [told_groups(self._torn[0])] if told),
             f"rows        {', '.join(self.names)}",
             f"references  {', '.join(protocol.references) or 'none'}",

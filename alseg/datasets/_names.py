@@ -223,7 +223,7 @@ class _Names:
 
     @functools.cached_property
     def _written(self):
-        """Stems of the files that we write for images, such as proposals: somebody draws in them."""
+        """Stems of the files that we write for images, as proposals: somebody draws in them."""
         names = file_names(self.ids, ".png")
         return {same_form(without_suffix(name)): i for i, name in enumerate(names)}
 
@@ -244,8 +244,8 @@ class _Names:
             tag = re.sub(r"[_-]?\d+$", "", stem[len(max(starts, key=len)) :])
             if suffix != tag and not tag.isalnum():
                 return (
-                    f"A mask must have its image's stem; if {tag!r} is what masks have in addition, "
-                    f"say mask_suffix={tag!r} (--mask-suffix {tag or repr(tag)})."
+                    f"A mask must have its image's stem; if {tag!r} is what masks have in "
+                    f"addition, say mask_suffix={tag!r} (--mask-suffix {tag or repr(tag)})."
                 )
         meant = did_you_mean(stem, self.by_stem)
         more = "" if not suffix else f" and {suffix!r}"

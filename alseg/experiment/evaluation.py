@@ -72,12 +72,12 @@ def evaluate(model, test):
         What `alseg.metrics.mask_metrics` gives (``dice`` of the foreground, ``dice_background``,
         ``mean_iou``, ``pooled_dice``, ``dice_worst_tenth``, ...), ``class_accuracy`` with a
         class head, ``object_dice`` and ``object_f1`` where the data set knows single objects
-        (predicted ones are connected parts), ``mask_calibration_error`` and ``label_calibration_error`` (expected
-        calibration error, where the model gives probabilities), ``by_label`` with ``n_images``,
-        ``dice``, ``mean_iou`` and ``class_accuracy`` for each class, ``by_subset`` with
-        ``n_images``, ``dice``, and where there are objects ``object_dice`` and ``object_f1`` for each
-        of ``test.subsets`` where it has them, and ``dice_per_image`` in the order of `test`. All in
-        [0, 1].
+        (predicted ones are connected parts), ``mask_calibration_error`` and
+        ``label_calibration_error`` (expected calibration error, where the model gives
+        probabilities), ``by_label`` with ``n_images``, ``dice``, ``mean_iou`` and
+        ``class_accuracy`` for each class, ``by_subset`` with ``n_images``, ``dice``, and where
+        there are objects ``object_dice`` and ``object_f1`` for each of ``test.subsets`` where it
+        has them, and ``dice_per_image`` in the order of `test`. All in [0, 1].
     """
     images = as_images(test.images)
     n = len(images)

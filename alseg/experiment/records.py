@@ -44,7 +44,8 @@ def same(a, b):
     >>> there = {"lr": 0.1, "encoder_weights": {"file": "a.pt", "sha256": "93"}}
     >>> same(there, {"lr": 0.1, "encoder_weights": {"file": "b.pt", "sha256": "93"}})
     True
-    >>> same("alseg.segmenter.ValidationSet", {"class": "alseg.segmenter.ValidationSet", "sha256": "5"})
+    >>> held_out = {"class": "alseg.segmenter.ValidationSet", "sha256": "5"}
+    >>> same("alseg.segmenter.ValidationSet", held_out)
     True
     """
     if isinstance(a, dict) and isinstance(b, dict):
@@ -70,7 +71,7 @@ def _parse(raw):
 
 
 def _split(data, path):
-    """Records in `data`, their lines, and the position where a cut last line starts (or the end)."""
+    """Records in `data`, their lines, and where a cut last line starts (or the end)."""
     records, lines, position = [], [], 0
     for number, raw in enumerate(data.split(b"\n"), 1):
         end = min(position + len(raw) + 1, len(data))
@@ -126,8 +127,8 @@ def _verify(lines, checksums, path):
         else:
             what = "not as it was written"
         raise RecordsError(
-            f"{path}, line {number}: {what}. Take an earlier copy of the file, or use another output "
-            f"folder; to take the lines as they stand, remove {checksums_path(path).name}."
+            f"{path}, line {number}: {what}. Take an earlier copy of the file, or use another "
+            f"output folder; to take the lines as they stand, remove {checksums_path(path).name}."
         )
 
 

@@ -1,4 +1,4 @@
-"""The one door for writing: whole files or none, in folders that are ours, nothing of the user's."""
+"""The one door for writing: whole files or none, in folders of ours, nothing of the user's."""
 
 from alseg.files.contents import (
     as_utf8,

@@ -116,9 +116,8 @@ def read_json(path):
     ValueError
         If it holds something else; the file is named.
     """
-    with naming(path, "read"):
-        with open(path, "rb") as file:
-            data = file.read()
+    with naming(path, "read"), open(path, "rb") as file:
+        data = file.read()
     try:
         value = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:

@@ -59,7 +59,7 @@ class AppendOnly:
         self._file, self._torn = None, False
         with naming(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.path, "a+b", buffering=0)
+            self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (see `close`)
         try:
             lock(self._file)
             self.size = os.fstat(self._file.fileno()).st_size

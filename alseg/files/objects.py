@@ -1,4 +1,4 @@
-"""Classes and functions by name, and objects as JSON: what a file may say of code, and never runs."""
+"""Classes and functions by name, objects as JSON: what a file may say of code and never runs."""
 
 import functools
 import importlib
@@ -7,7 +7,8 @@ import re
 
 from alseg.validation import message
 
-# Modules whose names another package offers now: records and saved models of before say the old one.
+# Modules whose names another package offers now: records and saved models of before say the old
+# one.
 MOVED = {
     "aggregate": "query",
     "agreement": "pseudo",
@@ -59,8 +60,8 @@ def current_name(name):
     Parameters
     ----------
     name : object
-        Of text such as ``"alseg.losses.JointLoss"`` or ``"alseg.strategies.balance:class_balanced"``
-        it is made; anything else comes back as it is.
+        Of text such as ``"alseg.losses.JointLoss"`` or
+        ``"alseg.strategies.balance:class_balanced"`` it is made; anything else comes back as it is.
 
     Examples
     --------

@@ -95,9 +95,9 @@ def write_bytes(path, data, inside=None, *, marker=None, durable=True):
     -------
     path : Path
     """
-    with replacing(path, inside, marker=marker, durable=durable) as temporary:
-        with open(temporary, "wb") as file:
-            file.write(data)
+    whole = replacing(path, inside, marker=marker, durable=durable)
+    with whole as temporary, open(temporary, "wb") as file:
+        file.write(data)
     return Path(path)
 
 

@@ -166,7 +166,7 @@ class MaskCoding:
 
     @property
     def told(self):
-        """What a record says of it: the name of the mapping that gives the same, if there is one."""
+        """What a record says of it: the name of the mapping that gives the same, if any."""
         if self.missing_value is not None:
             return self.mapping, self.reading, self.missing_value
         if self.mapping != "auto":
@@ -343,7 +343,7 @@ def _key(file):
 
 
 def _looked_at(fresh, progress):
-    """(file, kind, its values) of files that can be read; a lossy one that is no mask is refused."""
+    """(file, kind, its values) of files that can be read; a lossy one that is no mask: refused."""
 
     def look(file):
         try:

@@ -40,9 +40,9 @@ def merged(masks, names):
             row, column = map(int, np.argwhere(clash)[0])
             other = next(n for m, n in zip(masks, names) if m[row, column] == whole[row, column])
             raise ValueError(
-                f"Masks of one image must agree where they overlap, but {other!r} and {name!r} give "
-                f"the pixel in row {row}, column {column} the classes {whole[row, column]} and "
-                f"{mask[row, column]}."
+                f"Masks of one image must agree where they overlap, but {other!r} and {name!r} "
+                f"give the pixel in row {row}, column {column} the classes {whole[row, column]} "
+                f"and {mask[row, column]}."
             )
         unknown = (whole < 0) | (mask < 0)
         whole = np.maximum(whole, mask)

@@ -115,7 +115,8 @@ def _read_pair(images, masks, i, n_mask_classes, read):
         if n_mask_classes == 2:
             remedy = (
                 " For 0/255 masks or instance ids map what is above 0 to 1: "
-                "MaskFiles(paths, mapping='nonzero'), mask_mapping='nonzero' or --mask-mapping nonzero."
+                "MaskFiles(paths, mapping='nonzero'), mask_mapping='nonzero' or "
+                "--mask-mapping nonzero."
             )
         raise ValueError(
             f"{masks.where(i)} holds the value {bad.max()}, which is no class: with "

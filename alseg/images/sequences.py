@@ -265,7 +265,7 @@ def as_images(X):
     if isinstance(X, (ImageFiles, _HeldImages)):
         _check_filled("X", X)
         return X
-    if isinstance(X, _Files) or isinstance(X, (str, bytes, os.PathLike)):
+    if isinstance(X, (_Files, str, bytes, os.PathLike)):
         raise TypeError(message("X", "a sequence of images or of image files", X))
     if _is_numeric_array(X):
         X = np.asarray(X)
@@ -335,7 +335,7 @@ def as_masks(masks, n_samples):
         masks = _HeldMasks(np.full(n_samples, None, dtype=object))
     elif isinstance(masks, (MaskFiles, _HeldMasks)):
         pass
-    elif isinstance(masks, _Files) or isinstance(masks, (str, bytes, os.PathLike)):
+    elif isinstance(masks, (_Files, str, bytes, os.PathLike)):
         raise TypeError(message("masks", "a sequence of masks or of mask files", masks))
     elif _is_numeric_array(masks):
         masks = np.asarray(masks)
@@ -409,9 +409,9 @@ def stack(arrays):
     (2,)
     """
     arrays = list(arrays)
-    if arrays and all(array is not None for array in arrays):
-        if len({np.shape(array) for array in arrays}) == 1:
-            return np.stack(arrays)
+    whole = arrays and all(array is not None for array in arrays)
+    if whole and len({np.shape(array) for array in arrays}) == 1:
+        return np.stack(arrays)
     held = np.empty(len(arrays), dtype=object)
     for i, array in enumerate(arrays):
         held[i] = array
@@ -503,7 +503,7 @@ def _as_items(name, X):
     items = np.empty(len(X), dtype=object)
     for i, item in enumerate(X):
         # np.array(list_of_images, dtype=object) pulls images of one size apart into numbers.
-        loose = getattr(item, "dtype", None) == object and np.ndim(item) > 0
+        loose = getattr(item, "dtype", None) == np.dtype(object) and np.ndim(item) > 0
         items[i] = _numbers(item) if loose else item
     return items
 

@@ -26,8 +26,8 @@ class CAMHead(nn.Module):
         - ``"lse"``: ``log(mean(exp(r z))) / r``, between mean and maximum [2]_;
         - ``"wildcat"``: ``(mean(top kmax) + alpha mean(bottom kmin)) / 2`` of the mean over
           `modalities` maps a class [3]_;
-        - ``"attention"``: the mean of the maps weighted by a gated attention over positions [4]_; the
-          weights are part of the CAM, whose spatial mean is then the logit.
+        - ``"attention"``: the mean of the maps weighted by a gated attention over positions [4]_;
+          the weights are part of the CAM, whose spatial mean is then the logit.
     modalities : int, default=5
         Maps a class, averaged; with WILDCAT alone.
     kmax, kmin : float or int, default=0.1
@@ -35,11 +35,12 @@ class CAMHead(nn.Module):
     alpha : float, default=0.6
         Weight of the bottom values.
     min_branch : bool, default=True
-        False leaves out the bottom values and the factor 1/2, as in the code that Belharbi et al. 2021
-        released.
+        False leaves out the bottom values and the factor 1/2, as in the code that Belharbi et al.
+        2021 released.
     lse_r : float, default=5.0
     dropout : float in [0, 1), default=0.1
-        Of channels of the features; with WILDCAT, of the sorted values before pooling (as published).
+        Of channels of the features; with WILDCAT, of the sorted values before pooling (as
+        published).
 
     References
     ----------

@@ -14,19 +14,21 @@ def _conv_bn_relu(c_in, c_out, kernel=3):
 
 
 class UNetDecoder(nn.Module):
-    """From the deepest map to the shallowest: resize, join the skip, convolve (Ronneberger et al. 2015).
+    """From the deepest map to the shallowest: resize, join the skip, convolve (Ronneberger 2015).
 
-    Wide maps are first reduced by a 1 x 1 convolution, so that the cost depends little on the encoder.
+    Wide maps are first reduced by a 1 x 1 convolution, so that the cost depends little on the
+    encoder.
 
     Parameters
     ----------
     in_channels : list of int
         Channels of the encoder's maps, shallowest first.
     channels : sequence of int, default=(128, 64, 48, 32)
-        Width at each level, deepest joined level first; the last one repeats if there are more levels.
+        Width at each level, deepest joined level first; the last one repeats if there are more
+        levels.
     dropout : float in [0, 1), default=0.0
-        Of channels, after each level: for Monte-Carlo dropout everywhere. The default network has its
-        dropout after the decoder (see `JointCAMNetwork`).
+        Of channels, after each level: for Monte-Carlo dropout everywhere. The default network has
+        its dropout after the decoder (see `JointCAMNetwork`).
     """
 
     def __init__(self, in_channels, channels=(128, 64, 48, 32), dropout=0.0):
@@ -56,8 +58,8 @@ class UNetDecoder(nn.Module):
 class OneLogitConv(nn.Module):
     """A 1 x 1 convolution to one map z, given as the logits (0, z) of background and foreground.
 
-    Their softmax is the sigmoid of z and their cross-entropy the binary one. `weight` and `bias` are
-    those of the convolution to both maps, of which the first is zero.
+    Their softmax is the sigmoid of z and their cross-entropy the binary one. `weight` and `bias`
+    are those of the convolution to both maps, of which the first is zero.
     """
 
     def __init__(self, in_channels):

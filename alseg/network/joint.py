@@ -34,11 +34,11 @@ class JointCAMNetwork(nn.Module):
         joined. None is the deepest map alone, as in the published networks: a coarser CAM.
     decoder_channels : sequence of int, default=(128, 64, 48, 32)
     dropout : float in [0, 1), default=0.3
-        Of channels, active in training and in stochastic draws. By default it sits after the decoder,
-        before the last convolution, so that a draw costs that convolution alone.
+        Of channels, active in training and in stochastic draws. By default it sits after the
+        decoder, before the last convolution, so that a draw costs that convolution alone.
     dropout_placement : {"last", "everywhere"}, default="last"
-        ``"everywhere"`` drops channels after each encoder map and each decoder level too: a draw then
-        costs the whole network.
+        ``"everywhere"`` drops channels after each encoder map and each decoder level too: a draw
+        then costs the whole network.
     class_dropout : float in [0, 1), default=0.1
     head_options : dict or None
         Further arguments of `CAMHead`.
@@ -132,7 +132,7 @@ class JointCAMNetwork(nn.Module):
         return (self.decoder, self.mask_dropout, self.mask_conv)
 
     def encode(self, x):
-        """Map images (N, 3, H, W) in [0, 1] to feature maps; any size, padded at the right and bottom."""
+        """Images (N, 3, H, W) in [0, 1] to feature maps; any size, padded right and below."""
         x = (self.colours(x) - self.mean) / self.std
         h, w = x.shape[2:]
         pad_h, pad_w = -h % self.max_stride, -w % self.max_stride
@@ -164,14 +164,14 @@ class JointCAMNetwork(nn.Module):
         return self.decoder(features)
 
     def mask_head(self, decoded, size, grid=False):
-        """The decoder's map to mask logits (N, C, H, W); with `grid`, at the decoder's own stride."""
+        """The decoder's map to mask logits (N, C, H, W); with `grid`, at the decoder's stride."""
         mask_logits = self.mask_conv(self.mask_dropout(decoded))
         if grid:
             return self._crop(mask_logits, size, self.min_stride)
         return self.upsample(mask_logits, size)
 
     def upsample(self, mask_logits, size):
-        """Logits at the decoder's stride to those of the image (N, C, H, W), padding cropped off."""
+        """Logits at the decoder's stride to the image's own (N, C, H, W), padding cropped off."""
         h, w = size
         if self.min_stride == 1:
             return mask_logits[:, :, :h, :w]

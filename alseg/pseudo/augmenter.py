@@ -54,7 +54,8 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         over its pixels without annotation, is at least this.
     weight : float in [0, 1], default=0.1
         What a predicted pixel counts in the loss, lambda in the paper; one of the oracle counts
-        1 (and 1 is the largest number below it). With 0 nothing is predicted and the masks come back as they are: the baseline.
+        1 (and 1 is the largest number below it). With 0 nothing is predicted and the masks come
+        back as they are: the baseline.
     threshold : None, float in [0, 1] or "validation", default=None
         From which probability on a pixel is foreground. None: the threshold of the estimator
         (`threshold_`, else its parameter, else 0.5). "validation": the one with the best mean
@@ -107,8 +108,8 @@ default="histogram"
         are lost. "published": as the released code of [1]_, that is from scratch, but the first fit
         learns from the masks that the model of the round before predicts, and where epochs are
         chosen by validation (``keep_epoch="validation"``) the better of the two fits is kept.
-        "once": there is no such fit; the model of the round before predicts, and one fit learns from
-        the masks and from that, in the first round from the masks alone. With ``warm_start=True``
+        "once": there is no such fit; the model of the round before predicts, and one fit learns
+        from the masks and that, in the first round from the masks alone. With ``warm_start=True``
         this is how [2]_ goes on. With the last two, ``learner.fit()`` without a new mask goes on
         from the model as it is: a further round.
 
@@ -124,9 +125,9 @@ default="histogram"
         After `transform`: the threshold used, None if none was needed.
     report_ : Bunch
         After `transform`, an entry for each candidate: ``sample_ids``, ``coverage`` (the share of
-        its open pixels that are labelled now; 0 for an image left out), and ``agreement`` (nan without
-        `agreement`). With `true_masks` in `fit` also ``accuracy`` and ``dice`` of the labelled
-        pixels (nan where there are none).
+        its open pixels that are labelled now; 0 for an image left out), and ``agreement`` (nan
+        without `agreement`). With `true_masks` in `fit` also ``accuracy`` and ``dice`` of the
+        labelled pixels (nan where there are none).
 
     References
     ----------
@@ -496,9 +497,9 @@ default="histogram"
             raise ValueError(message(f"the prediction for image {i}", rule, proba.shape[1:]))
         open_pixels = np.ones(proba.shape[1:], bool) if mask is None else mask == MISSING
         likeliest = proba.max(axis=0)
-        if self.selection == "confidence" and open_pixels.any():
-            if likeliest[open_pixels].mean(dtype=float) < self.confidence:
-                return np.full(proba.shape[1:], MISSING, dtype=np.int16)
+        judged = self.selection == "confidence" and open_pixels.any()
+        if judged and likeliest[open_pixels].mean(dtype=float) < self.confidence:
+            return np.full(proba.shape[1:], MISSING, dtype=np.int16)
         if self.labels == "sampled":
             # Thresholds of the cumulated probabilities, one uniform number a pixel.
             steps = np.cumsum(proba, axis=0, dtype=float)

@@ -11,7 +11,7 @@ BLOCK_BYTES = 8 * 2**20
 
 
 def label_residuals(proba):
-    """``p - onehot(argmax p)``: the gradient of the cross-entropy by the logits, the guess as label.
+    """``p - onehot(argmax p)``: gradient of the cross-entropy by the logits, the guess as label.
 
     Parameters
     ----------
@@ -179,10 +179,7 @@ def expected_gradient_length(proba, embeddings):
 
 
 def _matrix(name, values, check=True):
-    if isinstance(values, np.memmap):
-        found = values
-    else:
-        found = np.asarray(values)
+    found = values if isinstance(values, np.memmap) else np.asarray(values)
     if found.ndim != 2 or found.dtype.kind not in "fiub":
         got = (found.dtype.name, found.shape)
         raise ValueError(message(name, "numbers of shape (n, d)", got))

@@ -1,4 +1,4 @@
-"""Learning loss: a small network that ranks images by the loss the model is going to have on them."""
+"""Learning loss: a small network ranks images by the loss the model is going to have on them."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Training batches: every image decoded once to one size, then drawn, moved and coloured as a batch."""
+"""Training batches: images decoded once to one size, then drawn, moved, coloured in a batch."""
 
 import functools
 import hashlib
@@ -580,7 +580,7 @@ class TrainingBatches:
         return self.n_steps
 
     def smallest(self):
-        """Fewest images of a batch, and fewest, where there are some, that go through the decoder."""
+        """Fewest images of a batch, and fewest, where there are any, that the decoder sees."""
         if self.sampling == "streams":
             n_second = self.weak_batch_size if len(self.second) else 0
             n = self.batch_size + n_second
@@ -690,7 +690,7 @@ class TrainingBatches:
         return images, masks, weights
 
     def _view_generator(self, position, view):
-        """The random numbers of a view: by the content of the image, whatever data it is part of."""
+        """The random numbers of a view: by the image's content, whatever data it is part of."""
         if position not in self._image_digests:
             pixels = self.data.images[position].cpu().contiguous().numpy()
             self._image_digests[position] = hashlib.blake2b(pixels, digest_size=16).digest()

@@ -9,7 +9,7 @@ from alseg.validation import check_option
 
 
 class JointLoss(nn.Module):
-    """Class cross-entropy plus mask cross-entropy and Dice over annotated pixels (Belharbi 2021, Eq. 1).
+    """Cross-entropy of classes, of annotated pixels, and their Dice loss (Belharbi 2021, Eq. 1).
 
     For image i with annotated pixels A_i and pixel weights v (1 oracle, lambda pseudo)::
 
@@ -26,8 +26,8 @@ class JointLoss(nn.Module):
     class_scale : float, default=0.1
         Of the class loss. It is small, since its gradient holds back the mask branch, and the class
         head learns as well with a small one: an optimizer that scales by its own gradients (Adam)
-        trains it at the same pace. Published: 1. `JointCAMSegmenter` takes 0.3 where a named encoder
-        starts from random weights, unless ``criterion__class_scale`` is given.
+        trains it at the same pace. Published: 1. `JointCAMSegmenter` takes 0.3 where a named
+        encoder starts from random weights, unless ``criterion__class_scale`` is given.
     mask_scale : float, default=1.0
     dice_scale : float, default=1.0
         0 is cross-entropy alone, as published.

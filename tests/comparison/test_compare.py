@@ -1,5 +1,6 @@
 """Comparisons: what is run, that it can be killed, and that nothing but the seed decides it."""
 
+import contextlib
 import ctypes
 import dataclasses
 import json
@@ -553,10 +554,8 @@ def test_only_the_main_process_killed_and_started_again_at_once(tmp_path):
         again = subprocess.run(command, capture_output=True, timeout=HANG, **options)
         assert again.stdout.endswith("done\n"), again.stderr  # without waiting for the answer
     finally:
-        try:
+        with contextlib.suppress(ProcessLookupError):  # all of its workers have ended
             os.killpg(first.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # all of its workers have ended
     assert read_comparison(out).is_complete
 
 
@@ -591,9 +590,12 @@ def test_a_cluster_worker_of_two_threads_gives_the_same_records(whole, tmp_path)
     from joblib import parallel_config
 
     options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
-    with LocalCluster(processes=True, silence_logs=50, **options) as cluster, Client(cluster):
-        with parallel_config(backend="dask"):
-            result = compared(tmp_path, n_jobs=-1)
+    with (
+        LocalCluster(processes=True, silence_logs=50, **options) as cluster,
+        Client(cluster),
+        parallel_config(backend="dask"),
+    ):
+        result = compared(tmp_path, n_jobs=-1)
     assert numbers(result) == numbers(whole)
 
 

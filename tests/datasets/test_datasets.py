@@ -70,7 +70,7 @@ def test_parts_are_keys_and_attributes():
     assert "train" in dir(parts) and "train" in parts and "tran" not in parts
     assert repr(parts) == "Parts(train: 1, test set: 1, all: 2)"
     with pytest.raises(AttributeError, match="part must be .*Did you mean 'train'"):
-        parts.tran
+        _ = parts.tran
     with pytest.raises(KeyError, match="part must be one of"):
         parts["valid"]
     again = pickle.loads(pickle.dumps(parts))

@@ -88,9 +88,8 @@ def test_records_of_another_run_are_left_alone(tmp_path):
 
 
 def test_one_writer_at_a_time(tmp_path):
-    with Records(tmp_path, {}):
-        with pytest.raises(FolderInUse, match="in use by another run"):
-            Records(tmp_path, {})
+    with Records(tmp_path, {}), pytest.raises(FolderInUse, match="in use by another run"):
+        Records(tmp_path, {})
     Records(tmp_path, {}).close()
 
 
@@ -145,22 +144,25 @@ def _edited(lines):
 TAMPERED = {
     "edited": (_edited, "line 2: not as it was written"),
     "seconds edited": (
-        lambda l: [*l[:3], l[3].replace(b'"round": 3', b'"round": 3 ')],
+        lambda lines: [*lines[:3], lines[3].replace(b'"round": 3', b'"round": 3 ')],
         "line 4: not as",
     ),
-    "repeated": (lambda l: [l[0], l[0], *l[1:]], "line 2: a repetition of line 1"),
-    "last repeated": (lambda l: [*l, l[3]], "line 5: a repetition of line 4"),
+    "repeated": (lambda lines: [lines[0], lines[0], *lines[1:]], "line 2: a repetition of line 1"),
+    "last repeated": (lambda lines: [*lines, lines[3]], "line 5: a repetition of line 4"),
     "swapped": (
-        lambda l: [l[0], l[2], l[1], l[3]],
+        lambda lines: [lines[0], lines[2], lines[1], lines[3]],
         "line 2: the record that was written as number 3",
     ),
-    "dropped": (lambda l: [*l[:2], l[3]], "line 3: the record that was written as number 4"),
-    "first dropped": (lambda l: l[1:], "line 1: the record that was written as number 2"),
+    "dropped": (
+        lambda lines: [*lines[:2], lines[3]],
+        "line 3: the record that was written as number 4",
+    ),
+    "first dropped": (lambda lines: lines[1:], "line 1: the record that was written as number 2"),
     "added": (
-        lambda l: [*l, b'{"round": 4, "config": {"seed": 0}}'],
+        lambda lines: [*lines, b'{"round": 4, "config": {"seed": 0}}'],
         "line 5: not written by alseg",
     ),
-    "inserted": (lambda l: [l[0], b"{}", *l[1:]], "line 2: not as it was written"),
+    "inserted": (lambda lines: [lines[0], b"{}", *lines[1:]], "line 2: not as it was written"),
 }
 
 

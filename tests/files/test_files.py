@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import unicodedata
-from contextlib import closing
+from contextlib import closing, suppress
 
 import numpy as np
 import pytest
@@ -183,10 +183,9 @@ except OSError as error:
 
 def test_an_error_of_the_writer_leaves_the_old_file(tmp_path):
     (tmp_path / "a").write_text("old")
-    with pytest.raises(KeyError, match="writer"):
-        with replacing(tmp_path / "a") as temporary:
-            temporary.write_text("half")
-            raise KeyError("writer")
+    with pytest.raises(KeyError, match="writer"), replacing(tmp_path / "a") as temporary:
+        temporary.write_text("half")
+        raise KeyError("writer")
     assert (tmp_path / "a").read_text() == "old" and listing(tmp_path) == ["a"]
 
 
@@ -197,10 +196,8 @@ def test_killed_between_any_two_calls_the_old_or_the_new_file_is_there(
     write_text(tmp_path / "a", "old")
     with monkeypatch.context() as patch:
         patch_calls(patch, fail_at)
-        try:
+        with suppress(Killed):
             write_text(tmp_path / "a", "new")
-        except Killed:
-            pass
     assert (tmp_path / "a").read_text() in ("old", "new")
     sweep(tmp_path)
     assert listing(tmp_path) == ["a"]
@@ -354,9 +351,9 @@ def test_we_replace_and_remove_what_we_wrote_and_nothing_else(tmp_path):
         assert not folder.write("theirs.png", b"a photograph")  # nothing to write
         with pytest.raises(NotOurs, match="theirs.png is there and alseg did not write it"):
             folder.write("theirs.png", b"3")
-        with pytest.raises(NotOurs, match="theirs.png is there"):
-            with folder.replacing("theirs.png") as temporary:
-                temporary.write_bytes(b"3")
+        refused = pytest.raises(NotOurs, match="theirs.png is there")
+        with refused, folder.replacing("theirs.png") as temporary:
+            temporary.write_bytes(b"3")
         assert not folder.remove("theirs.png") and not folder.remove("theirs.png")
         statuses = [folder.status(n) for n in ("ours.png", "theirs.png", "none", "ours.png/a")]
         assert statuses == ["ours", "foreign", "absent", "absent"]
@@ -383,9 +380,9 @@ def test_what_somebody_changed_since_is_theirs_also_for_the_next_command(tmp_pat
             assert folder.status(name) == "foreign", name
             with pytest.raises(NotOurs, match="changed since"):
                 folder.write(name, b"predicted again")
-            with pytest.raises(NotOurs, match="changed since"):
-                with folder.replacing(name) as temporary:
-                    temporary.write_bytes(b"predicted again")
+            refused = pytest.raises(NotOurs, match="changed since")
+            with refused, folder.replacing(name) as temporary:
+                temporary.write_bytes(b"predicted again")
         for name in ("edited", "same size", "linked", "removed"):
             assert not folder.remove(name)
         assert folder.write("kept", b"predicted again")
@@ -456,9 +453,8 @@ def test_a_damaged_ledger_makes_nothing_ours(tmp_path):
 
 
 def test_one_command_at_a_time_in_a_folder(tmp_path):
-    with OwnFolder(tmp_path):
-        with pytest.raises(FolderInUse, match="in use by another run"):
-            OwnFolder(tmp_path)
+    with OwnFolder(tmp_path), pytest.raises(FolderInUse, match="in use by another run"):
+        OwnFolder(tmp_path)
     OwnFolder(tmp_path).close()
 
 

@@ -605,7 +605,7 @@ def test_channels_that_are_no_colours_are_refused(tmp_path, shape, options, dtyp
     path = tiff(tmp_path / "c.tif", np.ones(shape, dtype), **options)
     n_channels = min(shape) if min(shape) < 6 else 7
     for reader in (read_image, read_mask):
-        rule = rf"c\.tif' .* holds {n_channels} channels that are neither grey nor RGB .*Save the channel"
+        rule = rf"c\.tif' .* holds {n_channels} channels .* neither grey nor RGB .*Save the channel"
         with pytest.raises(ValueError, match=rule):
             reader(path)
 
@@ -821,10 +821,8 @@ def test_pillow_images_are_read_as_the_files_that_they_would_be(tmp_path, rng):
         else:
             image.save(path, **kept)
         before = image.mode, image.size, image.tobytes()
-        of_file, of_object = (
-            outcome(lambda: read_image(path)),
-            outcome(lambda: as_images([image])[0]),
-        )  # noqa: B023
+        of_file = outcome(lambda: read_image(path))  # noqa: B023
+        of_object = outcome(lambda: as_images([image])[0])  # noqa: B023
         assert type(of_file) is type(of_object), name
         np.testing.assert_array_equal(of_object, of_file, err_msg=name)
         if name != "PA":
@@ -932,6 +930,9 @@ def test_tifffile_says_nothing_on_the_terminal(tmp_path, rgb):
     path = tiff(tmp_path / "a.tif", rgb)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    code = f"from alseg.images import read_image\ntry: read_image({str(path)!r})\nexcept ValueError: print('told')"
+    code = (
+        f"from alseg.images import read_image\ntry: read_image({str(path)!r})\n"
+        "except ValueError: print('told')"
+    )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG)
     assert run.stdout.strip() == "told" and run.stderr == ""

@@ -363,8 +363,8 @@ def test_every_form_shows_one_face(tmp_path, paths, rng):
         "mixed": ([paths[0], *arrays[1:]], arrays),
         "cut": (same.astype(object), list(same)),
     }
-    for name, (given, expected) in forms.items():
-        images = as_images(given)
+    for name, (form, expected) in forms.items():
+        images = as_images(form)
         assert len(images) == 5 and images.shape == (5,), name
         for i in range(5):
             np.testing.assert_array_equal(images[i], expected[i], err_msg=name)
@@ -377,8 +377,8 @@ def test_every_form_shows_one_face(tmp_path, paths, rng):
 
 def test_grey_is_repeated_and_floats_are_float32(rng):
     grey = rng.random((3, 4, 5))
-    for given in (grey, grey[..., None], list(grey)):
-        images = as_images(given)
+    for form in (grey, grey[..., None], list(grey)):
+        images = as_images(form)
         assert images[1].shape == (4, 5, 3) and images[1].dtype == np.float32
         np.testing.assert_array_equal(images[1][..., 2], grey[1].astype(np.float32))
 
@@ -426,8 +426,8 @@ def test_bad_images_raise():
 def test_every_form_of_masks_shows_one_face(tmp_path, rng):
     same = rng.integers(-1, 3, (4, 5, 6))
     path = save(tmp_path / "m.png", np.full((5, 6), 2, np.uint8))
-    for given in (same, list(same), as_object_array(list(same)), same.astype(np.int8)):
-        masks = as_masks(given, 4)
+    for form in (same, list(same), as_object_array(list(same)), same.astype(np.int8)):
+        masks = as_masks(form, 4)
         assert masks[3].dtype == np.int16
         np.testing.assert_array_equal(masks[3], same[3])
         np.testing.assert_array_equal(masks.take([2, 0])[1], same[0])

@@ -1489,7 +1489,7 @@ def test_killed_at_any_moment_of_a_save_the_earlier_or_the_new_state_is_there(
         state = shutil.copytree(tmp_path / "first", tmp_path / str(fail_at))
         calls = []
 
-        def dying(real):
+        def dying(real, calls=calls, fail_at=fail_at):
             def call(*args, **kwargs):
                 calls.append(real)
                 if len(calls) >= fail_at:

@@ -571,7 +571,7 @@ def test_decoder_takes_one_map_and_many():
     assert many(maps).shape == (1, 6, 64, 64)
 
 
-# -- dropout, and state given back (F10) ------------------------------------------------------------
+# -- dropout, and state given back (F10) -----------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -128,14 +128,14 @@ def test_exactly_the_inverted_one_is_warned_of(seed, share):
 
 
 def test_bad_arguments():
-    for given, match in [
+    for wrong, match in [
         (np.zeros((2, 2, 2), int), r"mask must be whole numbers of shape \(H, W\)"),
         (np.zeros((2, 2)), "mask must be whole numbers"),
         (np.full((2, 2), 2), r"mask must be of classes in \[0, 1\], or -1 .*got \[2\]"),
         (np.full((2, 2), MISSING), "mask must be annotated in at least one pixel"),
     ]:
         with pytest.raises(ValueError, match=match):
-            look_at_mask(given)
+            look_at_mask(wrong)
     with pytest.raises(ValueError, match=r"proposal must be of the mask's size \(4, 5\)"):
         look_at_mask(SQUARE, np.zeros((5, 4), int))
     for names in (["a", "b", "c"], [], ["a", "a", "a"]):

@@ -554,16 +554,15 @@ def test_a_state_imports_no_code_by_itself(slides, tmp_path, monkeypatch):
     (tmp_path / "evil_module.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with open_project(state) as project:
-        with pytest.raises(ProjectError, match="names code.*never loads by itself"):
-            ask(project, 1)
+    refused = pytest.raises(ProjectError, match="names code.*never loads by itself")
+    with open_project(state) as project, refused:
+        ask(project, 1)
     found["options"]["strategy"] = None
     found["options"]["estimator"]["encoder_weights"] = "https://example.org/w.pth"
     (state / "state.json").write_text(json.dumps(found))
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", None)
-    with open_project(state) as project:
-        with pytest.raises(ProjectError, match="names a URL"):
-            ask(project, 1)
+    with open_project(state) as project, pytest.raises(ProjectError, match="names a URL"):
+        ask(project, 1)
 
 
 @pytest.mark.parametrize(
@@ -595,9 +594,9 @@ def test_a_tampered_state_is_refused(slides, tmp_path, change):
     found = read_state(state)
     (state / "state.json").write_text(json.dumps({**found, **change}))
     before = {p: p.read_bytes() for p in state.rglob("*") if p.is_file()}
-    with pytest.raises(ValueError, match="state.json is damaged|coding must be|reading must be"):
-        with open_project(state) as project:
-            ask(project, 1, new=True)
+    said = "state.json is damaged|coding must be|reading must be"
+    with pytest.raises(ValueError, match=said), open_project(state) as project:
+        ask(project, 1, new=True)
     after = {p: p.read_bytes() for p in state.rglob("*") if p.is_file()}
     assert after == before
 

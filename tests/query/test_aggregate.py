@@ -1,4 +1,4 @@
-"""alseg.query.aggregation: each aggregation against loops and scipy, numpy against torch, size bias."""
+"""alseg.query.aggregation: each against loops and scipy, numpy against torch, size bias."""
 
 import functools
 

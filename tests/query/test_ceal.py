@@ -1,4 +1,4 @@
-"""CEAL: counts and groups by hand, each defect of the released code, strategy and augmenter together."""
+"""CEAL: counts and groups by hand, defects of the released code, strategy with augmenter."""
 
 import numpy as np
 import pytest
@@ -363,12 +363,12 @@ def test_weighted_labels_by_hand():
     X = np.repeat(p[None, ..., None], 3, axis=-1)
     partly = np.array([[MISSING, 1], [MISSING, MISSING]])
     augmenter = PseudoLabelAugmenter("all", labels="weighted", weight=0.5, threshold=0.35)
-    for given, mask, weight in [
+    for known, mask, weight in [
         (None, [[1, MISSING], [0, MISSING]], [[0.4, 1], [0.2, 1]]),
         (partly, [[1, 1], [0, MISSING]], [[0.4, 1], [0.2, 1]]),
     ]:
         # 0.5 has no lead, and 0.4, foreground by the threshold, is behind.
-        masks, found = augmenter.fit(X, None, [given], estimator=Painted()).transform(X)
+        masks, found = augmenter.fit(X, None, [known], estimator=Painted()).transform(X)
         np.testing.assert_array_equal(masks[0], mask)
         np.testing.assert_allclose(found[0], weight, rtol=1e-6)
     undecided = np.full_like(X, 0.5)

@@ -1,4 +1,4 @@
-"""alseg.query.diversity: each against a search by brute force in double precision, and bad input."""
+"""alseg.query.diversity: each against brute force in double precision, and bad input."""
 
 import numpy as np
 import pytest
@@ -581,7 +581,7 @@ def random_proba(rng, n=4):
 
 def test_class_context_and_distance_against_scipy(rng):
     contexts = [class_context(random_proba(rng)) for _ in range(7)]
-    for i in range(7):
+    for _ in range(7):
         proba = random_proba(rng)
         np.testing.assert_allclose(class_context(proba), brute_context(proba), atol=1e-9)
     one_class = class_context(np.stack([np.full((3, 3), 0.9), np.full((3, 3), 0.1)]))

@@ -1,4 +1,4 @@
-"""alseg.query.gradients and its strategies: factorised against explicit, network against autograd."""
+"""alseg.query.gradients and its strategies: factors against the whole, network against autograd."""
 
 import tracemalloc
 

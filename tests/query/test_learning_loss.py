@@ -1,4 +1,4 @@
-"""alseg.query.learning_loss: the pair loss by hand, an order that can be learned, losses by hand."""
+"""alseg.query.learning_loss: the pair loss and losses by hand, an order that can be learned."""
 
 import numpy as np
 import pytest

@@ -228,7 +228,7 @@ def test_ripu_by_hand(rng):
     third = scipy_entropy([1, 2], base=2)
     np.testing.assert_allclose(score[1], [0, third * h / 3, third * 2 * h / 3, 0], atol=1e-9)
     proba = rng.dirichlet(np.ones(4), (6, 9)).transpose(2, 0, 1)
-    assert 0 <= ripu(proba).min() and ripu(proba).max() <= 1
+    assert ripu(proba).min() >= 0 and ripu(proba).max() <= 1
     assert ripu(np.full((4, 5, 5), 0.25)).max() == 0  # of one predicted class, however unsure
 
 

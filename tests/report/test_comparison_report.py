@@ -381,7 +381,7 @@ def test_numbers(small):
 
 def test_table_to_be_read(small):
     table = comparison_table(small).set_index("row")
-    assert (table.map(type) == str).all(axis=None)
+    assert table.map(lambda cell: type(cell) is str).all(axis=None)
     assert table.loc["random", "masks to 99 %"] == ">10"
     assert re.fullmatch(r"\d\d\.\d ± \d\.\d", table.loc["mine", "Dice"])
     assert re.fullmatch(r"\+\d\.\d \[-?\d\.\d, \d\.\d\]", table.loc["mine", "difference to random"])

@@ -164,7 +164,7 @@ def test_the_last_score_is_that_of_the_fitted_model():
 
 def test_images_of_differing_sizes_and_words_are_scored(tmp_path):
     images = [GLANDS.images[i][: 32 - i] for i in range(9)]
-    words = np.where(LABELS == LABELS[0], "one", "other")
+    words = np.where(np.equal(LABELS, LABELS[0]), "one", "other")
     own = Images()
     model = make(EpochScoring(own, lower_is_better=False), image_size=(32, 32))
     model.fit(images, words)

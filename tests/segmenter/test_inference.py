@@ -38,7 +38,7 @@ def count_calls(module):
     return calls
 
 
-# -- plain predictions -------------------------------------------------------------------------------
+# -- plain predictions -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", [True, False])
@@ -118,7 +118,7 @@ def test_without_masks_the_cam_of_the_predicted_class(x):
     assert torch.allclose(out["mask_proba"].sum(1), torch.ones(3, 33, 47))
 
 
-# -- reading the pool ----------------------------------------------------------------------------------
+# -- reading the pool ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 5, 7])
@@ -161,7 +161,7 @@ def test_pool_is_read_batch_by_batch():
     assert Lazy.read == [0, 1, 2, 3] and kept() is None
 
 
-# -- draws -----------------------------------------------------------------------------------------------
+# -- draws -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("has_masks", [True, False])

@@ -103,7 +103,7 @@ def write_files(folder, images, masks):
     return [str(folder / f"{i}.png") for i in n], mask_paths
 
 
-# -- it learns ---------------------------------------------------------------------------------------
+# -- it learns -------------------------------------------------------------------------------------
 
 
 def test_it_learns_masks_and_labels():
@@ -123,7 +123,7 @@ def test_it_learns_from_a_few_masks_and_labels_of_all():
     assert model.score_masks(images[16:], masks[16:]) > 0.85
 
 
-# -- every method, for arrays, lists and paths ---------------------------------------------------------
+# -- every method, for arrays, lists and paths -----------------------------------------------------
 
 
 def check_methods(model, X, labels, masks, sizes):
@@ -270,7 +270,7 @@ def test_test_flips():
     assert not np.allclose(once.predict_mask_proba(images), model.predict_mask_proba(images))
 
 
-# -- what is annotated -----------------------------------------------------------------------------------
+# -- what is annotated -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("masks", [None, [None] * 8, np.full((8, H, W), MISSING)])
@@ -374,7 +374,7 @@ def test_number_of_steps_does_not_depend_on_the_number_of_masks():
     assert make(steps_per_epoch=5).fit(images, labels, masks).n_steps_ == 5
 
 
-# -- repeatable, and nothing global is touched --------------------------------------------------------------
+# -- repeatable, and nothing global is touched -----------------------------------------------------
 
 
 def test_F9_random_state_repeats_bit_for_bit():
@@ -427,7 +427,7 @@ def test_input_is_left_as_it_was():
     assert (floats == before).all()
 
 
-# -- the facts of the style guide that concern the estimator --------------------------------------------------
+# -- the facts of the style guide that concern the estimator ---------------------------------------
 
 
 def test_F7_batches_without_an_annotated_pixel_leave_the_history_finite():
@@ -582,7 +582,7 @@ def test_F20_lazy_files_are_split_lazily(tmp_path, monkeypatch):
     assert seen == [(ImageFiles, MaskFiles, 3)] * 2
 
 
-# -- validation and threshold -------------------------------------------------------------------------------
+# -- validation and threshold ----------------------------------------------------------------------
 
 
 def test_validation_fraction_is_held_out_by_class_among_the_annotated():
@@ -925,7 +925,7 @@ def test_validation_that_cannot_be():
         make(threshold="valid").fit(images, labels, masks)
 
 
-# -- schedules, warm starts, classes --------------------------------------------------------------------------
+# -- schedules, warm starts, classes ---------------------------------------------------------------
 
 
 def test_two_phases_freeze_the_classifier():
@@ -1060,7 +1060,7 @@ def test_class_weight():
     assert np.allclose(first.criterion_.class_weight, [8 / (2 * counts[0]), 1, 8 / (2 * counts[1])])
 
 
-# -- skorch's options -----------------------------------------------------------------------------------------
+# -- skorch's options ------------------------------------------------------------------------------
 
 
 def test_optimizer_and_its_options():
@@ -1266,7 +1266,7 @@ def test_bad_options(options, rule):
         make(**options).fit(images, labels, masks)
 
 
-# -- bad input --------------------------------------------------------------------------------------------------
+# -- bad input -------------------------------------------------------------------------------------
 
 
 def bad_inputs():
@@ -1339,7 +1339,7 @@ def test_bad_files_are_named_before_training(tmp_path):
         make().fit(paths, labels, mask_paths, mask_weight=np.ones(8))
 
 
-# -- moving average of weights -----------------------------------------------------------------------
+# -- moving average of weights ---------------------------------------------------------------------
 
 
 class Steps(Callback):
@@ -1452,7 +1452,7 @@ def test_not_fitted():
         fitted()[0].predict(images[:0])
 
 
-# -- scikit-learn's tools -------------------------------------------------------------------------------------------
+# -- scikit-learn's tools --------------------------------------------------------------------------
 
 
 def test_parameters_are_kept_and_cloned():
@@ -1510,7 +1510,7 @@ def test_search_that_optimises_masks(routing):
     search.fit(images, labels, masks=masks)
     assert search.best_estimator_.has_masks_
     assert (
-        (0 <= search.cv_results_["mean_test_score"]) & (search.cv_results_["mean_test_score"] <= 1)
+        (search.cv_results_["mean_test_score"] >= 0) & (search.cv_results_["mean_test_score"] <= 1)
     ).all()
     assert search.score(images, labels, masks=masks) == pytest.approx(
         search.best_estimator_.score_masks(images, masks)
@@ -1577,10 +1577,10 @@ def test_pipeline_with_routing_and_dice(routing):
         scoring=dice_scorer,
         error_score="raise",
     )
-    assert (0 <= result["test_score"]).all()
+    assert (result["test_score"] >= 0).all()
 
 
-# -- copies, pickles and saved models --------------------------------------------------------------------------------
+# -- copies, pickles and saved models --------------------------------------------------------------
 
 
 def by_joblib(model):

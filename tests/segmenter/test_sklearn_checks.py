@@ -1,7 +1,7 @@
-"""scikit-learn's estimator checks (F21), on a subclass that folds rows of numbers into small images.
+"""scikit-learn's estimator checks, on a subclass that folds rows of numbers into small images.
 
-The checks speak of rows of features, the estimator of images. The subclass below does the folding and
-checks the rows as scikit-learn wants them checked; all else is the estimator's own.
+The checks speak of rows of features, the estimator of images. The subclass below does the folding
+and checks the rows as scikit-learn wants them checked; all else is the estimator's own.
 """
 
 import numpy as np
@@ -88,7 +88,7 @@ def make():
 @pytest.mark.slow
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_the_accuracy_that_a_check_asks_for_has_a_margin(n_threads):
-    """`check_classifiers_train` wants 0.83 of these three, or two, blobs: well inside for any seed."""
+    """`check_classifiers_train` wants 0.83 of these three, or two, blobs: easy for any seed."""
     X, y = make_blobs(n_samples=300, random_state=0)
     X = StandardScaler().fit_transform(X)
     found, before = [], torch.get_num_threads()

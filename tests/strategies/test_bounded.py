@@ -31,7 +31,7 @@ from alseg.validation import EmptyPool
 
 
 class Clock:
-    """Seconds that go by when images are looked at: `each` for one, to the `power` of their number."""
+    """Seconds that go by when images are looked at: `each`, to the `power` of their number."""
 
     def __init__(self, each=1.0, power=1.0):
         self.now, self.each, self.power, self.calls = 0.0, each, power, []
@@ -211,7 +211,7 @@ def test_without_a_limit_and_with_time_for_all_it_is_the_strategy_itself(name):
         expected = ask(strategy, make())
         for seconds in (None, 3600)[make() != 0 :]:
             told = []
-            bounded = within_seconds(strategy, seconds, report=lambda *n: told.append(n))
+            bounded = within_seconds(strategy, seconds, report=lambda *n, told=told: told.append(n))
             found = ask(bounded, make())
             assert type(found) is type(expected) and told == [(9, 9)]
             if isinstance(expected, Regions):
@@ -237,7 +237,7 @@ def test_it_asks_among_those_seen(strategy):
     clock, told = Clock(), []
     toy = learner.estimator
     predict = toy.predict_uncertainty
-    toy.predict_uncertainty = lambda X, **k: clock.timed(lambda l, X: predict(X, **k))(None, X)
+    toy.predict_uncertainty = lambda X, **k: clock.timed(lambda _, X: predict(X, **k))(None, X)
     known = np.full(40, np.nan)
     picked = within_seconds_sampling(
         learner,

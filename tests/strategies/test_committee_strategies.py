@@ -1,4 +1,4 @@
-"""alseg.strategies.disagreement and consistency: members, views and CAM against decoder, by hand."""
+"""alseg.strategies.disagreement and consistency: members, views, CAM against decoder, by hand."""
 
 import json
 

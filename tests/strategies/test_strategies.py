@@ -393,7 +393,7 @@ def test_random_asks_nobody_and_everybody_alike():
     counts = np.bincount([random_sampling(None, range(5), 1, s)[0] for s in range(400)])
     assert counts.min() > 50 and len(counts) == 5
     scores = random_score(None, range(1000), 0)
-    assert 0 <= scores.min() and scores.max() < 1 and abs(scores.mean() - 0.5) < 0.05
+    assert scores.min() >= 0 and scores.max() < 1 and abs(scores.mean() - 0.5) < 0.05
 
 
 def test_class_balanced_around_a_score():

@@ -1,4 +1,4 @@
-"""alseg.strategies.wrappers and the draws of alseg.query.selection: chances, batches, parts, schedules."""
+"""Wrappers and the draws of alseg.query.selection: chances, batches, parts, schedules."""
 
 import functools
 import pickle

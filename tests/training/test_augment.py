@@ -181,7 +181,7 @@ def test_augmented_stays_in_range_repeats_and_leaves_the_input(seed, flips):
     assert (before[1] == np.random.get_state()[1]).all()
 
 
-# -- stains ------------------------------------------------------------------------------------------
+# -- stains ----------------------------------------------------------------------------------------
 
 
 def test_stains_are_scikit_images():
@@ -223,4 +223,4 @@ def test_stain_draws_are_one_an_image_and_of_the_generator():
     assert (changed == changed[:, :, :1, :1]).all()  # one change for all pixels of an image
     assert len(torch.unique(changed[:, 0, 0, 0])) == 4
     extremes = stain_jitter(torch.tensor([0.0, 1.0]).expand(2, 3, 1, 2), seeded(1), 0.9)
-    assert torch.isfinite(extremes).all() and 0 <= extremes.min() and extremes.max() <= 1
+    assert torch.isfinite(extremes).all() and extremes.min() >= 0 and extremes.max() <= 1

@@ -80,7 +80,7 @@ def test_choose_canvas_is_near_its_area_and_its_shape(sizes):
         assert abs(w - median_w * factor) <= max(4, 8 - median_w * factor)
 
 
-# -- decoding ----------------------------------------------------------------------------------------
+# -- decoding --------------------------------------------------------------------------------------
 
 
 def test_image_tensor_keeps_its_type_and_pixels():
@@ -160,7 +160,7 @@ def test_weights_of_pixels_and_of_images_mixed():
     assert data.weights.flatten(1).unique(dim=1).flatten().tolist() == pytest.approx([1, 0.5, 0.1])
 
 
-# -- streams and cycles -------------------------------------------------------------------------------
+# -- streams and cycles ----------------------------------------------------------------------------
 
 
 def test_streams():

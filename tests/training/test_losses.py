@@ -1,4 +1,4 @@
-"""The loss against hand-worked values, MONAI and numeric gradients; what is missing does not count."""
+"""The loss against values by hand, MONAI and numeric gradients; what is missing counts nothing."""
 
 import math
 
@@ -43,7 +43,7 @@ PUBLISHED = {"normalize": "batch", "dice_scale": 0.0, "class_scale": 1.0}
 
 
 def test_published_loss_by_hand():
-    """METHODS 1.3: one expert mask, one pseudo-mask of lambda 0.1, one image without, batch of 4."""
+    """One expert mask, one pseudo-mask of lambda 0.1, one image without, a batch of 4."""
     p = [[[0.9, 0.2]], [[0.6, 0.5]], [[0.5, 0.5]]]
     masks = torch.tensor([[[1, 0]], [[1, 1]], [[MISSING, MISSING]]])
     prediction = {

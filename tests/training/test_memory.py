@@ -1,4 +1,4 @@
-"""alseg.training.memory: a batch that does not fit goes through in parts; BatchNorm alone notices."""
+"""alseg.training.memory: a batch that does not fit goes in parts; BatchNorm alone notices."""
 
 import copy
 import re
@@ -147,9 +147,9 @@ def test_it_says_what_was_tried_and_what_is_now():
 def test_a_single_image_that_does_not_fit_is_an_error():
     images, labels, masks = pool()
     model = make(0)
-    with pytest.raises(OutOfMemory, match="training with a single image: set a smaller image_size"):
-        with pytest.warns(RuntimeWarning):
-            model.fit(images, labels, masks)
+    said = "training with a single image: set a smaller image_size"
+    with pytest.raises(OutOfMemory, match=said), pytest.warns(RuntimeWarning):
+        model.fit(images, labels, masks)
     assert SIZES == [12, 6, 3, 2, 1] and "_part_size" not in vars(model)
 
 
@@ -201,9 +201,9 @@ def test_predictions_in_parts_are_the_same(placement):
     for mine, theirs in zip(parts, whole):
         assert mine.shape == theirs.shape and np.allclose(mine, theirs, atol=1e-6)
     model.module_.encoder.limit = 0
-    with pytest.raises(OutOfMemory, match="predicting with a single image"):
-        with pytest.warns(RuntimeWarning):
-            model.predict(images)
+    said = "predicting with a single image"
+    with pytest.raises(OutOfMemory, match=said), pytest.warns(RuntimeWarning):
+        model.predict(images)
 
 
 # -- the parts, by themselves ----------------------------------------------------------------------

@@ -18,7 +18,8 @@ LAUNCHER = """
 import json, os, signal, sys, time
 
 import alseg.cli, alseg.comparison.plan, alseg.project, alseg.report.run_page, alseg.report.question
-import alseg.report.panels, alseg.segmenter.estimator, alseg.strategies, alseg.datasets, pandas, matplotlib.pyplot
+import alseg.report.panels, alseg.segmenter.estimator, alseg.strategies, alseg.datasets
+import pandas, matplotlib.pyplot
 import safetensors.torch, tifffile, torch, torch._dynamo  # what a first fit imports, once for all
 torch.set_num_threads(1)
 

@@ -29,7 +29,7 @@ def pixels(shape=SIZE, dtype=np.uint8, seed=0):
     """Pixels that differ, over the whole range of the type."""
     rng = np.random.default_rng(seed)
     dtype = np.dtype(dtype)
-    if dtype == bool:
+    if dtype.kind == "b":
         return rng.random(shape) < 0.5
     if dtype.kind == "f":
         return rng.random(shape).astype(dtype)
@@ -271,7 +271,8 @@ showpage
 DISGUISED = {
     "postscript": POSTSCRIPT,
     "eps_preview": b"\xc5\xd0\xd3\xc6" + struct.pack("<7I", 32, 200, 0, 0, 0, 0, 0) + POSTSCRIPT,
-    "pdf": b"%PDF-1.4\n1 0 obj<</Type/Catalog/OpenAction<</S/JavaScript/JS(app.alert(1))>>>>endobj\n",
+    "pdf": b"%PDF-1.4\n1 0 obj<</Type/Catalog/OpenAction"
+    b"<</S/JavaScript/JS(app.alert(1))>>>>endobj\n",
     "svg": b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">'
     b'<image href="http://127.0.0.1:9/x.png"/></svg>',
     "xxe": b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>',

@@ -107,7 +107,7 @@ NAMES = {
 
 
 def unusual(root):
-    """Things that lie in folders and are no image files, in `root`; those that cannot be are not."""
+    """Things that lie in folders and are no image files, in `root`; as far as they can be."""
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     (root / "folder.png").mkdir()

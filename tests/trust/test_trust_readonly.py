@@ -69,7 +69,7 @@ def run_read_only(commands, folders, tmp_path, env):
         )
     finally:
         for folder in folders:
-            for place, _, files in os.walk(folder):
+            for place, _, _ in os.walk(folder):
                 os.chmod(place, 0o755)
     assert "Traceback" not in done.stderr, done.stderr
     return json.loads(done.stdout.splitlines()[-1]), done.stderr

@@ -1,4 +1,4 @@
-"""States, models, records and comparisons that somebody has tampered with: one line, and no harm."""
+"""States, models, records and comparisons that somebody has tampered with: one line, no harm."""
 
 import copy
 import json

@@ -1,8 +1,8 @@
 """Representative and diverse picks: embeddings in, positions out; and near-duplicates of images.
 
 Nothing here keeps an n x n matrix. Embeddings are read a block at a time; for k-centre and
-k-means++ picks and k-means they may be memory-mapped. Computations are in the precision of the embeddings
-(float32 at least), and where rounding could decide, again in double precision.
+k-means++ picks and k-means they may be memory-mapped. Computations are in the precision of the
+embeddings (float32 at least), and where rounding could decide, again in double precision.
 """
 
 from alseg.query.diversity.clustering import k_means, k_means_groups
