@@ -1,6 +1,10 @@
-"""Sphinx configuration. Nothing is fetched from the network, and the examples run at build."""
+"""Sphinx configuration. Nothing is fetched from the network.
+
+The examples run at build, unless it is given `-D plot_gallery=0`.
+"""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -61,3 +65,27 @@ html_sidebars = {"**": ["about.html", "searchfield.html", "navigation.html"]}
 html_css_files = ["custom.css"]
 html_show_sourcelink = False
 html_title = f"alseg {release}"
+
+
+def skip_requests(app, what, name, obj, skip, options):
+    """Leave out the `set_..._request` that scikit-learn gives to every estimator."""
+    return True if re.fullmatch(r"set_\w+_request|get_metadata_routing", name) else None
+
+
+def describe_value(app, what, name, obj, options, lines):
+    """A value is described where it is defined, which may be below the package that offers it."""
+    if what != "data":
+        return
+    from sphinx.pycode import ModuleAnalyzer
+
+    lines.clear()  # else that of its type
+    short = name.rpartition(".")[2]
+    for module in [one for one in sys.modules if one.startswith("alseg.")]:
+        if vars(sys.modules[module]).get(short) is obj:
+            analyzer = ModuleAnalyzer.for_module(module)
+            lines += analyzer.find_attr_docs().get(("", short), [])
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", skip_requests)
+    app.connect("autodoc-process-docstring", describe_value)

@@ -464,7 +464,7 @@ def _do(job, protocol, data, out, main):
 
 
 _LOOK_EVERY, _ORPHANS_END_IN = 0.5, 60.0  # seconds; on a busy machine
-_watched = []  # the main processes that this one, a worker, ends with
+_watched: list = []  # the main processes that this one, a worker, ends with
 
 
 def _end_with(main):

@@ -9,7 +9,7 @@ from alseg.validation import message
 try:
     import fcntl
 except ImportError:  # Windows has no fcntl: there two commands in one folder are not told apart
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 _REMEDIES = {
     errno.ENOSPC: "Make room on the disk.",

@@ -58,7 +58,8 @@ def slic_superpixels(image, size=32, compactness=10.0):
 
 
 _KEPT_BYTES = 512 * 2**20
-_kept, _kept_lock = OrderedDict(), threading.Lock()
+_kept: OrderedDict = OrderedDict()
+_kept_lock = threading.Lock()
 
 
 def superpixels_of(images, idx, size=32, method=None):

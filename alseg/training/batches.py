@@ -122,7 +122,7 @@ class TrainingData:
     labels: torch.Tensor
     masks: torch.Tensor
     weights: torch.Tensor
-    top: torch.Tensor = None
+    top: torch.Tensor | None = None
 
     def __post_init__(self):
         if self.top is None:
@@ -206,7 +206,7 @@ class CropData:
     masks: list
     weights: list
     crop: dict
-    top: torch.Tensor = None
+    top: torch.Tensor | None = None
     joined: Any = None
 
     def __post_init__(self):

@@ -21,7 +21,8 @@ LIMIT = 256 * 2**20
 
 _FRESH = 3e9  # nanoseconds; file systems tell the time in steps of up to two seconds
 
-_kept, _n_bytes, _lock = OrderedDict(), 0, threading.Lock()
+_kept: OrderedDict = OrderedDict()
+_n_bytes, _lock = 0, threading.Lock()
 
 
 def image_tensor(image, canvas):
