@@ -37,7 +37,7 @@ test-slow: setup
 
 # The files in which numbers decide, on two more processors: one without AVX, and one whose
 # convolutions have no AVX.
-NUMERIC = augment batches callbacks cams_benchmark committee compare device feature_memory \
+NUMERIC = augment batches callbacks cams_study committee compare device feature_memory \
 	gradients hybrid inference learner learning_loss losses memory network pretrain pseudo regions \
 	representative run segmenter semi sklearn_checks small_batches strategies threads uncertainty
 NUMERIC_FILES = $(wildcard $(NUMERIC:%=tests/*/test_%.py))

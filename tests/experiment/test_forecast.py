@@ -5,9 +5,9 @@ import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from published import CURVES, N_MASKS
 
 from alseg.experiment.forecasting import _quantile, backtest, fit_learning_curve, forecast
+from benchmarks.core.paper_scores import CURVES, N_MASKS
 
 N = np.array([8.0, 10, 12, 16, 24, 40])
 

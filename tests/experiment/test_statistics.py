@@ -8,15 +8,6 @@ import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from published import (
-    AREAS,
-    AREAS_OF_FIRST_TEN,
-    CURVES,
-    FULL_SUPERVISION,
-    MASKS_TO_REACH_95,
-    MEAN_AREAS,
-    N_MASKS,
-)
 
 from alseg.experiment import statistics
 from alseg.experiment.statistics import (
@@ -34,6 +25,15 @@ from alseg.experiment.statistics import (
     seeds_needed,
     sign_flip_test,
     verdict,
+)
+from benchmarks.core.paper_scores import (
+    AREAS,
+    AREAS_OF_FIRST_TEN,
+    CURVES,
+    FULL_SUPERVISION,
+    MASKS_TO_REACH_95,
+    MEAN_AREAS,
+    N_MASKS,
 )
 
 in_percent = {s: {name: a / 100 for name, a in rows.items()} for s, rows in AREAS.items()}

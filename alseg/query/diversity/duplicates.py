@@ -3,9 +3,9 @@
 Two images are compared by small grey copies: the ranks of their pixels (which no exposure and no
 gamma changes), each without the mean of its surroundings (so that two tiles with a light corner, or
 two pictures with something dark in the middle, are not alike for that). By
-benchmarks/duplicates.py, over the images of four data sets, one image twice is at 0.96 or more and
-two images at 0.90 or less; an image and itself under another exposure are above 0.92 but where its
-light parts are clipped.
+benchmarks/studies/duplicates.py, over the images of four data sets, one image twice is at 0.96 or
+more and two images at 0.90 or less; an image and itself under another exposure are above 0.92 but
+where its light parts are clipped.
 """
 
 import numpy as np

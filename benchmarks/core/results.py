@@ -1,0 +1,46 @@
+"""Where results lie, and how a record is written: command, versions, machine, rows."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from alseg.experiment import environment
+from alseg.files import write_text
+
+# Of the fits behind the recorded results, made before the defaults were halved.
+BATCHES = {"batch_size": 8, "weak_batch_size": 4}
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def script_command():
+    """The words that start the script that is running: python -m benchmarks.studies.glas.
+
+    Returns
+    -------
+    list of str
+    """
+    script = Path(sys.argv[0])
+    return ["python", "-m", f"benchmarks.{script.parent.name}.{script.stem}"]
+
+
+def write_record(path, rows, device="cpu", **more):
+    """Write rows, command, versions and machine as JSON.
+
+    Returns
+    -------
+    int
+        The exit status: 1 if a row of a limit does not meet it.
+    """
+    record = {
+        "command": " ".join([*script_command(), *sys.argv[1:]]),
+        "environment": {
+            **environment(device),
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY"),
+        },
+        **more,
+        "rows": rows,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(record, indent=1) + "\n")
+    return int(not all(row.get("met", True) for row in rows))

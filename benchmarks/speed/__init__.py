@@ -1,0 +1,1 @@
+"""How long things take: a script each, which writes a record and checks its limits."""
