@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import clone
 
-from alseg.comparison.jobs import fits_a_round, n_threads, with_steps
+from alseg.comparison.jobs import n_threads, with_steps
 from alseg.experiment import peak_memory, set_passes
-from alseg.query import as_schedule
+from alseg.pseudo import fits_of_round, most_pseudo_masks
 from alseg.training import steps_of_epoch
 
 NEEDED = ("max_epochs", "steps_per_epoch", "batch_size")
@@ -129,33 +129,6 @@ class Fit(NamedTuple):
     again: bool
 
 
-def n_pseudo_masks(augmenter, n_masks, n_train):
-    """Images that an augmenter gives a mask, at most.
-
-    Parameters
-    ----------
-    augmenter : PseudoLabelAugmenter, other augmenter or None
-    n_masks, n_train : int
-        Annotated images, and all of them.
-
-    Returns
-    -------
-    int
-
-    Examples
-    --------
-    >>> from alseg import PseudoLabelAugmenter
-    >>> ceal = PseudoLabelAugmenter("ceal")
-    >>> [n_pseudo_masks(ceal, 600 + 35 * i, 1600) for i in (1, 5, 6)]
-    [0, 20, 40]
-    """
-    if augmenter is None or getattr(augmenter, "weight", None) == 0:
-        return 0
-    if getattr(augmenter, "selection", None) != "ceal":
-        return n_train - n_masks
-    return min(as_schedule(augmenter.schedule).n_pseudo(n_masks), n_train - n_masks)
-
-
 def fits_of_job(job, protocol, n_train):
     """The fits of a job, in their order.
 
@@ -168,23 +141,22 @@ def fits_of_job(job, protocol, n_train):
     Returns
     -------
     list of list of Fit
-        Of each round: two with an augmenter, unless it fits once. A row that asks about parts of
+        Of each round those that `alseg.pseudo.fits_of_round` tells. A row that asks about parts of
         images is taken to open as many images as it asks questions.
     """
     if job.kind == "reference":
         n_masks = {"full supervision": n_train, "all-ones": None}.get(job.name, 0)
         return [[]] if n_masks is None else [[Fit(n_masks, 0, False)]]
-    augmenter = job.row.augmenter
-    refit = getattr(augmenter, "refit", "scratch")
-    found = []
+    augmenter, found = job.row.augmenter, []
+    plan = fits_of_round(augmenter, protocol.warm_start)
     for round_ in range(1, protocol.rounds + 1) if job.kind == "chain" else [0]:
         n_masks = min(protocol.initial + round_ * protocol.n_instances, n_train)
-        n_pseudo = n_pseudo_masks(augmenter, n_masks, n_train)
-        # As published, the first fit has the pseudo-masks of the round before, anew.
-        carried = n_pseudo if refit in ("published", "once") and round_ else 0
-        found.append([Fit(n_masks, carried, protocol.warm_start and round_ > 0)])
-        if fits_a_round(augmenter) == 2:
-            found[-1].append(Fit(n_masks, n_pseudo, protocol.warm_start or refit == "continue"))
+        n_pseudo = most_pseudo_masks(augmenter, n_masks, n_train)
+        found.append([])
+        for fit in plan:
+            predicted = fit.pseudo == "this" or (fit.pseudo is not None and round_ > 0)
+            again = fit.start == "this" or (fit.start == "last" and round_ > 0)
+            found[-1].append(Fit(n_masks, n_pseudo if predicted else 0, again))
     return found
 
 
@@ -221,12 +193,11 @@ def predictions_of_job(job, protocol, n_train, n_test):
     """
     if job.kind == "reference":
         return 0 if job.name == "all-ones" else n_test
-    a_round = n_test + (n_train if job.row.augmenter is not None else 0)
-    if job.kind != "chain":
-        return a_round
-    if getattr(job.row.augmenter, "refit", None) == "published":
-        a_round += n_train  # what the model of the round before says
-    return protocol.rounds * (a_round + n_train)
+    plan = fits_of_round(job.row.augmenter, protocol.warm_start)
+    if job.kind != "chain":  # there is no model of a round before
+        return n_test + n_train * sum(fit.pseudo == "this" for fit in plan)
+    labelled = sum(fit.pseudo is not None for fit in plan)
+    return protocol.rounds * (n_test + n_train * (labelled + 1))
 
 
 def measure(estimator, protocol, train, test):

@@ -42,6 +42,7 @@ from alseg.experiment import (
 )
 from alseg.files import jsonable
 from alseg.images import as_masks
+from alseg.pseudo import fits_of_round
 from alseg.strategies import (
     class_balanced,
     class_balanced_sampling,
@@ -191,10 +192,10 @@ def make_jobs(protocol, strategies, seeds, estimator, augmenter):
             if _same(row, start.estimator, start.augmenter):
                 key = other
         settings.setdefault(key, Row(None, row.augmenter, row.estimator))
-        n_fits = protocol.rounds * fits_a_round(row.augmenter)
+        n_fits = protocol.rounds * len(fits_of_round(row.augmenter, protocol.warm_start))
         jobs += [Job("chain", name, seed, row, key, n_fits) for seed in seeds]
     for key, row in settings.items():
-        n_fits = fits_a_round(row.augmenter)
+        n_fits = len(fits_of_round(row.augmenter, protocol.warm_start))
         jobs += [Job("start", key, seed, row, None, n_fits) for seed in seeds]
     for name in protocol.references:
         once = name == "all-ones" and protocol.n_folds is None
@@ -203,11 +204,6 @@ def make_jobs(protocol, strategies, seeds, estimator, augmenter):
         for seed in [0] if once else seeds:
             jobs.append(Job("reference", name, seed, row, None, n_fits))
     return sorted(jobs, key=lambda job: (job.kind != "start", -job.n_fits))
-
-
-def fits_a_round(augmenter):
-    """How often a round trains: twice where masks are first predicted by a model of that round."""
-    return 1 if augmenter is None or getattr(augmenter, "refit", None) == "once" else 2
 
 
 def is_balanced(strategy):

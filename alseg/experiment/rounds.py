@@ -23,6 +23,7 @@ from alseg.labels import is_annotated
 from alseg.learner import ActiveLearner
 from alseg.metrics import dice_score
 from alseg.oracles import MaskOracle
+from alseg.pseudo import fits_of_round
 from alseg.query import AnnotationCost, Regions, annotation_cost, class_balanced_top_n
 from alseg.validation import check_number, message
 
@@ -319,7 +320,7 @@ class _Loop:
             random_state=seed,
         )
         # Whether a round's fits need the model of the round before.
-        self.carries = warm_start or getattr(augmenter, "refit", None) in ("published", "once")
+        self.carries = any(fit.needs_last for fit in fits_of_round(augmenter, warm_start))
         if augmenter is not None and "true_masks" in inspect.signature(augmenter.fit).parameters:
             self.learner.true_masks = train.masks  # for the record of their quality alone
         watched = np.random.default_rng(seed).permutation(len(train.labels))[: self.n_watched]

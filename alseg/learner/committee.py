@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from alseg.learner.loop import Querying
+from alseg.learner.base import Querying
 from alseg.rows import data_hstack
 from alseg.validation import check_rng, message
 

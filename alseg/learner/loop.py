@@ -10,61 +10,15 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
-from alseg.calling import accepts, accepts_any, call_strategy, check_query_idx, unit_of
-from alseg.images import as_images, as_masks
-from alseg.labels import MISSING, fraction_annotated, is_annotated
-from alseg.learner.on_disk import read_learner, write_learner
-from alseg.query import Regions
-from alseg.rows import (
-    check_training_data,
-    data_vstack,
-    n_rows,
-    retrieve_rows,
-    transform_without_estimating,
-)
-from alseg.validation import (
-    EmptyPool,
-    as_labels,
-    check_n_instances,
-    check_number,
-    check_rng,
-    message,
-)
-
-# What a seed is for; a new one goes at the end.
-_FIT, _QUERY, _AUGMENT, _CONTINUE, _CARRY = range(5)
+from alseg.calling import accepts
+from alseg.learner.annotating import Annotating
+from alseg.learner.base import Predicting, Querying, Seeded
+from alseg.learner.on_disk import read_learner
+from alseg.learner.teaching import Teaching
+from alseg.validation import message
 
 
-class Querying:
-    """What `ActiveLearner` and `Committee` share: asking a strategy."""
-
-    def _query_pool(self, X_pool, args, kwargs, strategy=None):
-        strategy = self.query_strategy if strategy is None else strategy
-        extras = {}
-        # A seed that the user did not ask for would override the strategy's own default; and one
-        # that is not used is not drawn.
-        if self._seeds_queries() and accepts(strategy, "random_state"):
-            extras["random_state"] = self._query_seed()
-        result = call_strategy(strategy, self, X_pool, *args, extras=extras, **kwargs)
-        if isinstance(result, tuple):
-            return result
-        asked = result.sample_ids if isinstance(result, Regions) else result
-        return result, retrieve_rows(X_pool, asked)
-
-    def _seeds_queries(self):
-        return self.random_state is not None
-
-    def _query_seed(self):
-        return int(self._rng.integers(2**31 - 1))
-
-    def _resolved_strategy(self, strategy):
-        strategy = self._default_strategy() if strategy is None else strategy
-        if not callable(strategy):
-            raise TypeError(message("query_strategy", "callable", strategy))
-        return strategy
-
-
-class ActiveLearner(Querying, BaseEstimator):
+class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
     """An estimator that asks for the labels, or the masks, that help it most.
 
     It has two modes. With `X_training`, `y_training` or nothing it is modAL's ``ActiveLearner``
@@ -102,9 +56,9 @@ class ActiveLearner(Querying, BaseEstimator):
     augmenter : object or None, default=None
         ``fit(X, y, masks, *, estimator)`` and ``transform(X) -> (masks, mask_weight)``, such as
         `PseudoLabelAugmenter`. Each refit is then two fits [2]_: to the annotated masks alone, and,
-        after the augmenter has used that model, to its masks. The second starts where the first did,
-        or as the augmenter's ``refit`` says; with ``refit="once"`` the augmenter uses the present
-        model, and there is one.
+        after the augmenter has used that model, to its masks. An augmenter with a method
+        ``fits_of_round(warm_start)`` says otherwise (`alseg.pseudo.fits_of_round`), as
+        `PseudoLabelAugmenter` does by its ``refit``.
     warm_start : bool, default=False
         Whether a refit continues from the present model with ``partial_fit`` instead of starting
         from scratch.
@@ -197,98 +151,43 @@ class ActiveLearner(Querying, BaseEstimator):
         self.warm_start = warm_start
         self.random_state = random_state
         self.fit_kwargs = fit_kwargs
-        if images is None:
-            self._start_with_training_data(X_training, y_training, labels)
-        else:
-            self._start_with_images(X_training, y_training, labels, masks)
+        self._mode.start(X_training, y_training, labels, masks)
 
-    def _start_with_training_data(self, X_training, y_training, labels):
-        for name, value in (("labels", labels), ("augmenter", self.augmenter)):
-            if value is not None:
-                raise TypeError(message("images", f"given with {name}", None))
-        self.labels = self.masks = None
-        self.X_training = X_training
-        self.y_training = y_training
-        if X_training is not None:
-            self._fit_to_known(bootstrap=self.bootstrap_init, **self.fit_kwargs)
-
-    def _start_with_images(self, X_training, y_training, labels, masks):
-        if X_training is not None or y_training is not None:
-            raise TypeError(
-                message(
-                    "X_training and y_training",
-                    "left out with images",
-                    (type(X_training).__name__, type(y_training).__name__),
-                    "Give what is annotated as masks=.",
-                )
-            )
-        n = len(as_images(self.images))
-        if labels is None:
-            raise TypeError(message("labels", f"given with images, one for each of {n}", None))
-        labels = np.array(as_labels("labels", labels))
-        if labels.shape != (n,):
-            raise ValueError(message("labels", f"of shape ({n},), one an image", labels.shape))
-        self.labels = labels
-        self._n_annotate = 0
-        self.masks = masks
+    @property
+    def _mode(self):
+        return (Teaching if self.__dict__.get("images") is None else Annotating)(self)
 
     def _default_strategy(self):
-        if self.images is not None:
-            from alseg.strategies import entropy_sampling
-
-            return entropy_sampling
-        from modAL.uncertainty import uncertainty_sampling
-
-        return uncertainty_sampling
+        return self._mode.default_strategy()
 
     # -- state ----------------------------------------------------------------------------------
 
     @property
     def estimator(self):
         """The model; one that was never fitted is fitted when a strategy asks for it."""
-        if self._asking:
-            self._ensure_fitted()
-        return self._estimator
+        return self._model() if self._asking else self._estimator
 
     @estimator.setter
     def estimator(self, estimator):
         self._estimator = estimator
 
     @property
-    def random_state(self):
-        """What all seeds of the learner come from."""
-        return self._random_state
-
-    @random_state.setter
-    def random_state(self, random_state):
-        root = int(check_rng(random_state).integers(2**63 - 1))
-        self._random_state, self._root, self._rng = random_state, root, np.random.default_rng(root)
-
-    @property
     def X_training(self):
         """What is labelled: the training data, or in mask mode the annotated images."""
-        if self.images is None:
-            return self._X_training
-        ids = self.annotated_ids
-        return retrieve_rows(self.images, ids) if len(ids) else None
+        return self._mode.training("X_training")
 
     @X_training.setter
     def X_training(self, X):
-        self._refuse_in_mask_mode("Setting X_training")
-        self._X_training = X
+        self._mode.set_training("X_training", X)
 
     @property
     def y_training(self):
         """Labels of `X_training`; in mask mode the class labels of the annotated images."""
-        if self.images is None:
-            return self._y_training
-        ids = self.annotated_ids
-        return self.labels[ids] if len(ids) else None
+        return self._mode.training("y_training")
 
     @y_training.setter
     def y_training(self, y):
-        self._refuse_in_mask_mode("Setting y_training")
-        self._y_training = y
+        self._mode.set_training("y_training", y)
 
     @property
     def masks(self):
@@ -297,160 +196,44 @@ class ActiveLearner(Querying, BaseEstimator):
 
     @masks.setter
     def masks(self, masks):
-        if self.images is None:
-            if masks is not None:
-                self._require_mask_mode("Setting masks")
-            self.__dict__["masks"] = None
-        else:
-            self._set_masks(self._checked_masks(masks))
+        self._mode.set_masks(masks)
 
     @property
     def annotated_ids(self):
         """Ids of the images with at least one annotated pixel, ascending."""
-        self._require_mask_mode("annotated_ids")
-        return np.flatnonzero(self._fractions > 0)
+        return self._mode.annotated_ids
 
     @property
     def pool_ids(self):
         """Ids of the images not fully annotated, ascending: what `query` asks about."""
-        self._require_mask_mode("pool_ids")
-        return np.flatnonzero(self._fractions < 1)
-
-    def _checked_masks(self, masks):
-        faces = as_images(self.images)
-        n = len(faces)
-        nothing, given = np.full(n, None, dtype=object), as_masks(masks, n)
-        return _merged(nothing, range(n), given, faces, self._n_classes, skip=True)
-
-    def _set_masks(self, masks, **others):
-        fractions = np.array([fraction_annotated(mask) for mask in masks])
-        # One assignment: an interrupt falls before it or after it.
-        self.__dict__.update(masks=masks, _fractions=fractions, **others)
-
-    @property
-    def _n_classes(self):
-        return getattr(self._estimator, "n_mask_classes", None)
-
-    def _refuse_in_mask_mode(self, what):
-        if self.__dict__.get("images") is not None:
-            raise TypeError(
-                f"{what} is not for a learner that was given images: its training data are the "
-                "annotated ones. Use annotate(sample_ids, masks)."
-            )
-
-    def _require_mask_mode(self, name):
-        if self.images is None:
-            raise TypeError(
-                f"{name} needs a learner that was given images= and labels=. "
-                "Without them, use query(X_pool) and teach(X, y)."
-            )
+        return self._mode.pool_ids
 
     def __sklearn_clone__(self):
-        names = set(self.get_params(deep=False))
-        if self.images is None:
-            names -= {"masks"}  # then it is among fit_kwargs
-        else:
-            names -= {"X_training", "y_training"}
+        names = set(self.get_params(deep=False)) - self._mode.left_out_of_clone
         params = {name: clone(getattr(self, name), safe=False) for name in names}
         return type(self)(**params, **copy.deepcopy(self.fit_kwargs))
 
     def __repr__(self, N_CHAR_MAX=700):
         strategy = getattr(self.query_strategy, "__name__", repr(self.query_strategy))
-        if self.images is None:
-            size = f"n_training={0 if self.X_training is None else n_rows(self.X_training)}"
-        else:
-            size = f"n_images={len(self.labels)}, n_annotated={len(self.annotated_ids)}"
-        name = type(self).__name__
+        name, size = type(self).__name__, self._mode.size()
         return f"{name}(estimator={self._estimator!r}, query_strategy={strategy}, {size})"
 
-    # -- the estimator's own --------------------------------------------------------------------
-
     def _model(self):
-        """The estimator; in mask mode, one that is fitted."""
-        if self.images is not None:
-            self._ensure_fitted()
-        return self._estimator
+        return self._mode.model()
 
-    def predict(self, X, **kwargs):
-        """Predictions of the estimator, shape (n_samples,)."""
-        return self._model().predict(X, **kwargs)
-
-    def predict_proba(self, X, **kwargs):
-        """Class probabilities of the estimator, shape (n_samples, n_classes)."""
-        return self._model().predict_proba(X, **kwargs)
-
-    def score(self, X, y, **kwargs):
-        """The estimator's score: accuracy of a classifier, R² of a regressor."""
-        return self._model().score(X, y, **kwargs)
-
-    def predict_masks(self, X, **kwargs):
-        """Class of each pixel: (n, H, W) int, or an object array where sizes differ."""
-        return self._model().predict_masks(X, **kwargs)
-
-    def predict_mask_proba(self, X, **kwargs):
-        """Class probabilities of each pixel: (n, C, H, W), or an object array of (C, H, W)."""
-        return self._model().predict_mask_proba(X, **kwargs)
-
-    def predict_cams(self, X, **kwargs):
-        """Raw class activation maps of the estimator."""
-        return self._model().predict_cams(X, **kwargs)
-
-    def predict_joint(self, X, **kwargs):
-        """Labels, masks, their probabilities and CAMs of the estimator, from one pass."""
-        return self._model().predict_joint(X, **kwargs)
-
-    def predict_uncertainty(self, X, **kwargs):
-        """The estimator's uncertainty, shape (n_samples,), larger = more worth asking."""
-        return self._model().predict_uncertainty(X, **kwargs)
-
-    def score_masks(self, X, masks, **kwargs):
-        """Mean Dice of the estimator's masks over the images."""
-        return self._model().score_masks(X, masks, **kwargs)
-
-    def transform_without_estimating(self, X):
-        """`X` as the last step of the estimator's pipeline(s) sees it."""
-        return transform_without_estimating(self._estimator, X)
-
-    # -- fitting, modAL's way -------------------------------------------------------------------
+    # -- fitting --------------------------------------------------------------------------------
 
     def _add_training_data(self, X, y):
         """Append to the training data without a fit."""
-        self._refuse_in_mask_mode("_add_training_data")
-        check_training_data(X, y, self.force_all_finite)
-        if self.X_training is None:
-            self.X_training, self.y_training = X, y
-            return
-        try:
-            grown = data_vstack((self.X_training, X)), data_vstack((self.y_training, y))
-        except ValueError as error:
-            raise ValueError(
-                "X and y must be of the shape of the training data so far "
-                f"({_shown(self.X_training)} and {_shown(self.y_training)}), "
-                f"got {_shown(X)} and {_shown(y)}."
-            ) from error
-        self.X_training, self.y_training = grown
+        self._mode.add_training_data(X, y)
 
     def _fit_to_known(self, bootstrap=False, **fit_kwargs):
         """Fit the estimator to the training data so far, or to a bootstrap sample of them."""
-        return self._fit_in_place(self.X_training, self.y_training, bootstrap, fit_kwargs)
+        return self._mode.fit_in_place(self.X_training, self.y_training, bootstrap, fit_kwargs)
 
     def _fit_on_new(self, X, y, bootstrap=False, **fit_kwargs):
         """Fit the estimator to these data alone, or to a bootstrap sample of them."""
-        check_training_data(X, y, self.force_all_finite)
-        return self._fit_in_place(X, y, bootstrap, fit_kwargs)
-
-    def _fit_in_place(self, X, y, bootstrap, fit_kwargs):
-        self._refuse_in_mask_mode("Fitting to X and y")
-        if bootstrap:
-            n = n_rows(X)
-            picked = self._rng.integers(n, size=n)
-            X, y = retrieve_rows(X, picked), retrieve_rows(y, picked)
-            fit_kwargs = {
-                name: retrieve_rows(value, picked) if _has_rows(value, n) else value
-                for name, value in fit_kwargs.items()
-            }
-        self._estimator.fit(X, y, **fit_kwargs)
-        return self
+        return self._mode.fit_on_new(X, y, bootstrap, fit_kwargs)
 
     def fit(self, X=None, y=None, bootstrap=False, **fit_kwargs):
         """Fit to `X`, `y`, which replace the training data; in mask mode, refit (no `X`, `y`).
@@ -468,16 +251,7 @@ class ActiveLearner(Querying, BaseEstimator):
         -------
         self : ActiveLearner
         """
-        if self.images is not None:
-            if X is not None or y is not None or bootstrap:
-                self._refuse_in_mask_mode("fit(X, y)")
-            self.__dict__.update(self._fitted(self.masks, self._n_annotate, fit_kwargs))
-            return self
-        if X is None or y is None:
-            raise TypeError("fit must be given X and y, unless the learner was given images=.")
-        check_training_data(X, y, self.force_all_finite)
-        self.X_training, self.y_training = X, y
-        return self._fit_to_known(bootstrap=bootstrap, **fit_kwargs)
+        return self._mode.fit(X, y, bootstrap, fit_kwargs)
 
     def teach(self, X, y, bootstrap=False, only_new=False, **fit_kwargs):
         """Add labelled data and fit again.
@@ -503,17 +277,35 @@ class ActiveLearner(Querying, BaseEstimator):
             If `X`, `y` do not fit each other or the training data, or are not finite. If this or
             the fit fails, the training data are as before.
         """
-        self._refuse_in_mask_mode("teach")
-        before = self.X_training, self.y_training
-        try:
-            self._add_training_data(X, y)
-            if only_new:
-                self._fit_on_new(X, y, bootstrap=bootstrap, **fit_kwargs)
-            else:
-                self._fit_to_known(bootstrap=bootstrap, **fit_kwargs)
-        except BaseException:  # an interrupt too
-            self.X_training, self.y_training = before
-            raise
+        self._mode.teach(X, y, bootstrap, only_new, fit_kwargs)
+
+    def annotate(self, sample_ids, masks, fit=True):
+        """Add masks and refit. Either all of it happens or nothing.
+
+        Parameters
+        ----------
+        sample_ids : sequence of shape (n,), int, or Regions
+            Positions in `images`, each once. `Regions` stand for their `sample_ids`.
+        masks : array of shape (n, H, W), list of arrays of shape (H, W), paths or MaskFiles
+            One for each id: class of each pixel, `MISSING` (-1) where not annotated. Pixels given
+            overwrite what was known; `MISSING` ones leave it.
+        fit : bool, default=True
+            Whether to refit at once. Without, `fit()` does it later.
+
+        Returns
+        -------
+        self : ActiveLearner
+
+        Raises
+        ------
+        TypeError
+            If the learner has no images (use `teach`), or the ids are not integers.
+        ValueError
+            If an id is unknown or given twice, the numbers of ids and masks differ, or a mask is
+            None or has no annotated pixel, another size than its image, or values that are no
+            class. The learner is as before then, and also if the fit fails or is interrupted.
+        """
+        return self._mode.annotate(sample_ids, masks, fit)
 
     # -- asking ---------------------------------------------------------------------------------
 
@@ -551,18 +343,16 @@ class ActiveLearner(Querying, BaseEstimator):
         """
         if isinstance(X_pool, numbers.Number):
             raise TypeError(message("X_pool", "a pool", X_pool, "Write query(n_instances=...)."))
-        if self.images is None and X_pool is None:
-            raise TypeError("query must be given X_pool, unless the learner was given images=.")
         strategy = self.query_strategy
         if max_seconds is not None:
             strategy, args, kwargs = self._within(max_seconds, X_pool, args, kwargs)
-        self._asking = self.images is not None
-        try:
-            if X_pool is not None:
-                return self._query_pool(X_pool, args, kwargs, strategy)
-            return self._query_images(strategy, *args, **kwargs)
-        finally:
-            self._asking = False
+        return self._mode.query(strategy, X_pool, args, kwargs)
+
+    def _seeds_queries(self):
+        return self._mode.always_seeds or super()._seeds_queries()
+
+    def _query_seed(self):
+        return self._mode.query_seed()
 
     def _within(self, max_seconds, X_pool, args, kwargs):
         """The strategy in bounded time, and the arguments that are left to give."""
@@ -585,190 +375,6 @@ class ActiveLearner(Querying, BaseEstimator):
         )
         return strategy, args, {name: value for name, value in kwargs.items() if name in kept}
 
-    def _query_images(self, strategy, /, n_instances=1, **kwargs):
-        pool_ids = self.pool_ids
-        if not len(pool_ids):
-            raise EmptyPool(
-                f"All {len(self.labels)} images are fully annotated: {n_instances} requested, "
-                "0 available."
-            )
-        if unit_of(strategy, **kwargs) == "image":
-            n_instances = check_n_instances(n_instances, len(pool_ids))
-        else:  # parts of images, of which there are more
-            n_instances = int(check_number("n_instances", n_instances, low=1, integer=True))
-        extras = {
-            "random_state": self._query_seed(),
-            "y_pool": self.labels[pool_ids],
-            "masks_pool": self.masks[pool_ids],
-        }
-        if accepts_any(strategy):
-            kwargs["n_instances"] = n_instances
-        else:  # a strategy that picks one image has no parameter for it
-            extras["n_instances"] = n_instances
-        X_pool = retrieve_rows(self.images, pool_ids)
-        result = call_strategy(strategy, self, X_pool, extras=extras, **kwargs)
-        regions = result[0] if isinstance(result, tuple) and len(result) else result
-        if isinstance(regions, Regions):
-            if len(regions) != n_instances:
-                rule = f"{n_instances} regions, as asked"
-                raise ValueError(message("query_strategy's result", rule, regions))
-            regions = regions.renumbered(pool_ids)
-            return regions, retrieve_rows(self.images, regions.sample_ids)
-        sample_ids = pool_ids[check_query_idx(result, len(pool_ids), n_instances)]
-        return sample_ids, retrieve_rows(self.images, sample_ids)
-
-    # -- mask mode ------------------------------------------------------------------------------
-
-    def annotate(self, sample_ids, masks, fit=True):
-        """Add masks and refit. Either all of it happens or nothing.
-
-        Parameters
-        ----------
-        sample_ids : sequence of shape (n,), int, or Regions
-            Positions in `images`, each once. `Regions` stand for their `sample_ids`.
-        masks : array of shape (n, H, W), list of arrays of shape (H, W), paths or MaskFiles
-            One for each id: class of each pixel, `MISSING` (-1) where not annotated. Pixels given
-            overwrite what was known; `MISSING` ones leave it.
-        fit : bool, default=True
-            Whether to refit at once. Without, `fit()` does it later.
-
-        Returns
-        -------
-        self : ActiveLearner
-
-        Raises
-        ------
-        TypeError
-            If the learner has no images (use `teach`), or the ids are not integers.
-        ValueError
-            If an id is unknown or given twice, the numbers of ids and masks differ, or a mask is
-            None or has no annotated pixel, another size than its image, or values that are no
-            class. The learner is as before then, and also if the fit fails or is interrupted.
-        """
-        self._require_mask_mode("annotate")
-        if isinstance(sample_ids, Regions):
-            sample_ids = sample_ids.sample_ids
-        ids = _check_sample_ids(sample_ids, len(self.labels))
-        n_masks = len(masks) if hasattr(masks, "__len__") else None
-        if n_masks != len(ids):
-            shown = masks if n_masks is None else f"{n_masks} masks"
-            raise ValueError(message("masks", f"one for each of the {len(ids)} sample ids", shown))
-        faces = as_images(retrieve_rows(self.images, ids))
-        merged = _merged(self.masks, ids, as_masks(masks, len(ids)), faces, self._n_classes)
-        step = self._n_annotate + 1
-        swapped = self._fitted(merged, step, {}) if fit else {}
-        self._set_masks(merged, _n_annotate=step, **swapped)
-        return self
-
-    def _seed(self, purpose, step=None):
-        # Not a stream: a failed call, or a query repeated, leaves no trace in what follows.
-        key = (self._n_annotate if step is None else step, purpose)
-        sequence = np.random.SeedSequence(self._root, spawn_key=key)
-        return int(sequence.generate_state(1)[0] >> 1)  # below 2**31, as RandomState wants
-
-    def _seeds_queries(self):
-        return self.images is not None or super()._seeds_queries()
-
-    def _query_seed(self):
-        return super()._query_seed() if self.images is None else self._seed(_QUERY)
-
-    def _ensure_fitted(self):
-        if hasattr(self._estimator, "classes_"):
-            return
-        start = time.monotonic()
-        self._asking, asking = False, self._asking
-        try:
-            self.__dict__.update(self._fitted(self.masks, self._n_annotate, {}))
-        finally:
-            self._asking = asking
-            self._seconds_fitted += time.monotonic() - start
-
-    def _fitted(self, masks, step, fit_kwargs):
-        """What a refit changes of the learner: a fitted copy, its augmenter, the steps of its fits."""
-        fit_kwargs = {**self.fit_kwargs, **fit_kwargs}
-        seed = self._seed_at(_FIT, step)
-        has_masks = any(mask is not None for mask in masks)
-        augmenter, counts = self.augmenter, []
-        if augmenter is not None and "mask_weight" in fit_kwargs:
-            remedy = "Its masks have weights of their own."
-            raise ValueError(message("mask_weight", "left out with an augmenter", "one", remedy))
-
-        def fitted(start, masks, weight, seed, go_on=self.warm_start):
-            go_on = go_on and hasattr(start, "classes_")
-            model = self._fit_copy(start, masks, weight, seed, fit_kwargs, go_on)
-            counts.append(_steps(model, start if go_on else None))
-            return model
-
-        refit = getattr(augmenter, "refit", "scratch")
-        if augmenter is None or not has_masks:
-            model = fitted(self._estimator, masks if has_masks else None, None, seed)
-        elif refit == "once":
-            known = masks, None
-            if self._has_learned_masks():
-                seed_of_it = self._seed_at(_AUGMENT, step)
-                augmenter = self._fitted_augmenter(masks, self._estimator, seed_of_it)
-                known = augmenter.transform(self.images)
-            model = fitted(self._estimator, *known, seed)
-        else:
-            known = masks, None
-            if refit == "published":
-                known = self._with_last_pseudo_masks(masks, step)
-            first = fitted(self._estimator, *known, seed)
-            augmenter = self._fitted_augmenter(masks, first, self._seed_at(_AUGMENT, step))
-            more = augmenter.transform(self.images)
-            if refit == "continue" or self.warm_start:
-                # Other random numbers than those that the first fit has used.
-                model = fitted(first, *more, self._seed_at(_CONTINUE, step), go_on=True)
-            else:
-                model = fitted(self._estimator, *more, seed)
-            if refit == "published" and _score(model) < _score(first):
-                model = first
-        steps = None if None in counts else sum(counts)
-        return {"_estimator": model, "augmenter": augmenter, "gradient_steps": steps}
-
-    def _seed_at(self, purpose, step):
-        return None if self.random_state is None else self._seed(purpose, step)
-
-    def _has_learned_masks(self):
-        """Whether there is a model of the round before, and not of class labels alone."""
-        fitted = hasattr(self._estimator, "classes_") and any(m is not None for m in self.masks)
-        return fitted and getattr(self._estimator, "has_masks_", True)
-
-    def _fitted_augmenter(self, masks, model, seed):
-        # A shallow copy: a descriptor of the pool, computed once, goes along.
-        augmenter = copy.copy(self.augmenter)
-        if seed is not None:
-            _set_random_state(augmenter, seed)
-        known = {} if self.true_masks is None else {"true_masks": self.true_masks}
-        augmenter.fit(self.images, self.labels, masks.copy(), estimator=model, **known)
-        return augmenter
-
-    def _with_last_pseudo_masks(self, masks, step):
-        """Masks, and what the present model says of the images that had pseudo-masks before."""
-        if self.warm_start:
-            remedy = "The published way starts each fit anew."
-            raise ValueError(message("warm_start", "False with refit='published'", True, remedy))
-        if not self._has_learned_masks():
-            return masks, None  # no round before
-        seed = self._seed_at(_CARRY, step)
-        before = self._fitted_augmenter(self.masks, self._estimator, seed)
-        found, weight = before.transform(self.images)
-        for i, mask in enumerate(masks):
-            if mask is not None:
-                found[i], weight[i] = mask, np.ones_like(weight[i])
-        return found, weight
-
-    def _fit_copy(self, start, masks, mask_weight, seed, fit_kwargs, go_on):
-        given = {"masks": masks} if masks is not None else {}
-        if mask_weight is not None:
-            given["mask_weight"] = mask_weight
-        model = copy.deepcopy(start) if go_on else clone(start)
-        if seed is not None:  # also of a fit that goes on, which else repeats the draws before it
-            _set_random_state(model, seed)
-        fit = model.partial_fit if go_on else model.fit
-        fit(self.images, self.labels, **given, **fit_kwargs)
-        return model
-
     # -- files ----------------------------------------------------------------------------------
 
     def save(self, path, include_images=True):
@@ -785,9 +391,7 @@ class ActiveLearner(Querying, BaseEstimator):
         include_images : bool, default=True
             Whether images that are arrays are written too. Without, give them to `load`.
         """
-        self._require_mask_mode("save")
-        write_learner(self, Path(path), include_images)
-        return self
+        return self._mode.write(path, include_images)
 
     @classmethod
     def load(cls, path, *, estimator=None, query_strategy=None, augmenter=None, images=None):
@@ -828,89 +432,3 @@ class ActiveLearner(Querying, BaseEstimator):
         learner = cls(**arguments)
         learner.__dict__.update(state)
         return learner
-
-
-def _set_random_state(estimator, seed):
-    """Seed an estimator and the steps in it, as scikit-learn's ensembles do."""
-    if not hasattr(estimator, "get_params"):
-        return
-    names = estimator.get_params(deep=True)
-    seeded = {n: seed for n in names if n == "random_state" or n.endswith("__random_state")}
-    if seeded:
-        estimator.set_params(**seeded)
-
-
-def _steps(model, before):
-    """Gradient steps that a fit has taken, those of the model that it went on from aside."""
-    steps = getattr(model, "n_steps_", None)
-    return steps if steps is None or before is None else steps - before.n_steps_
-
-
-def _score(model):
-    """On validation images, of a model that was chosen by them; without them all are alike."""
-    score = getattr(model, "validation_score_", None)
-    return 0.0 if score is None else score
-
-
-def _has_rows(value, n):
-    """Whether an argument of `fit` has an entry a sample, as `sample_weight` and `masks` have."""
-    if isinstance(value, (str, bytes, dict, type)) or not hasattr(value, "__getitem__"):
-        return False
-    shape = getattr(value, "shape", None)
-    if shape is None:
-        return hasattr(value, "__len__") and len(value) == n
-    return len(shape) > 0 and shape[0] == n
-
-
-def _shown(X):
-    return getattr(X, "shape", None) or f"a {type(X).__name__} of {len(X)}"
-
-
-def _check_sample_ids(sample_ids, n):
-    ids = np.asarray(sample_ids)
-    if ids.ndim != 1 or ids.dtype.kind not in "iu":
-        raise TypeError(message("sample_ids", "a 1-D sequence of integers", sample_ids))
-    unknown = ids[(ids < 0) | (ids >= n)]
-    if len(unknown):
-        raise ValueError(message("sample_ids", f"in [0, {n - 1}]", unknown.tolist()))
-    values, counts = np.unique(ids, return_counts=True)
-    if len(values) < len(ids):
-        twice = values[counts > 1].tolist()
-        raise ValueError(message("sample_ids", "unique in one call, given once each", twice))
-    return ids.astype(np.intp)
-
-
-def _merged(masks, ids, given, images, n_classes, skip=False):
-    """`masks` with the given ones written over them, as a new object array; all checked first.
-
-    `given` and `images` are aligned with `ids`. With `skip`, a mask without an annotated pixel is
-    passed over.
-    """
-    merged = masks.copy()
-    for position, i in enumerate(ids):
-        new = given[position]
-        if not is_annotated(new):
-            if skip:
-                continue
-            raise ValueError(
-                message(
-                    f"masks[{position}] (sample id {i})",
-                    "annotated in at least one pixel",
-                    None if new is None else f"only {MISSING}",
-                )
-            )
-        name, size = f"masks[{position}] (sample id {i})", tuple(images.size(position))
-        if new.shape != size:
-            where = f"The image is {images.where(position)}."
-            raise ValueError(message(name, f"of its image's size {size}", new.shape, where))
-        high = np.iinfo(new.dtype).max if n_classes is None else n_classes - 1
-        bad = np.unique(new[(new < MISSING) | (new > high)])
-        if len(bad):
-            remedy = "Map 0/255 masks and instance ids to classes." if n_classes == 2 else ""
-            rule = f"of classes in [0, {high}], or {MISSING} where not annotated"
-            raise ValueError(message(name, rule, bad.tolist(), remedy))
-        old = masks[i]
-        # (H, W); a copy: what callers do to their array later does not change what was said
-        new = new.copy() if old is None else np.where(new == MISSING, old, new)
-        merged[i] = new.astype(np.int8 if new.max() <= 127 else np.int16)
-    return merged

@@ -10,13 +10,17 @@ from alseg.pseudo.neighbours import (
     within_class_cosine,
     within_class_distances,
 )
+from alseg.pseudo.refits import FitOfRound, fits_of_round, most_pseudo_masks
 
 __all__ = [
+    "FitOfRound",
     "PseudoLabelAugmenter",
     "colour_evidence",
     "colour_histogram",
     "colour_histograms",
+    "fits_of_round",
     "jensen_shannon",
+    "most_pseudo_masks",
     "paired_neighbours",
     "pixel_quality",
     "rank_agreement",

@@ -19,6 +19,7 @@ from alseg.pseudo.neighbours import (
     within_class_cosine,
     within_class_distances,
 )
+from alseg.pseudo.refits import REFITS, FitOfRound
 from alseg.query import as_schedule, predicted_doubt, pseudo_group
 from alseg.validation import as_labels, check_number, check_option, check_rng, message
 
@@ -246,6 +247,46 @@ default="histogram"
         self.candidates_ = np.union1d(self.pairs_[:, 0], partly)
         return self
 
+    def fits_of_round(self, warm_start=False):
+        """The fits that a round makes with this augmenter, as `refit` says.
+
+        Parameters
+        ----------
+        warm_start : bool, default=False
+            Whether the first of them goes on from the model of the round before.
+
+        Returns
+        -------
+        fits : list of alseg.pseudo.FitOfRound
+
+        Raises
+        ------
+        ValueError
+            If `refit` is not known, or "published" with a warm start.
+        """
+        check_option("refit", self.refit, REFITS)
+        first = "last" if warm_start else "new"
+        if self.refit == "once":
+            return [FitOfRound(first, "last")]
+        if self.refit == "published":
+            if warm_start:
+                remedy = "The published way starts each fit anew."
+                raise ValueError(
+                    message("warm_start", "False with refit='published'", True, remedy)
+                )
+            return [FitOfRound("new", "carried"), FitOfRound("new", "this", keep_better=True)]
+        again = warm_start or self.refit == "continue"
+        return [FitOfRound(first), FitOfRound("this" if again else "new", "this")]
+
+    def most_pseudo_masks(self, n_annotated, n_images):
+        """How many of `n_images`, with so many annotated, get a mask at most, as an int."""
+        if self.weight == 0:
+            return 0
+        n_open = n_images - n_annotated
+        if self.selection != "ceal":
+            return n_open
+        return min(as_schedule(self.schedule).n_pseudo(n_annotated), n_open)
+
     def transform(self, X):
         """Predict the candidates and merge the predictions into the oracle's masks.
 
@@ -340,7 +381,7 @@ default="histogram"
     def _check_parameters(self):
         check_option("selection", self.selection, ["neighbours", "confidence", "all", "ceal"])
         check_option("labels", self.labels, ["hard", "weighted", "sampled"])
-        check_option("refit", self.refit, ["scratch", "continue", "published", "once"])
+        check_option("refit", self.refit, REFITS)
         as_schedule(self.schedule)
         check_number("n_draws", self.n_draws, 2, integer=True)
         if self.labels == "sampled" and self.sure is not None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alseg.comparison.estimate import n_pseudo_masks
+from alseg.pseudo import most_pseudo_masks
 from benchmarks.core import run_study
 from benchmarks.core.parts import BadData, Wanted, check_parts, fewer, shrunk
 from benchmarks.core.run_study import OutOfTime, main, time_limit
@@ -146,7 +146,7 @@ def test_paper_profile_of_ceal_has_the_published_constants():
         2,
         32,
     )
-    counts = [n_pseudo_masks(rows["CEAL"].augmenter, 600 + 35 * i, 1600) for i in range(1, 11)]
+    counts = [most_pseudo_masks(rows["CEAL"].augmenter, 600 + 35 * i, 1600) for i in range(1, 11)]
     assert counts == [0, 0, 0, 0, 20, 40, 60, 80, 100, 120]
     assert n_draws_of(rows["CEAL"].strategy) == 20
 
@@ -478,7 +478,7 @@ def test_controls_of_ceal_take_as_many_steps_with_labels_that_count_nothing():
     for name in (ceal.LONGER, ceal.NO_WEIGHT):
         assert 0 < rows[name].augmenter.weight < 1e-6
     n_masks = options["initial"] + options["n_instances"]
-    assert n_pseudo_masks(rows["CEAL"].augmenter, n_masks, 1000) == 10
+    assert most_pseudo_masks(rows["CEAL"].augmenter, n_masks, 1000) == 10
     assert rows["CEAL"].strategy is rows[ceal.NO_WEIGHT].strategy
     assert model.criterion__ce_scale == 1.0
     plan = Plan(model, rows, (parts["train"], parts["test"]), protocol, [0])

@@ -1143,7 +1143,9 @@ class Counting(FakeSegmenter):
 
 
 class Refitting(FakeAugmenter):
-    """A parameter like `PseudoLabelAugmenter.refit`."""
+    """Says by `refit`, as `PseudoLabelAugmenter` does, which fits a round makes."""
+
+    fits_of_round = PseudoLabelAugmenter.fits_of_round
 
     def __init__(self, weight=0.5, random_state=None, refit="scratch"):
         super().__init__(weight, random_state)

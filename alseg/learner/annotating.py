@@ -1,0 +1,259 @@
+"""Mask mode of a learner: images with class labels, whose masks are asked for."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from alseg.calling import accepts_any, call_strategy, check_query_idx, unit_of
+from alseg.images import as_images, as_masks
+from alseg.labels import MISSING, fraction_annotated, is_annotated
+from alseg.learner.base import Mode
+from alseg.learner.on_disk import write_learner
+from alseg.learner.refitting import refitted
+from alseg.query import Regions
+from alseg.rows import retrieve_rows
+from alseg.validation import EmptyPool, as_labels, check_n_instances, check_number, message
+
+# What a seed is for; a new one goes at the end.
+PURPOSES = ("fit", "query", "augment", "continue", "carry")
+
+
+class Annotating(Mode):
+    """A learner with images: `query` without a pool, `annotate` the answers."""
+
+    always_seeds = True
+    left_out_of_clone = frozenset({"X_training", "y_training"})
+
+    def refuse(self, what):
+        """Raise the TypeError that says what a learner with images does not do."""
+        raise TypeError(
+            f"{what} is not for a learner that was given images: its training data are the "
+            "annotated ones. Use annotate(sample_ids, masks)."
+        )
+
+    @staticmethod
+    def default_strategy():
+        """alseg's entropy sampling."""
+        from alseg.strategies import entropy_sampling
+
+        return entropy_sampling
+
+    def start(self, X_training, y_training, labels, masks):
+        """Take what the learner was constructed with; a model is fitted when it is needed."""
+        learner = self.learner
+        if X_training is not None or y_training is not None:
+            raise TypeError(
+                message(
+                    "X_training and y_training",
+                    "left out with images",
+                    (type(X_training).__name__, type(y_training).__name__),
+                    "Give what is annotated as masks=.",
+                )
+            )
+        n = len(as_images(learner.images))
+        if labels is None:
+            raise TypeError(message("labels", f"given with images, one for each of {n}", None))
+        labels = np.array(as_labels("labels", labels))
+        if labels.shape != (n,):
+            raise ValueError(message("labels", f"of shape ({n},), one an image", labels.shape))
+        learner.labels = labels
+        learner._n_annotate = 0
+        learner.masks = masks
+
+    # -- what is known --------------------------------------------------------------------------
+
+    @property
+    def annotated_ids(self):
+        """Ids of the images with at least one annotated pixel, ascending."""
+        return np.flatnonzero(self.learner._fractions > 0)
+
+    @property
+    def pool_ids(self):
+        """Ids of the images not fully annotated, ascending: what `query` asks about."""
+        return np.flatnonzero(self.learner._fractions < 1)
+
+    def training(self, name):
+        """Of `X_training` or `y_training`, the rows of the annotated images; None without one."""
+        ids = self.annotated_ids
+        if not len(ids):
+            return None
+        learner = self.learner
+        return retrieve_rows(learner.images, ids) if name == "X_training" else learner.labels[ids]
+
+    def set_masks(self, masks):
+        """Replace all that is known of the masks."""
+        faces = as_images(self.learner.images)
+        n = len(faces)
+        nothing, given = np.full(n, None, dtype=object), as_masks(masks, n)
+        self.know(_merged(nothing, range(n), given, faces, self._n_classes, skip=True))
+
+    def know(self, masks, **others):
+        """Take masks, and other changes of the learner's state with them."""
+        fractions = np.array([fraction_annotated(mask) for mask in masks])
+        # One assignment: an interrupt falls before it or after it.
+        self.learner.__dict__.update(masks=masks, _fractions=fractions, **others)
+
+    @property
+    def _n_classes(self):
+        return getattr(self.learner._estimator, "n_mask_classes", None)
+
+    def size(self):
+        """How much there is, for `repr`."""
+        return f"n_images={len(self.learner.labels)}, n_annotated={len(self.annotated_ids)}"
+
+    # -- the model ------------------------------------------------------------------------------
+
+    def model(self):
+        """The estimator; one that was never fitted is fitted first."""
+        learner = self.learner
+        if not hasattr(learner._estimator, "classes_"):
+            start = time.monotonic()
+            learner._asking, asking = False, learner._asking
+            try:
+                learner.__dict__.update(self._fitted(learner.masks, learner._n_annotate, {}))
+            finally:
+                learner._asking = asking
+                learner._seconds_fitted += time.monotonic() - start
+        return learner._estimator
+
+    def fit(self, X, y, bootstrap, fit_kwargs):
+        """See `ActiveLearner.fit`."""
+        learner = self.learner
+        if X is not None or y is not None or bootstrap:
+            self.refuse("fit(X, y)")
+        learner.__dict__.update(self._fitted(learner.masks, learner._n_annotate, fit_kwargs))
+        return learner
+
+    def _fitted(self, masks, step, fit_kwargs):
+        def seed_of(purpose):
+            return None if self.learner.random_state is None else self._seed(purpose, step)
+
+        return refitted(self.learner, masks, seed_of, fit_kwargs)
+
+    def annotate(self, sample_ids, masks, fit):
+        """See `ActiveLearner.annotate`."""
+        learner = self.learner
+        if isinstance(sample_ids, Regions):
+            sample_ids = sample_ids.sample_ids
+        ids = _check_sample_ids(sample_ids, len(learner.labels))
+        n_masks = len(masks) if hasattr(masks, "__len__") else None
+        if n_masks != len(ids):
+            shown = masks if n_masks is None else f"{n_masks} masks"
+            raise ValueError(message("masks", f"one for each of the {len(ids)} sample ids", shown))
+        faces = as_images(retrieve_rows(learner.images, ids))
+        merged = _merged(learner.masks, ids, as_masks(masks, len(ids)), faces, self._n_classes)
+        step = learner._n_annotate + 1
+        swapped = self._fitted(merged, step, {}) if fit else {}
+        self.know(merged, _n_annotate=step, **swapped)
+        return learner
+
+    def _seed(self, purpose, step):
+        # Not a stream: a failed call, or a query repeated, leaves no trace in what follows.
+        key = (step, PURPOSES.index(purpose))
+        sequence = np.random.SeedSequence(self.learner._root, spawn_key=key)
+        return int(sequence.generate_state(1)[0] >> 1)  # below 2**31, as RandomState wants
+
+    # -- asking ---------------------------------------------------------------------------------
+
+    def query_seed(self):
+        """The same for the same question in the same state."""
+        return self._seed("query", self.learner._n_annotate)
+
+    def query(self, strategy, X_pool, args, kwargs):
+        """See `ActiveLearner.query`."""
+        learner = self.learner
+        learner._asking = True
+        try:
+            if X_pool is not None:
+                return learner._query_pool(X_pool, args, kwargs, strategy)
+            return self._query_images(strategy, *args, **kwargs)
+        finally:
+            learner._asking = False
+
+    def _query_images(self, strategy, /, n_instances=1, **kwargs):
+        learner, pool_ids = self.learner, self.pool_ids
+        if not len(pool_ids):
+            raise EmptyPool(
+                f"All {len(learner.labels)} images are fully annotated: {n_instances} requested, "
+                "0 available."
+            )
+        if unit_of(strategy, **kwargs) == "image":
+            n_instances = check_n_instances(n_instances, len(pool_ids))
+        else:  # parts of images, of which there are more
+            n_instances = int(check_number("n_instances", n_instances, low=1, integer=True))
+        extras = {
+            "random_state": self.query_seed(),
+            "y_pool": learner.labels[pool_ids],
+            "masks_pool": learner.masks[pool_ids],
+        }
+        if accepts_any(strategy):
+            kwargs["n_instances"] = n_instances
+        else:  # a strategy that picks one image has no parameter for it
+            extras["n_instances"] = n_instances
+        X_pool = retrieve_rows(learner.images, pool_ids)
+        result = call_strategy(strategy, learner, X_pool, extras=extras, **kwargs)
+        regions = result[0] if isinstance(result, tuple) and len(result) else result
+        if isinstance(regions, Regions):
+            if len(regions) != n_instances:
+                rule = f"{n_instances} regions, as asked"
+                raise ValueError(message("query_strategy's result", rule, regions))
+            regions = regions.renumbered(pool_ids)
+            return regions, retrieve_rows(learner.images, regions.sample_ids)
+        sample_ids = pool_ids[check_query_idx(result, len(pool_ids), n_instances)]
+        return sample_ids, retrieve_rows(learner.images, sample_ids)
+
+    def write(self, path, include_images):
+        """See `ActiveLearner.save`."""
+        write_learner(self.learner, Path(path), include_images)
+        return self.learner
+
+
+def _check_sample_ids(sample_ids, n):
+    ids = np.asarray(sample_ids)
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise TypeError(message("sample_ids", "a 1-D sequence of integers", sample_ids))
+    unknown = ids[(ids < 0) | (ids >= n)]
+    if len(unknown):
+        raise ValueError(message("sample_ids", f"in [0, {n - 1}]", unknown.tolist()))
+    values, counts = np.unique(ids, return_counts=True)
+    if len(values) < len(ids):
+        twice = values[counts > 1].tolist()
+        raise ValueError(message("sample_ids", "unique in one call, given once each", twice))
+    return ids.astype(np.intp)
+
+
+def _merged(masks, ids, given, images, n_classes, skip=False):
+    """`masks` with the given ones written over them, as a new object array; all checked first.
+
+    `given` and `images` are aligned with `ids`. With `skip`, a mask without an annotated pixel is
+    passed over.
+    """
+    merged = masks.copy()
+    for position, i in enumerate(ids):
+        new = given[position]
+        if not is_annotated(new):
+            if skip:
+                continue
+            raise ValueError(
+                message(
+                    f"masks[{position}] (sample id {i})",
+                    "annotated in at least one pixel",
+                    None if new is None else f"only {MISSING}",
+                )
+            )
+        name, size = f"masks[{position}] (sample id {i})", tuple(images.size(position))
+        if new.shape != size:
+            where = f"The image is {images.where(position)}."
+            raise ValueError(message(name, f"of its image's size {size}", new.shape, where))
+        high = np.iinfo(new.dtype).max if n_classes is None else n_classes - 1
+        bad = np.unique(new[(new < MISSING) | (new > high)])
+        if len(bad):
+            remedy = "Map 0/255 masks and instance ids to classes." if n_classes == 2 else ""
+            rule = f"of classes in [0, {high}], or {MISSING} where not annotated"
+            raise ValueError(message(name, rule, bad.tolist(), remedy))
+        old = masks[i]
+        # (H, W); a copy: what callers do to their array later does not change what was said
+        new = new.copy() if old is None else np.where(new == MISSING, old, new)
+        merged[i] = new.astype(np.int8 if new.max() <= 127 else np.int16)
+    return merged

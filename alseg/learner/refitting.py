@@ -1,0 +1,134 @@
+"""How a learner in mask mode refits: the fits that a round makes, as its augmenter says."""
+
+import copy
+
+import numpy as np
+from sklearn.base import clone
+
+from alseg.pseudo import fits_of_round
+from alseg.validation import message
+
+
+def refitted(learner, masks, seed_of, fit_kwargs):
+    """What a refit to `masks` changes of a learner, which itself is left as it is.
+
+    Parameters
+    ----------
+    learner : ActiveLearner
+    masks : ndarray of shape (n,), object
+        All that is known now; `learner.masks` is what was known when its model was fitted.
+    seed_of : callable ``f(purpose) -> int or None``
+    fit_kwargs : dict
+        For ``fit``, besides the learner's own.
+
+    Returns
+    -------
+    changes : dict
+        By attribute: a fitted copy of the estimator, the augmenter that was used, and the gradient
+        steps of all the fits.
+    """
+    return _Round(learner, masks, seed_of, {**learner.fit_kwargs, **fit_kwargs}).changes()
+
+
+class _Round:
+    def __init__(self, learner, masks, seed_of, fit_kwargs):
+        self.learner, self.masks = learner, masks
+        self.seed_of, self.fit_kwargs = seed_of, fit_kwargs
+        self.augmenter = learner.augmenter
+        self.counts = []  # gradient steps of each fit
+        if self.augmenter is not None and "mask_weight" in fit_kwargs:
+            remedy = "Its masks have weights of their own."
+            raise ValueError(message("mask_weight", "left out with an augmenter", "one", remedy))
+
+    def changes(self):
+        has_masks = any(mask is not None for mask in self.masks)
+        augmenter = self.augmenter if has_masks else None
+        model = None
+        for fit in fits_of_round(augmenter, self.learner.warm_start):
+            before, known = model, (None, None)
+            if has_masks:
+                known = self._masks_for(fit.pseudo, before)
+            model = self._fit(fit.start, before, *known)
+            if fit.keep_better and _score(model) < _score(before):
+                model = before
+        steps = None if None in self.counts else sum(self.counts)
+        return {"_estimator": model, "augmenter": self.augmenter, "gradient_steps": steps}
+
+    # -- masks ----------------------------------------------------------------------------------
+
+    def _masks_for(self, pseudo, before):
+        """Masks and their weights for a fit; `before` is the fit before it in this round."""
+        if pseudo == "this":
+            return self._augmented(before)
+        if pseudo is None or not self._has_learned_masks():
+            return self.masks, None
+        if pseudo == "last":
+            return self._augmented(self.learner._estimator)
+        return self._carried()
+
+    def _augmented(self, model):
+        self.augmenter = self._fitted_augmenter(self.masks, model, "augment")
+        return self.augmenter.transform(self.learner.images)
+
+    def _carried(self):
+        """Masks, and what the present model says of the images that had pseudo-masks before."""
+        learner = self.learner
+        before = self._fitted_augmenter(learner.masks, learner._estimator, "carry")
+        found, weight = before.transform(learner.images)
+        for i, mask in enumerate(self.masks):
+            if mask is not None:
+                found[i], weight[i] = mask, np.ones_like(weight[i])
+        return found, weight
+
+    def _has_learned_masks(self):
+        """Whether there is a model of the round before, and not of class labels alone."""
+        estimator = self.learner._estimator
+        fitted = hasattr(estimator, "classes_") and any(m is not None for m in self.learner.masks)
+        return fitted and getattr(estimator, "has_masks_", True)
+
+    def _fitted_augmenter(self, masks, model, purpose):
+        learner = self.learner
+        # A shallow copy: a descriptor of the pool, computed once, goes along.
+        augmenter, seed = copy.copy(learner.augmenter), self.seed_of(purpose)
+        if seed is not None:
+            set_random_state(augmenter, seed)
+        known = {} if learner.true_masks is None else {"true_masks": learner.true_masks}
+        augmenter.fit(learner.images, learner.labels, masks.copy(), estimator=model, **known)
+        return augmenter
+
+    # -- fits -----------------------------------------------------------------------------------
+
+    def _fit(self, start, before, masks, mask_weight):
+        """A fitted copy of what a fit starts from."""
+        model = before if start == "this" else self.learner._estimator
+        go_on = start != "new" and hasattr(model, "classes_")
+        steps_before = model.n_steps_ if go_on and hasattr(model, "n_steps_") else 0
+        # Other random numbers than those that the fit before has used.
+        seed = self.seed_of("continue" if start == "this" else "fit")
+        given = {"masks": masks} if masks is not None else {}
+        if mask_weight is not None:
+            given["mask_weight"] = mask_weight
+        model = copy.deepcopy(model) if go_on else clone(model)
+        if seed is not None:  # also of a fit that goes on, which else repeats the draws before it
+            set_random_state(model, seed)
+        fit = model.partial_fit if go_on else model.fit
+        fit(self.learner.images, self.learner.labels, **given, **self.fit_kwargs)
+        steps = getattr(model, "n_steps_", None)
+        self.counts.append(None if steps is None else steps - steps_before)
+        return model
+
+
+def set_random_state(estimator, seed):
+    """Seed an estimator and the steps in it, as scikit-learn's ensembles do."""
+    if not hasattr(estimator, "get_params"):
+        return
+    names = estimator.get_params(deep=True)
+    seeded = {n: seed for n in names if n == "random_state" or n.endswith("__random_state")}
+    if seeded:
+        estimator.set_params(**seeded)
+
+
+def _score(model):
+    """On validation images, of a model that was chosen by them; without them all are alike."""
+    score = getattr(model, "validation_score_", None)
+    return 0.0 if score is None else score
