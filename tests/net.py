@@ -133,6 +133,19 @@ def preset(name, **flat):
     return model
 
 
+def asking_parts(name, unit, size=32, per_image=None, **options):
+    """A strategy that asks about parts of images: by its own arguments, or by `by_region`."""
+    strategies = public("strategies")
+    strategy = getattr(strategies, f"{name}_sampling")
+    parts = {"unit": unit, "size": size, "per_image": per_image}
+    if "unit" in inspect.signature(strategy).parameters:
+        return functools.partial(strategy, **options, **parts)
+    score = None if name == "random" else getattr(strategies, f"{name}_score")
+    if options:
+        score = functools.partial(score, **options)
+    return strategies.by_region(score, **parts)
+
+
 def augmenter(**flat):
     """A `PseudoLabelAugmenter` from flat arguments."""
     return made("PseudoLabelAugmenter", **flat)
@@ -211,12 +224,23 @@ def flat_description(told):
     return told
 
 
+def flat_strategy(told):
+    """What a record tells of a strategy; parts of images as they were asked for before."""
+    if not isinstance(told, dict) or not str(told.get("name")).startswith("by_region("):
+        return told
+    told = dict(told)
+    score = told.pop("score") or {"name": "random_score"}
+    return {**told, **score, "name": score["name"].replace("_score", "_sampling")}
+
+
 def config_of(config):
     """What decides the numbers of a run, as a record tells it, in flat arguments."""
     config = plain(config)
     for key in ("estimator", "augmenter"):
         if key in config:
             config[key] = flat_description(config[key])
+    if "strategy" in config:
+        config["strategy"] = flat_strategy(config["strategy"])
     if "rows" in config:
         config["rows"] = {name: config_of(row) for name, row in config["rows"].items()}
     return config
@@ -726,8 +750,15 @@ def _strategies():
     found |= {
         "bald of labels": of("bald_sampling", target="label", n_draws=3),
         "entropy by max": of("entropy_sampling", aggregate="max"),
-        "entropy of patches": of("entropy_sampling", unit="patch", size=16),
-        "random pixels": of("random_sampling", unit="pixel"),
+        "entropy of patches": lambda: asking_parts("entropy", unit="patch", size=16),
+        "random pixels": lambda: asking_parts("random", unit="pixel"),
+        "margin of superpixels": lambda: asking_parts(
+            "margin", unit="superpixel", size=8, per_image=1
+        ),
+        "least confident pixels": lambda: asking_parts("least_confidence", unit="pixel"),
+        "variance of patches": lambda: asking_parts("mc_variance", unit="patch", n_draws=3),
+        "bald of pixels": lambda: asking_parts("bald", unit="pixel", n_draws=3, per_image=2),
+        "ripu of pixels": of("ripu_sampling", unit="pixel", size=5, per_image=2),
         "released entropy": of("entropy_sampling", entropy_form="released"),
         "badge of labels": of("badge_sampling", target="label"),
         "badge joint": of("badge_sampling", loss="joint"),
@@ -1025,7 +1056,7 @@ def _compare():
     rows = {
         "random": strategies.random_sampling,
         "bald": functools.partial(strategies.bald_sampling, n_draws=3),
-        "patches": functools.partial(strategies.entropy_sampling, unit="patch", size=16),
+        "patches": asking_parts("entropy", unit="patch", size=16),
         "pseudo": public("Row")(
             strategies.entropy_sampling, augmenter(refit="once", selection="all", sure=(0.4, 0.6))
         ),

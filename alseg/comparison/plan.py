@@ -30,6 +30,7 @@ from alseg.experiment import (
 )
 from alseg.files import AppendOnly, FolderInUse, RecordsError, jsonable, sweep, write_json
 from alseg.images import as_masks
+from alseg.strategies import current_description
 from alseg.validation import check_number, check_option, did_you_mean, message
 
 
@@ -511,7 +512,8 @@ class _Folder:
         if path.exists():
             there = read_file(path)
             ran = there.get("ran", [])
-            _check_same({k: v for k, v in there.items() if k in config}, config, path)
+            before = {k: v for k, v in there.items() if k in config}
+            _check_same(before | {"rows": _current_rows(before.get("rows"))}, config, path)
             seeds = sorted({*there["seeds"], *seeds})  # more seeds are more of the same
         elif any((self.out / name).exists() for name in ("starts", "rows", "records.jsonl")):
             raise RecordsError(f"{self.out} holds records of something else. Use another folder.")
@@ -522,6 +524,18 @@ class _Folder:
 
     def __exit__(self, *error):
         self.file.close()
+
+
+def _current_rows(rows):
+    """Rows as a file tells them, their strategies as they are told now."""
+    if not isinstance(rows, dict):
+        return rows
+    return {
+        name: row | {"strategy": current_description(row.get("strategy"))}
+        if isinstance(row, dict)
+        else row
+        for name, row in rows.items()
+    }
 
 
 def _check_same(there, here, path):

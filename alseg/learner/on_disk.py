@@ -107,7 +107,7 @@ def read_learner(folder, estimator=None, query_strategy=None, augmenter=None, im
     if images is None:
         images = _load_images(state["images"], folder)
     if query_strategy is None:
-        query_strategy = _undescribed("query_strategy", state, resolve_callable)
+        query_strategy = _undescribed("query_strategy", state, _resolve_strategy)
     if augmenter is None:
         augmenter = _undescribed("augmenter", state, _resolve_augmenter)
     arguments = {
@@ -178,6 +178,12 @@ def _undescribed(argument, state, resolve):
             message(argument, "given: the saved one has no name in alseg", saved["shown"])
         )
     return resolve(argument, saved["described"])
+
+
+def _resolve_strategy(argument, described):
+    from alseg.strategies import current_strategy  # loads them all
+
+    return current_strategy(resolve_callable(argument, described))
 
 
 def _resolve_augmenter(argument, described):

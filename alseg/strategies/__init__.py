@@ -44,6 +44,7 @@ from alseg.strategies.informativeness import (
     margin_score,
 )
 from alseg.strategies.near_duplicates import without_near_duplicates
+from alseg.strategies.of_before import current_description, current_strategy
 from alseg.strategies.representative import (
     cdal_sampling,
     cdal_score,

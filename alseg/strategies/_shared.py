@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from alseg.query import needs_mask_proba, uncertainty
+from alseg.calling import call
+from alseg.query import needs_mask_proba, top_n, uncertainty
 from alseg.rows import n_rows
 from alseg.validation import check_n_instances, check_number, check_option, check_rng, message
 
@@ -121,3 +122,10 @@ def draws_score(
         **({"return_maps": True} if return_maps else {}),
     )
     return check_maps(scores, n_pool) if return_maps else check_shape(scores, n_pool)
+
+
+def ask_images(score, learner, X_pool, n_instances, random_state):
+    """The images of the largest score; without a `random_state` its draws are the estimator's."""
+    n_instances = check_pool(X_pool, n_instances)
+    rng = None if random_state is None else check_rng(random_state)
+    return top_n(call(score, learner, X_pool, random_state=rng), n_instances, rng)

@@ -1,10 +1,9 @@
 """What every comparison needs beside the clever ones: asking at random."""
 
-from alseg.query import UNITS, top_n
+from alseg.query import top_n
 from alseg.rows import n_rows
 from alseg.strategies._shared import check_pool
-from alseg.strategies.best_parts import ask_parts
-from alseg.validation import check_option, check_rng
+from alseg.validation import check_rng
 
 
 def random_score(learner, X_pool, random_state=None):
@@ -36,13 +35,8 @@ def random_sampling(
     X_pool,
     n_instances=1,
     random_state=None,
-    *,
-    unit="image",
-    size=32,
-    per_image=None,
-    masks_pool=None,
 ):
-    """Ask about images at random: the baseline.
+    """Ask about images at random: the baseline (of parts of images, ``by_region(None)``).
 
     Parameters
     ----------
@@ -51,19 +45,11 @@ def random_sampling(
     X_pool : images of shape (n_pool, ...), or any sequence
     n_instances : int, default=1
     random_state : None, int, numpy Generator or RandomState, default=None
-    unit : {"image", "patch", "superpixel", "pixel"}, default="image"
-        What is asked about. `n_instances` counts it; for parts see `region_sampling`.
-    size : int, default=32
-        Side of a patch; a superpixel has about ``size ** 2`` pixels.
-    per_image : int or None, default=None
-        Most parts of one image.
-    masks_pool : sequence of n_pool masks and None, or None, default=None
-        What is annotated already, where no part is asked for; `ActiveLearner` passes it.
 
     Returns
     -------
     query_idx : ndarray of shape (n_instances,), int
-        For parts of images `alseg.query.Regions`, each part as likely as any other.
+        Positions in the pool.
 
     Raises
     ------
@@ -77,10 +63,6 @@ def random_sampling(
     >>> sorted(random_sampling(None, ["a.png", "b.png"], n_instances=2).tolist())
     [0, 1]
     """
-    check_option("unit", unit, UNITS)
-    if unit != "image":
-        options = {"unit": unit, "size": size, "per_image": per_image, "masks_pool": masks_pool}
-        return ask_parts(None, learner, X_pool, n_instances, random_state, **options)
     n_instances = check_pool(X_pool, n_instances)
     rng = check_rng(random_state)
     return top_n(random_score(learner, X_pool, rng), n_instances, rng)

@@ -1,17 +1,15 @@
 """What strategies for parts of images share: a score's maps, image by image, and the best regions."""
 
-import functools
-
 import numpy as np
 
 from alseg.calling import accepts, call, name_of
 from alseg.images import as_images, as_masks
 from alseg.labels import MISSING
-from alseg.query import UNITS, RegionPicker, superpixels_of, top_n
+from alseg.query import RegionPicker, superpixels_of
 from alseg.rows import n_rows
 from alseg.rows import retrieve_rows as rows
-from alseg.strategies._shared import check_maps, check_pool
-from alseg.validation import EmptyPool, check_number, check_option, check_rng, message
+from alseg.strategies._shared import check_maps
+from alseg.validation import EmptyPool, check_number, check_rng, message
 
 _CHUNK = 32  # images whose maps are held at once
 
@@ -121,42 +119,3 @@ def ask_parts(
                 labels = superpixels_of(images, [i], size, superpixels)[0]
             picker.add(i, map_, known, labels, limit, centred)
     return picker.regions()
-
-
-def ask_images_or_parts(
-    score,
-    learner,
-    X_pool,
-    n_instances,
-    random_state,
-    aggregate,
-    *,
-    unit,
-    size,
-    per_image,
-    masks_pool,
-):
-    """The images of the largest score, or the parts of images: what `unit` says.
-
-    Parameters
-    ----------
-    score : callable
-        With parameters `aggregate` and `return_maps`.
-    learner, X_pool, n_instances, random_state, unit, size, per_image, masks_pool
-        As in `region_sampling`, with ``"image"`` for `unit` besides. Without a `random_state` the
-        draws of a score are left to the estimator.
-    aggregate : str or callable
-        For images.
-
-    Returns
-    -------
-    query_idx : ndarray of shape (n_instances,), int, or Regions
-    """
-    check_option("unit", unit, UNITS)
-    if unit != "image":
-        options = {"unit": unit, "size": size, "per_image": per_image, "masks_pool": masks_pool}
-        return ask_parts(score, learner, X_pool, n_instances, random_state, **options)
-    n_instances = check_pool(X_pool, n_instances)
-    rng = None if random_state is None else check_rng(random_state)
-    whole = functools.partial(score, aggregate=aggregate)
-    return top_n(call(whole, learner, X_pool, random_state=rng), n_instances, rng)

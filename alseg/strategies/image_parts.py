@@ -15,6 +15,17 @@ from alseg.strategies.best_parts import ask_parts
 from alseg.strategies.informativeness import entropy_score, margin_score
 from alseg.validation import check_number, check_option, check_rng, message
 
+PART_OPTIONS = (
+    "size",
+    "sliding",
+    "per_image",
+    "top",
+    "superpixels",
+    "max_known",
+    "centred",
+)
+"""What `by_region` takes besides a score and a unit."""
+
 _CHUNK = 16  # images whose probabilities are held at once
 
 
@@ -31,9 +42,11 @@ def region_sampling(
     per_image=None,
     top=None,
     superpixels=None,
+    max_known=None,
+    centred=False,
     masks_pool=None,
 ):
-    """Ask about the parts of images that score most.
+    """Ask about the parts of images that score most; `by_region` makes a strategy of it.
 
     The score of a part is the mean of its pixels', where annotated ones count 0. With ``score=
     None`` parts are drawn at random, each as likely as any other: the control.
@@ -63,6 +76,10 @@ def region_sampling(
         In each image, parts are drawn at random among the best share `top`; None takes the best.
     superpixels : callable or None, default=None
         ``f(image, size) -> (H, W) int``. None is SLIC. Computed once an image and kept.
+    max_known : int or None, default=None
+        For ``unit="pixel"``: most annotated pixels of one image, in all rounds.
+    centred : bool, default=False
+        Whether each pixel of the score's maps is already the score of the window around it.
     masks_pool : sequence of n_pool masks and None, or None, default=None
         What is annotated already and not asked again. `ActiveLearner` passes it in mask mode.
 
@@ -111,12 +128,17 @@ def region_sampling(
         per_image=per_image,
         top=top,
         superpixels=superpixels,
+        max_known=max_known,
+        centred=centred,
         masks_pool=masks_pool,
     )
 
 
 def by_region(score=entropy_score, unit="patch", **options):
-    """A strategy that asks about parts of images, around a score.
+    """A strategy that asks about parts of images: the one way to ask for them, of any score.
+
+    What is annotated already is not asked about again: `ActiveLearner` says it in mask mode, others
+    by ``masks_pool=`` when the strategy is called.
 
     Parameters
     ----------
@@ -124,7 +146,8 @@ def by_region(score=entropy_score, unit="patch", **options):
         A public score with a parameter `return_maps`; None is at random.
     unit : {"patch", "superpixel", "pixel", "image"}, default="patch"
     **options
-        Of `region_sampling`: `size`, `sliding`, `per_image`, `top`, `superpixels`.
+        Of `region_sampling`: `size`, `sliding`, `per_image`, `top`, `superpixels`, `max_known`,
+        `centred`.
 
     Returns
     -------
@@ -141,12 +164,15 @@ def by_region(score=entropy_score, unit="patch", **options):
     >>> strategy = by_region(margin_score, "superpixel", size=16)
     >>> strategy.__name__
     'by_region(margin_score, superpixel)'
+    >>> from alseg.testing import ToySegmenter, toy_images
+    >>> by_region(entropy_score, "pixel", per_image=2)(ToySegmenter(), toy_images(5), 6)
+    Regions(6 pixels in 3 images)
     """
     if score is not None and not callable(score):
         raise TypeError(message("score", "a score (callable) or None", score))
     check_option("unit", unit, UNITS)
     for name in options:
-        check_option("option", name, ("size", "sliding", "per_image", "top", "superpixels"))
+        check_option("option", name, PART_OPTIONS)
     strategy = functools.partial(region_sampling, score=score, unit=unit, **options)
     shown = "random" if score is None else name_of(score)
     strategy.__name__ = f"by_region({shown}, {unit})"
@@ -271,22 +297,9 @@ def ripu_sampling(
     """
     check_option("unit", unit, ("patch", "pixel", "image"))
     score = functools.partial(ripu_score, size=size)
-    if unit == "image":
-        n_instances = check_pool(X_pool, n_instances)
-        return top_n(score(learner, X_pool), n_instances, random_state)
-    return ask_parts(
-        score,
-        learner,
-        X_pool,
-        n_instances,
-        random_state,
-        unit=unit,
-        size=size,
-        sliding=unit == "patch",
-        per_image=per_image,
-        centred=True,
-        masks_pool=masks_pool,
-    )
+    windows = {"size": size, "sliding": unit == "patch", "per_image": per_image, "centred": True}
+    ask = by_region(score, unit, **windows)
+    return ask(learner, X_pool, n_instances, random_state, masks_pool=masks_pool)
 
 
 def pixelpick_sampling(
@@ -356,15 +369,5 @@ def pixelpick_sampling(
         raise TypeError(message("score", "a score (callable)", score))
     if max_pixels is not None:
         check_number("max_pixels", max_pixels, low=1, integer=True)
-    return ask_parts(
-        score,
-        learner,
-        X_pool,
-        n_instances,
-        random_state,
-        unit=unit,
-        per_image=per_image,
-        top=top,
-        max_known=max_pixels,
-        masks_pool=masks_pool,
-    )
+    ask = by_region(score, unit, per_image=per_image, top=top, max_known=max_pixels)
+    return ask(learner, X_pool, n_instances, random_state, masks_pool=masks_pool)

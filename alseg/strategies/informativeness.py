@@ -2,9 +2,8 @@
 
 import functools
 
-from alseg.strategies._shared import plain_score
+from alseg.strategies._shared import ask_images, plain_score
 from alseg.strategies.as_released import released_entropy, released_form
-from alseg.strategies.best_parts import ask_images_or_parts
 
 
 def least_confidence_score(learner, X_pool, *, aggregate="mean", target="mask", return_maps=False):
@@ -55,10 +54,6 @@ def least_confidence_sampling(
     *,
     aggregate="mean",
     target="mask",
-    unit="image",
-    size=32,
-    per_image=None,
-    masks_pool=None,
 ):
     """Ask about the images of the largest `least_confidence_score`.
 
@@ -69,15 +64,11 @@ def least_confidence_sampling(
     n_instances : int, default=1
     random_state : None, int, numpy Generator or RandomState, default=None
         Decides between equal scores.
-    unit : {"image", "patch", "superpixel", "pixel"}, default="image"
-        What is asked about, and `n_instances` counts.
-    size, per_image, masks_pool
-        Of parts of images, as in `region_sampling`.
 
     Returns
     -------
     query_idx : ndarray of shape (n_instances,), int
-        Positions in the pool, best first. For parts of images `alseg.query.Regions`.
+        Positions in the pool, best first.
 
     Raises
     ------
@@ -93,19 +84,8 @@ def least_confidence_sampling(
     >>> least_confidence_sampling(model, [[0.0], [2.4], [5.0]], target="label")
     array([1])
     """
-    score = functools.partial(least_confidence_score, target=target)
-    return ask_images_or_parts(
-        score,
-        learner,
-        X_pool,
-        n_instances,
-        random_state,
-        aggregate,
-        unit=unit,
-        size=size,
-        per_image=per_image,
-        masks_pool=masks_pool,
-    )
+    score = functools.partial(least_confidence_score, aggregate=aggregate, target=target)
+    return ask_images(score, learner, X_pool, n_instances, random_state)
 
 
 def margin_score(learner, X_pool, *, aggregate="mean", target="mask", return_maps=False):
@@ -147,10 +127,6 @@ def margin_sampling(
     *,
     aggregate="mean",
     target="mask",
-    unit="image",
-    size=32,
-    per_image=None,
-    masks_pool=None,
 ):
     """Ask about the images of the largest `margin_score`.
 
@@ -161,15 +137,11 @@ def margin_sampling(
     n_instances : int, default=1
     random_state : None, int, numpy Generator or RandomState, default=None
         Decides between equal scores.
-    unit : {"image", "patch", "superpixel", "pixel"}, default="image"
-        What is asked about, and `n_instances` counts.
-    size, per_image, masks_pool
-        Of parts of images, as in `region_sampling`.
 
     Returns
     -------
     query_idx : ndarray of shape (n_instances,), int
-        Positions in the pool, best first. For parts of images `alseg.query.Regions`.
+        Positions in the pool, best first.
 
     Raises
     ------
@@ -185,19 +157,8 @@ def margin_sampling(
     >>> margin_sampling(model, [[0.0], [2.4], [5.0]], target="label")
     array([1])
     """
-    score = functools.partial(margin_score, target=target)
-    return ask_images_or_parts(
-        score,
-        learner,
-        X_pool,
-        n_instances,
-        random_state,
-        aggregate,
-        unit=unit,
-        size=size,
-        per_image=per_image,
-        masks_pool=masks_pool,
-    )
+    score = functools.partial(margin_score, aggregate=aggregate, target=target)
+    return ask_images(score, learner, X_pool, n_instances, random_state)
 
 
 def entropy_score(
@@ -260,10 +221,6 @@ def entropy_sampling(
     *,
     aggregate="mean",
     target="mask",
-    unit="image",
-    size=32,
-    per_image=None,
-    masks_pool=None,
     entropy_form="binary",
 ):
     """Ask about the images of the largest `entropy_score`.
@@ -275,15 +232,11 @@ def entropy_sampling(
     n_instances : int, default=1
     random_state : None, int, numpy Generator or RandomState, default=None
         Decides between equal scores.
-    unit : {"image", "patch", "superpixel", "pixel"}, default="image"
-        What is asked about, and `n_instances` counts.
-    size, per_image, masks_pool
-        Of parts of images, as in `region_sampling`.
 
     Returns
     -------
     query_idx : ndarray of shape (n_instances,), int
-        Positions in the pool, best first. For parts of images `alseg.query.Regions`.
+        Positions in the pool, best first.
 
     Raises
     ------
@@ -299,16 +252,6 @@ def entropy_sampling(
     >>> entropy_sampling(model, [[0.0], [2.4], [5.0]], target="label")
     array([1])
     """
-    score = functools.partial(entropy_score, target=target, entropy_form=entropy_form)
-    return ask_images_or_parts(
-        score,
-        learner,
-        X_pool,
-        n_instances,
-        random_state,
-        aggregate,
-        unit=unit,
-        size=size,
-        per_image=per_image,
-        masks_pool=masks_pool,
-    )
+    options = {"aggregate": aggregate, "target": target, "entropy_form": entropy_form}
+    score = functools.partial(entropy_score, **options)
+    return ask_images(score, learner, X_pool, n_instances, random_state)

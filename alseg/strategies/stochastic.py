@@ -2,9 +2,8 @@
 
 import functools
 
-from alseg.strategies._shared import draws_score
+from alseg.strategies._shared import ask_images, draws_score
 from alseg.strategies.as_released import released_form, released_variance
-from alseg.strategies.best_parts import ask_images_or_parts
 
 
 def mc_variance_score(
@@ -86,10 +85,6 @@ def mc_variance_sampling(
     aggregate="mean",
     target="mask",
     n_draws=20,
-    unit="image",
-    size=32,
-    per_image=None,
-    masks_pool=None,
     mc_variance_axis="draws",
 ):
     """Ask about the images of the largest `mc_variance_score`.
@@ -101,15 +96,11 @@ def mc_variance_sampling(
     n_instances : int, default=1
     random_state : None, int, numpy Generator or RandomState, default=None
         Decides the draws, and between equal scores. None leaves the draws to the estimator.
-    unit : {"image", "patch", "superpixel", "pixel"}, default="image"
-        What is asked about, and `n_instances` counts.
-    size, per_image, masks_pool
-        Of parts of images, as in `region_sampling`.
 
     Returns
     -------
     query_idx : ndarray of shape (n_instances,), int
-        Positions in the pool, best first. For parts of images `alseg.query.Regions`.
+        Positions in the pool, best first.
 
     Raises
     ------
@@ -125,20 +116,14 @@ def mc_variance_sampling(
     >>> mc_variance_sampling(ToySegmenter(), X_pool, n_instances=3, random_state=0).shape
     (3,)
     """
-    options = {"target": target, "n_draws": n_draws, "mc_variance_axis": mc_variance_axis}
-    score = functools.partial(mc_variance_score, **options)
-    return ask_images_or_parts(
-        score,
-        learner,
-        X_pool,
-        n_instances,
-        random_state,
-        aggregate,
-        unit=unit,
-        size=size,
-        per_image=per_image,
-        masks_pool=masks_pool,
+    score = functools.partial(
+        mc_variance_score,
+        aggregate=aggregate,
+        target=target,
+        n_draws=n_draws,
+        mc_variance_axis=mc_variance_axis,
     )
+    return ask_images(score, learner, X_pool, n_instances, random_state)
 
 
 def bald_score(
@@ -197,10 +182,6 @@ def bald_sampling(
     aggregate="mean",
     target="mask",
     n_draws=20,
-    unit="image",
-    size=32,
-    per_image=None,
-    masks_pool=None,
 ):
     """Ask about the images of the largest `bald_score`.
 
@@ -211,15 +192,11 @@ def bald_sampling(
     n_instances : int, default=1
     random_state : None, int, numpy Generator or RandomState, default=None
         Decides the draws, and between equal scores. None leaves the draws to the estimator.
-    unit : {"image", "patch", "superpixel", "pixel"}, default="image"
-        What is asked about, and `n_instances` counts.
-    size, per_image, masks_pool
-        Of parts of images, as in `region_sampling`.
 
     Returns
     -------
     query_idx : ndarray of shape (n_instances,), int
-        Positions in the pool, best first. For parts of images `alseg.query.Regions`.
+        Positions in the pool, best first.
 
     Raises
     ------
@@ -235,16 +212,5 @@ def bald_sampling(
     >>> bald_sampling(ToySegmenter(), X_pool, n_instances=3, random_state=0).shape
     (3,)
     """
-    score = functools.partial(bald_score, target=target, n_draws=n_draws)
-    return ask_images_or_parts(
-        score,
-        learner,
-        X_pool,
-        n_instances,
-        random_state,
-        aggregate,
-        unit=unit,
-        size=size,
-        per_image=per_image,
-        masks_pool=masks_pool,
-    )
+    score = functools.partial(bald_score, aggregate=aggregate, target=target, n_draws=n_draws)
+    return ask_images(score, learner, X_pool, n_instances, random_state)

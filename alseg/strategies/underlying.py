@@ -79,12 +79,12 @@ def score_beside(strategy):
 
     Examples
     --------
-    >>> from alseg.strategies import entropy_sampling
+    >>> from alseg.strategies import by_region, entropy_sampling
     >>> score_beside(entropy_sampling).__name__
     'entropy_score'
     >>> score_beside(functools.partial(entropy_sampling, aggregate="max")).keywords
     {'aggregate': 'max'}
-    >>> score_beside(functools.partial(entropy_sampling, unit="patch")) is None
+    >>> score_beside(by_region()) is None
     True
     """
     if unit_of(strategy) != "image":
@@ -93,7 +93,6 @@ def score_beside(strategy):
     if isinstance(strategy, functools.partial) and not strategy.args:
         options, function = dict(strategy.keywords), strategy.func
     score = _LARGEST.get(function) if _is_hashable(function) else None
-    options.pop("unit", None)
     if score is None or not all(accepts(score, name) for name in options):
         return None
     return functools.partial(score, **options) if options else score

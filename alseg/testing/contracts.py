@@ -35,12 +35,17 @@ def all_strategies():
     for name, strategy in list(found.items()):
         if accepts(strategy, "target"):
             found[f"{name}(label)"] = functools.partial(strategy, target="label")
-        if accepts(strategy, "target") and accepts(strategy, "masks_pool"):
-            found[f"{name}(patch)"] = functools.partial(strategy, unit="patch", **small)
     for unit in ("patch", "superpixel", "pixel"):
         for score in (strategies.entropy_score, strategies.mc_variance_score, None):
             strategy = strategies.by_region(score, unit, **small)
             found[strategy.__name__] = strategy
+    for score in (
+        strategies.least_confidence_score,
+        strategies.margin_score,
+        strategies.bald_score,
+    ):
+        strategy = strategies.by_region(score, **small)
+        found[strategy.__name__] = strategy
     found["by_region(sliding)"] = strategies.by_region(sliding=True, size=5)
     for unit in ("pixel", "image"):
         found[f"ripu_sampling({unit})"] = functools.partial(strategies.ripu_sampling, unit=unit)
@@ -92,7 +97,7 @@ def _wrapped():
         for seconds in (3600, 0):
             strategy = strategies.within_seconds(inner, seconds)
             found[f"within_seconds({name_of(inner)}, {seconds})"] = strategy
-    parts = functools.partial(strategies.entropy_sampling, unit="patch", size=5, per_image=3)
+    parts = strategies.by_region(strategies.entropy_score, size=5, per_image=3)
     for inner in (score, draws, parts, strategies.alps_sampling, strategies.class_balanced(score)):
         found[f"without_near_duplicates({name_of(inner)})"] = strategies.without_near_duplicates(
             inner

@@ -1,7 +1,6 @@
 """The experiment: what a record holds, and that a killed run ends as if it had not been killed."""
 
 import dataclasses
-import functools
 import json
 import shutil
 import subprocess
@@ -27,7 +26,7 @@ from alseg.query.regions import Regions
 from alseg.report.panels import save_panels
 from alseg.report.run_page import write_report
 from alseg.segmenter.estimator import JointCAMSegmenter
-from alseg.strategies import entropy_sampling, random_sampling
+from alseg.strategies import by_region, entropy_sampling, entropy_score, random_sampling
 
 OPTIONS = {"rounds": 2, "n_instances": 2, "initial": 4, "seed": 3}
 
@@ -190,7 +189,7 @@ def test_strategies_start_from_the_same_images(finished, tmp_path):
 @pytest.mark.parametrize("unit", ["image", "patch"])
 def test_costs_are_those_of_all_answers_so_far(tmp_path, unit):
     train, _ = parts()
-    strategy = functools.partial(entropy_sampling, unit=unit, size=8)
+    strategy = by_region(entropy_score, unit, size=8)
     options = {"strategy": strategy, "name": "asked", "cost_rates": (5.0, 2.0), "panels": None}
     small_run(tmp_path, rounds=1, **options)
     images = pixels = clicks = 0

@@ -1,7 +1,5 @@
 """alseg.query.diversity.duplicates, alseg.images.thumbnails and the strategy around them."""
 
-import functools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +13,7 @@ from alseg.query.diversity import distinct_images, likeness
 from alseg.query.diversity.duplicates import ALIKE
 from alseg.query.regions import Regions
 from alseg.strategies import (
+    by_region,
     class_balanced,
     core_set_sampling,
     entropy_sampling,
@@ -189,7 +188,7 @@ def test_what_is_known_is_not_repeated_and_parts_are_handed_on():
     first = without_near_duplicates(entropy_score)(toy, X_pool, 3)
     others = without_near_duplicates(entropy_score, known=X_pool[first])(toy, X_pool, 3)
     assert not set((first // 6).tolist()) & set((others // 6).tolist())
-    parts = functools.partial(entropy_sampling, unit="patch", size=5)
+    parts = by_region(entropy_score, size=5)
     assert isinstance(without_near_duplicates(parts)(toy, toy_images(4), 3), Regions)
     with pytest.raises(TypeError, match="strategy must be a score or a strategy"):
         without_near_duplicates("entropy")

@@ -32,16 +32,15 @@ from alseg.query.region_scores import (
 from alseg.query.regions import Regions
 from alseg.query.superpixels import slic_superpixels, superpixels_of
 from alseg.strategies import (
-    bald_sampling,
+    bald_score,
     by_region,
     class_balanced,
     entropy_sampling,
     entropy_score,
-    least_confidence_sampling,
-    margin_sampling,
-    mc_variance_sampling,
+    least_confidence_score,
+    margin_score,
+    mc_variance_score,
     pixelpick_sampling,
-    random_sampling,
     random_score,
     region_sampling,
     ripu_sampling,
@@ -51,13 +50,13 @@ from alseg.testing.toys import ToySegmenter, toy_images
 from alseg.training.batches import TrainingData, mask_tensor
 from alseg.validation import EmptyPool
 
-SAMPLINGS = [
-    entropy_sampling,
-    margin_sampling,
-    least_confidence_sampling,
-    mc_variance_sampling,
-    bald_sampling,
-    random_sampling,
+SCORES = [
+    entropy_score,
+    margin_score,
+    least_confidence_score,
+    mc_variance_score,
+    bald_score,
+    None,
 ]
 
 
@@ -430,16 +429,16 @@ def test_scores_that_are_not_finite_say_where():
 # -- strategies -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("score", SCORES)
 @pytest.mark.parametrize("unit", ["patch", "superpixel", "pixel"])
-def test_the_same_scores_ask_for_parts(sampling, unit):
+def test_the_same_scores_ask_for_parts(score, unit):
     toy, X_pool = ToySegmenter(), toy_images(6)
-    regions = sampling(toy, X_pool, 4, random_state=0, unit=unit, size=6)
-    if sampling is random_sampling:
+    regions = by_region(score, unit, size=6)(toy, X_pool, 4, random_state=0)
+    if score is None:
         assert len(regions) == 4 and regions.unit == unit
         return
     # composed by hand from the public maps
-    method = sampling.__name__.removesuffix("_sampling")
+    method = score.__name__.removesuffix("_score")
     rng = np.random.default_rng(0)
     seed = int(np.random.default_rng(int(rng.integers(2**31 - 1))).integers(2**31 - 1))
     _, maps = toy.predict_uncertainty(X_pool, method=method, return_maps=True, random_state=seed)
@@ -451,7 +450,7 @@ def test_a_draws_map_does_not_depend_on_the_chunk(monkeypatch):
     from alseg.strategies import best_parts as parts
 
     toy, X_pool = ToySegmenter(), toy_images(7, ragged=True)
-    ask = functools.partial(mc_variance_sampling, toy, X_pool, 9, random_state=1, unit="pixel")
+    ask = functools.partial(by_region(mc_variance_score, "pixel"), toy, X_pool, 9, random_state=1)
     whole = ask()
     monkeypatch.setattr(parts, "_CHUNK", 2)
     assert ask() == whole
@@ -460,9 +459,9 @@ def test_a_draws_map_does_not_depend_on_the_chunk(monkeypatch):
 def test_parts_need_maps():
     toy, X_pool = ToySegmenter(), toy_images(3)
     with pytest.raises(ValueError, match="target must be 'mask' for maps and parts"):
-        entropy_sampling(toy, X_pool, 1, target="label", unit="pixel")
+        by_region(functools.partial(entropy_score, target="label"), "pixel")(toy, X_pool, 1)
     with pytest.raises(ValueError, match="target must be 'mask' for maps and parts"):
-        mc_variance_sampling(toy, X_pool, 1, target="label", unit="pixel")
+        by_region(functools.partial(mc_variance_score, target="label"), "pixel")(toy, X_pool, 1)
     with pytest.raises(TypeError, match="score must be a score with a parameter return_maps"):
         region_sampling(toy, X_pool, 1, score=random_score)
     with pytest.raises(TypeError, match="score must be a score"):
@@ -470,7 +469,7 @@ def test_parts_need_maps():
     with pytest.raises(ValueError, match="Did you mean 'size'"):
         by_region(entropy_score, sise=3)
     with pytest.raises(ValueError, match="unit must be one of.*Did you mean 'pixel'"):
-        entropy_sampling(toy, X_pool, 1, unit="pixels")
+        by_region(entropy_score, "pixels")
     with pytest.raises(ValueError, match="different positions"):
         class_balanced(by_region())(toy, X_pool, 2, y_pool=["a", "a", "b"])
 
@@ -599,7 +598,7 @@ TRUTH = (toy_images(5).mean(axis=-1) > 100).astype(int)
 @pytest.mark.parametrize(
     "strategy",
     [
-        functools.partial(entropy_sampling, unit="patch", size=5),
+        by_region(entropy_score, size=5),
         by_region(None, "pixel"),
         by_region(entropy_score, "superpixel", size=6),
         by_region(sliding=True, size=6),
@@ -635,7 +634,7 @@ def test_the_loop_never_asks_twice_and_ends(strategy):
 
 
 def test_the_same_loop_serves_images_and_parts():
-    for strategy in (entropy_sampling, functools.partial(entropy_sampling, unit="pixel")):
+    for strategy in (entropy_sampling, by_region(entropy_score, "pixel")):
         learner, oracle = toy_learner(strategy), MaskOracle(TRUTH)
         asked, _ = learner.query(n_instances=3)
         learner.annotate(asked, oracle(asked), fit=False)
@@ -643,7 +642,7 @@ def test_the_same_loop_serves_images_and_parts():
 
 
 def test_query_counts_parts_where_the_strategy_does():
-    learner = toy_learner(entropy_sampling)
+    learner = toy_learner(by_region(entropy_score, "image"))
     with pytest.raises(ValueError, match=r"n_instances must be in \[1, 5\] \(the pool size\)"):
         learner.query(n_instances=6)
     assert len(learner.query(n_instances=6, unit="pixel")[0]) == 6

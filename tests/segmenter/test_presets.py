@@ -23,6 +23,7 @@ from alseg.segmenter.estimator import JointCAMSegmenter, ValidationSet
 from alseg.segmenter.inference import mask_draws, predict_batch
 from alseg.segmenter.presets import PRESETS, alseg_pseudo_labels, preset_params
 from alseg.strategies import (
+    by_region,
     class_balanced_sampling,
     entropy_sampling,
     entropy_score,
@@ -713,7 +714,7 @@ def test_released_scores_are_of_whole_images(score, sampling, flag, intended):
         with pytest.raises(ValueError, match=match):
             score(ToySegmenter(), X, **flag, **wrong)
     with pytest.raises(ValueError, match=match):
-        sampling(ToySegmenter(), X, **flag, unit="patch")
+        by_region(functools.partial(score, **flag))(ToySegmenter(), X)
     with pytest.raises(ValueError, match=f"{name} must be one of"):
         score(ToySegmenter(), X, **{name: "other"})
 

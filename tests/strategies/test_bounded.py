@@ -12,6 +12,7 @@ from alseg import ActiveLearner, strategies
 from alseg.calling import call
 from alseg.query.regions import Regions
 from alseg.strategies import (
+    by_region,
     class_balanced,
     core_set_sampling,
     density_score,
@@ -19,6 +20,7 @@ from alseg.strategies import (
     entropy_score,
     look,
     random_score,
+    region_sampling,
     stochastic,
     within_seconds,
     without_near_duplicates,
@@ -343,11 +345,10 @@ def test_score_beside_is_what_a_strategy_takes_the_largest_of(name):
 
 
 def test_score_beside_keeps_options():
-    assert score_beside(functools.partial(entropy_sampling, unit="pixel")) is None
+    assert score_beside(by_region(entropy_score, "pixel")) is None
     assert score_beside(core_set_sampling) is None and score_beside(largest) is None
-    image = functools.partial(entropy_sampling, target="label", unit="image")
+    image = functools.partial(entropy_sampling, target="label")
     assert score_beside(image).keywords == {"target": "label"}
-    assert score_beside(functools.partial(entropy_sampling, masks_pool=None)) is None
 
 
 @pytest.mark.parametrize(
@@ -357,8 +358,8 @@ def test_score_beside_keeps_options():
         entropy_sampling,
         class_balanced(entropy_score),
         class_balanced(core_set_sampling),
-        functools.partial(entropy_sampling, unit="patch", size=5, per_image=3),
-        functools.partial(entropy_sampling, unit="superpixel", size=5),
+        by_region(entropy_score, size=5, per_image=3),
+        by_region(entropy_score, "superpixel", size=5),
     ],
 )
 def test_contract_while_the_time_is_short(inner):
@@ -377,7 +378,7 @@ def test_contract_while_the_time_is_short(inner):
 def test_parts_of_images_are_renumbered():
     learner, X_pool, _ = pool()
     clock = Clock()
-    parts = functools.partial(entropy_sampling, unit="patch", size=5, per_image=1)
+    parts = by_region(entropy_score, size=5, per_image=1)
     strategy = within_seconds(clock.timed(parts), 20, clock=clock)
     assert strategy.keywords["unit"] == "patch"
     masks = np.full(40, None, dtype=object)
@@ -431,7 +432,7 @@ def masked(strategy, n=40):
 
 def test_query_of_a_learner(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("alseg.learner.loop.time.monotonic", clock)
+    monkeypatch.setattr("time.monotonic", clock)
     slow = clock.timed(entropy_sampling)
     learner = masked(slow)
     assert learner.looked_at is None
@@ -446,8 +447,8 @@ def test_query_of_a_learner(monkeypatch):
 
 def test_query_of_parts_of_images(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("alseg.learner.loop.time.monotonic", clock)
-    learner = masked(clock.timed(entropy_sampling))
+    monkeypatch.setattr("time.monotonic", clock)
+    learner = masked(clock.timed(region_sampling))
     regions, _ = learner.query(n_instances=5, unit="patch", size=5, per_image=2, max_seconds=30)
     assert isinstance(regions, Regions) and len(regions) == 5 and learner.looked_at[0] < 40
     assert clock.now <= 30
@@ -455,7 +456,7 @@ def test_query_of_parts_of_images(monkeypatch):
 
 def test_a_model_that_is_fitted_first_is_not_counted(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("alseg.learner.loop.time.monotonic", clock)
+    monkeypatch.setattr("time.monotonic", clock)
 
     class Late(ToySegmenter):
         def __init__(self):
