@@ -1,6 +1,7 @@
 """What a run ran on: versions, machine, threads, memory."""
 
 import ctypes
+import functools
 import gc
 import os
 import platform
@@ -65,12 +66,15 @@ def versions():
     from alseg._version import __version__
 
     found = {"alseg": __version__, "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return found | {name: of for name in PACKAGES if (of := _version(name)) is not None}
+
+
+@functools.cache  # a process has one, and reading it takes longer than many a round of records
+def _version(package):
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _cores():
