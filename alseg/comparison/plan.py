@@ -188,12 +188,35 @@ class Plan:
         ValueError, TypeError
             If sizes do not fit the data, or an image or mask cannot be read.
         """
-        protocol, seen = self.protocol, set()
-        last = protocol.initial + protocol.rounds * protocol.n_instances
+        self._check_measures()
+        estimators = {id(job.row.estimator): job.row.estimator for job in self.jobs}.values()
+        # Every row's masks: a class that is one to all of them is one to the row with the fewest.
+        strictest = min(estimators, key=lambda one: getattr(one, "n_mask_classes", np.inf))
+        seen = set()
+        for train, test in self.parts.values():
+            if (id(train), id(test)) not in seen:
+                seen.add((id(train), id(test)))
+                check_data(strictest, train, test)
+                self._check_parts(train, test)
+        for estimator in estimators:
+            self._check_estimator(estimator)
+        self._check_added_rows()
+        for estimator in estimators:
+            if hasattr(estimator, "_check_params"):
+                clone(estimator)._check_params()
+
+    @property
+    def _last(self):
+        """Masks of a curve's last point, where a question is a mask."""
+        return self.protocol.initial + self.protocol.rounds * self.protocol.n_instances
+
+    def _check_measures(self):
+        """What the verdict looks at: the window and the metric."""
+        protocol = self.protocol
         if protocol.window is not None:
             low, high = protocol.window
-            if low < protocol.initial or high > last:
-                rule = f"within [{protocol.initial}, {last}], the masks of the curves"
+            if low < protocol.initial or high > self._last:
+                rule = f"within [{protocol.initial}, {self._last}], the masks of the curves"
                 raise ValueError(message("window", rule, protocol.window))
             if any(unit_of(row.strategy) != "image" for row in self.rows.values()):
                 rule = "None where a row asks about parts of images: it has no number of masks"
@@ -202,43 +225,37 @@ class Plan:
             remedy = did_you_mean(protocol.metric, SCORES)
             rule = f"one of {list(SCORES)}, of which more is better"
             raise ValueError(message("metric", rule, protocol.metric, remedy))
-        estimators = {id(job.row.estimator): job.row.estimator for job in self.jobs}.values()
-        # Every row's masks: a class that is one to all of them is one to the row with the fewest.
-        strictest = min(estimators, key=lambda one: getattr(one, "n_mask_classes", np.inf))
-        for train, test in self.parts.values():
-            if (id(train), id(test)) in seen:
-                continue
-            seen.add((id(train), id(test)))
-            check_data(strictest, train, test)
-            n_known = len(annotated_part(train).labels)
-            if protocol.metric.startswith("object_") and getattr(test, "instances", None) is None:
-                rule = "another one: the test images have no numbers of objects"
-                raise ValueError(message("metric", rule, protocol.metric))
-            if not any(mask is not None for mask in as_masks(test.masks, len(test.labels))):
-                raise ValueError(message("test.masks", "masks of some images", "none"))
-            images = [job for job in self.jobs if job.kind == "chain"]
-            asks = any(unit_of(job.row.strategy) == "image" for job in images)
-            wanted = last if asks else protocol.initial
-            if wanted > n_known:
-                rule = f"at most {n_known}, the training images with a mask"
-                raise ValueError(message("initial + rounds * n_instances", rule, wanted))
-        for estimator in estimators:
-            headless = getattr(estimator, "pooling", "") is None
-            if headless and protocol.metric == "class_accuracy":
-                rule = "another one: a model with pooling=None has no class head"
-                raise ValueError(message("metric", rule, protocol.metric))
-            known = estimator.get_params(deep=False)
-            for name, needed in (
-                ("n_steps", ("max_epochs", "steps_per_epoch")),
-                ("epochs", ("max_epochs", "steps_per_epoch", "batch_size")),
-            ):
-                if getattr(protocol, name) is not None and not set(needed) <= set(known):
-                    rule = f"None for an estimator without {' and '.join(needed)}"
-                    raise ValueError(message(name, rule, getattr(protocol, name)))
-        self._check_added_rows()
-        for estimator in estimators:
-            if hasattr(estimator, "_check_params"):
-                clone(estimator)._check_params()
+
+    def _check_parts(self, train, test):
+        """Whether the masks at hand suffice for the metric and the questions."""
+        protocol = self.protocol
+        n_known = len(annotated_part(train).labels)
+        if protocol.metric.startswith("object_") and getattr(test, "instances", None) is None:
+            rule = "another one: the test images have no numbers of objects"
+            raise ValueError(message("metric", rule, protocol.metric))
+        if not any(mask is not None for mask in as_masks(test.masks, len(test.labels))):
+            raise ValueError(message("test.masks", "masks of some images", "none"))
+        chains = [job for job in self.jobs if job.kind == "chain"]
+        asks = any(unit_of(job.row.strategy) == "image" for job in chains)
+        wanted = self._last if asks else protocol.initial
+        if wanted > n_known:
+            rule = f"at most {n_known}, the training images with a mask"
+            raise ValueError(message("initial + rounds * n_instances", rule, wanted))
+
+    def _check_estimator(self, estimator):
+        """Whether a model has what the metric and the number of steps need."""
+        protocol = self.protocol
+        if getattr(estimator, "pooling", "") is None and protocol.metric == "class_accuracy":
+            rule = "another one: a model with pooling=None has no class head"
+            raise ValueError(message("metric", rule, protocol.metric))
+        known = estimator.get_params(deep=False)
+        for name, needed in (
+            ("n_steps", ("max_epochs", "steps_per_epoch")),
+            ("epochs", ("max_epochs", "steps_per_epoch", "batch_size")),
+        ):
+            if getattr(protocol, name) is not None and not set(needed) <= set(known):
+                rule = f"None for an estimator without {' and '.join(needed)}"
+                raise ValueError(message(name, rule, getattr(protocol, name)))
 
     def _check_added_rows(self):
         """Refuse references and controls that this model would fail at, which is after hours."""

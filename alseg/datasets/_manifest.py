@@ -68,23 +68,9 @@ def _table(path, text):
             raise ValueError(
                 f"{where} names no image in line {lines[k]}. Name one, or delete the line."
             )
-    find = _Finder(path.parent)
     table["id"] = np.array(safe_ids(named), dtype=object)
-    found = {"image": named, "mask": [g.replace("\\", "/") for g in table.get("mask", [])]}
-    missing = []
-    for column, names in found.items():
-        table[column] = np.full(len(rows), None, dtype=object)
-        for k, given in enumerate(names):
-            if given:
-                table[column][k] = find(given)
-                if not os.path.isfile(table[column][k]):
-                    missing.append(f"{table[column][k]!r} (line {lines[k]})")
-    if missing:
-        shown = ", ".join(missing[:LISTED])
-        raise FileNotFoundError(
-            f"{where} names {len(missing)} files that do not exist: {shown}. Relative paths start "
-            "at the manifest's folder."
-        )
+    masks = [given.replace("\\", "/") for given in table.get("mask", [])]
+    table.update(_found(path, {"image": named, "mask": masks}, lines))
     _check_once(where, table, named, lines)
     if "label" not in table:
         table["label"] = np.full(len(rows), "image", dtype=object)
@@ -96,6 +82,26 @@ def _table(path, text):
     if table["group"] is not None:  # whose patient is not known is nobody else's
         table["group"] = np.where(table["group"] == "", table["id"], table["group"])
     return table
+
+
+def _found(path, columns, lines):
+    """Columns of files, each None or where it is; all that are missing are told at once."""
+    find = _Finder(path.parent)
+    found, missing = {}, []
+    for column, names in columns.items():
+        found[column] = np.full(len(lines), None, dtype=object)
+        for k, given in enumerate(names):
+            if given:
+                found[column][k] = find(given)
+                if not os.path.isfile(found[column][k]):
+                    missing.append(f"{found[column][k]!r} (line {lines[k]})")
+    if missing:
+        shown = ", ".join(missing[:LISTED])
+        raise FileNotFoundError(
+            f"{str(path)!r} names {len(missing)} files that do not exist: {shown}. Relative paths "
+            "start at the manifest's folder."
+        )
+    return found
 
 
 def _rows(path, text):

@@ -102,6 +102,22 @@ class Protocol:
     controls: tuple = CONTROLS
 
     def __post_init__(self):
+        self._check_numbers()
+        if self.n_steps is not None and self.epochs is not None:
+            raise ValueError(message("epochs", "None where n_steps is given", self.epochs))
+        check_option("cost", self.cost, COSTS)
+        set_ = object.__setattr__  # frozen for users; a list is the tuple that it stands for
+        for name, known in (("references", REFERENCES), ("controls", CONTROLS)):
+            value = getattr(self, name)
+            set_(self, name, () if value is None else _names(name, value))
+            for one in getattr(self, name):
+                check_option(name, one, known)
+        if self.family is not None:
+            set_(self, "family", _names("family", self.family))
+        if self.window is not None:
+            set_(self, "window", _window(self.window))
+
+    def _check_numbers(self):
         for name, low in (("initial", 1), ("n_instances", 1), ("rounds", 0), ("n_threads", 1)):
             check_number(name, getattr(self, name), low, integer=True)
         for name, low in (("n_steps", 1), ("epochs", 1), ("n_folds", 2)):
@@ -116,28 +132,8 @@ class Protocol:
             check_number("budget", self.budget, 0)
         if self.stop_agreement is not None:
             check_number("stop_agreement", self.stop_agreement, 0, 1)
-        if self.n_steps is not None and self.epochs is not None:
-            raise ValueError(message("epochs", "None where n_steps is given", self.epochs))
-        check_option("cost", self.cost, COSTS)
         if not 0 < self.alpha < 1:
             raise ValueError(message("alpha", "in (0, 1)", self.alpha))
-        set_ = object.__setattr__  # frozen for users; a list is the tuple that it stands for
-        for name, known in (("references", REFERENCES), ("controls", CONTROLS)):
-            value = getattr(self, name)
-            set_(self, name, () if value is None else _names(name, value))
-            for one in getattr(self, name):
-                check_option(name, one, known)
-        if self.family is not None:
-            set_(self, "family", _names("family", self.family))
-        if self.window is not None:
-            window = tuple(self.window) if np.iterable(self.window) else ()
-            if len(window) != 2:
-                raise ValueError(message("window", "(low, high) with low < high", self.window))
-            for k, value in enumerate(window):
-                check_number(f"window[{k}]", value)
-            if not window[0] < window[1]:
-                raise ValueError(message("window", "(low, high) with low < high", self.window))
-            set_(self, "window", window)
 
     def to_dict(self):
         """The protocol as JSON's types.
@@ -213,6 +209,18 @@ def _holds_protocol(path):
     except (ValueError, TypeError):
         return False
     return True
+
+
+def _window(value):
+    """(low, high) as a tuple."""
+    window = tuple(value) if np.iterable(value) else ()
+    if len(window) != 2:
+        raise ValueError(message("window", "(low, high) with low < high", value))
+    for k, one in enumerate(window):
+        check_number(f"window[{k}]", one)
+    if not window[0] < window[1]:
+        raise ValueError(message("window", "(low, high) with low < high", value))
+    return window
 
 
 def _names(name, value):

@@ -154,18 +154,7 @@ def run(
     labels = np.asarray(train.labels)
     initial = 2 * len(np.unique(labels)) if initial is None else initial
     check_number("initial", initial, 1, integer=True)
-    # Parts of images are more than images: what is left of them is not known ahead.
-    wanted = initial + rounds * n_instances * (unit_of(strategy) == "image")
-    if wanted > len(labels):
-        most = max(0, (len(labels) - initial) // n_instances)
-        raise ValueError(
-            message(
-                "initial + rounds * n_instances",
-                f"at most {len(labels)}, the training images with a mask",
-                wanted,
-                f"With these sizes, ask for at most {most} rounds.",
-            )
-        )
+    _check_wanted(len(labels), initial, rounds, n_instances, strategy)
     name = getattr(strategy, "__name__", repr(strategy)) if name is None else name
     config = {
         "strategy": name,
@@ -186,13 +175,7 @@ def run(
     with Records(out, config) as records:
         _check_rounds(records)
         if start is not None and not records.records:
-            first = dict(read_records(start)[0])
-            if not same({**first.pop("config"), "strategy": name}, records.config):
-                raise RecordsError(
-                    f"{start} is round 0 of another run. Use another output folder, or the options "
-                    "of that run to continue it."
-                )
-            records.append({**first, "strategy": name})
+            records.append(_round_0_of(start, name, records.config))
         done = len(records.records)
         if done > rounds or (done and records.records[-1].get("stopped")):
             return list(records.records)
@@ -217,27 +200,61 @@ def run(
             loop.load(_model_folder(start, 0))
         elif done and loop.carries:
             loop.load(_model_folder(out, done - 1))
-        before = files_below(_model_folder(out, done - 1)) if loop.carries else []
-        for round_ in range(done, rounds + 1):
+        shared = {} if torn is None else {"torn_groups": torn}
+
+        def made(round_):
             save = None if panels is None else functools.partial(panels, out, round_)
-            record = jsonable(
-                {"strategy": name, "seed": seed, **loop.round(round_, save, progress)}
-            )
-            if torn is not None:
-                record["torn_groups"] = torn
-            reason = None if until is None else until([*records.records, record])
-            # Before the record: a record without its model could not be continued from.
-            if loop.carries or (keep_model and round_ == rounds):
-                loop.save(_model_folder(out, round_))
-            records.append(record if reason is None else {**record, "stopped": reason})
-            if loop.carries:
-                remove_files(_model_folder(out, round_ - 1), before)
-                before = files_below(_model_folder(out, round_))
-            if progress is not None:
-                progress(round_, "done", records.records[-1])
-            if reason is not None:
-                break
+            found = loop.round(round_, save, progress)
+            return {**jsonable({"strategy": name, "seed": seed, **found}), **shared}
+
+        _go_on(loop, records, made, range(done, rounds + 1), out, keep_model, until, progress)
         return list(records.records)
+
+
+def _check_wanted(n_known, initial, rounds, n_instances, strategy):
+    """Refuse to ask for more masks than there are."""
+    # Parts of images are more than images: what is left of them is not known ahead.
+    wanted = initial + rounds * n_instances * (unit_of(strategy) == "image")
+    if wanted > n_known:
+        most = max(0, (n_known - initial) // n_instances)
+        raise ValueError(
+            message(
+                "initial + rounds * n_instances",
+                f"at most {n_known}, the training images with a mask",
+                wanted,
+                f"With these sizes, ask for at most {most} rounds.",
+            )
+        )
+
+
+def _round_0_of(start, name, config):
+    """The first record of a run that others start from, under the name of this one."""
+    first = dict(read_records(start)[0])
+    if not same({**first.pop("config"), "strategy": name}, config):
+        raise RecordsError(
+            f"{start} is round 0 of another run. Use another output folder, or the options "
+            "of that run to continue it."
+        )
+    return {**first, "strategy": name}
+
+
+def _go_on(loop, records, made, rounds, out, keep_model, until, progress):
+    """Make and keep the records of the rounds that are left, and the model where it is needed."""
+    before = files_below(_model_folder(out, rounds.start - 1)) if loop.carries else []
+    for round_ in rounds:
+        record = made(round_)
+        reason = None if until is None else until([*records.records, record])
+        # Before the record: a record without its model could not be continued from.
+        if loop.carries or (keep_model and round_ == rounds[-1]):
+            loop.save(_model_folder(out, round_))
+        records.append(record if reason is None else {**record, "stopped": reason})
+        if loop.carries:
+            remove_files(_model_folder(out, round_ - 1), before)
+            before = files_below(_model_folder(out, round_))
+        if progress is not None:
+            progress(round_, "done", records.records[-1])
+        if reason is not None:
+            break
 
 
 def device_of(estimator):

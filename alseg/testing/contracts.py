@@ -249,14 +249,17 @@ def check_strategy(strategy, n_pool=11):
             _fail(name, f"must not depend on the order of the pool, got {picked}, {order[moved]}")
 
     _check_refusals(name, ask, X_pool)
+    _check_nan(name, ask, X_pool)
+
+
+def _check_nan(name, ask, X_pool):
     broken = _toy_learner(broken=True)
     try:
         ask(X_pool, 2, learner=broken)
     except ValueError:
-        pass
-    else:
-        if broken.estimator.n_calls:
-            _fail(name, "must raise ValueError when the estimator's predictions are NaN")
+        return
+    if broken.estimator.n_calls:
+        _fail(name, "must raise ValueError when the estimator's predictions are NaN")
 
 
 def _check_untouched(name, learner, X_pool, y_pool, before):
@@ -283,15 +286,7 @@ def _check_part_strategy(name, strategy, learner, X_pool, y_pool, before):
             y_pool=_labels(len(X)) if y is None else y,
             masks_pool=masks,
         )
-        regions, images = _plain(result), as_images(X)
-        if not isinstance(regions, Regions) or len(regions) != n_instances:
-            _fail(name, f"must give Regions of {n_instances} parts, got {regions}")
-        if regions.sample_ids.max() >= len(X) or regions.sample_ids.min() < 0:
-            _fail(name, f"must ask about images in [0, {len(X) - 1}], got {regions.sample_ids}")
-        for i, size in zip(regions.sample_ids, regions.sizes, strict=True):
-            if tuple(size) != tuple(images.size(i)):
-                _fail(name, f"must give an image's own size {images.size(i)}, got {tuple(size)}")
-        return regions
+        return _check_regions(name, _plain(result), n_instances, as_images(X))
 
     for n_instances in (1, 3, n_pool):
         first, again = ask(X_pool, n_instances), ask(X_pool, n_instances)
@@ -308,6 +303,32 @@ def _check_part_strategy(name, strategy, learner, X_pool, y_pool, before):
 
     if not accepts(strategy, "masks_pool"):
         _fail(name, "must take masks_pool, which says what is annotated already")
+    _check_known_pixels(name, ask, X_pool)
+    picks = [ask(X_pool, n, seed) for seed in range(4) for n in (3,)]
+    if all(regions == picks[0] for regions in picks):
+        order = np.random.default_rng(5).permutation(n_pool)
+        if ask(X_pool[order], 3, y=y_pool[order]).renumbered(order) != picks[0]:
+            _fail(name, "must not depend on the order of the pool")
+    _check_numbers(name, ask, X_pool, X_pool[..., 0].size)
+    _check_nan(name, ask, X_pool)
+
+
+def _check_regions(name, regions, n_instances, images):
+    """The regions, if they are as many as asked for, in images of the pool."""
+    n_pool = len(images)
+    if not isinstance(regions, Regions) or len(regions) != n_instances:
+        _fail(name, f"must give Regions of {n_instances} parts, got {regions}")
+    if regions.sample_ids.max() >= n_pool or regions.sample_ids.min() < 0:
+        _fail(name, f"must ask about images in [0, {n_pool - 1}], got {regions.sample_ids}")
+    for i, size in zip(regions.sample_ids, regions.sizes, strict=True):
+        if tuple(size) != tuple(images.size(i)):
+            _fail(name, f"must give an image's own size {images.size(i)}, got {tuple(size)}")
+    return regions
+
+
+def _check_known_pixels(name, ask, X_pool):
+    """Annotated pixels are not asked for, and nothing is of a pool without others."""
+    n_pool = len(X_pool)
     masks = np.full(n_pool, None, dtype=object)
     masks[0] = np.zeros(X_pool.shape[1:3], int)
     masks[1] = masks[0].copy()
@@ -331,25 +352,6 @@ def _check_part_strategy(name, strategy, learner, X_pool, y_pool, before):
             ) from error
         _fail(name, f"must raise EmptyPool for a pool that is {what}")
 
-    picks = [ask(X_pool, n, seed) for seed in range(4) for n in (3,)]
-    if all(regions == picks[0] for regions in picks):
-        order = np.random.default_rng(5).permutation(n_pool)
-        if ask(X_pool[order], 3, y=y_pool[order]).renumbered(order) != picks[0]:
-            _fail(name, "must not depend on the order of the pool")
-    for n_instances in (0, -1, X_pool[..., 0].size + 1, 1.5, "2"):
-        try:
-            ask(X_pool, n_instances)
-        except (ValueError, TypeError):
-            continue
-        _fail(name, f"must refuse n_instances={n_instances!r} of a pool of {n_pool}")
-    broken = _toy_learner(broken=True)
-    try:
-        ask(X_pool, 2, learner=broken)
-    except ValueError:
-        return
-    if broken.estimator.n_calls:
-        _fail(name, "must raise ValueError when the estimator's predictions are NaN")
-
 
 def _plain(result):
     return result[0] if isinstance(result, tuple) else result
@@ -362,14 +364,18 @@ def _is_deterministic(ask, X_pool, n_pool):
     return all(np.array_equal(group[0], other) for group in (picks, fewer) for other in group[1:])
 
 
-def _check_refusals(name, ask, X_pool):
-    n_pool = len(X_pool)
-    for n_instances in (0, -1, n_pool + 1, 1.5, "2"):
+def _check_numbers(name, ask, X_pool, most):
+    """Only whole numbers from 1 to `most` are asked for."""
+    for n_instances in (0, -1, most + 1, 1.5, "2"):
         try:
             ask(X_pool, n_instances)
         except (ValueError, TypeError):
             continue
-        _fail(name, f"must refuse n_instances={n_instances!r} of a pool of {n_pool}")
+        _fail(name, f"must refuse n_instances={n_instances!r} of a pool of {len(X_pool)}")
+
+
+def _check_refusals(name, ask, X_pool):
+    _check_numbers(name, ask, X_pool, len(X_pool))
     try:
         ask(X_pool[:0], 1)
     except EmptyPool:
@@ -475,22 +481,9 @@ def check_oracle(oracle, images, sample_ids=None, n_mask_classes=None):
         masks = oracle(ids, **regions)
         if not np.array_equal(ids, given):
             _fail(name, "must not change the ids")
-        if not hasattr(masks, "__len__") or len(masks) != len(ids):
-            n = len(masks) if hasattr(masks, "__len__") else "no sequence"
-            _fail(name, f"must give a mask for each of {len(ids)} ids, got {n}")
-        try:
-            masks = as_masks(masks, len(ids))
-            masks = [masks[k] for k in range(len(ids))]
-        except (TypeError, ValueError) as error:
-            raise ContractError(f"{name} must give masks: {error}") from error
+        masks = _as_answers(name, masks, len(ids))
         for i, mask in zip(ids, masks, strict=True):
-            if not is_annotated(mask):
-                _fail(name, f"must annotate a pixel of image {i} at least, got none")
-            if mask.shape != tuple(faces.size(i)):
-                _fail(name, f"must give masks of size {faces.size(i)}, got {mask.shape}")
-            high = mask.max() if n_mask_classes is None else n_mask_classes - 1
-            if mask.min() < MISSING or mask.max() > high:
-                _fail(name, f"must give classes in [0, {high}] or -1, got {np.unique(mask)}")
+            _check_answer(name, i, mask, faces.size(i), n_mask_classes)
         return masks
 
     first = [mask.copy() for mask in ask(ids)]
@@ -502,19 +495,44 @@ def check_oracle(oracle, images, sample_ids=None, n_mask_classes=None):
             mask[...] = MISSING
     if not all(np.array_equal(a, b) for a, b in zip(first, ask(ids), strict=True)):
         _fail(name, "must not let a caller change the truth through an answer")
-    for unknown in ([-1], [len(faces) + 10**6]):
+    for unknown in (-1, len(faces) + 10**6):
         try:
-            oracle(np.array(unknown))
+            oracle(np.array([unknown]))
         except (ValueError, KeyError, IndexError, FileNotFoundError):
             continue
-        _fail(name, f"must refuse the unknown id {unknown[0]}")
+        _fail(name, f"must refuse the unknown id {unknown}")
     if accepts(oracle, "regions"):
-        known = [mask == MISSING for mask in first]  # ask where there is an answer
-        maps = [np.ones(mask.shape) for mask in first]
-        regions = pick_regions(maps, len(ids), "pixel", per_image=1, known=known, random_state=0)
-        regions = regions.renumbered(ids)
-        for i, mask in zip(ids, ask(ids, regions=regions), strict=True):
-            if not np.array_equal(mask != MISSING, regions.mask(i)):
-                _fail(name, "must answer about the regions, and about nothing else")
+        _check_answers_of_regions(name, ask, ids, first)
     if _global_state() != state:
         _fail(name, "must not use the global random state of Python, numpy or torch")
+
+
+def _as_answers(name, masks, n):
+    if not hasattr(masks, "__len__") or len(masks) != n:
+        got = len(masks) if hasattr(masks, "__len__") else "no sequence"
+        _fail(name, f"must give a mask for each of {n} ids, got {got}")
+    try:
+        masks = as_masks(masks, n)
+        return [masks[k] for k in range(n)]
+    except (TypeError, ValueError) as error:
+        raise ContractError(f"{name} must give masks: {error}") from error
+
+
+def _check_answer(name, i, mask, size, n_mask_classes):
+    if not is_annotated(mask):
+        _fail(name, f"must annotate a pixel of image {i} at least, got none")
+    if mask.shape != tuple(size):
+        _fail(name, f"must give masks of size {size}, got {mask.shape}")
+    high = mask.max() if n_mask_classes is None else n_mask_classes - 1
+    if mask.min() < MISSING or mask.max() > high:
+        _fail(name, f"must give classes in [0, {high}] or -1, got {np.unique(mask)}")
+
+
+def _check_answers_of_regions(name, ask, ids, first):
+    known = [mask == MISSING for mask in first]  # ask where there is an answer
+    maps = [np.ones(mask.shape) for mask in first]
+    regions = pick_regions(maps, len(ids), "pixel", per_image=1, known=known, random_state=0)
+    regions = regions.renumbered(ids)
+    for i, mask in zip(ids, ask(ids, regions=regions), strict=True):
+        if not np.array_equal(mask != MISSING, regions.mask(i)):
+            _fail(name, "must answer about the regions, and about nothing else")

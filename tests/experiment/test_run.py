@@ -258,7 +258,7 @@ def test_killed_at_any_moment_it_ends_the_same(tmp_path):
     reference = small_run(tmp_path / "whole", augmenter=PseudoLabelAugmenter(k=2))
     assert reference[0]["gradient_steps"] == 6  # an augmenter makes a round two fits
     seconds = sum(sum(record["seconds"].values()) for record in reference)
-    arguments = [str(Path(__file__).parents[1]), str(tmp_path / "killed"), str(seconds)]
+    arguments = [str(Path(__file__).parent), str(tmp_path / "killed"), str(seconds)]
     done = subprocess.run(
         [sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True, timeout=HANG
     )

@@ -95,7 +95,7 @@ def test_one_shape_of_signature(name):
     assert all(p.kind is p.KEYWORD_ONLY for p in parameters[4:])
 
 
-def broken_strategies():
+def broken_strategies():  # noqa: C901 (many small ones)
     def refuses(n_instances, X_pool):
         return top_n(np.arange(len(X_pool), dtype=float), n_instances)
 
