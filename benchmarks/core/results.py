@@ -24,6 +24,19 @@ def script_command():
     return ["python", "-m", f"benchmarks.{script.parent.name}.{script.stem}"]
 
 
+def write_curves(result, path):
+    """Draw the learning curves of a comparison of several rounds, from its records alone.
+
+    Parameters
+    ----------
+    result : alseg.comparison.Comparison
+    path : str or Path
+        Of the PNG file.
+    """
+    if result.chains and any(x.shape[1] > 1 for x, _ in result.curves("dice").values()):
+        result.plot().figure.savefig(path, dpi=110)
+
+
 def write_record(path, rows, device="cpu", **more):
     """Write rows, command, versions and machine as JSON.
 

@@ -10,7 +10,7 @@ from alseg.experiment import environment
 from alseg.experiment.statistics import area_under_curve
 from alseg.files import jsonable, write_text
 from alseg.report import as_markdown, verdict_text
-from benchmarks.core.results import script_command
+from benchmarks.core.results import script_command, write_curves
 from benchmarks.core.study import differences, on_published_data, short_differences
 from benchmarks.core.study_tables import (
     pairs_table,
@@ -147,7 +147,7 @@ def write_origin(options, command):
 
 
 def write_results(study, result, options):
-    """Tables, verdict and report, into the present folder."""
+    """Tables, verdict and curves, into the present folder."""
     ours, pairs = (
         as_markdown(published_table(study, result, options)),
         pairs_table(result, study.pairs),
@@ -162,8 +162,7 @@ def write_results(study, result, options):
     write_text("table.md", as_markdown(result.table()) + "\n")
     said = verdict_text(result)
     write_text("verdict.txt", f"{said}\n")
-    # A report may go where the images may not: names instead of pictures.
-    result.to_html("report.html", pictures=False)
+    write_curves(result, "curves.png")
     published = study.data if on_published_data(study, options) else None
     shares = share_table(result, study.windows)
     details = {
