@@ -48,7 +48,7 @@ def make(callback, **options):
         **{
             "encoder": "tiny",
             "max_epochs": 2,
-            "steps_per_epoch": 2,
+            "steps_per_epoch": 1,
             "random_state": 0,
             "device": "cpu",
             "callbacks": [callback],
@@ -155,10 +155,11 @@ def test_scores_of_an_epoch_are_of_images_and_labels(use_caching, net_caching, o
 def test_the_last_score_is_that_of_the_fitted_model():
     own = Images()
     scoring = EpochScoring(own, lower_is_better=False, on_train=True)
-    model = fitted(scoring, train_split=None)
+    whole = {"train_split": None, "steps_per_epoch": 2}  # in batches of 8 and of 1
+    model = fitted(scoring, **whole)
     assert own.seen[-1][1:] == (9, LABELS.tolist())
     assert model.history[-1, "own"] == np.mean(model.predict(GLANDS.images) == LABELS)
-    plain = fitted(None, callbacks=None, train_split=None)
+    plain = fitted(None, callbacks=None, **whole)
     assert np.array_equal(model.predict_proba(GLANDS.images), plain.predict_proba(GLANDS.images))
 
 

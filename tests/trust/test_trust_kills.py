@@ -26,8 +26,8 @@ def launcher(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory, launcher):
-    """The user's data, and what each command starts from."""
+def folders(tmp_path_factory):
+    """The user's data; beside them stands what each command starts from."""
     root = tmp_path_factory.mktemp("kills")
     with_split(make(root / "data", 8, masks=8))
     make(root / "open", 6)
@@ -37,23 +37,30 @@ def folders(tmp_path_factory, launcher):
         put(root / "some_drawn", f"im{i}.png", picture(i)[1] * np.uint8(255))
     for i in range(2):
         put(root / "redrawn", f"im{i}.png", picture(i + 1)[1] * np.uint8(255))
-
-    def start(name, *commands):
-        (root / name).mkdir()
-        for argv in commands:
-            done = launcher(*[part.format(work=root / name, root=root) for part in argv]).done
-            assert done.code == 0, done
-
-    query = ["query", "--data", "{root}/open", "--out", "{work}/state", *QUERY]
-    add = ["add", "{work}/state", "{root}/drawn"]
-    predict = ["predict", "{work}/state", "{root}/open", "--out", "{work}/first"]
-    start("empty")
-    start("asked", query)
-    start("added", query, add)
-    start("some", query, ["add", "{work}/state", "{root}/some_drawn"])
-    start("trained", query, add, predict)
-    start("ran", ["run", "--data", "{root}/data", "--out", "{work}/out", *RUN])
     return root
+
+
+_QUERY = ["query", "--data", "{root}/open", "--out", "{work}/state", *QUERY]
+_ADD = ["add", "{work}/state", "{root}/drawn"]
+STARTS = {
+    "empty": [],
+    "asked": [_QUERY],
+    "added": [_QUERY, _ADD],
+    "some": [_QUERY, ["add", "{work}/state", "{root}/some_drawn"]],
+    "trained": [_QUERY, _ADD, ["predict", "{work}/state", "{root}/open", "--out", "{work}/first"]],
+    "ran": [["run", "--data", "{root}/data", "--out", "{work}/out", *RUN]],
+}
+
+
+def started(name, folders, launcher):
+    """The folder that a command starts from, made when it is first asked for."""
+    work = folders / name
+    if not work.exists():
+        work.mkdir()
+        for argv in STARTS[name]:
+            done = launcher(*[part.format(work=work, root=folders) for part in argv]).done
+            assert done.code == 0, done
+    return work
 
 
 COMMANDS = {
@@ -153,6 +160,7 @@ def kill_and_again(name, folders, launcher, tmp_path, k, number, after, expected
 def attack_command(name, folders, launcher, tmp_path, wanted):
     """Kill a command at `wanted` moments with each signal in turn; the number of kills."""
     whole = tmp_path / "whole"
+    started(COMMANDS[name][0], folders, launcher)
     argv = of_command(name, folders, whole)
     with untouched(folders):
         done, count = launcher(*argv)
