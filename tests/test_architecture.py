@@ -6,10 +6,13 @@ import inspect
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 from statistics import median
+from types import ModuleType
 
 import pytest
+from house import LONGEST, MOST_BRANCHES, branches, functions
 from waiting import HANG
 
 import alseg
@@ -93,6 +96,119 @@ def own_imports(name):
         while parts and ".".join(parts) not in SOURCES:
             parts = parts[:-1]  # the last part is a function or a class
         yield ".".join(parts), line
+
+
+# -- size, and what a package keeps to itself --
+
+# What does not hold yet. These sets only shrink: an entry that is not needed any more is an error.
+TOO_LONG = {
+    "query.diversity.cover",
+    "report.comparison_page",
+    "segmenter.estimator",
+    "strategies.representative",
+    "training.batches",
+}
+TOO_LARGE = {"segmenter.estimator.JointCAMSegmenter"}
+TOO_BRANCHED = {"segmenter.checks.check_params", "segmenter.estimator.JointCAMSegmenter._fit"}
+BORROWED = {
+    "cli: estimator._check_params",
+    "comparison: '_check_params'",
+    "comparison: clone(estimator)._check_params",
+    "segmenter: network._crop",
+}
+# At the root, beside packages: what everybody uses.
+ALONE = {"labels", "validation", "progress", "threads", "rows", "calling", "oracles", "interfaces"}
+
+
+def only(found, exceptions, name):
+    """What breaks a rule is what the set of that name says, no more and no less."""
+    assert not found - exceptions, f"against the rule: {sorted(found - exceptions)}"
+    assert not exceptions - found, f"take out of {name}: {sorted(exceptions - found)}"
+
+
+def test_no_file_is_too_long():
+    lengths = {name: len(path.read_text().splitlines()) for name, path in SOURCES.items()}
+    only({name for name, n in lengths.items() if n > LONGEST}, TOO_LONG, "TOO_LONG")
+
+
+def test_no_class_is_too_large():
+    classes = {
+        f"{name}.{node.name}": node.end_lineno - node.lineno + 1
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    }
+    only({name for name, n in classes.items() if n > LONGEST}, TOO_LARGE, "TOO_LARGE")
+
+
+def test_no_function_has_too_many_branches():
+    found = {
+        f"{module}.{name}"
+        for module, tree in TREES.items()
+        for name, node in functions(tree)
+        if branches(node) > MOST_BRANCHES
+    }
+    only(found, TOO_BRANCHED, "TOO_BRANCHED")
+
+
+def test_few_modules_stand_at_the_root():
+    alone = {path.stem for path in ROOT.glob("*.py") if not path.stem.startswith("_")}
+    assert alone <= ALONE
+
+
+def test_no_module_is_called_as_another():
+    where = defaultdict(set)
+    for name in MODULES:
+        where[name.split(".")[-1].lstrip("_")].add(name)
+    assert not {name: places for name, places in where.items() if len(places) > 1}
+
+
+@every_module
+def test_outsiders_import_a_package_and_not_its_modules(name):
+    """What a package offers stands in its `__init__`; how it is divided is its own business."""
+    own = name.split(".")[0]
+    for imported, line, _ in imports(name):
+        parts = imported.split(".")
+        if parts[0] != "alseg" or parts[1] == own or parts[1].startswith("_"):
+            continue
+        assert not any(part.startswith("_") for part in parts), f"{name}:{line}: {imported}"
+        package = ".".join(parts[1:-1])
+        if not package:  # `from alseg import calling`
+            continue
+        assert SOURCES[package].name == "__init__.py" or "." not in package, (
+            f"{name}:{line} imports {imported}: take it from alseg.{parts[1]}"
+        )
+        thing = getattr(importlib.import_module(f"alseg.{package}"), parts[-1])
+        inside = isinstance(thing, ModuleType) and not hasattr(thing, "__path__")
+        assert not inside, f"{name}:{line} imports the module {imported}"
+
+
+def private_uses():
+    """Names with an underscore that one package defines and another one uses, as BORROWED has."""
+    defined, used = defaultdict(set), []
+    for module, tree in TREES.items():
+        own = module.split(".")[0]
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                defined[node.name].add(own)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                defined[node.id].add(own)
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                defined[node.attr].add(own)
+            elif isinstance(node, ast.Attribute):
+                used.append((own, node.attr, ast.unparse(node)))
+            elif isinstance(node, ast.Call) and dotted(node.func) in ("getattr", "hasattr"):
+                named = node.args[1]
+                used.append((own, getattr(named, "value", ""), ast.unparse(named)))
+    for own, name, text in used:
+        private = str(name).startswith("_") and not name.startswith("__")
+        if private and own not in defined[name] and defined[name] - {"cli"}:
+            yield f"{own}: {text}"
+
+
+def test_no_private_name_is_used_across_packages():
+    foreign = {"network: t._version", "network: m._parameters"}  # torch's, which alseg has too
+    only(set(private_uses()) - foreign, BORROWED, "BORROWED")
 
 
 def dotted(node):

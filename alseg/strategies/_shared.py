@@ -3,7 +3,7 @@
 import numpy as np
 
 from alseg.calling import call
-from alseg.query import needs_mask_proba, top_n, uncertainty
+from alseg.query import UNCERTAINTIES, needs_mask_proba, top_n
 from alseg.rows import n_rows
 from alseg.validation import check_n_instances, check_number, check_option, check_rng, message
 
@@ -93,7 +93,7 @@ def plain_score(learner, X_pool, method, aggregate, target, return_maps=False):
     if proba.ndim != 2:
         rule = "of shape (n_samples, n_classes)"
         raise ValueError(message("predict_proba(X_pool)", rule, proba.shape))
-    return check_shape(uncertainty.UNCERTAINTIES[method](proba, axis=1), n_pool)
+    return check_shape(UNCERTAINTIES[method](proba, axis=1), n_pool)
 
 
 def draws_score(

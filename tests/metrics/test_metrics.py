@@ -28,7 +28,7 @@ from alseg.metrics.calibration import (
     expected_calibration_error,
     pixel_average_precision,
 )
-from alseg.metrics.objects import (
+from alseg.metrics.instances import (
     instances_from_mask,
     object_counts,
     object_dice,

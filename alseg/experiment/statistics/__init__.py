@@ -26,7 +26,7 @@ from alseg.experiment.statistics.paired import (
     seeds_needed,
     sign_flip_test,
 )
-from alseg.experiment.statistics.rows import RankStability, penalty_matrix, rank_stability
+from alseg.experiment.statistics.ranking import RankStability, penalty_matrix, rank_stability
 
 __all__ = [
     "BootstrapInterval",
