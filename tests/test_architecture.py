@@ -25,6 +25,7 @@ FLOORS = """
 _version _lazy
 labels threads
 validation progress
+interfaces
 rows calling
 files
 images
@@ -111,9 +112,6 @@ TOO_LONG = {
 TOO_LARGE = {"segmenter.estimator.JointCAMSegmenter"}
 TOO_BRANCHED = {"segmenter.checks.check_params", "segmenter.estimator.JointCAMSegmenter._fit"}
 BORROWED = {
-    "cli: estimator._check_params",
-    "comparison: '_check_params'",
-    "comparison: clone(estimator)._check_params",
     "segmenter: network._crop",
 }
 # At the root, beside packages: what everybody uses.

@@ -20,6 +20,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
 PUBLIC_MODULES = (
     "alseg",
     "alseg.datasets",
+    "alseg.interfaces",
     "alseg.metrics",
     "alseg.network",
     "alseg.strategies",

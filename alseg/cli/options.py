@@ -117,7 +117,7 @@ def checked(estimator, here=True):
     Its device is looked for too where it is fitted `here`.
     """
     try:
-        estimator._check_params()
+        estimator.check_params()
         if here:
             from alseg.training import resolve_device
 

@@ -42,6 +42,7 @@ from alseg.experiment import (
 )
 from alseg.files import jsonable
 from alseg.images import as_masks
+from alseg.interfaces import mask_classes_of, set_random_state
 from alseg.pseudo import fits_of_round
 from alseg.strategies import (
     class_balanced,
@@ -386,9 +387,9 @@ def _reference(job, protocol, train, test, out):
         if records.records:
             return list(records.records)
         n_masks, foreground, seconds, memory = 0, 0, {}, {}
-        model = _Ones(getattr(estimator, "n_mask_classes", 2))
+        model = _Ones(mask_classes_of(estimator))
         if trained:
-            model = estimator.set_params(random_state=job.seed)
+            model = set_random_state(estimator, job.seed)
             masks = train.masks if job.name == "full supervision" else None
             if masks is not None:
                 n_masks = len(train.labels)

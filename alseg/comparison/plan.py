@@ -30,6 +30,7 @@ from alseg.experiment import (
 )
 from alseg.files import AppendOnly, FolderInUse, RecordsError, jsonable, sweep, write_json
 from alseg.images import as_masks
+from alseg.interfaces import ChecksParams, has_class_head, mask_classes_of
 from alseg.strategies import current_description
 from alseg.validation import check_number, check_option, did_you_mean, message
 
@@ -191,7 +192,7 @@ class Plan:
         self._check_measures()
         estimators = {id(job.row.estimator): job.row.estimator for job in self.jobs}.values()
         # Every row's masks: a class that is one to all of them is one to the row with the fewest.
-        strictest = min(estimators, key=lambda one: getattr(one, "n_mask_classes", np.inf))
+        strictest = min(estimators, key=lambda one: mask_classes_of(one, np.inf))
         seen = set()
         for train, test in self.parts.values():
             if (id(train), id(test)) not in seen:
@@ -202,8 +203,8 @@ class Plan:
             self._check_estimator(estimator)
         self._check_added_rows()
         for estimator in estimators:
-            if hasattr(estimator, "_check_params"):
-                clone(estimator)._check_params()
+            if isinstance(estimator, ChecksParams):
+                clone(estimator).check_params()
 
     @property
     def _last(self):
@@ -245,8 +246,8 @@ class Plan:
     def _check_estimator(self, estimator):
         """Whether a model has what the metric and the number of steps need."""
         protocol = self.protocol
-        if getattr(estimator, "pooling", "") is None and protocol.metric == "class_accuracy":
-            rule = "another one: a model with pooling=None has no class head"
+        if protocol.metric == "class_accuracy" and not has_class_head(estimator):
+            rule = "another one: a model without a class head has none"
             raise ValueError(message("metric", rule, protocol.metric))
         known = estimator.get_params(deep=False)
         for name, needed in (
@@ -259,9 +260,9 @@ class Plan:
 
     def _check_added_rows(self):
         """Refuse references and controls that this model would fail at, which is after hours."""
-        headless = getattr(self.estimator, "pooling", "") is None
-        n_classes = getattr(self.estimator, "n_mask_classes", None) or 2
-        blind = "pooling=None, which has no class maps" if headless else None
+        headless = not has_class_head(self.estimator)
+        n_classes = mask_classes_of(self.estimator) or 2
+        blind = "no class head, and so no class maps" if headless else None
         untaught = blind
         if not headless and n_classes > 2:
             untaught = f"n_mask_classes={n_classes}, of which class maps tell two"

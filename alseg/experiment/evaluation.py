@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from alseg.images import as_images, as_masks
+from alseg.interfaces import JointPredictions, has_class_head, mask_classes_of
 from alseg.metrics import (
     by_label,
     calibration_bins,
@@ -38,22 +39,31 @@ _CHUNK = 16  # images whose pixel probabilities are held at once
 
 
 def predict_all(model, images):
-    """What a model predicts of images: `predict_joint`, or the masks of one without a class head.
+    """What a model predicts of images: `predict_joint`, or as much of it as it can.
 
     Parameters
     ----------
-    model : JointCAMSegmenter
+    model : alseg.interfaces.Estimator
     images : images
 
     Returns
     -------
     Bunch
-        ``masks`` and ``mask_proba``, and with a class head ``labels``, ``proba`` and ``cams``.
+        ``masks`` and ``mask_proba``, with a class head ``labels`` and ``proba``, and ``cams``
+        where `predict_joint` gives them.
     """
-    if getattr(model, "pooling", "") is not None:
+    head = has_class_head(model)
+    if head and isinstance(model, JointPredictions):
         return model.predict_joint(images)
-    proba = model.predict_mask_proba(images)
-    return Bunch(masks=[mask_from_proba(p, model.threshold_) for p in proba], mask_proba=proba)
+    proba, threshold = model.predict_mask_proba(images), getattr(model, "threshold_", None)
+    if threshold is None:
+        masks = list(model.predict_masks(images))
+    else:
+        masks = [mask_from_proba(p, threshold) for p in proba]
+    found = Bunch(masks=masks, mask_proba=proba)
+    if head:
+        found.update(labels=model.predict(images), proba=model.predict_proba(images))
+    return found
 
 
 def evaluate(model, test):
@@ -84,13 +94,13 @@ def evaluate(model, test):
     labels = np.asarray(test.labels)
     truth = as_masks(test.masks, n)
     masks = [truth[i] for i in range(n)]
-    has_class_head = getattr(model, "pooling", "") is not None
+    head = has_class_head(model)
     predicted_labels, predicted_masks, label_proba = [], [], []
     calibration = 0
     for start in range(0, n, _CHUNK):
         stop = min(start + _CHUNK, n)
         joint = predict_all(model, images.take(np.arange(start, stop)))
-        if has_class_head:
+        if head:
             predicted_labels.extend(np.asarray(joint.labels).tolist())
             label_proba.extend(joint.get("proba", ()))
         predicted_masks.extend(joint.masks)
@@ -99,15 +109,15 @@ def evaluate(model, test):
             proba = [p[:, ::4, ::4] for p in joint.mask_proba]
             some = [None if m is None else m[::4, ::4] for m in masks[start:stop]]
             calibration = calibration + calibration_bins(proba, some)
-    n_mask_classes = getattr(model, "n_mask_classes", 2)
+    n_mask_classes = mask_classes_of(model)
     columns = {}
-    if has_class_head:
+    if head:
         pairs = zip(predicted_labels, labels.tolist(), strict=True)
         columns["class_accuracy"] = np.array([a == b for a, b in pairs])
     dice = dice_per_image(predicted_masks, masks, n_mask_classes=n_mask_classes)
     iou = mean_iou_per_image(predicted_masks, masks, n_mask_classes)
     metrics = mask_metrics(predicted_masks, masks, n_mask_classes=n_mask_classes)
-    if has_class_head:
+    if head:
         metrics["class_accuracy"] = float(columns["class_accuracy"].mean())
     if np.any(calibration):
         metrics["mask_calibration_error"] = calibration_error_from_bins(calibration)

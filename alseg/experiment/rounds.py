@@ -19,12 +19,14 @@ from alseg.experiment.records import Records, read_records, same
 from alseg.experiment.stopping import agreement
 from alseg.files import RecordsError, files_below, jsonable, remove_files
 from alseg.images import as_images, as_masks, check_pairs
+from alseg.interfaces import Saved, is_fitted, mask_classes_of
 from alseg.labels import is_annotated
 from alseg.learner import ActiveLearner
 from alseg.metrics import dice_score
 from alseg.oracles import MaskOracle
 from alseg.pseudo import fits_of_round
 from alseg.query import AnnotationCost, Regions, annotation_cost, class_balanced_top_n
+from alseg.strategies import entropy_score
 from alseg.validation import check_number, message
 
 
@@ -276,7 +278,7 @@ def check_data(estimator, train, test):
     ValueError
         If one cannot be read, or a mask does not fit its image or the classes.
     """
-    n_mask_classes = getattr(estimator, "n_mask_classes", None)
+    n_mask_classes = mask_classes_of(estimator, None)
     check_pairs(train.images, train.masks, n_mask_classes)
     check_pairs(test.images, test.masks, n_mask_classes)
 
@@ -356,7 +358,7 @@ class _Loop:
         """Take the model that `save` has left, if there is one; else it is fitted again."""
         if folder.is_dir():
             params = self.estimator.get_params(deep=False)
-            params.pop("random_state")  # the seed of its fit decides its draws
+            params.pop("random_state", None)  # the seed of its fit decides its draws
             self.learner.estimator = self.estimator.load(folder, **params)
 
     def save(self, folder):
@@ -365,7 +367,7 @@ class _Loop:
         Nothing of the optimizer is in a file: a chain that was killed and one that was not then
         continue from the same.
         """
-        if hasattr(self.learner.estimator, "save"):
+        if isinstance(self.learner.estimator, Saved):
             self.learner.estimator.save(folder)
             if self.carries:
                 self.load(folder)
@@ -375,7 +377,7 @@ class _Loop:
         learner, train, memory = self.learner, self.train, {}
         watch = _Watch(round_, progress)
         device = device_of(self.estimator)
-        if round_ and not hasattr(learner.estimator, "classes_"):
+        if round_ and not is_fitted(learner.estimator):
             with watch("refit"):  # continued after an interruption: the model that has to ask
                 self._prepare_fit(len(learner.annotated_ids))
                 learner.fit()
@@ -486,7 +488,7 @@ def _describe_asked(sample_ids, train, masks, model, save):
             # One image at a time: the maps of a whole round of large images would not be small.
             one = images.take(np.array([position]))
             joint = predict_all(model, one)
-            uncertainty, maps = model.predict_uncertainty(one, return_maps=True)
+            uncertainty, maps = entropy_score(model, one, return_maps=True)
             n_mask_classes = len(joint.mask_proba[0])
             if "labels" in joint:
                 item["predicted_label"] = joint.labels[0]

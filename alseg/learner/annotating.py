@@ -7,6 +7,7 @@ import numpy as np
 
 from alseg.calling import accepts_any, call_strategy, check_query_idx, unit_of
 from alseg.images import as_images, as_masks
+from alseg.interfaces import is_fitted, mask_classes_of
 from alseg.labels import MISSING, fraction_annotated, is_annotated
 from alseg.learner.base import Mode
 from alseg.learner.on_disk import write_learner
@@ -96,7 +97,7 @@ class Annotating(Mode):
 
     @property
     def _n_classes(self):
-        return getattr(self.learner._estimator, "n_mask_classes", None)
+        return mask_classes_of(self.learner._estimator, None)
 
     def size(self):
         """How much there is, for `repr`."""
@@ -107,7 +108,7 @@ class Annotating(Mode):
     def model(self):
         """The estimator; one that was never fitted is fitted first."""
         learner = self.learner
-        if not hasattr(learner._estimator, "classes_"):
+        if not is_fitted(learner._estimator):
             start = time.monotonic()
             learner._asking, asking = False, learner._asking
             try:

@@ -24,6 +24,7 @@ from alseg.files import (
     write_json,
 )
 from alseg.images import as_images, as_masks, stack
+from alseg.interfaces import Saved, has_class_head, mask_classes_of
 from alseg.labels import is_annotated
 from alseg.metrics import mask_from_proba, mean_dice
 from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES
@@ -90,7 +91,12 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
     @property
     def n_mask_classes(self):
         """Pixel classes, background included: the estimator's."""
-        return getattr(self.estimator, "n_mask_classes", 2)
+        return mask_classes_of(self.estimator)
+
+    @property
+    def has_class_head(self):
+        """Whether the estimator classifies images."""
+        return has_class_head(self.estimator)
 
     def fit(self, X, y, masks=None, mask_weight=None):
         """Fit every member from its own start.
@@ -317,7 +323,7 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         for member in self.estimators_:
-            if not hasattr(member, "save") or not hasattr(member, "load"):
+            if not isinstance(member, Saved):
                 raise TypeError(message("estimator", "one with save(path) and load(path)", member))
         path = Path(path).expanduser()
         if path.exists() and not (path.is_dir() and _only_ours(path)):

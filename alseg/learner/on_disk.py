@@ -25,6 +25,7 @@ from alseg.files import (
     write_json,
 )
 from alseg.images import ImageFiles
+from alseg.interfaces import Saved, is_fitted
 from alseg.validation import message
 
 _FORMAT, _VERSION = "alseg-learner", 1
@@ -131,9 +132,9 @@ def read_learner(folder, estimator=None, query_strategy=None, augmenter=None, im
 
 def _save_estimator(estimator, folder):
     name = name_of_kind(type(estimator), ":")
-    if not hasattr(estimator, "classes_"):  # not fitted: its parameters are all there is
+    if not is_fitted(estimator):  # not fitted: its parameters are all there is
         return {"class": name, "file": None, "described": describe_object(estimator)}
-    if not hasattr(estimator, "save"):
+    if not isinstance(estimator, Saved):
         raise TypeError(message("estimator", "one with save(path) and load(path)", estimator))
     estimator.save(folder)
     return {"class": name, "file": folder.name}

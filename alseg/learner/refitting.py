@@ -5,6 +5,7 @@ import copy
 import numpy as np
 from sklearn.base import clone
 
+from alseg.interfaces import has_learned_masks, is_fitted, set_random_state
 from alseg.pseudo import fits_of_round
 from alseg.validation import message
 
@@ -82,9 +83,8 @@ class _Round:
 
     def _has_learned_masks(self):
         """Whether there is a model of the round before, and not of class labels alone."""
-        estimator = self.learner._estimator
-        fitted = hasattr(estimator, "classes_") and any(m is not None for m in self.learner.masks)
-        return fitted and getattr(estimator, "has_masks_", True)
+        known = any(mask is not None for mask in self.learner.masks)
+        return known and has_learned_masks(self.learner._estimator)
 
     def _fitted_augmenter(self, masks, model, purpose):
         learner = self.learner
@@ -101,8 +101,8 @@ class _Round:
     def _fit(self, start, before, masks, mask_weight):
         """A fitted copy of what a fit starts from."""
         model = before if start == "this" else self.learner._estimator
-        go_on = start != "new" and hasattr(model, "classes_")
-        steps_before = model.n_steps_ if go_on and hasattr(model, "n_steps_") else 0
+        go_on = start != "new" and is_fitted(model)
+        steps_before = getattr(model, "n_steps_", 0) if go_on else 0
         # Other random numbers than those that the fit before has used.
         seed = self.seed_of("continue" if start == "this" else "fit")
         given = {"masks": masks} if masks is not None else {}
@@ -116,16 +116,6 @@ class _Round:
         steps = getattr(model, "n_steps_", None)
         self.counts.append(None if steps is None else steps - steps_before)
         return model
-
-
-def set_random_state(estimator, seed):
-    """Seed an estimator and the steps in it, as scikit-learn's ensembles do."""
-    if not hasattr(estimator, "get_params"):
-        return
-    names = estimator.get_params(deep=True)
-    seeded = {n: seed for n in names if n == "random_state" or n.endswith("__random_state")}
-    if seeded:
-        estimator.set_params(**seeded)
 
 
 def _score(model):

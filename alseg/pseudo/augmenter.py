@@ -10,6 +10,12 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 from alseg.images import as_images, as_masks, fingerprint, stack
+from alseg.interfaces import (
+    Embeddings,
+    JointPredictions,
+    MaskProbabilities,
+    has_class_head,
+)
 from alseg.labels import MISSING, fraction_annotated
 from alseg.metrics import best_threshold, mask_from_proba
 from alseg.pseudo.agreement import colour_evidence, pixel_quality, rank_agreement
@@ -413,8 +419,8 @@ default="histogram"
     def _check_evidence(self):
         if self.agreement is None or "cam" not in self.evidence:
             return
-        headless = getattr(self._estimator, "pooling", "average") is None
-        if headless or not hasattr(self._estimator, "predict_joint"):
+        jointly = isinstance(self._estimator, JointPredictions)
+        if not (jointly and has_class_head(self._estimator)):
             remedy = "Without a class head take evidence=('colours',)."
             raise ValueError(
                 message(
@@ -464,7 +470,7 @@ default="histogram"
     def _check_descriptor(self, n_samples):
         if isinstance(self.descriptor, str):
             check_option("descriptor", self.descriptor, ["histogram", "encoder"])
-            if self.descriptor == "encoder" and not hasattr(self._estimator, "transform"):
+            if self.descriptor == "encoder" and not isinstance(self._estimator, Embeddings):
                 remedy = "Take descriptor='histogram', or give embeddings of your own."
                 raise TypeError(
                     message(
@@ -627,7 +633,7 @@ def _lead(proba, labels):
 
 def _segmenter(estimator):
     for candidate in (estimator, getattr(estimator, "estimator", None)):
-        if hasattr(candidate, "predict_mask_proba"):
+        if isinstance(candidate, MaskProbabilities):
             return candidate
     raise TypeError(message("estimator", "an object with predict_mask_proba", estimator))
 

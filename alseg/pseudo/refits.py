@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from alseg.interfaces import CountsPseudoMasks, TellsFits
+
 REFITS = ("scratch", "continue", "published", "once")
 """What `PseudoLabelAugmenter.refit` may be."""
 
@@ -66,7 +68,7 @@ def fits_of_round(augmenter, warm_start=False):
     first = "last" if warm_start else "new"
     if augmenter is None:
         return [FitOfRound(first)]
-    if hasattr(augmenter, "fits_of_round"):
+    if isinstance(augmenter, TellsFits):
         return list(augmenter.fits_of_round(warm_start))
     return [FitOfRound(first), FitOfRound("this" if warm_start else "new", "this")]
 
@@ -94,6 +96,6 @@ def most_pseudo_masks(augmenter, n_annotated, n_images):
     """
     if augmenter is None:
         return 0
-    if hasattr(augmenter, "most_pseudo_masks"):
+    if isinstance(augmenter, CountsPseudoMasks):
         return augmenter.most_pseudo_masks(n_annotated, n_images)
     return n_images - n_annotated

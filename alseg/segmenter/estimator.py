@@ -536,7 +536,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         return self._fit(X, y, masks, mask_weight, fresh=fresh, classes=classes)
 
     def _fit(self, X, y, masks, mask_weight, fresh, classes=None):
-        self._check_params()
+        self.check_params()
         if not fresh:
             self._check_built()
         images = as_images(X)
@@ -705,8 +705,20 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 remedy = f"Set {name} back, or start anew with fit (and warm_start=False)."
                 raise ValueError(message(name, rule, now, remedy))
 
-    def _check_params(self):
+    def check_params(self):
+        """Check all parameters, before any file is read; `fit` calls it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one is not known, out of its range, or does not go with another.
+        """
         check_params(self)
+
+    @property
+    def has_class_head(self):
+        """Whether the network classifies images and has class maps, or gives masks alone."""
+        return self.pooling is not None
 
     def _canvas(self, images):
         if self.crop is not None:

@@ -1,13 +1,21 @@
 """What the strategies share: the pool as rows, the estimator behind a learner, its scores."""
 
+import functools
+
 import numpy as np
+from sklearn.pipeline import Pipeline
 
 from alseg.calling import call
+from alseg.images import stack
+from alseg.interfaces import MaskProbabilities, Uncertainty
 from alseg.query import UNCERTAINTIES, needs_mask_proba, top_n
+from alseg.query import aggregate as aggregate_maps
 from alseg.rows import n_rows
+from alseg.rows import retrieve_rows as rows
 from alseg.validation import check_n_instances, check_number, check_option, check_rng, message
 
 TARGETS = ("mask", "label")
+_CHUNK = 16  # images whose probabilities are held at once
 
 
 def check_pool(X_pool, n_instances):
@@ -27,23 +35,63 @@ def estimator_of(learner):
         learner = inner
 
 
+def last_step(learner, X_pool):
+    """The estimator behind `learner`, and the pool as it sees it: the last step of a `Pipeline`."""
+    estimator = estimator_of(learner)
+    if not isinstance(estimator, Pipeline):
+        return estimator, X_pool
+    if len(estimator.steps) > 1:
+        X_pool = estimator[:-1].transform(X_pool)
+    return estimator[-1], X_pool
+
+
 def check_estimator(learner, X_pool, remedy):
     """The estimator with `predict_uncertainty` behind `learner`, and the pool as it sees it.
-
-    Of a `Pipeline` that is the last step and the transformed pool.
 
     Raises
     ------
     TypeError
         If there is none; `remedy` says what to do.
     """
-    estimator = estimator_of(learner)
-    last = estimator[-1] if hasattr(estimator, "steps") else estimator
-    if not hasattr(last, "predict_uncertainty"):
+    last, X_pool = last_step(learner, X_pool)
+    if not isinstance(last, Uncertainty):
         raise TypeError(message("learner", "with `predict_uncertainty`", last, remedy))
-    if last is not estimator and len(estimator.steps) > 1:
-        X_pool = estimator[:-1].transform(X_pool)
     return last, X_pool
+
+
+def scores_of_proba(estimator, X_pool, map_of, aggregate, return_maps=False):
+    """Scores of the probabilities that an estimator gives each pixel, a few images at a time.
+
+    Parameters
+    ----------
+    estimator : object with `predict_mask_proba`
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+    map_of : callable
+        From probabilities (C, H, W) to a map (H, W).
+    aggregate : str or callable
+        From the pixels to the image.
+    return_maps : bool, default=False
+
+    Returns
+    -------
+    scores : ndarray of shape (n_pool,), float
+    maps : ndarray of shape (n_pool, H, W), float32, or of arrays; with `return_maps`
+    """
+    n_pool = n_rows(X_pool)
+    scores, maps = [], []
+    for start in range(0, n_pool, _CHUNK):
+        idx = np.arange(start, min(start + _CHUNK, n_pool))
+        for proba in estimator.predict_mask_proba(rows(X_pool, idx)):
+            proba = np.asarray(proba)
+            if not np.isfinite(proba).all():
+                rule = "finite"
+                raise ValueError(message("predict_mask_proba(X_pool)", rule, "NaN or infinity"))
+            map_ = map_of(proba)
+            scores.append(aggregate_maps(map_[None], aggregate, mask_proba=proba[None])[0])
+            if return_maps:
+                maps.append(map_.astype(np.float32))
+    scores = np.array(scores, dtype=float)
+    return (scores, stack(maps)) if return_maps else scores
 
 
 def check_shape(scores, n_pool):
@@ -78,6 +126,10 @@ def plain_score(learner, X_pool, method, aggregate, target, return_maps=False):
     needs_mask_proba(aggregate)  # an unknown name is an error before the pool is predicted
     n_pool = n_rows(X_pool)
     if target == "mask":
+        last, seen = last_step(learner, X_pool)
+        if isinstance(last, MaskProbabilities) and not isinstance(last, Uncertainty):
+            score_of = functools.partial(UNCERTAINTIES[method], axis=0)
+            return scores_of_proba(last, seen, score_of, aggregate, return_maps)
         remedy = "It can do target='label': functools.partial(strategy, target='label')."
         estimator, X_pool = check_estimator(learner, X_pool, remedy)
         options = {"return_maps": True} if return_maps else {}

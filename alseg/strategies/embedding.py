@@ -1,8 +1,10 @@
 """Where embeddings of a pool and of the labelled images come from."""
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 
 from alseg.calling import accepts
+from alseg.interfaces import Embeddings
 from alseg.query.diversity import as_embeddings
 from alseg.rows import n_rows
 from alseg.strategies._shared import estimator_of
@@ -69,16 +71,16 @@ def _by_name(learner, X_pool, embedding):
     if embedding is not None:
         check_option("embedding", embedding, EMBEDDINGS)
     estimator = estimator_of(learner)
-    last = estimator[-1] if hasattr(estimator, "steps") else estimator
+    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     before = estimator[:-1] if last is not estimator and len(estimator.steps) > 1 else None
-    if embedding == "input" or (embedding is None and not hasattr(last, "transform")):
+    if embedding == "input" or (embedding is None and not isinstance(last, Embeddings)):
         seen = X_pool if embedding == "input" or before is None else before.transform(X_pool)
         if np.ndim(seen) != 2 or getattr(seen, "dtype", np.dtype(float)).kind not in "fiub":
             remedy = "Give embedding= a callable or an array."
             raise TypeError(message("learner", "an estimator with `transform`", last, remedy))
         return (lambda X: X) if seen is X_pool else before.transform
     options = {} if embedding in (None, "encoder") else {"kind": embedding}
-    if not hasattr(last, "transform") or (options and not accepts(last.transform, "kind")):
+    if not isinstance(last, Embeddings) or (options and not accepts(last.transform, "kind")):
         rule = f"an estimator with `transform(X, kind={embedding!r})`"
         raise TypeError(message("learner", rule, last))
     return lambda X: last.transform(X if before is None else before.transform(X), **options)

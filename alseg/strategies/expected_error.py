@@ -3,6 +3,7 @@
 import numpy as np
 
 from alseg.images import as_images, as_masks
+from alseg.interfaces import MaskProbabilities
 from alseg.labels import MISSING
 from alseg.query import LossPredictor, top_n
 from alseg.rows import n_rows
@@ -28,7 +29,7 @@ def _label_losses(learner, X):
 
 def _mask_losses(learner, X):
     estimator = estimator_of(learner)
-    if not hasattr(estimator, "predict_mask_proba") or not hasattr(learner, "masks"):
+    if not isinstance(estimator, MaskProbabilities) or not hasattr(learner, "masks"):
         remedy = "Take target='label'."
         raise TypeError(message("learner", "in mask mode, with `masks`", learner, remedy))
     ids = np.asarray(learner.annotated_ids)

@@ -2,15 +2,11 @@
 
 import functools
 
-import numpy as np
-
 from alseg.calling import call, name_of
-from alseg.images import stack
+from alseg.interfaces import MaskProbabilities
 from alseg.query import UNITS, ripu, top_n
-from alseg.query import aggregate as aggregate_maps
 from alseg.rows import n_rows
-from alseg.rows import retrieve_rows as rows
-from alseg.strategies._shared import check_pool, check_shape, estimator_of
+from alseg.strategies._shared import check_pool, check_shape, estimator_of, scores_of_proba
 from alseg.strategies.best_parts import ask_parts
 from alseg.strategies.informativeness import entropy_score, margin_score
 from alseg.validation import check_number, check_option, check_rng, message
@@ -25,8 +21,6 @@ PART_OPTIONS = (
     "centred",
 )
 """What `by_region` takes besides a score and a unit."""
-
-_CHUNK = 16  # images whose probabilities are held at once
 
 
 def region_sampling(
@@ -220,23 +214,10 @@ def ripu_score(learner, X_pool, *, size=3, aggregate="mean", return_maps=False):
     """
     check_number("size", size, low=1, integer=True)
     estimator = estimator_of(learner)
-    if not hasattr(estimator, "predict_mask_proba"):
+    if not isinstance(estimator, MaskProbabilities):
         raise TypeError(message("learner", "with `predict_mask_proba`", estimator))
-    n_pool = n_rows(X_pool)
-    scores, maps = [], []
-    for start in range(0, n_pool, _CHUNK):
-        idx = np.arange(start, min(start + _CHUNK, n_pool))
-        for proba in estimator.predict_mask_proba(rows(X_pool, idx)):
-            proba = np.asarray(proba)
-            if not np.isfinite(proba).all():
-                rule = "finite"
-                raise ValueError(message("predict_mask_proba(X_pool)", rule, "NaN or infinity"))
-            map_ = ripu(proba, size)
-            scores.append(aggregate_maps(map_[None], aggregate, mask_proba=proba[None])[0])
-            if return_maps:
-                maps.append(map_.astype(np.float32))
-    scores = np.array(scores, dtype=float)
-    return (scores, stack(maps)) if return_maps else scores
+    window = functools.partial(ripu, size=size)
+    return scores_of_proba(estimator, X_pool, window, aggregate, return_maps)
 
 
 def ripu_sampling(

@@ -562,7 +562,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match="predict_joint for evidence='cam'.*evidence=..colours"):
         fit(agreement=0.5)
     with pytest.raises(ValueError, match="predict_joint for evidence='cam'"):
-        fit(agreement=0.5, estimator=Joint({}, pooling=None))
+        fit(agreement=0.5, estimator=Joint({}, has_class_head=False))
     with pytest.raises(ValueError, match="y must be the class labels"):
         fit(y=None)
     with pytest.raises(ValueError, match=r"y must be of shape \(3,\), got \(2,\)"):

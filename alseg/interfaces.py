@@ -1,0 +1,290 @@
+"""What alseg asks of the parts that you may bring: estimators, strategies, oracles and the like.
+
+Each is a `typing.Protocol`: an object of any class that has the methods will do, and none has to be
+derived from. Of a method or an attribute that only some have, a function here says what is taken
+for granted where it is not there, so that this stands in one place.
+"""
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+__all__ = [
+    "Augmenter",
+    "ChecksParams",
+    "ClassHead",
+    "ClassMaps",
+    "CountsPseudoMasks",
+    "Embeddings",
+    "Encoder",
+    "Estimator",
+    "GoesOn",
+    "JointPredictions",
+    "MaskProbabilities",
+    "Oracle",
+    "Saved",
+    "Score",
+    "Strategy",
+    "TellsFits",
+    "Uncertainty",
+    "has_class_head",
+    "has_learned_masks",
+    "is_fitted",
+    "mask_classes_of",
+    "set_random_state",
+]
+
+# -- the estimator ------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """A segmenter, as `ActiveLearner` in mask mode, `run` and `compare_strategies` take it.
+
+    It is a scikit-learn estimator: its constructor keeps its parameters, so that `clone` makes an
+    unfitted one of the same, and a fit starts anew. After `fit` it has ``classes_``, the class
+    labels, by which a fitted one is told. Everything else is asked for where it is of use: see
+    `ClassHead`, `JointPredictions`, `ClassMaps`, `Uncertainty`, `Embeddings`, `GoesOn`, `Saved`,
+    `ChecksParams`.
+    Attributes that are read where they are there: ``n_mask_classes`` (2 is taken without it),
+    ``has_class_head``, ``has_masks_`` (whether it was fitted to any mask), ``n_steps_`` (gradient
+    steps so far), ``threshold_``, ``validation_score_``, ``validation_``, ``device_``.
+
+    Examples
+    --------
+    >>> from alseg import JointCAMSegmenter
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> isinstance(JointCAMSegmenter(), Estimator), isinstance(GaussianNB(), Estimator)
+    (True, False)
+    """
+
+    def fit(self, X: Any, y: Any, masks: Any = None, mask_weight: Any = None) -> Any:
+        """Fit to images, their class labels, and the masks known: an entry an image, or None.
+
+        A mask is an integer array (H, W), -1 where it is not annotated, or None; a weight is a
+        number an image or a pixel. An estimator that takes no `mask_weight` can do without an
+        augmenter alone.
+        """
+
+    def predict_mask_proba(self, X: Any) -> Any:
+        """Class probabilities of each pixel: an array (C, H, W) for each image."""
+
+    def predict_masks(self, X: Any) -> Any:
+        """Class of each pixel: an integer array (H, W) for each image."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters of the constructor, by name."""
+
+    def set_params(self, **params: Any) -> Any:
+        """Change parameters; the estimator itself comes back."""
+
+
+@runtime_checkable
+class MaskProbabilities(Protocol):
+    """What scores, and the augmenter, need of a model: probabilities of the pixels' classes."""
+
+    def predict_mask_proba(self, X: Any) -> Any:
+        """Class probabilities of each pixel: an array (C, H, W) for each image."""
+
+
+@runtime_checkable
+class ClassHead(Protocol):
+    """An estimator that also predicts the class of an image."""
+
+    def predict(self, X: Any) -> Any:
+        """Class labels, shape (n_samples,)."""
+
+    def predict_proba(self, X: Any) -> Any:
+        """Class probabilities, shape (n_samples, n_classes), in the order of ``classes_``."""
+
+
+@runtime_checkable
+class JointPredictions(Protocol):
+    """An estimator that predicts labels and masks in one pass."""
+
+    def predict_joint(self, X: Any) -> Any:
+        """A Bunch of ``labels`` and ``masks``, and maybe ``proba``, ``mask_proba``, ``cams``."""
+
+
+@runtime_checkable
+class ClassMaps(Protocol):
+    """An estimator with class activation maps."""
+
+    def predict_cams(self, X: Any) -> Any:
+        """Raw maps: an array (n_classes, h, w) for each image."""
+
+
+@runtime_checkable
+class Uncertainty(Protocol):
+    """An estimator with uncertainties of its own; of others they are made of its probabilities."""
+
+    def predict_uncertainty(self, X: Any, method: str = "entropy", **options: Any) -> Any:
+        """Scores, shape (n_samples,), larger is more worth asking.
+
+        With ``return_maps=True`` a pair with a map (H, W) for each image. Further options are
+        `aggregate`, `target`, and for stochastic methods `n_draws` and `random_state`.
+        """
+
+
+@runtime_checkable
+class Embeddings(Protocol):
+    """An estimator that makes a vector of an image."""
+
+    def transform(self, X: Any) -> Any:
+        """Embeddings, shape (n_samples, d)."""
+
+
+@runtime_checkable
+class GoesOn(Protocol):
+    """An estimator whose fit can go on: what ``warm_start=True`` needs."""
+
+    def partial_fit(self, X: Any, y: Any, masks: Any = None, mask_weight: Any = None) -> Any:
+        """As `fit`, from the present weights."""
+
+
+@runtime_checkable
+class Saved(Protocol):
+    """An estimator that can be kept in a folder: a run that goes on with its model needs it."""
+
+    def save(self, path: Any) -> Any:
+        """Write a fitted estimator into a folder."""
+
+    def load(self, path: Any) -> Any:
+        """The estimator that `save` wrote; of the class, not of an instance."""
+
+
+@runtime_checkable
+class ChecksParams(Protocol):
+    """An estimator that looks at its parameters before anything is fitted."""
+
+    def check_params(self) -> Any:
+        """Raise the error that `fit` would."""
+
+
+def has_class_head(estimator: Any) -> bool:
+    """Whether an estimator predicts classes of images.
+
+    What its ``has_class_head`` says; without it, whether it is a `ClassHead` or has
+    `JointPredictions`.
+
+    Examples
+    --------
+    >>> from alseg import JointCAMSegmenter
+    >>> has_class_head(JointCAMSegmenter())
+    True
+    """
+    said = getattr(estimator, "has_class_head", None)
+    if said is not None:
+        return bool(said)
+    return isinstance(estimator, (ClassHead, JointPredictions))
+
+
+def is_fitted(estimator: Any) -> bool:
+    """Whether an estimator has ``classes_``."""
+    return hasattr(estimator, "classes_")
+
+
+def has_learned_masks(estimator: Any) -> bool:
+    """Whether an estimator is fitted, and not to class labels alone if it says so."""
+    return is_fitted(estimator) and bool(getattr(estimator, "has_masks_", True))
+
+
+def mask_classes_of(estimator: Any, otherwise: Any = 2) -> Any:
+    """How many classes the pixels of an estimator have; `otherwise` where it does not say."""
+    return getattr(estimator, "n_mask_classes", otherwise)
+
+
+def set_random_state(estimator: Any, seed: int) -> Any:
+    """Seed an estimator, or another object with parameters, and the steps in it; it comes back.
+
+    Examples
+    --------
+    >>> from sklearn.dummy import DummyClassifier
+    >>> set_random_state(DummyClassifier(), 3).random_state
+    3
+    """
+    if hasattr(estimator, "get_params"):
+        names = estimator.get_params(deep=True)
+        seeded = {n: seed for n in names if n == "random_state" or n.endswith("__random_state")}
+        if seeded:
+            estimator.set_params(**seeded)
+    return estimator
+
+
+# -- asking and answering -----------------------------------------------------------------------
+
+
+@runtime_checkable
+class Score(Protocol):
+    """How much each image of a pool is worth asking about."""
+
+    def __call__(self, learner: Any, X_pool: Any) -> np.ndarray:
+        """A finite number for each image, shape (n_pool,), larger is more worth asking.
+
+        Of the keywords `random_state`, `y_pool` and `masks_pool` those are passed that it names.
+        One with a parameter `return_maps` gives, with True, the scores and a map (H, W) for each
+        image: `alseg.strategies.by_region` asks for parts of images by it.
+        """
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """Which images of a pool, or parts of them, to ask about."""
+
+    def __call__(self, learner: Any, X_pool: Any, n_instances: int = 1) -> Any:
+        """Positions in the pool, shape (n_instances,), best first, or `alseg.query.Regions`.
+
+        Of the keywords `random_state`, `y_pool` and `masks_pool` those are passed that it names. A
+        parameter `unit` says by its default what `n_instances` counts, where that is not images.
+        """
+
+
+@runtime_checkable
+class Oracle(Protocol):
+    """Who answers a question."""
+
+    def __call__(self, sample_ids: Any, regions: Any = None) -> Any:
+        """A mask for each id: an integer array of the size of its image, -1 outside `regions`."""
+
+
+@runtime_checkable
+class Augmenter(Protocol):
+    """What gives masks to images that have none, from the second fit of a round on."""
+
+    def fit(self, X: Any, y: Any = None, masks: Any = None, *, estimator: Any) -> Any:
+        """Look at what is annotated, with a fitted estimator."""
+
+    def transform(self, X: Any) -> tuple[Any, Any]:
+        """Masks of all images, and their weights: a number an image or a pixel."""
+
+
+@runtime_checkable
+class TellsFits(Protocol):
+    """An augmenter that says which fits a round makes; see `alseg.pseudo.fits_of_round`."""
+
+    def fits_of_round(self, warm_start: bool = False) -> list[Any]:
+        """A list of `alseg.pseudo.FitOfRound`."""
+
+
+@runtime_checkable
+class CountsPseudoMasks(Protocol):
+    """An augmenter that says how many images get a mask; see `alseg.pseudo.most_pseudo_masks`."""
+
+    def most_pseudo_masks(self, n_annotated: int, n_images: int) -> int:
+        """How many at most."""
+
+
+# -- the network --------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """The first part of a network: an ``nn.Module`` that gives feature maps, finest first."""
+
+    out_channels: Any
+    """Channels of each map."""
+    strides: Any
+    """By how much each map is smaller than the image."""
+
+    def __call__(self, images: Any) -> Any:
+        """A list of maps (N, C, H / stride, W / stride) of images (N, 3, H, W)."""
