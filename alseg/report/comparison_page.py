@@ -1,6 +1,5 @@
 """One-file HTML report of a comparison: the verdict first, then what it rests on."""
 
-import io
 from html import escape
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from alseg.experiment import told_groups
 from alseg.experiment.statistics import penalty_matrix
 from alseg.files import jsonable
 from alseg.report import plots
+from alseg.report.asked_section import asked_section
 from alseg.report.gains_sections import (
     forecast_section,
     foreground_section,
@@ -17,28 +17,23 @@ from alseg.report.gains_sections import (
     stability_section,
 )
 from alseg.report.page import (
-    ROW_COLOURS,
     STAND_INS,
-    as_svg,
     details,
-    embedded,
     facts,
-    figure_style,
     note,
     page,
     section,
     unbroken,
     write_page,
 )
-from alseg.report.pictures import fit_within, outline
 from alseg.report.row_table import (
     SHARES,
     comparison_numbers,
     comparison_table,
     has_verdict,
-    metric_name,
     seconds_and_memory,
 )
+from alseg.report.shown import Shown, plural, shared_x
 from alseg.report.tables import as_html, lookup
 
 _STYLE = """<style>
@@ -79,8 +74,6 @@ h3 { overflow-wrap: anywhere; }
 @media print { .panels { grid-template-columns: repeat(3, 1fr); } }
 </style>"""
 
-_MOST_THUMBS = 12
-
 
 def draw_curves(comparison, ax=None, x="masks", metric=None):
     """Draw the learning curves of a comparison.
@@ -99,7 +92,7 @@ def draw_curves(comparison, ax=None, x="masks", metric=None):
     ax : matplotlib.axes.Axes
     """
     metric = metric or comparison.metric
-    shown = _Shown(comparison, metric)
+    shown = Shown(comparison, metric)
     ax = plots.new_axes(8.0, 4.5) if ax is None else ax
     return shown.overview(ax, shown.percent(x), x)
 
@@ -132,7 +125,7 @@ def write_comparison_report(comparison, path=None, images=None):
     if not comparison.records:
         raise FileNotFoundError("no records yet. Wait for the first round to end.")
     path = Path("comparison.html" if path is None else path)
-    shown = _Shown(comparison, comparison.metric)
+    shown = Shown(comparison, comparison.metric)
     parts = [
         _STYLE,
         _head(shown),
@@ -147,85 +140,11 @@ def write_comparison_report(comparison, path=None, images=None):
         *_costs(shown),
         *foreground_section(comparison),
         *forecast_section(comparison),
-        *_asked(shown, images),
+        *asked_section(comparison, images),
         *_time(shown),
         *_provenance(shown),
     ]
     return write_page(path, page(_title(comparison), "\n".join(part for part in parts if part)))
-
-
-class _Shown:
-    """What the sections share: curves in per cent, and one colour and marker for each row."""
-
-    def __init__(self, comparison, metric):
-        self.comparison, self.metric = comparison, metric
-        self.name = metric_name(metric)
-        self.names = [name for name in comparison.names if name in self.percent("masks")]
-        self.references = {k: 100 * v for k, v in comparison.references(metric).items()}
-        control = comparison.control
-        others = [name for name in comparison.names if name != control]
-        self.markers = {n: plots.MARKERS[k % len(plots.MARKERS)] for k, n in enumerate(others)}
-        self.markers[control] = "o"
-        self.colours = self._colours(plots.COLOURS, plots.CONTROL_COLOUR)
-        self.page_colours = self._colours(ROW_COLOURS, STAND_INS["soft"])
-
-    def _colours(self, colours, of_control):
-        others = [name for name in self.comparison.names if name != self.comparison.control]
-        found = {name: colours[k % len(colours)] for k, name in enumerate(others)}
-        return {**found, self.comparison.control: of_control}
-
-    def percent(self, x):
-        """Curves with their scores in per cent."""
-        curves = self.comparison.curves(self.metric, x)
-        return {name: (at, 100 * scores) for name, (at, scores) in curves.items()}
-
-    def overview(self, ax, curves, x, page=False, named=True, references=True):
-        """All means, with seeds and bands only as far as one can tell them apart."""
-        few = len(curves) <= 3
-        plots.cost_curve(
-            curves,
-            ax,
-            x_label=_X_LABELS.get(x, x),
-            y_label=f"{self.name} (%)",
-            colours=self.page_colours if page else self.colours,
-            markers=self.markers,
-            references=self.references if references else None,
-            confidence=1 - self.comparison.alpha if few else None,
-            seeds=few,
-            named=named,
-        )
-        rounds = _shared(curves)
-        if rounds is not None and len(rounds) <= 12 and x in ("masks", "images", "round"):
-            ax.set_xticks(rounds, [f"{value:g}" for value in rounds])
-        return ax
-
-    def draw(self, function, size, salt, alt):
-        """An SVG of what a function draws on axes of a size in inches."""
-        import matplotlib
-
-        with matplotlib.rc_context(figure_style(salt)):
-            ax = plots.new_axes(*size)
-            function(ax)
-            return as_svg(ax.figure, alt)
-
-
-_X_LABELS = {
-    "pixels": "pixels annotated",
-    "clicks": "clicks",
-    "images": "images opened",
-    "seconds": "seconds of annotation",
-}
-
-
-def _shared(curves):
-    """The x axis that all seeds of all rows share, or None."""
-    rows = np.concatenate([x for x, _ in curves.values()]) if curves else np.empty((0, 0))
-    rows = rows[np.isfinite(rows).all(axis=1)]
-    return rows[0] if len(rows) and (rows == rows[0]).all() else None
-
-
-def _plural(n, word):
-    return f"{n} {word}{'' if n == 1 else 's'}"
 
 
 # -- the sections, in their order -----------------------------------------------------------------
@@ -285,7 +204,7 @@ def _missing(shown):
         y = curves[name][1] if name in curves else np.full((len(shown.comparison.seeds), 1), np.nan)
         whole = int(np.isfinite(y).all(axis=1).sum())
         if whole < len(y):
-            lacking.append(f"{name} ({whole} of {_plural(len(y), 'seed')})")
+            lacking.append(f"{name} ({whole} of {plural(len(y), 'seed')})")
     if not lacking:
         return ""
     text = "Not complete yet: " + ", ".join(lacking)
@@ -369,10 +288,10 @@ def _protocol(shown):
     values = jsonable(comparison.protocol.to_dict())
     terms = []
     if "initial" in values:
-        start = f"{_plural(values['initial'], 'mask')} at random, the same for all rows of a seed"
+        start = f"{plural(values['initial'], 'mask')} at random, the same for all rows of a seed"
         terms.append(("start", start))
     if "rounds" in values and "n_instances" in values:
-        asked = f"{_plural(values['rounds'], 'round')} of {values['n_instances']}"
+        asked = f"{plural(values['rounds'], 'round')} of {values['n_instances']}"
         asked += ", shared alike among the classes" if values.get("class_balanced") else ""
         terms.append(("questions", asked))
     if values.get("budget") is not None:
@@ -471,7 +390,7 @@ def _one_row(shown, ax, name, curves):
         confidence=1 - shown.comparison.alpha,
         named=False,
     )
-    rounds = _shared(curves)
+    rounds = shared_x(curves)
     if rounds is not None:
         ax.set_xticks(*_few_ticks(rounds))
     y = np.concatenate([y.ravel() for _, y in curves.values()])
@@ -523,7 +442,7 @@ def _differences(shown):
     curves = shown.percent("masks")
     if control not in curves or len(curves) < 2:
         return []
-    x, label = _shared(curves), "masks"
+    x, label = shared_x(curves), "masks"
     if x is None:  # parts of images: rounds can be set beside each other, masks cannot
         x, label = np.arange(curves[control][1].shape[1]), "round"
     scores = {name: y for name, (_, y) in curves.items()}
@@ -706,89 +625,6 @@ def _costs(shown):
     )
 
 
-def _asked(shown, images):
-    comparison = shown.comparison
-    masks, without = None, _without_data(comparison)
-    if images is False:
-        images = None
-    elif images is not None:
-        without = ""
-    elif comparison.train is not None:
-        images, masks = comparison.train.images, comparison.train.masks
-    seed = comparison.seeds[0]
-    chains = {
-        name: {
-            r["round"]: r for r in comparison.records if r["strategy"] == name and r["seed"] == seed
-        }
-        for name in comparison.names
-    }
-    parts = []
-    starts = [chain[0] for chain in chains.values() if 0 in chain]
-    if starts:
-        title = f"Seed {seed} starts from"
-        parts.append(_asked_group(title, starts[0], images, masks))
-    for name, chain in chains.items():
-        if 1 in chain:
-            parts.append(_asked_group(f"{name} asks", chain[1], images, masks))
-    return (
-        section(
-            "What was asked first",
-            note(
-                f"The first questions of each row, with seed {seed}. Rows with one estimator and "
-                "augmenter asked the same model."
-                + (" Outlined: the expert's answer." if masks is not None else "")
-            ),
-            note(without) if without else "",
-            f'<div class="groups">{"".join(parts)}</div>',
-        )
-        if parts
-        else []
-    )
-
-
-def _without_data(comparison):
-    """Why there are no pictures and no patients, where the data are not at hand."""
-    if not (comparison.train is None and comparison.test is None):
-        return ""
-    return (
-        "Pictures and intervals for other patients are missing, because this page was written "
-        "without the data: alseg report FOLDER --data DATA, or read_comparison(folder, data)."
-    )
-
-
-def _asked_group(title, record, images, masks):
-    asked = record.get("asked") or [
-        {"sample_id": i, "id": str(i)} for i in record.get("sample_ids", [])
-    ]
-    cards = []
-    for item in asked[:_MOST_THUMBS]:
-        name, label = str(item.get("id", item["sample_id"])), item.get("label")
-        text = name if label is None else f"{name} · {label}"
-        shown = ""
-        if images is not None:
-            shown = _thumbnail(item["sample_id"], text, images, masks)
-        cards.append(f"<figure>{shown}<figcaption>{escape(text)}</figcaption></figure>")
-    left = len(asked) - _MOST_THUMBS
-    more = f'<p class="soft note">and {left} more</p>' if left > 0 else ""
-    return (
-        f'<section><h3>{escape(title)}</h3><div class="thumbs">{"".join(cards)}</div>{more}'
-        "</section>"
-    )
-
-
-def _thumbnail(sample_id, name, images, masks, side=200):
-    from PIL import Image
-
-    image = images(sample_id) if callable(images) else images[sample_id]
-    mask = None if masks is None else masks[sample_id]
-    picture = fit_within(image, side) if mask is None else outline(image, mask, side)
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(
-        buffer, format="JPEG", quality=80, optimize=True
-    )
-    return embedded(buffer.getvalue(), "jpeg", name)
-
-
 def _time(shown):
     seconds, memory = {}, {}
     for name in shown.comparison.names:
@@ -846,15 +682,15 @@ def _provenance(shown):
         words += [f"{name} {place[name]}" for name in ("python", "torch", "numpy") if name in place]
         words += [str(place[name]) for name in ("device", "gpu", "processor") if place.get(name)]
         if "torch_threads" in place:
-            words.append(_plural(place["torch_threads"], "thread"))
-        terms.append((_plural(n, "record"), ", ".join(words)))
+            words.append(plural(place["torch_threads"], "thread"))
+        terms.append((plural(n, "record"), ", ".join(words)))
     items = "".join(f"<dt>{escape(a)}</dt><dd>{escape(str(b))}</dd>" for a, b in terms)
     return section(
         "How this was run",
         f'<dl class="terms">{items}</dl>',
         details("Rows, estimator and data", jsonable(config)),
         *(
-            details(f"Machine and versions of {_plural(n, 'record')}", dict(key))
+            details(f"Machine and versions of {plural(n, 'record')}", dict(key))
             for key, n in places.items()
         ),
     )

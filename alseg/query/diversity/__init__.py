@@ -5,6 +5,7 @@ k-means++ picks and k-means they may be memory-mapped. Computations are in the p
 embeddings (float32 at least), and where rounding could decide, again in double precision.
 """
 
+from alseg.query.diversity.balls import cover_degrees, prob_cover, purity_radius
 from alseg.query.diversity.clustering import k_means, k_means_groups
 from alseg.query.diversity.context import (
     class_context,
@@ -13,13 +14,10 @@ from alseg.query.diversity.context import (
     nearest_context,
 )
 from alseg.query.diversity.cover import (
-    cover_degrees,
     distance_to_labelled,
     facility_location,
     k_center_greedy,
     k_means_plus_plus,
-    prob_cover,
-    purity_radius,
     representation_gain,
 )
 from alseg.query.diversity.density import (

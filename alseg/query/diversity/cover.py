@@ -5,7 +5,6 @@ import numpy as np
 from alseg.query.diversity.points import (
     BLOCK_BYTES,
     CHUNK,
-    Points,
     as_embeddings,
     bring_near,
     nearest_of,
@@ -55,11 +54,11 @@ def distance_to_labelled(X, labelled=None, metric="euclidean"):
     # Below this the expanded square is noise: small distances are computed from the differences.
     unsure = np.flatnonzero(near < 1e3 * points.tolerance)
     if known is not None and len(unsure):
-        near[unsure] = _nearest_exact(points, known, unsure)
+        near[unsure] = nearest_exact(points, known, unsure)
     return near / 2 if metric == "cosine" else np.sqrt(near)
 
 
-def _nearest_exact(points, known, which):
+def nearest_exact(points, known, which):
     """Squared distance of some points to the nearest of `known`, in double precision."""
     near = np.full(len(which), np.inf)
     for part in known.parts():
@@ -129,10 +128,10 @@ def k_center_greedy(X, n_instances, labelled=None, metric="euclidean", first=Non
     if first is not None:
         check_number("first", first, 0, len(X) - 1, integer=True)
     points, known = pair(X, labelled, metric)
-    return _k_center(points, known, n_instances, [] if first is None else [int(first)])
+    return spread_out(points, known, n_instances, [] if first is None else [int(first)])
 
 
-def _k_center(points, known, n_instances, picks):
+def spread_out(points, known, n_instances, picks):
     """Go on from `picks` to `n_instances` of them."""
     picks = list(picks)
     near = nearest_of(points, known)
@@ -208,7 +207,7 @@ def _pick_farthest(points, known, near, picks, n_wanted):
 def _farthest_exact(points, known, candidates, picks):
     near = np.full(len(candidates), np.inf)
     if known is not None:
-        near = _nearest_exact(points, known, candidates)
+        near = nearest_exact(points, known, candidates)
     if picks:
         _bring_near_exact(points, near, points.exact(np.array(picks)), candidates)
     return int(candidates[near.argmax()])
@@ -219,7 +218,7 @@ def _k_center_exact(points, known, n_instances, picks):
     picks = list(picks)
     near = np.full(points.n, np.inf)
     if known is not None:
-        near = _nearest_exact(points, known, np.arange(points.n))
+        near = nearest_exact(points, known, np.arange(points.n))
     if picks:
         _bring_near_exact(points, near, points.exact(np.array(picks)))
     near[picks] = -np.inf
@@ -395,7 +394,7 @@ def facility_location(
     weights = check_weights(weights, len(X))
     points, known = pair(X, labelled, metric)
     weights = np.ones(points.n) if weights is None else weights
-    near = _as_distance(nearest_of(points, known), metric)
+    near = as_distance(nearest_of(points, known), metric)
     picks = []
     bound = representation_sums(points, candidates, weights, near)
     stale = np.zeros(len(candidates), bool)
@@ -438,7 +437,7 @@ def representation_gain(X, labelled=None, metric="cosine"):
     array([-1.  , -0.67, -1.  ])
     """
     points, known = pair(as_embeddings(X), labelled, metric)
-    near = _as_distance(nearest_of(points, known), metric)
+    near = as_distance(nearest_of(points, known), metric)
     candidates = np.arange(points.n)
     return representation_sums(points, candidates, np.ones(points.n), near) / points.n
 
@@ -455,7 +454,8 @@ def _check_candidates(candidates, n):
     return candidates
 
 
-def _as_distance(sq, metric):
+def as_distance(sq, metric):
+    """Squared distances of `Points` as distances of the metric."""
     return sq.astype(np.float64) / 2 if metric == "cosine" else np.sqrt(sq.astype(np.float64))
 
 
@@ -520,213 +520,3 @@ def _best_gain(points, candidates, weights, near, bound, stale, open_):
             doubtful = doubtful[np.argpartition(-bound[doubtful], 15)[:16]]
         bound[doubtful] = representation_sums(points, candidates[doubtful], weights, near)
         stale[doubtful] = False
-
-
-def prob_cover(X, n_instances, radius, labelled=None, metric="euclidean", random_state=None):
-    """Greedily, the point with most points within `radius` that nothing labelled covers [1]_.
-
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_features)
-        Embeddings, finite.
-    n_instances : int
-        In [1, n_samples].
-    radius : float
-        Above 0: a point covers those at a smaller distance, itself included. See
-        `purity_radius`.
-    labelled : array-like of shape (n_labelled, n_features) or None, default=None
-        Cover points already, and are covered.
-    metric : {"euclidean", "cosine"}, default="euclidean"
-        What `radius` is measured in.
-    random_state : None, int, numpy Generator or RandomState, default=None
-        Decides between points that cover alike.
-
-    Returns
-    -------
-    picks : ndarray of shape (n_instances,), int
-        Once all is covered the rest are those farthest from the labelled and picked ones (where
-        as published they are arbitrary).
-
-    Raises
-    ------
-    EmptyPool
-        If `X` has no row.
-    TypeError, ValueError
-        If `n_instances` or `radius` is out of range, or the embeddings are not finite numbers.
-
-    Notes
-    -----
-    No graph is stored: it has of the order of n^2 edges where the radius is large. Each row of it
-    is computed twice, once to count and once when its point becomes covered.
-
-    References
-    ----------
-    .. [1] Yehuda et al. 2022, arXiv:2205.11320, Algorithm 1.
-
-    Examples
-    --------
-    >>> prob_cover([[0.0], [0.4], [0.8], [5.0], [9.0], [9.1]], 2, radius=0.5, random_state=0)
-    array([1, 5])
-    """
-    X = as_embeddings(X)
-    n_instances = check_n_instances(n_instances, len(X))
-    rng = check_rng(random_state)
-    points, known = pair(X, labelled, metric)
-    limit = _squared_radius(radius, metric)
-    open_ = _not_covered(points, known, limit)
-    degree = _cover_counts(points, limit, np.flatnonzero(open_))
-    turn = rng.permutation(points.n)  # decides between equal degrees
-    picks = []
-    while len(picks) < n_instances and open_.any():
-        value = np.where(degree == degree.max(), turn, -1)
-        pick = int(value.argmax())
-        picks.append(pick)
-        covered = np.flatnonzero(open_ & _within(points, limit, np.array([pick]))[:, 0])
-        open_[covered] = False
-        if len(picks) < n_instances:
-            degree -= _cover_counts(points, limit, covered)
-    if len(picks) < n_instances:
-        return _k_center(points, known, n_instances, picks)
-    return np.array(picks)
-
-
-def cover_degrees(X, radius, labelled=None, metric="euclidean"):
-    """How many uncovered points lie within `radius` of each, what `prob_cover` ranks by.
-
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_features)
-    radius : float
-        Above 0.
-    labelled : array-like of shape (n_labelled, n_features) or None, default=None
-    metric : {"euclidean", "cosine"}, default="euclidean"
-
-    Returns
-    -------
-    degree : ndarray of shape (n_samples,), int
-
-    Examples
-    --------
-    >>> cover_degrees([[0.0], [0.4], [0.8], [5.0]], radius=0.5)
-    array([2, 3, 2, 1])
-    >>> cover_degrees([[0.0], [0.4], [0.8], [5.0]], radius=0.5, labelled=[[0.0]])
-    array([0, 1, 1, 1])
-    """
-    points, known = pair(as_embeddings(X), labelled, metric)
-    limit = _squared_radius(radius, metric)
-    return _cover_counts(points, limit, np.flatnonzero(_not_covered(points, known, limit)))
-
-
-def _squared_radius(radius, metric):
-    if not (np.isscalar(radius) and radius == np.inf):
-        check_number("radius", radius, 0, open_low=True)
-    return float(2 * radius if metric == "cosine" else radius**2)
-
-
-def _not_covered(points, known, limit):
-    open_ = np.ones(points.n, bool)
-    if known is not None:
-        near = nearest_of(points, known).astype(np.float64)
-        slack = points.tolerance
-        unsure = np.flatnonzero(np.abs(near - limit) <= slack)
-        if len(unsure):
-            near[unsure] = _nearest_exact(points, known, unsure)
-        open_ = near >= limit
-    return open_
-
-
-def _within(points, limit, positions):
-    """Whether each point is nearer than the radius to some of them: bool (n, n_positions)."""
-    centres, centres_sq = points.rows(positions), points.sq[positions]
-    found = np.empty((points.n, len(positions)), bool)
-    for part, rows in points.blocks():
-        found[part] = _nearer(points, part, rows, centres, centres_sq, positions, limit)
-    return found
-
-
-def _nearer(points, part, rows, centres, centres_sq, positions, limit):
-    away = squared(rows, points.sq[part], centres, centres_sq)
-    slack = points.tolerance
-    inside = away < limit
-    if not np.isfinite(limit):
-        return inside
-    away -= limit
-    np.abs(away, out=away)
-    i, j = np.nonzero(away <= slack)  # rounding may have decided
-    step = max(1, BLOCK_BYTES // (8 * points.width))
-    for start in range(0, len(i), step):
-        some = slice(start, start + step)
-        gap = points.exact(part.start + i[some]) - points.exact(positions[j[some]])
-        inside[i[some], j[some]] = np.einsum("ij,ij->i", gap, gap) < limit
-    return inside
-
-
-def _cover_counts(points, limit, positions):
-    """For each point, how many of `positions` are within the radius."""
-    counts = np.zeros(points.n, np.int64)
-    for start in range(0, len(positions), CHUNK):
-        some = positions[start : start + CHUNK]
-        centres, centres_sq = points.rows(some), points.sq[some]
-        for part, rows in points.blocks():
-            inside = _nearer(points, part, rows, centres, centres_sq, some, limit)
-            counts[part] += np.count_nonzero(inside, axis=1)
-    return counts
-
-
-def purity_radius(X, groups, purity=0.95, metric="euclidean"):
-    """The largest radius at which balls hold one group alone, the rule of ProbCover [1]_.
-
-    A ball around a point is pure if all points nearer than the radius are of its group; the share
-    of pure balls falls as the radius grows. As published the radius is looked for on a grid; here
-    it is exact, since a ball is pure up to the distance of the nearest point of another group.
-
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_features)
-    groups : array-like of shape (n_samples,)
-        As published, k-means clusters, as many as there are classes.
-    purity : float in (0, 1], default=0.95
-        Share of balls that must be pure.
-    metric : {"euclidean", "cosine"}, default="euclidean"
-
-    Returns
-    -------
-    radius : float
-        Infinite if there is one group alone.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `purity` is out of range, or lengths differ.
-
-    References
-    ----------
-    .. [1] Yehuda et al. 2022, arXiv:2205.11320, Section 3.3.
-
-    Examples
-    --------
-    >>> purity_radius([[0.0], [1.0], [4.0], [5.0]], [0, 0, 1, 1], purity=1.0)
-    3.0
-    >>> purity_radius([[0.0], [1.0], [4.0], [5.0]], [0, 0, 1, 1], purity=0.5)
-    4.0
-    """
-    X = as_embeddings(X)
-    check_number("purity", purity, 0, 1, open_low=True)
-    groups = np.asarray(groups)
-    if groups.shape != (len(X),):
-        raise ValueError(message("groups", f"of shape ({len(X)},)", groups.shape))
-    if len(X) == 0:
-        raise ValueError(message("X", "of at least one row", X.shape))
-    _, codes = np.unique(groups, return_inverse=True)
-    points = Points(X, metric)
-    reach = np.full(points.n, np.inf)
-    for start in range(0, points.n, CHUNK):
-        some = np.arange(start, min(start + CHUNK, points.n))
-        centres = points.rows(some)
-        for part, rows in points.blocks():
-            away = squared(rows, points.sq[part], centres, points.sq[some])
-            away[codes[part, None] == codes[some]] = np.inf
-            np.minimum(reach[part], away.min(axis=1), out=reach[part])
-    # At most n - ceil(purity n) balls may be impure; rounding must not decide about one.
-    impure = points.n - int(np.ceil(purity * points.n - 1e-9))
-    return float(_as_distance(np.sort(reach)[impure], metric))
