@@ -8,14 +8,7 @@ __all__, __getattr__, __dir__ = attach(
         "by_name": ["resolve_strategy"],
         "description": ["describe_data", "described", "described_value"],
         "evaluation": ["SCORES", "evaluate"],
-        "forecasting": [
-            "Backtest",
-            "Forecast",
-            "LearningCurve",
-            "backtest",
-            "fit_learning_curve",
-            "forecast",
-        ],
+        "forecasting": ["Backtest", "Forecast", "backtest", "forecast"],
         "gains": [
             "backtest_rows",
             "efficiency_by_row",
@@ -35,6 +28,6 @@ __all__, __getattr__, __dir__ = attach(
             "run",
             "set_passes",
         ],
-        "stopping": ["Agreement", "agreement", "budget_spent", "stabilised", "uncertainty_settled"],
+        "stopping": ["Agreement", "agreement", "stabilised"],
     },
 )

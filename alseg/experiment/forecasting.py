@@ -14,41 +14,6 @@ _NOISE_N = 2.0
 _ROUNDS_PER_OBSERVATION = 3.0  # successive rounds share masks: their errors are not independent
 
 
-class LearningCurve(NamedTuple):
-    """A power law that saturates: ``asymptote - gain * n_masks ** -rate``. Call it with n_masks.
-
-    Attributes
-    ----------
-    asymptote : float
-        Score with endlessly many masks, at most 1.
-    gain : float
-        At least 0.
-    rate : float
-        In [0.1, 1].
-    sd : float
-        Of the scores about the curve.
-    """
-
-    asymptote: float
-    gain: float
-    rate: float
-    sd: float
-
-    def __call__(self, n_masks):
-        """Score with a number of masks.
-
-        Parameters
-        ----------
-        n_masks : float or array-like of float
-            Above 0.
-
-        Returns
-        -------
-        score : float or ndarray
-        """
-        return self.asymptote - self.gain * np.asarray(n_masks, dtype=float) ** -self.rate
-
-
 class Forecast(NamedTuple):
     """What `forecast` returns.
 
@@ -91,61 +56,6 @@ class Backtest(NamedTuple):
     mean_error_of_last: float
     width: float
     n: int
-
-
-def fit_learning_curve(n_masks, scores):
-    """Fit a saturating power law to the rounds so far, by least squares.
-
-    Parameters
-    ----------
-    n_masks : array-like of shape (n_rounds,), float
-        Above 0, strictly increasing.
-    scores : array-like of shape (n_rounds,), float
-        In [0, 1]; NaN where there is none. The mean over seeds if there are several.
-
-    Returns
-    -------
-    curve : LearningCurve
-        Never falling, never above 1. Three or four rounds fit many curves alike: take
-        `forecast`, which averages over all of them, to look ahead.
-
-    Raises
-    ------
-    ValueError
-        If fewer than three rounds have a score, or a value is out of range.
-
-    References
-    ----------
-    .. [1] Hestness et al. 2017, Deep learning scaling is predictable, empirically,
-       arXiv:1712.00409.
-
-    Examples
-    --------
-    >>> n_masks = np.array([8, 16, 32, 64])
-    >>> curve = fit_learning_curve(n_masks, 0.9 - 0.6 * n_masks ** -0.5)
-    >>> round(curve.asymptote, 3), round(curve.rate, 3), round(float(curve(128)), 3)
-    (0.9, 0.5, 0.847)
-    """
-    from scipy.optimize import least_squares
-
-    n_masks, scores = _checked_rounds(n_masks, scores)
-    first = n_masks[0]
-
-    def residual(parameters):
-        asymptote, gain, rate = parameters
-        return asymptote - gain * (n_masks / first) ** -rate - scores
-
-    fits = []
-    for rate in (0.2, 0.5, 0.9):
-        for asymptote in (scores.max(), (1 + scores.max()) / 2):
-            start = [min(asymptote, 1 - 1e-6), max(asymptote - scores[0], 1e-3), rate]
-            bounds = [0, 0, _RATES[0]], [1, np.inf, _RATES[-1]]
-            fits.append(least_squares(residual, start, bounds=bounds, xtol=1e-12, ftol=1e-12))
-    best = min(fits, key=lambda fit: fit.cost)
-    asymptote, gain, rate = (float(value) for value in best.x)
-    freedom = max(len(scores) - 3, 1)
-    sd = float(np.sqrt(2 * best.cost / freedom))
-    return LearningCurve(asymptote, gain * float(first) ** rate, rate, sd)
 
 
 def forecast(n_masks, scores, at, confidence=0.9):

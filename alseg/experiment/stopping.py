@@ -1,4 +1,4 @@
-"""When to stop asking: predictions or uncertainty that no longer change, or money spent."""
+"""When to stop asking: when the predictions of successive rounds no longer change."""
 
 from typing import NamedTuple
 
@@ -126,82 +126,8 @@ def stabilised(agreements, threshold=0.99, patience=3):
     (True, False)
     """
     check_number("threshold", threshold, 0, 1)
-    return _last(agreements, patience, "agreements", lambda values: values >= threshold)
-
-
-def uncertainty_settled(uncertainties, tolerance=0.02, patience=3):
-    """Whether the mean uncertainty of the pool has stopped falling.
-
-    Parameters
-    ----------
-    uncertainties : sequence of float
-        Mean of a measure over the pool after each round, so far, >= 0.
-    tolerance : float, default=0.02
-        Largest fall from one round to the next, as a share of the first round's uncertainty, that
-        counts as none. A rise is none either.
-    patience : int, default=3
-        Rounds in a row without a fall.
-
-    Returns
-    -------
-    bool
-        A pool without its most uncertain images looks surer by itself: measure on images that are
-        not asked about where you can.
-
-    Examples
-    --------
-    >>> uncertainty_settled([0.60, 0.40, 0.30, 0.295, 0.29, 0.291])
-    True
-    """
-    check_number("tolerance", tolerance, 0)
-    values = _checked_sequence("uncertainties", uncertainties)
-    if (values < 0).any():
-        raise ValueError(message("uncertainties", ">= 0", values.tolist()))
-    if len(values) == 0:
-        return _last([], patience, "uncertainties", np.isfinite)
-    falls = values[:-1] - values[1:]
-    return _last(falls, patience, "uncertainties", lambda fall: fall <= tolerance * values[0])
-
-
-def budget_spent(costs, budget):
-    """Whether another round like the last one would cost more than there is.
-
-    Parameters
-    ----------
-    costs : sequence of float
-        Cost so far after each round (masks, pixels, clicks, seconds), not falling.
-    budget : float
-        What may be spent in all.
-
-    Returns
-    -------
-    bool
-        Always True once `budget` is reached.
-
-    Examples
-    --------
-    >>> budget_spent([80, 100, 120], budget=130), budget_spent([80, 100, 120], budget=140)
-    (True, False)
-    """
-    check_number("budget", budget, 0)
-    values = _checked_sequence("costs", costs)
-    if (np.diff(values) < 0).any():
-        raise ValueError(message("costs", "cumulative: not falling", values.tolist()))
-    if len(values) == 0:
-        return budget == 0
-    step = values[-1] - values[-2] if len(values) > 1 else 0.0
-    return bool(values[-1] >= budget or values[-1] + step > budget)
-
-
-def _last(values, patience, name, passes):
-    """Whether the last `patience` values are there and all pass."""
     check_number("patience", patience, 1, integer=True)
-    values = _checked_sequence(name, values)
-    return len(values) >= patience and bool(passes(values[-patience:]).all())
-
-
-def _checked_sequence(name, values):
-    values = np.asarray(values, dtype=float)
+    values = np.asarray(agreements, dtype=float)
     if values.ndim != 1 or not np.isfinite(values).all():
-        raise ValueError(message(name, "finite numbers in a row", values.tolist()))
-    return values
+        raise ValueError(message("agreements", "finite numbers in a row", values.tolist()))
+    return len(values) >= patience and bool((values[-patience:] >= threshold).all())

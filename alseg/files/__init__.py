@@ -40,7 +40,6 @@ from alseg.files.whole import (
     replacing,
     sweep,
     write_bytes,
-    write_csv,
     write_json,
     write_text,
 )
@@ -76,7 +75,6 @@ __all__ = [
     "replacing",
     "sweep",
     "write_bytes",
-    "write_csv",
     "write_json",
     "write_text",
 ]

@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from alseg.files.contents import as_utf8, csv_text, json_text
+from alseg.files.contents import as_utf8, json_text
 from alseg.files.places import check_inside, fcntl, flock, naming, not_ours
 
 _TEMPORARY = re.compile(r"\.alseg-[0-9a-f]{12}\.tmp(\.\w{1,16})?")
@@ -134,24 +134,6 @@ def write_json(path, value, inside=None, *, marker=None):
     path : Path
     """
     return write_text(path, json_text(value, indent=1) + "\n", inside, marker=marker)
-
-
-def write_csv(path, header, rows, inside=None, *, marker=None):
-    """Write a table as CSV whose cells no spreadsheet takes for formulas. See `defuse`.
-
-    Parameters
-    ----------
-    path : str or Path
-    header : list
-    rows : iterable of list
-    inside : str, Path or None, default=None
-    marker : str, callable or None, default=None
-
-    Returns
-    -------
-    path : Path
-    """
-    return write_text(path, csv_text(header, rows), inside, marker=marker)
 
 
 def has_marker(path, marker):

@@ -5,7 +5,6 @@ from alseg.pseudo.augmenter import PseudoLabelAugmenter
 from alseg.pseudo.neighbours import (
     colour_histogram,
     colour_histograms,
-    jensen_shannon,
     paired_neighbours,
     within_class_cosine,
     within_class_distances,
@@ -19,7 +18,6 @@ __all__ = [
     "colour_histogram",
     "colour_histograms",
     "fits_of_round",
-    "jensen_shannon",
     "most_pseudo_masks",
     "paired_neighbours",
     "pixel_quality",

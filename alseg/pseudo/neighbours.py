@@ -72,30 +72,6 @@ def colour_histograms(images):
     return np.stack([colour_histogram(images[i]) for i in range(len(images))])
 
 
-def jensen_shannon(a, b):
-    """Jensen-Shannon divergence between distributions, in nats.
-
-    Parameters
-    ----------
-    a, b : ndarrays of shape (..., n_bins), float
-        Non-negative, summing to 1 over the last axis; the leading axes broadcast.
-
-    Returns
-    -------
-    divergence : ndarray of shape (...), float
-        In [0, log 2]: the square of `scipy.spatial.distance.jensenshannon`.
-
-    Examples
-    --------
-    >>> float(jensen_shannon(np.array([1.0, 0.0]), np.array([0.0, 1.0])).round(6))
-    0.693147
-    """
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    # H(m) - (H(a) + H(b)) / 2: one logarithm an element where the sum of two KL needs two
-    mixed = _negentropy((a + b) / 2)
-    return np.maximum((_negentropy(a) + _negentropy(b)) / 2 - mixed, 0.0)
-
-
 def within_class_distances(histograms, labels=None):
     """Distances between images of one class.
 

@@ -17,7 +17,6 @@ __all__, __getattr__, __dir__ = attach(
             "new_axes",
             "paired_differences",
             "penalty_heatmap",
-            "time_and_memory",
         ],
         "question": ["question_page"],
         "row_table": ["comparison_numbers", "comparison_table", "verdict_text"],

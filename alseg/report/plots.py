@@ -321,42 +321,6 @@ def penalty_heatmap(matrix, names, ax=None, *, colour=None):
     return ax
 
 
-def time_and_memory(seconds, memory, axes=None, *, colours=None):
-    """Draw what fits and queries take, a group of bars for each row.
-
-    Parameters
-    ----------
-    seconds, memory : dict of str -> dict of str -> float
-        Row, then part ("fit", "query"): seconds, and MiB. A part may be missing.
-    axes : pair of matplotlib.axes.Axes, or None, default=None
-        None makes new ones, side by side.
-    colours : dict of str -> colour, default=None
-        Of the parts.
-
-    Returns
-    -------
-    axes : ndarray of shape (2,), matplotlib.axes.Axes
-
-    Examples
-    --------
-    >>> parts = {"entropy": {"fit": 30.0, "query": 2.5}, "random": {"fit": 30.0}}
-    >>> axes = time_and_memory(parts, {"entropy": {"fit": 800.0}, "random": {"fit": 810.0}})
-    >>> [ax.get_xlabel() for ax in axes]
-    ['seconds a round', 'peak memory (MiB)']
-    """
-    if axes is None:
-        from matplotlib.figure import Figure
-
-        height = 1.0 + 0.5 * max(len(seconds), len(memory))
-        figure = Figure(figsize=(8.0, height), layout="constrained")
-        axes = figure.subplots(1, 2)
-    for ax, values, label in zip(
-        axes, (seconds, memory), ("seconds a round", "peak memory (MiB)"), strict=True
-    ):
-        bars(values, ax, x_label=label, colours=colours)
-    return np.asarray(axes)
-
-
 def bars(values, ax=None, *, x_label="", colours=None):
     """Draw a group of bars for each row, a bar a part, with its number.
 

@@ -1,46 +1,13 @@
-"""A law that is there is found; intervals hold later scores about as often as they say."""
+"""Forecasts of an exact law; intervals hold later scores about as often as they say."""
 
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from alseg.experiment.forecasting import _quantile, backtest, fit_learning_curve, forecast
+from alseg.experiment.forecasting import _quantile, backtest, forecast
 from benchmarks.core.paper_scores import CURVES, N_MASKS
 
 N = np.array([8.0, 10, 12, 16, 24, 40])
-
-
-@settings(deadline=None, max_examples=15)
-@given(st.floats(0.6, 1), st.floats(0.15, 0.95), st.floats(0.2, 0.55))
-def test_fit_finds_an_exact_law(asymptote, rate, first_gap):
-    gain = first_gap * N[0] ** rate
-    curve = fit_learning_curve(N, asymptote - gain * N**-rate)
-    np.testing.assert_allclose(curve(N), asymptote - gain * N**-rate, atol=1e-4)
-    assert float(curve(60)) == pytest.approx(asymptote - gain * 60**-rate, abs=1e-3)
-    assert curve.sd < 1e-3
-
-
-def test_fit_never_falls_and_stays_below_one():
-    falling = fit_learning_curve(N, [0.8, 0.75, 0.7, 0.65, 0.6, 0.5])
-    assert falling.gain == pytest.approx(0, abs=1e-3)
-    assert falling(10) == pytest.approx(np.mean([0.8, 0.75, 0.7, 0.65, 0.6, 0.5]), abs=1e-3)
-    rising = fit_learning_curve([1, 2, 3, 4], [0.7, 0.8, 0.9, 1.0])
-    assert rising.asymptote <= 1 and (np.diff(rising(np.arange(1, 100))) >= 0).all()
-
-
-def test_fit_is_the_best_of_a_grid():
-    rng = np.random.default_rng(0)
-    scores = 0.9 - 0.8 * N**-0.5 + rng.normal(0, 0.01, 6)
-    curve = fit_learning_curve(N, scores)
-    cost = ((curve(N) - scores) ** 2).sum()
-    for rate in np.linspace(0.1, 1, 19):
-        for asymptote in np.linspace(0.5, 1, 51):
-            fall = N**-rate
-            gain = max(0, fall @ (asymptote - scores) / (fall @ fall))
-            assert cost <= ((asymptote - gain * fall - scores) ** 2).sum() + 1e-9
-    assert curve.sd == pytest.approx(np.sqrt(cost / 3))
 
 
 def test_forecast_of_an_exact_law():
@@ -140,8 +107,6 @@ def test_backtest_counts_by_hand():
     ],
 )
 def test_rounds_bad_input(n_masks, scores, match):
-    with pytest.raises(ValueError, match=match):
-        fit_learning_curve(n_masks, scores)
     with pytest.raises(ValueError, match=match):
         forecast(n_masks, scores, 20)
 

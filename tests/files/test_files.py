@@ -32,7 +32,6 @@ from alseg.files import (
     replacing,
     sweep,
     write_bytes,
-    write_csv,
     write_json,
     write_text,
 )
@@ -110,7 +109,7 @@ def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path):
     assert write_bytes(tmp_path / "sub/a.bin", b"1") == tmp_path / "sub/a.bin"
     write_bytes(tmp_path / "sub/a.bin", b"2")
     write_json(tmp_path / "sub/b.json", {"x": np.float32(0.5)})
-    write_csv(tmp_path / "sub/c.csv", ["x"], [["=1"]])
+    write_text(tmp_path / "sub/c.csv", csv_text(["x"], [["=1"]]))
     with replacing(tmp_path / "sub/d.tar.gz") as temporary:
         assert temporary.suffix == ".gz" and temporary.parent == tmp_path / "sub"
         temporary.write_text("d")
