@@ -11,6 +11,7 @@ _PUBLIC = {
     "EmptyPool": "alseg.validation",
     "JointCAMSegmenter": "alseg.segmenter",
     "MISSING": "alseg.labels",
+    "PixelClassifier": "alseg.segmenter",
     "Protocol": "alseg.experiment",
     "PseudoLabelAugmenter": "alseg.pseudo",
     "SelfSupervisedPretrainer": "alseg.segmenter",

@@ -1,7 +1,8 @@
-"""`JointCAMSegmenter`: image labels for all, masks for some; and what it is made from and saved as."""
+"""`JointCAMSegmenter` and `PixelClassifier`: image labels for all, masks for some; their files."""
 
 from alseg.segmenter.estimator import NORMALIZATIONS, JointCAMSegmenter, ValidationSet
 from alseg.segmenter.inference import pool_batches, predict_batch, saliency
+from alseg.segmenter.pixel_classifier import PixelClassifier
 from alseg.segmenter.presets import PRESETS, alseg_pseudo_labels, preset_params
 from alseg.segmenter.pretraining import SelfSupervisedPretrainer, simsiam_loss
 from alseg.segmenter.saving import reading
@@ -11,6 +12,7 @@ __all__ = [
     "JointCAMSegmenter",
     "NORMALIZATIONS",
     "PRESETS",
+    "PixelClassifier",
     "SelfSupervisedPretrainer",
     "ValidationSet",
     "alseg_pseudo_labels",

@@ -66,7 +66,7 @@ def write_model(path, record, state):
     path : str or Path
         A new or empty folder, or one that this function wrote before, whose model is replaced.
     record : dict
-        Plain JSON.
+        Plain JSON. Its ``format``, where it has one, says what else than a segmenter is saved.
     state : dict of str -> tensor
 
     Raises
@@ -80,7 +80,7 @@ def write_model(path, record, state):
     from safetensors.torch import save_file
 
     path = Path(path).expanduser()
-    if path.exists() and not _is_saved_model(path):
+    if path.exists() and not _is_saved_model(path, record.get("format", FORMAT)):
         raise ValueError(message("path", "new, or a folder of an earlier save", str(path)))
     make_folder(path)
     sweep(path)
@@ -109,10 +109,10 @@ def _weights_in(path):
     return [name for name in sorted(os.listdir(path)) if _WEIGHTS_NAMES.fullmatch(name)]
 
 
-def _is_saved_model(path):
+def _is_saved_model(path, form):
     """Whether a folder is of `write_model`, or of one that was killed, or empty."""
     if (path / RECORD).is_file():
-        return has_marker(path / RECORD, FORMAT.partition("/")[0])
+        return has_marker(path / RECORD, form.partition("/")[0])
     return path.is_dir() and all(
         _WEIGHTS_NAMES.fullmatch(name) or is_temporary(name) for name in os.listdir(path)
     )
@@ -161,8 +161,8 @@ def read_model(path):
     """
     path = Path(path).expanduser()
     with reading(path):
-        record, state = _read_both(path)
-        params = {k: _from_json(v) for k, v in record["params"].items() if k not in UNSAFE}
+        record, state = read_parts(path)
+        params = {k: from_json(v) for k, v in record["params"].items() if k not in UNSAFE}
         fitted = {
             "classes_": np.array(record["classes"], dtype=np.dtype(record["classes_dtype"])),
             "canvas_": tuple(int(s) for s in record["canvas"]),
@@ -176,13 +176,25 @@ def read_model(path):
         return params, set(record["left_out"]), fitted, state
 
 
-def _read_both(path):
-    """A record and the weights that it names, also while they are being replaced."""
+def read_parts(path, form=FORMAT):
+    """A record and the weights that it names, also while they are being replaced.
+
+    Parameters
+    ----------
+    path : Path
+    form : str
+        The format that the record must name.
+
+    Returns
+    -------
+    record : dict
+    weights : dict of str -> tensor
+    """
     from safetensors.torch import load
 
     while True:
         record = read_json(path / RECORD)
-        if record["format"] != FORMAT:
+        if record["format"] != form:
             raise ValueError(f"unknown format {record['format']!r}")
         weights = record.get("weights", WEIGHTS)  # which earlier versions did not say
         if not (isinstance(weights, str) and _WEIGHTS_NAMES.fullmatch(weights)):
@@ -213,7 +225,8 @@ def _to_json(value):
     raise TypeError(type(value).__name__)
 
 
-def _from_json(value):
+def from_json(value):
+    """A parameter of what `describe_params` gave."""
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
@@ -225,7 +238,7 @@ def _from_json(value):
     if kind == "alseg":
         return PARTS[check_option("part", content, tuple(PARTS))]
     if kind == "dict":
-        return {k: _from_json(v) for k, v in content}
+        return {k: from_json(v) for k, v in content}
     check_option("kind", kind, ("tuple", "list"))
-    items = [_from_json(v) for v in content]
+    items = [from_json(v) for v in content]
     return tuple(items) if kind == "tuple" else items
