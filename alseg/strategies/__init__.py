@@ -5,6 +5,7 @@ as `class_balanced` take. Vary an option with `functools.partial`.
 """
 
 from alseg.strategies._shared import TARGETS
+from alseg.strategies.around_others import ramp
 from alseg.strategies.at_random import random_sampling, random_score
 from alseg.strategies.balance import class_balanced, class_balanced_sampling
 from alseg.strategies.bounded import as_strategy, look, within_seconds
@@ -50,9 +51,6 @@ from alseg.strategies.representative import (
     cdal_score,
     core_set_sampling,
     core_set_score,
-    density_score,
-    density_weighted_sampling,
-    density_weighted_score,
     discriminative_sampling,
     discriminative_score,
     facility_location_sampling,
@@ -62,8 +60,6 @@ from alseg.strategies.representative import (
     prob_cover_sampling,
     prob_cover_score,
     suggestive_annotation_sampling,
-    typicality_score,
-    typiclust_sampling,
 )
 from alseg.strategies.stochastic import (
     bald_sampling,
@@ -77,11 +73,17 @@ from alseg.strategies.two_views import (
     tta_sampling,
     tta_score,
 )
+from alseg.strategies.typical import (
+    density_score,
+    density_weighted_sampling,
+    density_weighted_score,
+    typicality_score,
+    typiclust_sampling,
+)
 from alseg.strategies.underlying import score_beside
 from alseg.strategies.wrappers import (
     distinct,
     mixture,
-    ramp,
     stochastic,
     stochastic_batches,
     subsample,

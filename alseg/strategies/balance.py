@@ -1,7 +1,5 @@
 """Sharing the questions alike among the classes: image labels are known for the whole pool."""
 
-import functools
-
 import numpy as np
 
 from alseg.calling import accepts, call, name_of
@@ -9,6 +7,7 @@ from alseg.query import class_balanced_top_n, class_quotas, interleave
 from alseg.rows import n_rows
 from alseg.rows import retrieve_rows as rows
 from alseg.strategies._shared import check_pool, check_shape
+from alseg.strategies.around_others import check_callable, check_positions, named, seed_of
 from alseg.strategies.at_random import random_score
 from alseg.validation import check_rng, message
 
@@ -69,14 +68,15 @@ def class_balanced_sampling(
     """
     n_instances = check_pool(X_pool, n_instances)
     n_pool = n_rows(X_pool)
-    if not callable(score):
-        raise TypeError(message("score", "a score or a strategy (callable)", score))
+    check_callable("score", score)
     rng = check_rng(random_state)
     classes, counts = class_quotas(_labels(y_pool, n_pool), n_instances, rng)
     if not accepts(score, "n_instances"):
-        # None stays None: draws are then the estimator's own.
-        seed = None if random_state is None else _seed(rng)
-        offered = {"random_state": seed, "y_pool": y_pool, "masks_pool": masks_pool}
+        offered = {
+            "random_state": seed_of(random_state, rng),
+            "y_pool": y_pool,
+            "masks_pool": masks_pool,
+        }
         scores = call(score, learner, X_pool, **offered)
         return class_balanced_top_n(check_shape(scores, n_pool), y_pool, n_instances, rng)
     picked, codes = [], []
@@ -89,11 +89,11 @@ def class_balanced_sampling(
             learner,
             rows(X_pool, mine),
             n_instances=int(counts[c]),
-            random_state=None if random_state is None else _seed(rng),
+            random_state=seed_of(random_state, rng),
             y_pool=np.asarray(y_pool)[mine],
             masks_pool=None if masks_pool is None else [masks_pool[i] for i in mine],
         )
-        picked.append(mine[_positions(result, counts[c], len(mine), score)])
+        picked.append(mine[check_positions(result, counts[c], len(mine), score)])
         codes.append(np.full(counts[c], c))
     return interleave(np.concatenate(picked), np.concatenate(codes))
 
@@ -104,20 +104,6 @@ def _labels(y_pool, n_pool):
         remedy = "ActiveLearner passes it in mask mode; else pass it to query."
         raise ValueError(message("y_pool", f"class labels of shape ({n_pool},)", got, remedy))
     return y_pool
-
-
-def _seed(rng):
-    return int(rng.integers(2**31 - 1))
-
-
-def _positions(result, n, n_pool, strategy):
-    """What a strategy gave for a class, if it is what was asked for (modAL may give a tuple)."""
-    idx = np.atleast_1d(np.asarray(result[0] if isinstance(result, tuple) else result))
-    good = idx.shape == (n,) and idx.dtype.kind in "iu" and len(np.unique(idx)) == n
-    if not good or idx.min() < 0 or idx.max() >= n_pool:
-        rule = f"{n} different positions in [0, {n_pool - 1}]"
-        raise ValueError(message(f"the result of {name_of(strategy)}", rule, idx))
-    return idx
 
 
 def class_balanced(score=random_score):
@@ -148,8 +134,5 @@ def class_balanced(score=random_score):
     >>> strategy.__name__
     'class_balanced(entropy_score)'
     """
-    if not callable(score):
-        raise TypeError(message("score", "a score or a strategy (callable)", score))
-    strategy = functools.partial(class_balanced_sampling, score=score)
-    strategy.__name__ = f"class_balanced({name_of(score)})"
-    return strategy
+    check_callable("score", score)
+    return named(f"class_balanced({name_of(score)})", class_balanced_sampling, score=score)

@@ -6,7 +6,6 @@ images took.
 """
 
 import copy
-import functools
 import time
 
 import numpy as np
@@ -16,10 +15,10 @@ from alseg.query import Regions
 from alseg.rows import n_rows
 from alseg.rows import retrieve_rows as rows
 from alseg.strategies._shared import check_pool, check_shape
+from alseg.strategies.around_others import check_callable, named, pick
 from alseg.strategies.informativeness import entropy_sampling
 from alseg.strategies.near_duplicates import without_near_duplicates_sampling
 from alseg.strategies.underlying import AROUND, inside
-from alseg.strategies.wrappers import pick
 from alseg.validation import EmptyPool, check_number, check_rng, message
 
 # The wrappers through which a score is seen, and the argument that it stands in.
@@ -402,16 +401,9 @@ def within_seconds(strategy=entropy_sampling, seconds=10.0, known=None, report=N
     >>> within_seconds(entropy_sampling, 5).__name__
     'within_seconds(entropy_sampling)'
     """
-    if not callable(strategy):
-        raise TypeError(message("strategy", "a score or a strategy (callable)", strategy))
+    check_callable("strategy", strategy)
     _check_seconds("seconds", seconds)
+    options = {"strategy": strategy, "seconds": seconds, "unit": unit_of(strategy)}
     given = {"known": known, "report": report, "clock": clock}
-    bound = functools.partial(
-        within_seconds_sampling,
-        strategy=strategy,
-        seconds=seconds,
-        unit=unit_of(strategy),
-        **{name: value for name, value in given.items() if value is not None},
-    )
-    bound.__name__ = f"within_seconds({name_of(strategy)})"
-    return bound
+    options |= {name: value for name, value in given.items() if value is not None}
+    return named(f"within_seconds({name_of(strategy)})", within_seconds_sampling, **options)

@@ -1,13 +1,12 @@
 """Random, but where the objects are: the control that a clever strategy has to beat."""
 
-import functools
-
 import numpy as np
 
 from alseg.images import as_images
 from alseg.query import shares, stochastic_top_n
 from alseg.rows import n_rows
 from alseg.strategies._shared import check_pool, estimator_of
+from alseg.strategies.around_others import named
 from alseg.strategies.disagreement import chunks
 from alseg.strategies.two_views import scaled_map
 from alseg.validation import check_number, check_option, check_rng, message
@@ -174,6 +173,4 @@ def foreground_random(source="cam", share=0.66, threshold=0.5):
     check_number("share", share, 0, 1)
     shown = source if isinstance(source, str) else "oracle"
     options = {"source": source, "share": share, "threshold": threshold}
-    strategy = functools.partial(foreground_random_sampling, **options)
-    strategy.__name__ = f"foreground_random({shown})"
-    return strategy
+    return named(f"foreground_random({shown})", foreground_random_sampling, **options)

@@ -5,9 +5,10 @@ import numpy as np
 from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES, floating, shares, stochastic_top_n, top_n
 from alseg.query.diversity import Points, k_means, squared
 from alseg.strategies._shared import check_estimator, check_pool
+from alseg.strategies.around_others import now, scores_of
 from alseg.strategies.embedding import embeddings_of
 from alseg.strategies.informativeness import entropy_score
-from alseg.strategies.wrappers import finite, now, pool_embeddings, scores_of
+from alseg.strategies.wrappers import finite, pool_embeddings
 from alseg.validation import check_number, check_option, check_rng, message
 
 

@@ -7,6 +7,7 @@ from alseg.interfaces import MaskProbabilities
 from alseg.query import UNITS, ripu, top_n
 from alseg.rows import n_rows
 from alseg.strategies._shared import check_pool, check_shape, estimator_of, scores_of_proba
+from alseg.strategies.around_others import named
 from alseg.strategies.best_parts import ask_parts
 from alseg.strategies.informativeness import entropy_score, margin_score
 from alseg.validation import check_number, check_option, check_rng, message
@@ -167,10 +168,8 @@ def by_region(score=entropy_score, unit="patch", **options):
     check_option("unit", unit, UNITS)
     for name in options:
         check_option("option", name, PART_OPTIONS)
-    strategy = functools.partial(region_sampling, score=score, unit=unit, **options)
     shown = "random" if score is None else name_of(score)
-    strategy.__name__ = f"by_region({shown}, {unit})"
-    return strategy
+    return named(f"by_region({shown}, {unit})", region_sampling, score=score, unit=unit, **options)
 
 
 def ripu_score(learner, X_pool, *, size=3, aggregate="mean", return_maps=False):

@@ -10,10 +10,10 @@ from alseg.query import Regions
 from alseg.query.diversity import ALIKE, first_distinct
 from alseg.rows import n_rows
 from alseg.strategies._shared import check_pool
+from alseg.strategies.around_others import check_callable, named, pick, scores_of
 from alseg.strategies.informativeness import entropy_sampling
 from alseg.strategies.underlying import inside
-from alseg.strategies.wrappers import pick, scores_of
-from alseg.validation import check_number, message
+from alseg.validation import check_number
 
 
 def without_near_duplicates_sampling(
@@ -127,16 +127,10 @@ def without_near_duplicates(strategy=entropy_sampling, alike=ALIKE, known=None):
     >>> without_near_duplicates(entropy_sampling).__name__
     'without_near_duplicates(entropy_sampling)'
     """
-    if not callable(strategy):
-        raise TypeError(message("strategy", "a score or a strategy (callable)", strategy))
+    check_callable("strategy", strategy)
     check_number("alike", alike)
-    options = {} if known is None else {"known": known}
-    bound = functools.partial(
-        without_near_duplicates_sampling,
-        strategy=strategy,
-        alike=alike,
-        unit=unit_of(strategy),
-        **options,
-    )
-    bound.__name__ = f"without_near_duplicates({name_of(strategy)})"
-    return bound
+    options = {"strategy": strategy, "alike": alike, "unit": unit_of(strategy)}
+    if known is not None:
+        options["known"] = known
+    name = f"without_near_duplicates({name_of(strategy)})"
+    return named(name, without_near_duplicates_sampling, **options)

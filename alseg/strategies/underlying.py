@@ -19,6 +19,7 @@ from alseg.strategies import (
 from alseg.strategies import (
     representative,
     stochastic,
+    typical,
 )
 from alseg.strategies import (
     two_views as consistency,
@@ -32,12 +33,12 @@ _COMPARE = frozenset(
     {
         representative.cdal_score,
         representative.core_set_score,
-        representative.density_score,
-        representative.density_weighted_score,
+        typical.density_score,
+        typical.density_weighted_score,
         representative.discriminative_score,
         representative.facility_location_score,
         representative.prob_cover_score,
-        representative.typicality_score,
+        typical.typicality_score,
         learning_loss.learning_loss_score,
     }
 )

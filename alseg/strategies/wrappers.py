@@ -1,155 +1,26 @@
 """Around a score or a strategy: noise, batches, a smaller pool, no near duplicates, mixtures."""
 
-import functools
 import numbers
 
 import numpy as np
 
-from alseg.calling import accepts, call, name_of
+from alseg.calling import name_of
 from alseg.query import NOISES, shares, stochastic_top_n, top_n
 from alseg.rows import n_rows
 from alseg.rows import retrieve_rows as rows
-from alseg.strategies._shared import check_pool, check_shape, estimator_of
+from alseg.strategies._shared import check_pool, estimator_of
+from alseg.strategies.around_others import (
+    check_callable,
+    named,
+    now,
+    part_of,
+    pick,
+    scores_of,
+    seed_of,
+)
 from alseg.strategies.embedding import embeddings_of
 from alseg.strategies.informativeness import entropy_sampling, entropy_score
 from alseg.validation import check_number, check_option, check_rng, message
-
-# -- what they share --
-
-
-def n_labelled(learner):
-    """How many images the learner has labels (in mask mode: masks) for.
-
-    A round is not known to a strategy; this number is, also after a restart.
-
-    Parameters
-    ----------
-    learner : object
-
-    Returns
-    -------
-    int
-        0 for a bare estimator.
-
-    Examples
-    --------
-    >>> from alseg.testing import ToyLearner, ToySegmenter, toy_images
-    >>> n_labelled(ToyLearner(ToySegmenter(), toy_images(2), ["a", "b"])), n_labelled(None)
-    (2, 0)
-    """
-    if getattr(learner, "images", None) is not None and hasattr(learner, "annotated_ids"):
-        return len(learner.annotated_ids)
-    for one in (learner, *getattr(learner, "learner_list", [])[:1]):
-        X = getattr(one, "X_training", None)
-        if X is not None:
-            return n_rows(X)
-    return 0
-
-
-def ramp(n_labelled, start, stop, first, last):
-    """A number that goes from `start` to `stop` while labels go from `first` to `last`.
-
-    Bind all but the first argument with `functools.partial` for the options below that may follow
-    a schedule. With a fixed number of questions a round it is a schedule over rounds.
-
-    Parameters
-    ----------
-    n_labelled : int
-    start, stop : float
-        Values up to `first` labels, and from `last` labels on; linear between.
-    first, last : int
-
-    Returns
-    -------
-    float
-
-    Examples
-    --------
-    >>> beta = functools.partial(ramp, start=1, stop=5, first=10, last=50)
-    >>> beta(0), beta(20), beta(80)
-    (1.0, 2.0, 5.0)
-    """
-    if last <= first:
-        raise ValueError(message("last", f"above first ({first})", last))
-    share = min(max((n_labelled - first) / (last - first), 0.0), 1.0)
-    return float(start + share * (stop - start))
-
-
-def now(value, learner):
-    """An option that may be a schedule: ``value(n_labelled)`` if it can be called.
-
-    Examples
-    --------
-    >>> now(2.0, None), now(lambda n_labelled: 1.0 + n_labelled, None)
-    (2.0, 1.0)
-    """
-    return value(n_labelled(learner)) if callable(value) else value
-
-
-def _callable(name, value):
-    if not callable(value):
-        raise TypeError(message(name, "a score or a strategy (callable)", value))
-    return value
-
-
-def _seed(random_state, rng):
-    # None stays None: draws are then the estimator's own.
-    return None if random_state is None else int(rng.integers(2**31 - 1))
-
-
-def scores_of(score, learner, X_pool, random_state=None, y_pool=None):
-    """What a score gives, checked: (n_pool,) floats.
-
-    Examples
-    --------
-    >>> scores_of(lambda learner, X_pool: [1, 2], None, ["a.png", "b.png"])
-    array([1., 2.])
-    """
-    _callable("score", score)
-    if accepts(score, "n_instances"):
-        remedy = "Take the score beside it, such as entropy_score for entropy_sampling."
-        raise TypeError(message("score", "a score, not a strategy", name_of(score), remedy))
-    found = call(score, learner, X_pool, random_state=random_state, y_pool=y_pool)
-    return check_shape(found, n_rows(X_pool))
-
-
-def pick(chooser, learner, X_pool, n_instances, random_state=None, y_pool=None):
-    """Positions from a strategy, or the largest of a score; checked.
-
-    Examples
-    --------
-    >>> pick(lambda learner, X_pool: [0.2, 0.9], None, ["a.png", "b.png"], 1)
-    array([1])
-    """
-    _callable("strategy", chooser)
-    if not accepts(chooser, "n_instances"):
-        rng = check_rng(random_state)
-        scores = scores_of(chooser, learner, X_pool, _seed(random_state, rng), y_pool)
-        return top_n(scores, n_instances, rng)
-    result = call(
-        chooser, learner, X_pool, n_instances=n_instances, random_state=random_state, y_pool=y_pool
-    )
-    return _positions(result, n_instances, n_rows(X_pool), chooser)
-
-
-def _positions(result, n, n_pool, strategy):
-    idx = np.atleast_1d(np.asarray(result[0] if isinstance(result, tuple) else result))
-    good = idx.shape == (n,) and idx.dtype.kind in "iu" and len(np.unique(idx)) == n
-    if not good or idx.min() < 0 or idx.max() >= n_pool:
-        rule = f"{n} different positions in [0, {n_pool - 1}]"
-        raise ValueError(message(f"the result of {name_of(strategy)}", rule, idx))
-    return idx
-
-
-def _part(y_pool, idx):
-    return None if y_pool is None else np.asarray(y_pool)[idx]
-
-
-def _named(name, function, **options):
-    strategy = functools.partial(function, **options)
-    strategy.__name__ = name
-    return strategy
-
 
 # -- noise --
 
@@ -211,7 +82,7 @@ def stochastic_sampling(
     n_instances = check_pool(X_pool, n_instances)
     check_option("kind", kind, NOISES)
     rng = check_rng(random_state)
-    scores = scores_of(score, learner, X_pool, _seed(random_state, rng), y_pool)
+    scores = scores_of(score, learner, X_pool, seed_of(random_state, rng), y_pool)
     return stochastic_top_n(scores, n_instances, now(beta, learner), kind, rng)
 
 
@@ -233,9 +104,9 @@ def stochastic(score=entropy_score, beta=1.0, kind="power"):
     >>> stochastic(entropy_score, beta=2).__name__
     'stochastic(entropy_score)'
     """
-    name = f"stochastic({name_of(_callable('score', score))})"
+    name = f"stochastic({name_of(check_callable('score', score))})"
     check_option("kind", kind, NOISES)
-    return _named(name, stochastic_sampling, score=score, beta=beta, kind=kind)
+    return named(name, stochastic_sampling, score=score, beta=beta, kind=kind)
 
 
 # -- batches --
@@ -283,7 +154,7 @@ def stochastic_batches_sampling(
     """
     n_instances = check_pool(X_pool, n_instances)
     rng = check_rng(random_state)
-    scores = scores_of(score, learner, X_pool, _seed(random_state, rng), y_pool)
+    scores = scores_of(score, learner, X_pool, seed_of(random_state, rng), y_pool)
     top_n(scores, 1, rng)  # NaN is an error there
     n_batches = len(scores) // n_instances
     batches = rng.permutation(len(scores))[: n_batches * n_instances].reshape(n_batches, -1)
@@ -307,8 +178,8 @@ def stochastic_batches(score=entropy_score):
     >>> stochastic_batches(entropy_score).__name__
     'stochastic_batches(entropy_score)'
     """
-    name = f"stochastic_batches({name_of(_callable('score', score))})"
-    return _named(name, stochastic_batches_sampling, score=score)
+    name = f"stochastic_batches({name_of(check_callable('score', score))})"
+    return named(name, stochastic_batches_sampling, score=score)
 
 
 # -- a smaller pool --
@@ -364,11 +235,11 @@ def subsample_sampling(
     wanted = size if isinstance(size, numbers.Integral) else -(-n_pool * size // 1)
     wanted = max(n_instances, int(wanted))
     rng = check_rng(random_state)
-    seed = _seed(random_state, rng)
+    seed = seed_of(random_state, rng)
     if wanted >= n_pool:
         return pick(strategy, learner, X_pool, n_instances, seed, y_pool)
     mine = np.sort(rng.choice(n_pool, wanted, replace=False))
-    picked = pick(strategy, learner, rows(X_pool, mine), n_instances, seed, _part(y_pool, mine))
+    picked = pick(strategy, learner, rows(X_pool, mine), n_instances, seed, part_of(y_pool, mine))
     return mine[picked]
 
 
@@ -397,8 +268,8 @@ def subsample(strategy=entropy_sampling, size=1000):
     'subsample(entropy_sampling)'
     """
     _check_size(size)
-    name = f"subsample({name_of(_callable('strategy', strategy))})"
-    return _named(name, subsample_sampling, strategy=strategy, size=size)
+    name = f"subsample({name_of(check_callable('strategy', strategy))})"
+    return named(name, subsample_sampling, strategy=strategy, size=size)
 
 
 # -- no near duplicates --
@@ -459,7 +330,7 @@ def distinct_sampling(
     n_instances = check_pool(X_pool, n_instances)
     check_number("similarity", similarity, -1, 1)
     rng = check_rng(random_state)
-    scores = scores_of(score, learner, X_pool, _seed(random_state, rng), y_pool)
+    scores = scores_of(score, learner, X_pool, seed_of(random_state, rng), y_pool)
     order = top_n(scores, len(scores), rng)
     points = pool_embeddings(learner, X_pool, embedding)
     length = np.linalg.norm(points, axis=1)
@@ -539,9 +410,9 @@ def distinct(score=entropy_score, similarity=0.95, embedding=None):
     >>> distinct(entropy_score).__name__
     'distinct(entropy_score)'
     """
-    name = f"distinct({name_of(_callable('score', score))})"
+    name = f"distinct({name_of(check_callable('score', score))})"
     check_number("similarity", similarity, -1, 1)
-    return _named(name, distinct_sampling, score=score, similarity=similarity, embedding=embedding)
+    return named(name, distinct_sampling, score=score, similarity=similarity, embedding=embedding)
 
 
 # -- mixtures --
@@ -600,12 +471,12 @@ def mixture_sampling(
     counts = shares(weights, n_instances, rng)
     left, picked = np.arange(n_rows(X_pool)), []
     for strategy, n in zip(strategies, counts, strict=True):
-        seed = _seed(random_state, rng)
+        seed = seed_of(random_state, rng)
         if n == 0:
             continue
         whole = len(left) == n_rows(X_pool)
         X = X_pool if whole else rows(X_pool, left)
-        mine = left[pick(strategy, learner, X, int(n), seed, _part(y_pool, left))]
+        mine = left[pick(strategy, learner, X, int(n), seed, part_of(y_pool, left))]
         picked.append(mine)
         left = np.setdiff1d(left, mine)
     return np.concatenate(picked)
@@ -616,7 +487,7 @@ def _check_parts(strategies, weights):
     if not strategies:
         raise ValueError(message("strategies", "at least one", strategies))
     for strategy in strategies:
-        _callable("strategies", strategy)
+        check_callable("strategies", strategy)
     if weights is not None and len(weights) != len(strategies):
         raise ValueError(message("weights", f"{len(strategies)}, one a strategy", len(weights)))
     return strategies
@@ -643,4 +514,4 @@ def mixture(strategies, weights=None):
     """
     strategies = _check_parts(strategies, weights)
     name = f"mixture({', '.join(map(name_of, strategies))})"
-    return _named(name, mixture_sampling, strategies=tuple(strategies), weights=weights)
+    return named(name, mixture_sampling, strategies=tuple(strategies), weights=weights)

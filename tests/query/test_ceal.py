@@ -423,7 +423,7 @@ def test_bad_settings():
         fit(n_draws=1)
     with pytest.raises(TypeError, match="estimator must be with `predict_uncertainty`"):
         PseudoLabelAugmenter("ceal", schedule={"n_initial": 0, "start": 0}).fit(
-            X, None, [None], estimator=type("M", (), {"predict_mask_proba": None})()
+            X, None, [None], estimator=type("M", (), {"predict_mask_proba": len})()
         )
 
 

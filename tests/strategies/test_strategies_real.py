@@ -8,7 +8,7 @@ from alseg.calling import call
 from alseg.datasets import make_glands
 from alseg.query.regions import Regions
 from alseg.strategies import ceal_sampling
-from alseg.strategies.wrappers import n_labelled
+from alseg.strategies.around_others import n_labelled
 from alseg.testing.contracts import all_strategies
 
 

@@ -22,7 +22,7 @@ from alseg.strategies import (
     stochastic_batches,
     subsample,
 )
-from alseg.strategies.wrappers import n_labelled
+from alseg.strategies.around_others import n_labelled
 from alseg.testing.toys import ToyLearner, ToySegmenter, toy_images
 from alseg.validation import EmptyPool
 
