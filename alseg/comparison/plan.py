@@ -102,7 +102,7 @@ def compare_strategies(
     >>> from alseg.strategies import entropy_sampling, random_sampling
     >>> glands = make_glands(24, image_size=(32, 48), random_state=0)
     >>> result = compare_strategies(
-    ...     JointCAMSegmenter(encoder="tiny", max_epochs=2),
+    ...     JointCAMSegmenter(encoder="tiny", max_epochs=1),
     ...     {"random": random_sampling, "entropy": entropy_sampling},
     ...     data=(glands.take(range(16)), glands.take(range(16, 24))),
     ...     protocol=Protocol(initial=4, n_instances=2, rounds=1, references=(), controls=()),

@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from alseg import strategies, testing
+from alseg.calling import accepts
 from alseg.images import ImageFiles, stack
 from alseg.query.selection import class_balanced_top_n, top_n
 from alseg.query.uncertainty import entropy
@@ -62,14 +63,19 @@ class Asked(ToySegmenter):
 # -- the contract --
 
 
+def of_few_steps(function):
+    """What trains something keeps the contract however long it trains."""
+    return functools.partial(function, n_steps=10) if accepts(function, "n_steps") else function
+
+
 @pytest.mark.parametrize("name", all_strategies())
 def test_contract_of_each_strategy(name):
-    check_strategy(all_strategies()[name])
+    check_strategy(of_few_steps(all_strategies()[name]))
 
 
 @pytest.mark.parametrize("name", all_scores())
 def test_contract_of_each_score(name):
-    check_score(all_scores()[name])
+    check_score(of_few_steps(all_scores()[name]))
 
 
 def test_every_exported_strategy_is_checked():
