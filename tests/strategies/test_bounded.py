@@ -397,8 +397,11 @@ def test_a_part_with_nothing_left_is_no_empty_pool():
             raise EmptyPool("nothing")
         return [int(np.flatnonzero(np.asarray(X_pool) == 13)[0])]
 
-    clock = Clock()
-    assert within_seconds(clock.timed(odd), 1, clock=clock)(None, np.arange(300)).tolist() == [13]
+    for seed, n_seen in ((0, 128), (5, 300)):  # 13 is in a part, or in nothing but the whole
+        clock = Clock()
+        strategy = within_seconds(clock.timed(odd), 1, clock=clock)
+        assert list(strategy(None, np.arange(300), random_state=seed)) == [13]
+        assert clock.calls[-1] == n_seen
     with pytest.raises(EmptyPool, match="The pool is empty"):
         within_seconds(odd, 1)(None, np.arange(0))
 
