@@ -7,13 +7,18 @@ from alseg._version import __version__
 # Loaded when first used: the command line shows its help without waiting for torch.
 _PUBLIC = {
     "ActiveLearner": "alseg.learner",
+    "Augmentation": "alseg.segmenter",
     "Committee": "alseg.learner",
+    "Consistency": "alseg.segmenter",
     "EmptyPool": "alseg.validation",
+    "Execution": "alseg.segmenter",
     "JointCAMSegmenter": "alseg.segmenter",
     "MISSING": "alseg.labels",
     "PixelClassifier": "alseg.segmenter",
+    "Network": "alseg.segmenter",
     "Protocol": "alseg.experiment",
     "PseudoLabelAugmenter": "alseg.pseudo",
+    "Schedule": "alseg.segmenter",
     "SelfSupervisedPretrainer": "alseg.segmenter",
     "ValidationSet": "alseg.segmenter",
     "compare_strategies": "alseg.comparison",

@@ -51,10 +51,20 @@ PLACES = {
 }
 # Flat argument -> (argument, its field), where an argument has become a field of another one:
 # "jitter": ("augmentation", "jitter"). "PseudoLabelAugmenter.weight" is of that class alone.
-NESTED = {}
+NESTED = {
+    {"phases": "schedule"}.get(field, field): (argument, field)
+    for argument, fields in {
+        "network": "pooling cam_stride dropout dropout_placement class_dropout normalize",
+        "augmentation": "flips joint_flip affine jitter stain n_views",
+        "schedule": "phases class_phase start_from refit_epochs keep_epoch ema lr_schedule"
+        " encoder_lr_scale clip_norm sampling drop_tiny_last_batch",
+        "execution": "amp channels_last",
+    }.items()
+    for field in fields.split()
+}
 # Argument -> the class of what it takes, where that is not the argument's name in capitals or the
 # type of its default: "consistency": "Consistency".
-GROUPS = {}
+GROUPS = {"consistency": "Consistency"}
 
 VOLATILE = ("seconds", "memory_mib", "environment", "versions", "ran", "version")
 SMALL = {
@@ -85,11 +95,17 @@ def public(name):
 
 def _nested(kind, flat):
     """Flat arguments that a class knows, and the fields of others by (argument, field)."""
-    known = set(inspect.signature(kind.__init__).parameters)
+    known = inspect.signature(kind.__init__).parameters
     plain, fields = {}, {}
     for name, value in flat.items():
         place = NESTED.get(f"{kind.__name__}.{name}", NESTED.get(name))
-        if name in known or place is None:
+        # `schedule` is a field of the `schedule` of today, and was itself one of the arguments.
+        is_object = name in known and dataclasses.is_dataclass(known[name].default)
+        if (name in known and not is_object) or place is None:
+            if isinstance(value, dict) and hasattr(
+                importlib.import_module("alseg"), str(GROUPS.get(name))
+            ):
+                value = public(GROUPS[name])(**value)
             plain[name] = value
         else:
             fields.setdefault(place[0], {})[place[1]] = value
@@ -217,7 +233,7 @@ def flat_description(told):
         return told
     told, back = dict(told), {place: name.rpartition(".")[2] for name, place in NESTED.items()}
     for argument in {argument for argument, _ in NESTED.values()}:
-        if isinstance(told.get(argument), dict):
+        if any((argument, field) in back for field in _fields(told.get(argument))):
             for field, value in told.pop(argument).items():
                 if (argument, field) in back:
                     told[back[argument, field]] = value
@@ -231,6 +247,10 @@ def flat_strategy(told):
     told = dict(told)
     score = told.pop("score") or {"name": "random_score"}
     return {**told, **score, "name": score["name"].replace("_score", "_sampling")}
+
+
+def _fields(value):
+    return value if isinstance(value, dict) else ()
 
 
 def config_of(config):

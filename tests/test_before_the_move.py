@@ -14,8 +14,15 @@ import numpy as np
 import pytest
 from before_the_move import make
 
-from alseg import ActiveLearner, JointCAMSegmenter, PseudoLabelAugmenter, compare_strategies
+from alseg import (
+    ActiveLearner,
+    Consistency,
+    JointCAMSegmenter,
+    PseudoLabelAugmenter,
+    compare_strategies,
+)
 from alseg.cli import main
+from alseg.files import nested_names
 from alseg.query import Regions
 
 MADE = Path(make.__file__).parent
@@ -35,7 +42,12 @@ def made(tmp_path, monkeypatch):
 
 def argument(model, name):
     """A flat argument of before, as the model of today has it."""
-    return model.get_params()[name]
+    (found,) = nested_names({name: "as text"})
+    value = model.get_params()[found]
+    if name == "consistency":  # it was a dict of what differs from the defaults
+        default = Consistency().get_params()
+        return {key: item for key, item in value.get_params().items() if item != default[key]}
+    return value
 
 
 def assert_predicts(model, images):

@@ -68,16 +68,12 @@ def _check_model_options(args, options):
     if args.strategy is not None:
         named_strategy(args)
     if options["estimator"]:
+        from alseg.files import nested_names
         from alseg.segmenter import JointCAMSegmenter
 
-        given = dict(options["estimator"])
-        preset = given.pop("preset", None)
+        given = nested_names(options["estimator"])
         try:
-            estimator = (
-                JointCAMSegmenter(**given)
-                if preset is None
-                else JointCAMSegmenter.from_preset(preset, **given)
-            )
+            estimator = JointCAMSegmenter.from_preset(given.pop("preset", "alseg"), **given)
         except (ValueError, TypeError) as error:
             raise BadArgument(error) from error
         checked(estimator)

@@ -60,14 +60,13 @@ def estimator_options(args):
 
 def make_estimator(options, here=True):
     """The estimator of these options, checked before any data is read."""
+    from alseg.files import nested_names
     from alseg.segmenter import JointCAMSegmenter
 
     options = dict(options)
-    preset = options.pop("preset", None)
+    preset = options.pop("preset", "alseg")
     try:
-        if preset is not None:
-            return checked(JointCAMSegmenter.from_preset(preset, **options), here)
-        return checked(JointCAMSegmenter(**options), here)
+        return checked(JointCAMSegmenter.from_preset(preset, **nested_names(options)), here)
     except (ValueError, TypeError) as error:
         raise BadArgument(error) from error
 

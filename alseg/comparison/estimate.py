@@ -61,6 +61,15 @@ def not_countable(estimator):
     return f"{type(estimator).__name__} has no {named}"
 
 
+def flat_params(estimator):
+    """Parameters of an estimator, the fields of its schedule and network among them."""
+    known = estimator.get_params(deep=False)
+    fields = {}
+    for name in ("network", "schedule"):
+        fields |= known[name].get_params() if hasattr(known.get(name), "get_params") else {}
+    return {**known, **fields, "schedule": fields.get("phases")}
+
+
 def steps_of_fit(estimator, n_masks, n_train, again=False):
     """Gradient steps of a fit.
 
@@ -80,14 +89,14 @@ def steps_of_fit(estimator, n_masks, n_train, again=False):
 
     Examples
     --------
-    >>> from alseg import JointCAMSegmenter
-    >>> model = JointCAMSegmenter(max_epochs=10, batch_size=8, schedule="two-phase")
+    >>> from alseg import JointCAMSegmenter, Schedule
+    >>> model = JointCAMSegmenter(max_epochs=10, batch_size=8, schedule=Schedule("two-phase"))
     >>> steps_of_fit(model, 8, 20), steps_of_fit(model, 0, 20)  # with masks, and without
     (60, 30)
     >>> steps_of_fit(model, 8, 20, again=True)
     30
     """
-    known = estimator.get_params(deep=False)
+    known = flat_params(estimator)
     epochs = known["max_epochs"]
     if again and known.get("refit_epochs") is not None:
         epochs = known["refit_epochs"]
@@ -214,11 +223,11 @@ def measure(estimator, protocol, train, test):
     Measured
     """
     model = with_steps(estimator, protocol).set_params(random_state=0)
-    known, phases = model.get_params(deep=False), 1
+    known, phases = flat_params(model), 1
     if known.get("schedule") == "two-phase":
         phases = 1 if known.get("start_from") is not None else 2
         if known.get("class_phase"):
-            model.set_params(class_phase={**known["class_phase"], "max_epochs": 1})
+            model.set_params(schedule__class_phase={**known["class_phase"], "max_epochs": 1})
     took, memory = {}, {}
     few = train.take(np.arange(min(len(train.labels), 16)))
     with n_threads(protocol.n_threads), peak_memory(memory, "peak"):

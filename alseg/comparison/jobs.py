@@ -232,7 +232,11 @@ def _alike(a, b):
         return False
     mine, other = a.get_params(deep=False), b.get_params(deep=False)
     # A description names an object by its class alone: there they must be one and the same.
-    return all(mine[k] is other[k] or _is_plain(mine[k]) for k in described(a) if k in mine)
+    return all(
+        mine[k] is other[k] or _is_plain(mine[k]) or _alike(mine[k], other[k])
+        for k in described(a)
+        if k in mine
+    )
 
 
 def _is_plain(value):

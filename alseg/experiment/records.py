@@ -8,6 +8,7 @@ from alseg.files import (
     AppendOnly,
     RecordsError,
     current_name,
+    flat_settings,
     json_text,
     jsonable,
     naming,
@@ -51,6 +52,7 @@ def same(a, b):
     if isinstance(a, dict) and isinstance(b, dict):
         if a.get("sha256") and b.get("sha256"):
             return a["sha256"] == b["sha256"]
+        a, b = flat_settings(a), flat_settings(b)  # earlier versions told all side by side
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     for old, new in ((a, b), (b, a)):
         if isinstance(old, str) and isinstance(new, dict) and new.get("sha256"):

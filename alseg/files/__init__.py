@@ -9,6 +9,8 @@ from alseg.files.contents import (
     jsonable,
     read_json,
 )
+from alseg.files.flat_arguments import PLACES as FLAT_PLACES
+from alseg.files.flat_arguments import flat_settings, nested_names
 from alseg.files.growing import AppendOnly, lock
 from alseg.files.identifiers import file_name, file_names
 from alseg.files.objects import (
@@ -45,6 +47,9 @@ from alseg.files.whole import (
 )
 
 __all__ = [
+    "FLAT_PLACES",
+    "flat_settings",
+    "nested_names",
     "AppendOnly",
     "FolderInUse",
     "LEDGER",

@@ -2,9 +2,11 @@
 
 import functools
 import importlib
+import inspect
 import json
 import re
 
+from alseg.files.flat_arguments import FIELDS, nested_names
 from alseg.validation import message
 
 # Modules whose names another package offers now: records and saved models of before say the old
@@ -215,6 +217,8 @@ def describe_object(value):
     >>> from sklearn.naive_bayes import GaussianNB
     >>> describe_object(GaussianNB(var_smoothing=0.1))
     {'class': 'sklearn.naive_bayes:GaussianNB', 'params': {'var_smoothing': 0.1}}
+
+    A parameter that is such an object is described in the same way.
     """
     kind = type(value)
     if not hasattr(value, "get_params"):
@@ -229,15 +233,22 @@ def describe_object(value):
             continue
         if name in defaults and _is_same(param, defaults[name]):
             continue
-        packed = {"tuple": list(param)} if isinstance(param, tuple) else param
+        packed = _packed(param)
         if not is_json(packed):
             return None
         params[name] = packed
     return {"class": name_of_kind(kind, ":"), "params": params}
 
 
+def _packed(param):
+    if isinstance(param, tuple):
+        return {"tuple": list(param)}
+    return param if isinstance(param, type) else describe_object(param) or param
+
+
 def _is_same(a, b):
-    return a is b or (type(a) is type(b) and is_json(a) and a == b)
+    plain = is_json(a) or (hasattr(a, "get_params") and not isinstance(a, type))
+    return a is b or (type(a) is type(b) and plain and bool(a == b))
 
 
 def resolve_object(argument, described, needs, package="alseg"):
@@ -250,10 +261,23 @@ def resolve_object(argument, described, needs, package="alseg"):
     """
     kind = resolve_class(argument, described["class"], needs, package)
     params = {
-        name: tuple(param["tuple"]) if isinstance(param, dict) and "tuple" in param else param
+        name: _unpacked(f"{argument}.{name}", param, package)
         for name, param in described["params"].items()
     }
-    return kind(**params)
+    if not FIELDS.keys() <= inspect.signature(kind).parameters.keys():
+        return kind(**params)
+    params = nested_names(params)  # an earlier version told them side by side
+    nested = tuple(f"{name}__" for name in (*FIELDS, "consistency"))
+    fields = {name: params.pop(name) for name in list(params) if name.startswith(nested)}
+    return kind(**params).set_params(**fields)
+
+
+def _unpacked(argument, param, package):
+    if isinstance(param, dict) and "tuple" in param:
+        return tuple(param["tuple"])
+    if isinstance(param, dict) and param.keys() == {"class", "params"}:
+        return resolve_object(argument, param, ("get_params",), package)
+    return param
 
 
 def resolve_class(argument, name, needs, package="alseg"):

@@ -343,7 +343,7 @@ def fitted(project, masks, say=None, question=None):
             path,
             device=wanted.device,
             feature_cache=wanted.feature_cache,
-            start_from=None,
+            schedule__start_from=None,
             verbose=0,
         )
     else:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from alseg.calling import unit_of
-from alseg.files import OwnFolder, jsonable, read_json, write_json
+from alseg.files import OwnFolder, jsonable, nested_names, read_json, write_json
 from alseg.images import as_masks
 from alseg.project.mask_files import read_stored
 from alseg.validation import counted, message
@@ -530,12 +530,12 @@ def estimator_of(project):
         for key, value in project.state["options"]["estimator"].items()
     }
     options["verbose"] = int(not project.quiet)
-    preset = options.pop("preset", None)
-    if preset is None:
-        return JointCAMSegmenter(**options)
-    estimator = JointCAMSegmenter.from_preset(preset, **options)
-    if estimator.encoder_lr_scale == 0:
-        estimator.set_params(feature_cache=feature_cache(project), start_from=last_model(project))
+    preset = options.pop("preset", "alseg")
+    estimator = JointCAMSegmenter.from_preset(preset, **nested_names(options))
+    if estimator.schedule.encoder_lr_scale == 0:
+        estimator.set_params(
+            feature_cache=feature_cache(project), schedule__start_from=last_model(project)
+        )
     return estimator
 
 

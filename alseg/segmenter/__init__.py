@@ -2,6 +2,14 @@
 
 from alseg.segmenter.estimator import NORMALIZATIONS, JointCAMSegmenter, ValidationSet
 from alseg.segmenter.inference import pool_batches, predict_batch, saliency
+from alseg.segmenter.parameters import (
+    Augmentation,
+    Consistency,
+    Execution,
+    Network,
+    Schedule,
+    with_fields,
+)
 from alseg.segmenter.pixel_classifier import PixelClassifier
 from alseg.segmenter.presets import PRESETS, alseg_pseudo_labels, preset_params
 from alseg.segmenter.pretraining import SelfSupervisedPretrainer, simsiam_loss
@@ -9,10 +17,15 @@ from alseg.segmenter.saving import reading
 from alseg.segmenter.stain import haematoxylin, haematoxylin_masks
 
 __all__ = [
+    "Augmentation",
+    "Consistency",
+    "Execution",
     "JointCAMSegmenter",
     "NORMALIZATIONS",
+    "Network",
     "PRESETS",
     "PixelClassifier",
+    "Schedule",
     "SelfSupervisedPretrainer",
     "ValidationSet",
     "alseg_pseudo_labels",
@@ -24,4 +37,5 @@ __all__ = [
     "reading",
     "saliency",
     "simsiam_loss",
+    "with_fields",
 ]

@@ -7,12 +7,12 @@ import numpy as np
 from sklearn.utils.validation import column_or_1d
 from skorch.callbacks import BatchScoring, InputShapeSetter, LRScheduler
 
-from alseg.network import POOLINGS
+from alseg.files import FLAT_PLACES
 from alseg.segmenter import inference
-from alseg.training import FLIPS, check_consistency, check_crop, check_lr_schedule
+from alseg.segmenter.parameters import KINDS, as_consistency, check_kinds
+from alseg.training import check_crop
 from alseg.validation import (
     as_labels,
-    check_keys,
     check_number,
     check_option,
     did_you_mean,
@@ -20,7 +20,6 @@ from alseg.validation import (
 )
 
 _MOST_CLASSES = np.iinfo(np.int16).max  # masks are held as int16
-_PHASE_OPTIONS = ("lr", "lr_schedule", "max_epochs")
 
 
 def checked_image_size(image_size):
@@ -58,68 +57,49 @@ def check_params(model):
         If one is not known, out of its range, or does not go with another.
     """
     check_param_names(model)
-    if model.pooling is not None:
-        check_option("pooling", model.pooling, POOLINGS)
-    check_option("schedule", model.schedule, ("joint", "two-phase"))
-    check_option("flips", model.flips, FLIPS)
-    check_option("test_flips", model.test_flips, tuple(inference.TEST_FLIPS))
-    check_option("sampling", model.sampling, ("streams", "passes"))
-    if model.amp not in (False, True, "auto"):
-        raise ValueError(message("amp", "False, True or 'auto'", model.amp))
-    check_option("keep_epoch", model.keep_epoch, ("last", "validation", "train_loss"))
-    check_lr_schedule("lr_schedule", model.lr_schedule)
-    _check_class_phase(model)
-    _check_callbacks(model)
+    check_kinds(model)
+    _check_parts(model)
+    _check_numbers(model)
     if model.crop is not None:
         check_crop(model.crop)
-    if model.refit_epochs is not None:
-        check_number("refit_epochs", model.refit_epochs, 0, integer=True)
-    if model.ema is not None:
-        check_number("ema", model.ema, 0, 0.99999)
-    if check_consistency(model.consistency) is not None:
-        _check_second_stream(model)
-    if model.clip_norm is not None:
-        check_number("clip_norm", model.clip_norm, 0, open_low=True)
-    if model.keep_epoch == "validation" and model.validation is None:
-        raise ValueError(
-            "keep_epoch='validation' needs a validation part: set `validation` to a fraction or"
-            " a ValidationSet, or `keep_epoch` to 'last'."
-        )
-    check_number("n_mask_classes", model.n_mask_classes, 2, _MOST_CLASSES, integer=True)
-    checked_image_size(model.image_size)
+    if not isinstance(model.feature_cache, (str, os.PathLike, type(None))):
+        raise TypeError(message("feature_cache", "None or a folder", model.feature_cache))
+    _check_callbacks(model)
+    _check_validation(model)
+    _check_together(model)
+
+
+def _check_parts(model):
+    """What code a model is made of."""
     if not (isinstance(model.encoder, str) or callable(model.encoder)):
         raise TypeError(message("encoder", "a name or a torch module", model.encoder))
     for name in ("module", "criterion", "optimizer"):
         if not callable(getattr(model, name)):
             raise TypeError(message(name, "a class", getattr(model, name)))
+
+
+def _check_numbers(model):
+    check_number("n_mask_classes", model.n_mask_classes, 2, _MOST_CLASSES, integer=True)
+    checked_image_size(model.image_size)
+    check_option("test_flips", model.test_flips, tuple(inference.TEST_FLIPS))
+    check_number("lr", model.lr, 0, open_low=True)
     check_number("max_epochs", model.max_epochs, 0, integer=True)
+    if model.steps_per_epoch is not None:
+        check_number("steps_per_epoch", model.steps_per_epoch, 1, integer=True)
     check_number("batch_size", model.batch_size, 1, integer=True)
     check_number("weak_batch_size", model.weak_batch_size, 0, integer=True)
     check_number("predict_batch_size", model.predict_batch_size, 1, integer=True)
-    if model.steps_per_epoch is not None:
-        check_number("steps_per_epoch", model.steps_per_epoch, 1, integer=True)
-    for name in ("dropout", "class_dropout"):
-        check_number(name, getattr(model, name), 0, 0.999)
-    check_number("lr", model.lr, 0, open_low=True)
-    check_number("encoder_lr_scale", model.encoder_lr_scale, 0)
-    check_number("n_views", model.n_views, 1, integer=True)
-    if not isinstance(model.feature_cache, (str, os.PathLike, type(None))):
-        raise TypeError(message("feature_cache", "None or a folder", model.feature_cache))
-    if model.feature_cache is not None and model.encoder_lr_scale:
-        remedy = "What an encoder that learns gives is of no use in the next step."
+
+
+def _check_validation(model):
+    """Whether there is a part that chooses the threshold or the epoch, where one should."""
+    if model.schedule.keep_epoch == "validation" and model.validation is None:
         raise ValueError(
-            message("encoder_lr_scale", "0 with feature_cache", model.encoder_lr_scale, remedy)
+            "keep_epoch='validation' needs a validation part: set `validation` to a fraction or"
+            " a ValidationSet, or `schedule.keep_epoch` to 'last'."
         )
-    check_affine(model.affine)
-    if not isinstance(model.normalize, str) and not _is_pair(model.normalize):
-        rule = "'auto', 'dataset', 'half', 'imagenet' or a pair (mean, std)"
-        raise ValueError(message("normalize", rule, model.normalize))
-    if model.pooling is None and model.schedule == "two-phase":
-        remedy = "Without a class head the first of two phases has nothing to learn."
-        raise ValueError(message("schedule", "'joint' with pooling=None", model.schedule, remedy))
-    check_number("jitter", model.jitter, 0, 1)
-    check_number("stain", model.stain, 0, 1)
-    if model.threshold == "validation":
+    if isinstance(model.threshold, str):
+        check_option("threshold", model.threshold, ("validation",))
         if model.validation is None:
             raise ValueError(
                 "threshold='validation' needs a validation part: set `validation` to a fraction"
@@ -127,16 +107,34 @@ def check_params(model):
             )
         if model.n_mask_classes > 2:
             raise ValueError("threshold='validation' is for two mask classes alone.")
-    elif isinstance(model.threshold, str):
-        check_option("threshold", model.threshold, ("validation",))
     else:
         check_number("threshold", model.threshold, 0, 1)
+
+
+def _check_together(model):
+    """What goes with one argument and not with another."""
+    scale, phases = model.schedule.encoder_lr_scale, model.schedule.phases
+    if as_consistency(model.consistency).weight:
+        _check_second_stream(model)
+    if model.feature_cache is not None and scale:
+        remedy = "What an encoder that learns gives is of no use in the next step."
+        raise ValueError(
+            message("schedule.encoder_lr_scale", "0 with feature_cache", scale, remedy)
+        )
+    if model.network.pooling is None and phases == "two-phase":
+        rule = "'joint' with Network(pooling=None)"
+        remedy = "Without a class head the first of two phases has nothing to learn."
+        raise ValueError(message("schedule.phases", rule, phases, remedy))
 
 
 def _check_callbacks(model):
     """Refuse skorch's callbacks that could do nothing here, or fail in the middle of a fit."""
     given = model.callbacks if isinstance(model.callbacks, (list, tuple)) else []
-    schedules = [model.lr_schedule, (model.class_phase or {}).get("lr_schedule", "constant")]
+    schedule = model.schedule
+    schedules = [
+        schedule.lr_schedule,
+        (schedule.class_phase or {}).get("lr_schedule", "constant"),
+    ]
     for item in given:
         callback = item[1] if isinstance(item, tuple) else item
         kind = callback if isinstance(callback, type) else type(callback)
@@ -149,7 +147,7 @@ def _check_callbacks(model):
             remedy = "The network takes images of any size: set `image_size` where it matters."
         elif issubclass(kind, LRScheduler) and schedules != ["constant"] * 2:
             remedy = (
-                "lr_schedule sets the learning rate at each step: set lr_schedule='constant' (in"
+                "schedule.lr_schedule sets the learning rate at each step: set it to 'constant' (in"
                 " class_phase too), or leave the callback out."
             )
         else:
@@ -159,9 +157,10 @@ def _check_callbacks(model):
 
 def _check_second_stream(model):
     """Whether batches hold images without a mask, for consistency training."""
-    if model.sampling != "streams":
+    sampling = model.schedule.sampling
+    if sampling != "streams":
         rule = "'streams' with consistency"
-        raise ValueError(message("sampling", rule, model.sampling, "Or set consistency=None."))
+        raise ValueError(message("schedule.sampling", rule, sampling, "Or set consistency=None."))
     if not model.weak_batch_size:
         rule = "at least 1 with consistency, the images without a mask in a batch"
         raise ValueError(message("weak_batch_size", rule, model.weak_batch_size))
@@ -170,34 +169,6 @@ def _check_second_stream(model):
         raise ValueError(
             message("feature_cache", "None with consistency", str(model.feature_cache), remedy)
         )
-
-
-def _is_pair(value):
-    return isinstance(value, (tuple, list, np.ndarray)) and len(value) == 2
-
-
-def check_affine(affine):
-    """Refuse a zoom and rotation that are no pair, or a zoom to nothing."""
-    if affine is None:
-        return
-    if not _is_pair(affine):
-        raise ValueError(message("affine", "None or a pair (scale, degrees)", affine))
-    scale, degrees = affine
-    check_number("affine[0]", scale, 0, 0.99)
-    check_number("affine[1]", degrees, 0)
-
-
-def _check_class_phase(model):
-    options = model.class_phase
-    if options is None:
-        return
-    check_keys("class_phase", options, _PHASE_OPTIONS)
-    if "lr" in options:
-        check_number("class_phase['lr']", options["lr"], 0, open_low=True)
-    if "max_epochs" in options:
-        check_number("class_phase['max_epochs']", options["max_epochs"], 0, integer=True)
-    if "lr_schedule" in options:
-        check_lr_schedule("class_phase['lr_schedule']", options["lr_schedule"])
 
 
 def check_param_names(model):
@@ -212,8 +183,13 @@ def check_param_names(model):
             remedy = did_you_mean(option, options).replace("mean '", f"mean '{head}__")
         elif name.endswith("_") or any(name.startswith(p) for p in model.prefixes_):
             continue  # skorch's own checks suffice
+        elif dunder and head in KINDS:
+            remedy = f"Give {head}={KINDS[head].__name__}({option}=...), or use set_params."
         elif dunder and hasattr(model, head):
             continue  # a part that a subclass adds
+        elif name in FLAT_PLACES:
+            argument, field = FLAT_PLACES[name]
+            remedy = f"Give {argument}={KINDS[argument].__name__}({field}=...)."
         else:
             own = inspect.signature(type(model)).parameters
             remedy = did_you_mean(head, [*parts, *model.prefixes_] if dunder else own)

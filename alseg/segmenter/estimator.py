@@ -43,6 +43,15 @@ from alseg.segmenter.checks import (
     checked_image_size,
     keywords,
 )
+from alseg.segmenter.parameters import (
+    Augmentation,
+    Execution,
+    Network,
+    Schedule,
+    as_consistency,
+    same_value,
+    with_fields,
+)
 from alseg.segmenter.presets import preset_params
 from alseg.segmenter.saving import describe_params, read_model, reading, write_model
 from alseg.training import (
@@ -53,7 +62,6 @@ from alseg.training import (
     PartSize,
     TrainingBatches,
     TrainingData,
-    check_consistency,
     check_crop,
     choose_canvas,
     drawn,
@@ -86,18 +94,23 @@ CLASS_SCALE_FROM_SCRATCH = 0.3
 _BUILT_FROM = (
     "encoder",
     "encoder_weights",
-    "pooling",
-    "cam_stride",
     "n_mask_classes",
     "image_size",
     "crop",
-    "dropout",
-    "dropout_placement",
-    "class_dropout",
-    "normalize",
     "module",
     "compile",
 )
+
+# Objects that all estimators share which are given none: nothing can change them.
+_NETWORK, _AUGMENTATION, _SCHEDULE, _EXECUTION = Network(), Augmentation(), Schedule(), Execution()
+# skorch's own arguments that differ here.
+_SKORCH = {
+    "module": JointCAMNetwork,
+    "criterion": JointLoss,
+    "optimizer": torch.optim.AdamW,
+    "train_split": None,
+    "callbacks": None,
+}
 
 # Images whose sizes decide the canvas, where the user names none: of more, so many spread over all.
 _SIZES = 1000
@@ -146,11 +159,6 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
         of a named encoder then counts 0.3 instead of 0.1. ``"imagenet"`` downloads the published
         ones. Else a file or URL: safetensors or a torchvision-style checkpoint, read without
         executing it.
-    pooling : {"average", "max", "lse", "wildcat", "attention"} or None, default="average"
-        How class maps become image logits, see `alseg.network.cam.CAMHead`. None is no class head:
-        masks alone, and `y` may be None.
-    cam_stride : int or None, default=16
-        The class head sees the encoder's maps of this stride and deeper. None is the deepest alone.
     n_mask_classes : int, default=2
         Pixel classes, background (0) included.
     image_size : None, "large", int or (int, int), default=None
@@ -160,114 +168,63 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, NeuralNet):
         Instead of resizing to `image_size`: train on random crops and predict whole images, one by
         one. A dict of ``size`` and, if wanted, ``scale``, ``min_side`` and ``pad``, see
         `alseg.training.check_crop`. Each crop, and each whole image, is scaled by ``scale``.
-    dropout : float in [0, 1), default=0.3
-        Of channels of the decoder's output, in training and in stochastic draws.
-    dropout_placement : {"last", "everywhere"}, default="last"
-        ``"everywhere"`` drops channels after each level too; a draw then costs a whole pass.
-    class_dropout : float in [0, 1), default=0.1
-    normalize : {"auto", "half", "imagenet", "dataset"} or (mean, std), default="auto"
-        Input normalisation. ``"half"`` maps [0, 1] to [-1, 1]; ``"auto"`` is ``"imagenet"`` with
-        ``encoder_weights="imagenet"`` and ``"half"`` otherwise; ``"dataset"`` is one mean and one
-        standard deviation of all pixels of the images of the first fit.
-    schedule : {"joint", "two-phase"}, default="joint"
-        ``"two-phase"`` trains encoder and class head first, for `max_epochs`, then freezes both,
-        BatchNorm and dropout included, and trains the decoder for `max_epochs` (as published [1]_).
-    class_phase : None or dict, default=None
-        ``lr``, ``lr_schedule`` and ``max_epochs`` of the first of two phases, where they differ.
-    start_from : None, str or Path, default=None
-        A folder that `save` wrote: each fit starts from its weights, and the first of two phases
-        is left out where there are masks. So all rounds of an experiment can start from one
-        classifier. ``normalize="auto"`` is then the normalisation of that model.
-    flips : {"both", "horizontal", "none"}, default="both"
-        Random flips in training; ``"horizontal"`` for natural images.
-    joint_flip : bool, default=True
-        False flips images and not their masks: a defect of published code, for comparison.
-    affine : None or (scale, degrees), default=(0.25, 15.0)
-        Random zoom and rotation in training.
-    jitter : float in [0, 1), default=0.15
-        Random gain and offset of the colour channels in training.
-    stain : float in [0, 1), default=0.0
-        Random amounts of haematoxylin and eosin in training, for histology alone, see
-        `alseg.training.stain_jitter`. Published strengths are 0.05 (light) and 0.2 (strong).
-    test_flips : {"none", "horizontal", "both"}, default="none"
-        Average predictions over flips: 2 or 4 passes.
-    threshold : float in [0, 1] or "validation", default=0.5
-        Of the foreground probability, for two mask classes. ``"validation"`` maximises the mean IoU
-        on the validation part.
+    network : Network, default=Network()
+        Class head, dropout and normalisation: ``Network(pooling="wildcat", dropout=0.5)``.
+    augmentation : Augmentation, default=Augmentation()
+        How images are moved and coloured in training: ``Augmentation(flips="horizontal")``.
+    consistency : None, float or Consistency, default=None
+        Consistency training on the images of each batch that have no mask: its weight, or all
+        options of it as ``Consistency(0.5, threshold=0.9)``. None, or 0, is none. Needs
+        ``Schedule(sampling="streams")`` and no `feature_cache`.
+    schedule : Schedule, default=Schedule()
+        What is trained when, from which weights, how fast, and which weights a fit ends with:
+        ``Schedule(phases="two-phase", ema=0.99)``.
+    execution : Execution, default=Execution()
+        Precision and memory layout: ``Execution(amp="auto")``.
+    class_weight : None, "balanced" or dict, default=None
+        Weight of each class in the class loss.
     validation : None, float or ValidationSet, default=None
         The part that chooses the threshold: a fraction of the images that an expert annotated (class
         by class, at least one), which is then not trained on, or a set of its own. A fit that goes
         on from an earlier one holds out what that one held out, and adds only what is new; so all
         fits on masks need a fraction, from the first on (of `start_from` too).
-    keep_epoch : {"last", "validation", "train_loss"}, default="last"
-        Which weights a fit (each phase of it) ends with: the last; those with the best mean Dice
-        at 0.5 on the validation part (accuracy, while there is no mask to learn from; the later of
-        equals); or those with the smallest training loss.
-    ema : None or float in [0, 1), default=None
-        Decay of a moving average of weights and BatchNorm statistics over the steps of a fit, such
-        as 0.99, see `alseg.network.WeightAverage`. The fit ends with the average, and
-        `keep_epoch` chooses among averages; callbacks see the weights that are trained.
-    consistency : None, float or dict, default=None
-        Consistency training on the images of each batch that have no mask [3]_: its weight, or a
-        dict of ``weight``, ``threshold``, ``ramp``, ``jitter`` and ``stain``, see
-        `alseg.training.check_consistency`. The pixels that the model (its average, with `ema`) is sure
-        of are what it has to say of the same view in stronger colours. None, or 0, is none. Needs
-        ``sampling="streams"`` and no `feature_cache`.
-    class_weight : None, "balanced" or dict, default=None
-        Weight of each class in the class loss.
-    lr : float, default=3e-3
-        Largest learning rate.
-    encoder_lr_scale : float, default=0.3
-        The encoder's learning rate is this times `lr`. With 0 it is frozen, its BatchNorm too.
+    threshold : float in [0, 1] or "validation", default=0.5
+        Of the foreground probability, for two mask classes. ``"validation"`` maximises the mean IoU
+        on the validation part.
+    test_flips : {"none", "horizontal", "both"}, default="none"
+        Average predictions over flips: 2 or 4 passes.
     feature_cache : None, str or Path, default=None
         With ``encoder_lr_scale=0``, a folder for the encoder's maps of images that it has seen: a
         fit, and a prediction of the same images, then costs the decoder alone. All fits may share
         it (rounds, seeds, processes), and it may be deleted at any time. An image takes twice its
         maps' values in bytes, about 0.4 MB for MobileNetV2 at 128 x 192, for each of `n_views`.
-    n_views : int, default=8
-        With `feature_cache`, training moves and colours each image in so many fixed ways, the same
-        in every fit, instead of anew each time.
-    lr_schedule : {"one-cycle", "cosine", "constant"} or tuple, default="one-cycle"
-        Over the steps of a fit [2]_; "cosine" falls from the start to 0. ``("step", n, factor)`` multiplies by `factor` every `n`
-        epochs, down to 1e-7; ``("poly", power)`` is (1 - step / n_steps) to that power.
+    lr : float, default=3e-3
+        Largest learning rate.
     max_epochs : int, default=25
-    refit_epochs : int or None, default=None
-        Epochs of a `partial_fit` that goes on from a fit. None is `max_epochs`.
     steps_per_epoch : int or None, default=None
         Gradient steps an epoch. None is 5, or ``ceil(n_samples / batch_size)`` of fewer images: it
         depends neither on the number of masks nor on how many images lie beside them. Those without
         a mask are sampled, and only what a fit draws is read. With ``sampling="passes"``, None is
         one pass.
-    sampling : {"streams", "passes"}, default="streams"
-        ``"streams"`` fills each batch from two streams, see `batch_size` and `weak_batch_size`.
-        ``"passes"`` shuffles all images (those with a mask or pseudo-mask, where nothing else is
-        learned from) and takes `batch_size` at a time; the last batch of a pass is smaller.
-    drop_tiny_last_batch : bool, default=True
-        With ``sampling="passes"``, leave out a last batch of an eighth of `batch_size` or less.
     batch_size : int, default=4
         Annotated images in a batch (any, where no image is annotated).
     weak_batch_size : int, default=2
         Images without a mask, or with a pseudo-mask, added to each batch.
     predict_batch_size : int, default=16
-    optimizer : torch optimizer class, default=torch.optim.AdamW
-    clip_norm : float or None, default=None
-        Largest norm of all gradients of a step.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the present weights, as `partial_fit` does.
     random_state : None, int, Generator or RandomState, default=None
         An int makes a fit repeat bit for bit on a CPU at one number of threads. The global state is
         neither used nor changed.
     device : str, default="auto"
         ``"auto"`` is a GPU if there is one, resolved at fit as ``device_``.
-    amp : bool or "auto", default=False
-        bfloat16 autocast in training; the loss stays in float32. ``"auto"`` is on where a GPU
-        computes in bfloat16, and off on a CPU.
-    channels_last : bool, default=True
-        Memory layout of the convolutions: faster, same results up to rounding.
     verbose : int, default=0
         1 shows bars on stderr while images are read, trained on and predicted, with a total and the
         time left; 2 also prints a line an epoch.
-    module, criterion, callbacks, train_split, warm_start, compile, iterator_train, iterator_valid, \
+    module, criterion, optimizer, callbacks, train_split, compile, iterator_train, iterator_valid, \
 dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
-        Of skorch's `NeuralNet`. Batches are made from decoded images, so that `iterator_*` and
+        Of skorch's `NeuralNet`: by default `JointCAMNetwork`, `JointLoss`, ``torch.optim.AdamW``,
+        no further callbacks and no split. Batches are made from decoded images, so that `iterator_*` and
         `dataset` only serve nets that override `get_iterator`. Callbacks are told images and labels,
         and `EpochScoring` scores predictions of these: `use_caching` changes nothing.
 
@@ -293,11 +250,19 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     module_, criterion_, optimizer_, history
         As in skorch.
 
+    See Also
+    --------
+    Network, Augmentation, Consistency, Schedule, Execution
+
+    Notes
+    -----
+    Fields are set and searched by names such as ``augmentation__jitter``, as scikit-learn's nested
+    parameters are. `set_params` gives this estimator a changed copy: other estimators that were
+    given the same object keep it.
+
     References
     ----------
     .. [1] Belharbi et al. 2021, arXiv:2010.04889.
-    .. [2] Smith and Topin 2017, arXiv:1708.07120.
-    .. [3] Sohn et al. 2020, FixMatch, arXiv:2001.07685.
 
     Examples
     --------
@@ -306,6 +271,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     >>> model = JointCAMSegmenter(encoder="tiny", max_epochs=2, random_state=0)
     >>> model.fit(glands.images, glands.labels, masks=glands.masks).predict_masks(glands.images).shape
     (12, 32, 48)
+    >>> model.set_params(augmentation__jitter=0.3).augmentation
+    Augmentation(jitter=0.3)
     """
 
     __metadata_request__fit = {"masks": True, "mask_weight": True}
@@ -315,111 +282,59 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         self,
         encoder="efficientnet-lite0",
         encoder_weights="bundled",
-        pooling="average",
-        cam_stride=16,
         n_mask_classes=2,
         image_size=None,
         crop=None,
-        dropout=0.3,
-        dropout_placement="last",
-        class_dropout=0.1,
-        normalize="auto",
-        schedule="joint",
-        class_phase=None,
-        start_from=None,
-        flips="both",
-        joint_flip=True,
-        affine=(0.25, 15.0),
-        jitter=0.15,
-        stain=0.0,
-        test_flips="none",
-        threshold=0.5,
-        validation=None,
-        keep_epoch="last",
-        ema=None,
+        network=_NETWORK,
+        augmentation=_AUGMENTATION,
         consistency=None,
+        schedule=_SCHEDULE,
+        execution=_EXECUTION,
         class_weight=None,
-        lr=3e-3,
-        encoder_lr_scale=0.3,
+        validation=None,
+        threshold=0.5,
+        test_flips="none",
         feature_cache=None,
-        n_views=8,
-        lr_schedule="one-cycle",
+        lr=3e-3,
         max_epochs=25,
-        refit_epochs=None,
         steps_per_epoch=None,
-        sampling="streams",
-        drop_tiny_last_batch=True,
         batch_size=4,
         weak_batch_size=2,
         predict_batch_size=16,
-        optimizer=torch.optim.AdamW,
-        clip_norm=None,
+        warm_start=False,
         random_state=None,
         device="auto",
-        amp=False,
-        channels_last=True,
         verbose=0,
-        module=JointCAMNetwork,
-        criterion=JointLoss,
-        train_split=None,
-        callbacks=None,
-        warm_start=False,
         **kwargs,
     ):
         super().__init__(
-            module=module,
-            criterion=criterion,
-            optimizer=optimizer,
             lr=lr,
             max_epochs=max_epochs,
             batch_size=batch_size,
-            train_split=train_split,
-            callbacks=callbacks,
             warm_start=warm_start,
             verbose=verbose,
             device=device,
-            **kwargs,
+            **{**_SKORCH, **kwargs},
         )
         self.encoder = encoder
         self.encoder_weights = encoder_weights
-        self.pooling = pooling
-        self.cam_stride = cam_stride
         self.n_mask_classes = n_mask_classes
         self.image_size = image_size
         self.crop = crop
-        self.dropout = dropout
-        self.dropout_placement = dropout_placement
-        self.class_dropout = class_dropout
-        self.normalize = normalize
-        self.schedule = schedule
-        self.class_phase = class_phase
-        self.start_from = start_from
-        self.flips = flips
-        self.joint_flip = joint_flip
-        self.affine = affine
-        self.jitter = jitter
-        self.stain = stain
-        self.test_flips = test_flips
-        self.threshold = threshold
-        self.validation = validation
-        self.keep_epoch = keep_epoch
-        self.ema = ema
+        self.network = network
+        self.augmentation = augmentation
         self.consistency = consistency
+        self.schedule = schedule
+        self.execution = execution
         self.class_weight = class_weight
-        self.encoder_lr_scale = encoder_lr_scale
+        self.validation = validation
+        self.threshold = threshold
+        self.test_flips = test_flips
         self.feature_cache = feature_cache
-        self.n_views = n_views
-        self.lr_schedule = lr_schedule
-        self.refit_epochs = refit_epochs
         self.steps_per_epoch = steps_per_epoch
-        self.sampling = sampling
-        self.drop_tiny_last_batch = drop_tiny_last_batch
         self.weak_batch_size = weak_batch_size
         self.predict_batch_size = predict_batch_size
-        self.clip_norm = clip_norm
         self.random_state = random_state
-        self.amp = amp
-        self.channels_last = channels_last
 
     @classmethod
     def from_preset(cls, name, **overrides):
@@ -430,8 +345,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         name : {"alseg", "alseg-fast", "alseg-best", "belharbi2021-glas", "belharbi2021-cub", \
 "gorriz2017-ceal", "survey2024-acdc"}
         **overrides
-            Parameters of the constructor that replace the preset's; options of the preset itself,
-            such as ``wildcat_min_branch=False``.
+            Parameters of the constructor that replace the preset's, or a field of one, such as
+            ``schedule__ema=0.99``; options of the preset itself, such as
+            ``wildcat_min_branch=False``.
 
         Returns
         -------
@@ -446,7 +362,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         Examples
         --------
         >>> model = JointCAMSegmenter.from_preset("belharbi2021-glas", max_epochs=10)
-        >>> model.crop, model.lr_schedule, model.max_epochs
+        >>> model.crop, model.schedule.lr_schedule, model.max_epochs
         ({'size': 416, 'scale': 0.9, 'min_side': 432, 'pad': 0.01}, ('step', 100, 0.9), 10)
         """
         return cls(**preset_params(name, **overrides))
@@ -465,8 +381,10 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     def set_params(self, **params):
         """Set parameters, as the constructor takes them; those of the optimizer hold from now on.
 
-        Those of the network hold from the next fit that starts anew, and the fitted one stays.
+        Those of the network hold from the next fit that starts anew, and the fitted one stays. A
+        field such as ``augmentation__jitter`` is set in a copy of the object that it belongs to.
         """
+        params = with_fields(params, vars(self))
         rest = dict(params)
         if not self.initialized_ and "callbacks" in rest:
             self.callbacks = rest.pop("callbacks")  # skorch would build them here and now
@@ -541,7 +459,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             self._check_built()
         images = as_images(X)
         n = len(images)
-        y = np.zeros(n, dtype=int) if y is None and self.pooling is None else check_labels(y, n)
+        y = np.zeros(n, dtype=int) if y is None and not self.has_class_head else check_labels(y, n)
         masks = as_masks(masks, n)
         mask_weight = check_weight(mask_weight, images)
         rng = check_rng(self.random_state)
@@ -556,13 +474,15 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         if len(unknown):
             raise ValueError(message("y", f"of the classes {classes.tolist()}", unknown.tolist()))
         codes = np.searchsorted(classes, y)
-        started = self._read_start(classes) if fresh and self.start_from is not None else None
+        started = (
+            self._read_start(classes) if fresh and self.schedule.start_from is not None else None
+        )
         known = self._known_before(fresh, started)
         train, validation, *known = self._hold_out(images, y, masks, mask_weight, rng, known)
         weight = None if mask_weight is None else [mask_weight[i] for i in train]
         n_epochs = self.max_epochs
-        if not fresh and self.n_steps_ and self.refit_epochs is not None:
-            n_epochs = self.refit_epochs
+        if not fresh and self.n_steps_ and self.schedule.refit_epochs is not None:
+            n_epochs = self.schedule.refit_epochs
         n_train, all_codes = len(train), codes[train]
         seen = self._drawn(masks.take(train), weight, n_epochs, rng)
         if seen is not None:
@@ -580,13 +500,13 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             self.verbose > 0,
         )
         annotated = bool(data.annotated().any())
-        if self.pooling is None and not annotated:
+        if not self.has_class_head and not annotated:
             raise ValueError(
-                "masks must be annotated in at least one pixel with pooling=None, got none that is:"
+                "masks must be annotated in at least one pixel with Network(pooling=None), got none that is:"
                 " without a class head there is nothing else to learn from."
             )
-        if not annotated and not fresh and self.has_masks_ and self.schedule == "two-phase":
-            rule = "annotated in at least one pixel to go on after masks with schedule='two-phase'"
+        if not annotated and not fresh and self.has_masks_ and self.schedule.phases == "two-phase":
+            rule = "annotated in at least one pixel to go on after masks with phases='two-phase'"
             remedy = "Labels alone would change the encoder beneath the decoder: give masks too."
             raise ValueError(message("masks", rule, "none that is", remedy))
         if annotated and not self._holds_out_a_share():
@@ -653,14 +573,18 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     def _drawn(self, masks, weight, n_epochs, rng):
         """Positions of the images that are worth reading, or None for all: batches hold so many."""
         n = len(masks)
-        if self.sampling == "passes" or self.train_split is not None or n <= self.batch_size:
+        if (
+            self.schedule.sampling == "passes"
+            or self.train_split is not None
+            or n <= self.batch_size
+        ):
             return None
-        if _same(self.normalize, "dataset"):  # measured over all images
+        if same_value(self.network.normalize, "dataset"):  # measured over all images
             return None
         n_steps = max(n_epochs, 1) * steps_of_epoch(n, self.batch_size, self.steps_per_epoch)
         of_classes = 0
-        if self.schedule == "two-phase":  # its first phase draws from all images
-            epochs = (self.class_phase or {}).get("max_epochs", n_epochs)
+        if self.schedule.phases == "two-phase":  # its first phase draws from all images
+            epochs = (self.schedule.class_phase or {}).get("max_epochs", n_epochs)
             of_classes = epochs * steps_of_epoch(n, self.batch_size, self.steps_per_epoch)
         n_first = (n_steps + of_classes) * self.batch_size
         n_second = n_steps * self.weak_batch_size + of_classes * self.batch_size
@@ -684,11 +608,13 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             self._initialize_optimizer()
         for group in self.optimizer_.param_groups[1:]:
             if "lr_scale" in group:
-                group["lr_scale"] = self.encoder_lr_scale
+                group["lr_scale"] = self.schedule.encoder_lr_scale
 
     def _built_from(self):
         params = self.get_params(deep=False)
-        own = [name for name in params if name.startswith(("module__", "compile__"))]
+        for name, value in self.network.get_params().items():
+            params[f"network.{name}"] = value
+        own = [n for n in params if n.startswith(("module__", "compile__", "network."))]
         if np.isscalar(params["image_size"]) and not isinstance(params["image_size"], str):
             params["image_size"] = (params["image_size"],) * 2  # the same, said in short
         return {name: params.get(name) for name in (*_BUILT_FROM, *own)}
@@ -700,7 +626,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             return
         for name, now in self._built_from().items():
             then = built.get(name)
-            if not _same(then, now):
+            if not same_value(then, now):
                 rule = f"as when the network was built, {_shortened(then)}"
                 remedy = f"Set {name} back, or start anew with fit (and warm_start=False)."
                 raise ValueError(message(name, rule, now, remedy))
@@ -718,7 +644,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     @property
     def has_class_head(self):
         """Whether the network classifies images and has class maps, or gives masks alone."""
-        return self.pooling is not None
+        return self.network.pooling is not None
 
     def _canvas(self, images):
         if self.crop is not None:
@@ -752,7 +678,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             return everything, self.validation, *known
         share = check_number("validation", self.validation, 0, 1, open_low=True)
         if known[1] is None:
-            rule = "None or a ValidationSet after a fit on masks (or start_from) without one"
+            rule = (
+                "None or a ValidationSet after a fit on masks (or schedule.start_from) without one"
+            )
             remedy = (
                 "Without a fraction it is not known which images it was trained on, and they might"
                 " be held out: give a ValidationSet, or a fraction from the first fit on."
@@ -767,7 +695,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     def _check_validation_set(self, masks):
         part, n = self.validation, len(self.validation.images)
         check_pairs(part.images, part.masks, self.n_mask_classes)
-        chooses = "validation" in (self.threshold, self.keep_epoch)
+        chooses = "validation" in (self.threshold, self.schedule.keep_epoch)
         if chooses and any(is_annotated(masks[i]) for i in range(len(masks))):
             held = as_masks(part.masks, n)
             if not any(is_annotated(held[i]) for i in range(n)):
@@ -826,21 +754,21 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             "encoder_weights": self.encoder_weights,
             "n_classes": n_classes,
             "n_mask_classes": self.n_mask_classes,
-            "pooling": self.pooling,
-            "cam_stride": self.cam_stride,
-            "dropout": self.dropout,
-            "dropout_placement": self.dropout_placement,
-            "class_dropout": self.class_dropout,
+            "pooling": self.network.pooling,
+            "cam_stride": self.network.cam_stride,
+            "dropout": self.network.dropout,
+            "dropout_placement": self.network.dropout_placement,
+            "class_dropout": self.network.class_dropout,
         }
         options["mean"], options["std"] = self._normalization()
         known = keywords(self.module)
         if known is not None:  # a network that is one whole takes no encoder
             options = {name: value for name, value in options.items() if name in known}
         self.module_ = self.module(**{**options, **self.get_params_for("module")})
-        measured = isinstance(self.normalize, str) and self.normalize == "dataset"
+        measured = isinstance(self.network.normalize, str) and self.network.normalize == "dataset"
         if measured and hasattr(self, "_data"):
             self.module_.measure(self._data.images)
-        if self.channels_last:
+        if self.execution.channels_last:
             self.module_ = self.module_.to(memory_format=torch.channels_last)
         self._freeze_encoder()
         self._attach_memory()
@@ -865,16 +793,18 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     @property
     def _frozen_encoder(self):
-        return getattr(self.module_, "encoder", None) if self.encoder_lr_scale == 0 else None
+        return (
+            getattr(self.module_, "encoder", None) if self.schedule.encoder_lr_scale == 0 else None
+        )
 
     def _freeze_encoder(self):
         if self._frozen_encoder is not None:
             self._frozen_encoder.requires_grad_(False)
 
     def _normalization(self):
-        normalize = self.normalize
+        normalize = self.network.normalize
         if isinstance(normalize, str):
-            check_option("normalize", normalize, ("auto", "dataset", *NORMALIZATIONS))
+            check_option("network.normalize", normalize, ("auto", "dataset", *NORMALIZATIONS))
             if normalize == "dataset":
                 normalize = "half"  # until the network has measured the images
             if normalize == "auto":
@@ -903,7 +833,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def _from_scratch(self):
         """Whether the encoder starts from random weights, see `starts_at_random`."""
-        if self.start_from is not None:
+        if self.schedule.start_from is not None:
             return False
         known = keywords(self.module)
         if known is not None and "encoder" not in known:
@@ -928,7 +858,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             rest = [p for (_, p), inside in zip(named, in_encoder) if not inside]
             groups = [{"params": rest, "lr": lr, "lr_scale": 1.0}]
             if encoder:
-                scale = self.encoder_lr_scale
+                scale = self.schedule.encoder_lr_scale
                 groups.append({"params": encoder, "lr": lr * scale, "lr_scale": scale})
             self.optimizer_ = self.optimizer(groups, **options)
         return self
@@ -960,11 +890,11 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             self._renew_optimizer()
 
     def _phases_of_fit(self):
-        if self.schedule != "two-phase":
+        if self.schedule.phases != "two-phase":
             return ("joint",)
         if not bool(self._data.annotated().any()):
             return ("classifier",)
-        if self.n_steps_ or self.start_from is not None:
+        if self.n_steps_ or self.schedule.start_from is not None:
             return ("mask",)  # the classifier is frozen since the first fit
         return ("classifier", "mask")
 
@@ -989,7 +919,11 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                     n_steps,
                 )
                 self._best = None
-                self._average = None if self.ema is None else WeightAverage(self.module_, self.ema)
+                self._average = (
+                    None
+                    if self.schedule.ema is None
+                    else WeightAverage(self.module_, self.schedule.ema)
+                )
                 try:
                     name = {"joint": "fit", "mask": "fit masks"}.get(self._phase, "fit classes")
                     total = options["max_epochs"] * n_steps
@@ -1000,7 +934,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                         raise
                 if self._best is not None:
                     self.module_.load_state_dict(self._best[1])
-                    if self.keep_epoch == "validation":
+                    if self.schedule.keep_epoch == "validation":
                         self.validation_score_ = self._best[0]
                 elif self._average is not None:
                     self._average.keep()
@@ -1018,18 +952,18 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     def _phase_options(self, epochs):
         """Learning rate, its schedule and epochs of the present phase."""
         lr = self.get_params_for("optimizer").get("lr", self.lr)
-        options = {"lr": lr, "lr_schedule": self.lr_schedule, "max_epochs": epochs}
+        options = {"lr": lr, "lr_schedule": self.schedule.lr_schedule, "max_epochs": epochs}
         if self._phase == "classifier":
-            options.update(self.class_phase or {})
+            options.update(self.schedule.class_phase or {})
         return options
 
     def _read_start(self, classes):
         """The model to start from, if it is of these classes."""
-        params, _, fitted, state = _read_saved(self.start_from)
+        params, _, fitted, state = _read_saved(self.schedule.start_from)
         if not np.array_equal(fitted["classes_"], classes):
             raise ValueError(
                 message(
-                    "start_from",
+                    "schedule.start_from",
                     f"a model of the classes {classes.tolist()}",
                     fitted["classes_"].tolist(),
                 )
@@ -1037,8 +971,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         return Bunch(params=params, fitted=fitted, state=state)
 
     def _load_start(self, started):
-        then = started.params.get("normalize", "auto")
-        if not (_same(self.normalize, "auto") or _same(self.normalize, then)):
+        now, then = self.network.normalize, started.params.get("network", _NETWORK).normalize
+        if not (same_value(now, "auto") or same_value(now, then)):
             self._check_normalization(started.state)
         _take_normalization(self._network, started.state)
         try:
@@ -1046,9 +980,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         except RuntimeError as error:
             raise ValueError(
                 message(
-                    "start_from",
+                    "schedule.start_from",
                     "a model of the same network",
-                    str(self.start_from),
+                    str(self.schedule.start_from),
                     str(error).splitlines()[-1].strip(),
                 )
             ) from error
@@ -1057,20 +991,20 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         for name in ("mean", "std"):
             then, now = state.get(name), getattr(self._network, name, None)
             if torch.is_tensor(then) and torch.is_tensor(now) and not _close(then, now.cpu()):
-                rule = f"'auto', or that of the model in start_from, whose {name} is"
+                rule = f"'auto', or that of the model in schedule.start_from, whose {name} is"
                 rule = f"{rule} {[round(value, 4) for value in then.flatten().tolist()]}"
                 remedy = "Its weights expect images normalised as they were."
-                raise ValueError(message("normalize", rule, self.normalize, remedy))
+                raise ValueError(message("network.normalize", rule, self.network.normalize, remedy))
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         """Remember the weights of this epoch if `keep_epoch` prefers them."""
-        if self.keep_epoch == "last":
+        if self.schedule.keep_epoch == "last":
             return
         with nullcontext() if self._average is None else self._average.shown():
             self._remember_if_best()
 
     def _remember_if_best(self):
-        if self.keep_epoch == "train_loss":
+        if self.schedule.keep_epoch == "train_loss":
             rows = [row for row in self.history[-1]["batches"] if "train_loss" in row]
             sizes = np.array([row["train_batch_size"] for row in rows])
             value = -float(np.average([row["train_loss"] for row in rows], weights=sizes))
@@ -1096,8 +1030,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def on_grad_computed(self, net, named_parameters, training=False, **kwargs):
         """Clip the gradients of a step."""
-        if training and self.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.module_.parameters(), self.clip_norm)
+        if training and self.schedule.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.module_.parameters(), self.schedule.clip_norm)
 
     def _set_frozen(self, frozen):
         for part in self.module_.class_parts():
@@ -1117,19 +1051,19 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def _n_steps(self, n):
         n += self._n_left_out
-        passes = self.sampling == "passes"
+        passes = self.schedule.sampling == "passes"
         if passes and self._only_annotated and self._data.annotated().any():
             n = int(self._data.annotated().sum())
         return steps_of_epoch(
-            n, self.batch_size, self.steps_per_epoch, passes, self.drop_tiny_last_batch
+            n, self.batch_size, self.steps_per_epoch, passes, self.schedule.drop_tiny_last_batch
         )
 
     @property
     def _only_annotated(self):
         # With streams the frozen phase draws as it always has: both kinds, one after the other.
-        frozen = self._phase == "mask" and self.sampling == "passes"
+        frozen = self._phase == "mask" and self.schedule.sampling == "passes"
         # Without a class head an image without a mask teaches nothing but consistency.
-        useless = self.pooling is None and check_consistency(self.consistency) is None
+        useless = not self.has_class_head and not as_consistency(self.consistency).weight
         return useless or frozen
 
     def get_iterator(self, dataset, training=False):
@@ -1141,8 +1075,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         if training:
             self._check_smallest_batches(data)
         batches = self._batches_of(data, training, self._rng)
-        consistency = check_consistency(self.consistency)
-        if not training or consistency is None:
+        consistency = as_consistency(self.consistency)
+        if not training or not consistency.weight:
             return batches
         n_steps = self._phase_options(self._n_epochs)["max_epochs"] * len(batches)
         return ConsistentBatches(batches, self._present_mask_logits, consistency, n_steps)
@@ -1151,9 +1085,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         augmentation = {"flips": "none", "affine": None, "jitter": 0.0}
         if training:
             names = ("flips", "affine", "jitter", "stain")
-            augmentation = {name: getattr(self, name) for name in names}
+            augmentation = {name: getattr(self.augmentation, name) for name in names}
         # A pass is counted by the batches themselves: `train_split` may leave fewer images.
-        passes = self.sampling == "passes" and not self.steps_per_epoch
+        passes = self.schedule.sampling == "passes" and not self.steps_per_epoch
         return TrainingBatches(
             data,
             None if passes else self._n_steps(len(data)),
@@ -1164,11 +1098,13 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             decode=self._phase != "classifier",
             device=self.device_,
             memory_format=self._memory_format,
-            sampling=self.sampling,
+            sampling=self.schedule.sampling,
             only_annotated=self._only_annotated,
-            drop_tiny=self.drop_tiny_last_batch,
-            joint_flip=self.joint_flip,
-            n_views=self.n_views if training and self.feature_cache is not None else None,
+            drop_tiny=self.schedule.drop_tiny_last_batch,
+            joint_flip=self.augmentation.joint_flip,
+            n_views=self.augmentation.n_views
+            if training and self.feature_cache is not None
+            else None,
         )
 
     def _check_smallest_batches(self, data):
@@ -1201,8 +1137,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             remedy = (
                 "BatchNorm cannot train on it: set a larger batch_size or image_size (crop size)"
             )
-            passes = self.sampling == "passes"
-            remedy += ", or sampling='streams'." if passes else "."
+            passes = self.schedule.sampling == "passes"
+            remedy += ", or Schedule(sampling='streams')." if passes else "."
             raise UntrainableBatch(message("batch_size", rule, self.batch_size, remedy)) from error
 
     def _present_mask_logits(self, x):
@@ -1213,13 +1149,13 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     @property
     def _memory_format(self):
-        return torch.channels_last if self.channels_last else torch.contiguous_format
+        return torch.channels_last if self.execution.channels_last else torch.contiguous_format
 
     def infer(self, x, **fit_params):
         """Run the network on a batch: a dict ``{"x": images, "n_decode": int}`` or a tensor."""
         if torch.is_tensor(x):
             x = {"x": x.to(self.device_)}
-        if not resolve_amp(self.amp, self.device_):
+        if not resolve_amp(self.execution.amp, self.device_):
             return self.module_(**x, **fit_params)
         with torch.autocast(torch.device(self.device_).type, dtype=torch.bfloat16):
             out = self.module_(**x, **fit_params)
@@ -1309,10 +1245,11 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             )
 
     def _check_class_head(self, what):
-        if self.pooling is None:
+        if not self.has_class_head:
             raise ValueError(
                 f"{what} needs a class head, and this {type(self).__name__} has none"
-                " (pooling=None): it gives masks alone. Use predict_masks, or set `pooling`."
+                " (Network(pooling=None)): it gives masks alone. Use predict_masks, or set"
+                " `network__pooling`."
             )
 
     def _restore(self, images, positions):
@@ -1676,10 +1613,13 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                     f"This model was saved with its own {name}, which is code and is not in the"
                     f" file: load(path, {name}=...) with the same one."
                 )
-        ignored = sorted(left_out - set(params))
+        # A field is given where its object is, too.
+        ignored = [
+            name for name in sorted(left_out - set(params)) if name.partition("__")[0] not in params
+        ]
         if ignored:
             warnings.warn(f"Not in the saved model, so at their defaults: {ignored}.", stacklevel=2)
-        model = cls(**{**saved, "device": device, **params})
+        model = cls(**with_fields({**saved, "device": device, **params}))
         check_param_names(model)
         for name in ("module", "criterion", "optimizer"):
             if not callable(getattr(model, name)):
@@ -1687,9 +1627,10 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         n_steps = fitted.pop("n_steps_")
         for name, value in fitted.items():
             setattr(model, name, value)
-        weights, normalization = model.encoder_weights, model.normalize
-        if normalization == "auto":
-            model.normalize = normalization_of(model.encoder, weights)
+        weights, network = model.encoder_weights, model.network
+        measured = same_value(network.normalize, "auto")
+        if measured:
+            model.set_params(network__normalize=normalization_of(model.encoder, weights))
         model.encoder_weights = None  # all weights come from the saved ones
         try:
             # Without code of the caller's all that can be wrong is the folder.
@@ -1700,9 +1641,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             ):
                 model.initialize()
         finally:
-            model.encoder_weights, model.normalize = weights, normalization
+            model.encoder_weights, model.network = weights, network
         model._built = model._built_from()
-        if _same(normalization, "auto"):  # it may have started from a model of another one
+        if measured:  # it may have started from a model of another one
             _take_normalization(model._network, state)
         model._initialize_criterion()  # anew: its class_scale depends on `encoder_weights`
         try:
@@ -1756,21 +1697,6 @@ def _take_normalization(network, state):
 def _close(a, b):
     alike = a.shape == b.shape or 1 in (a.numel(), b.numel())
     return alike and bool(torch.isclose(a, b).all())
-
-
-def _same(a, b):
-    """Whether two values of a parameter are the same; own code is where it is one object."""
-    if a is b:
-        return True
-    a, b = (value.tolist() if isinstance(value, np.ndarray) else value for value in (a, b))
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(map(_same, a, b))
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
-    try:
-        return bool(a == b)
-    except (TypeError, ValueError, RuntimeError):
-        return False
 
 
 def _shortened(value):

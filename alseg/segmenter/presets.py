@@ -1,6 +1,6 @@
 """Set-ups as arguments of `JointCAMSegmenter`: published ones, and our own recipe.
 
-Each function gives a plain dict; `JointCAMSegmenter.from_preset(name, **overrides)` makes the
+Each function gives a dict of arguments; `JointCAMSegmenter.from_preset(name, **overrides)` makes the
 estimator. What a preset cannot say, since it is the loop's, stands in `docs/user/presets.md`.
 """
 
@@ -9,6 +9,7 @@ import inspect
 import torch
 
 from alseg.network import PlainUNet, TwoEncoderNetwork
+from alseg.segmenter.parameters import Augmentation, Network, Schedule, with_fields
 from alseg.validation import check_option
 
 __all__ = ["PRESETS", "alseg_pseudo_labels", "preset_params"]
@@ -44,7 +45,7 @@ def alseg_fast():
     dict
     """
     return {
-        "encoder_lr_scale": 0.0,
+        "schedule": Schedule(encoder_lr_scale=0.0),
         "image_size": "large",
         "max_epochs": 6,
         "steps_per_epoch": 5,
@@ -101,30 +102,40 @@ def belharbi2021_glas(mc_dropout=False, wildcat_min_branch=True):
     ----------
     .. [1] Belharbi et al. 2021, arXiv:2010.04889, and the configurations of its released code.
     """
-    params = {
+    classes = {"lr": 1e-4, "lr_schedule": ("step", 100, 0.9), "max_epochs": 1000}
+    return {
         **_belharbi2021(mc_dropout, wildcat_min_branch, base_width=24, leak=64),
-        "flips": "both",
+        "augmentation": Augmentation(flips="both", affine=None, jitter=0.0),
+        "schedule": _two_phases(("step", 100, 0.9), classes),
         "lr": 0.1,
-        "lr_schedule": ("step", 100, 0.9),
         "max_epochs": 1000,
         "batch_size": 20,
     }
-    params["class_phase"] = {"lr": 1e-4, "lr_schedule": ("step", 100, 0.9), "max_epochs": 1000}
-    return params
 
 
 def belharbi2021_cub(mc_dropout=False, wildcat_min_branch=True):
     """Belharbi et al. 2021 on CUB-200-2011; parameters as of `belharbi2021_glas`."""
-    params = {
+    classes = {"lr": 0.01, "lr_schedule": ("step", 10, 0.9), "max_epochs": 90}
+    return {
         **_belharbi2021(mc_dropout, wildcat_min_branch, base_width=12, leak=32),
-        "flips": "horizontal",
+        "augmentation": Augmentation(flips="horizontal", affine=None, jitter=0.0),
+        "schedule": _two_phases(("step", 10, 0.95), classes),
         "lr": 0.1,
-        "lr_schedule": ("step", 10, 0.95),
         "max_epochs": 30,
         "batch_size": 8,
     }
-    params["class_phase"] = {"lr": 0.01, "lr_schedule": ("step", 10, 0.9), "max_epochs": 90}
-    return params
+
+
+def _two_phases(lr_schedule, class_phase):
+    """The schedule of Belharbi et al. 2021, with the rates of one data set."""
+    return Schedule(
+        phases="two-phase",
+        class_phase=class_phase,
+        keep_epoch="validation",
+        lr_schedule=lr_schedule,
+        encoder_lr_scale=1.0,
+        sampling="passes",
+    )
 
 
 def _belharbi2021(mc_dropout, wildcat_min_branch, base_width, leak):
@@ -135,23 +146,19 @@ def _belharbi2021(mc_dropout, wildcat_min_branch, base_width, leak):
         "module__wildcat_min_branch": bool(wildcat_min_branch),
         "encoder": "resnet18",
         "encoder_weights": "imagenet",
-        "pooling": "wildcat",
-        "cam_stride": None,
-        "dropout": 0.2 if mc_dropout else 0.0,
-        "dropout_placement": "everywhere",
-        "class_dropout": 0.1,
-        "normalize": "half",
+        "network": Network(
+            pooling="wildcat",
+            cam_stride=None,
+            dropout=0.2 if mc_dropout else 0.0,
+            dropout_placement="everywhere",
+            class_dropout=0.1,
+            normalize="half",
+        ),
         "crop": {"size": 416, "scale": 0.9, "min_side": 432, "pad": 0.01},
-        "affine": None,
-        "jitter": 0.0,
-        "schedule": "two-phase",
-        "sampling": "passes",
         "threshold": "validation",
-        "keep_epoch": "validation",
         "criterion__class_scale": 1.0,
         "criterion__dice_scale": 0.0,
         "criterion__normalize": "batch",
-        "encoder_lr_scale": 1.0,
         "optimizer": torch.optim.SGD,
         "optimizer__momentum": 0.9,
         "optimizer__nesterov": True,
@@ -173,26 +180,24 @@ def gorriz2017_ceal():
     return {
         "module": PlainUNet,
         "module__variant": "pooled",
-        "pooling": None,
-        "dropout": 0.5,
+        "network": Network(pooling=None, dropout=0.5, normalize="dataset"),
         "image_size": (192, 240),
-        "normalize": "dataset",
-        "flips": "none",
-        "affine": None,
-        "jitter": 0.0,
+        "augmentation": Augmentation(flips="none", affine=None, jitter=0.0),
         "criterion__class_scale": 0.0,
         "criterion__ce_scale": 0.0,
         "criterion__dice": "batch",
-        "sampling": "passes",
+        "schedule": Schedule(
+            refit_epochs=2,
+            keep_epoch="train_loss",
+            lr_schedule="constant",
+            encoder_lr_scale=1.0,
+            sampling="passes",
+            drop_tiny_last_batch=False,  # without BatchNorm the last one may be of any size
+        ),
         "batch_size": 32,
-        "drop_tiny_last_batch": False,  # without BatchNorm the last one may be of any size
         "optimizer": torch.optim.Adam,
         "lr": 1e-5,
-        "encoder_lr_scale": 1.0,
-        "lr_schedule": "constant",
         "max_epochs": 10,
-        "refit_epochs": 2,
-        "keep_epoch": "train_loss",
     }
 
 
@@ -210,14 +215,10 @@ def survey2024_acdc():
     return {
         "module": PlainUNet,
         "module__variant": "strided",
-        "pooling": None,
+        "network": Network(pooling=None, dropout=0.1, normalize=(0.0, 1.0)),
         "n_mask_classes": 4,
-        "dropout": 0.1,
         "image_size": (256, 256),
-        "normalize": (0.0, 1.0),
-        "flips": "both",
-        "affine": (0.0, 22.9),  # 0.4 radians
-        "jitter": 0.0,
+        "augmentation": Augmentation(affine=(0.0, 22.9), jitter=0.0),  # 0.4 radians
         "criterion__class_scale": 0.0,
         "criterion__dice_background": True,
         "criterion__dice_eps": 1e-5,
@@ -227,10 +228,12 @@ def survey2024_acdc():
         "optimizer": torch.optim.Adam,
         "optimizer__weight_decay": 5e-4,
         "lr": 1e-3,
-        "encoder_lr_scale": 1.0,
-        "lr_schedule": ("poly", 0.9),
-        "clip_norm": 10.0,
-        "keep_epoch": "validation",
+        "schedule": Schedule(
+            keep_epoch="validation",
+            lr_schedule=("poly", 0.9),
+            encoder_lr_scale=1.0,
+            clip_norm=10.0,
+        ),
     }
 
 
@@ -253,7 +256,8 @@ def preset_params(name, **overrides):
     name : str
         One of `PRESETS`.
     **overrides
-        Options of the preset itself, see its function; all others replace its arguments.
+        Options of the preset itself, see its function; all others replace its arguments, or a
+        field of one, such as ``schedule__ema=0.99``.
 
     Returns
     -------
@@ -267,10 +271,10 @@ def preset_params(name, **overrides):
     Examples
     --------
     >>> params = preset_params("belharbi2021-glas", mc_dropout=True, max_epochs=10)
-    >>> params["dropout"], params["max_epochs"]
+    >>> params["network"].dropout, params["max_epochs"]
     (0.2, 10)
     """
     preset = PRESETS[check_option("name", name, tuple(PRESETS))]
     own = {key: overrides[key] for key in inspect.signature(preset).parameters if key in overrides}
     rest = {key: value for key, value in overrides.items() if key not in own}
-    return {**preset(**own), **rest}
+    return with_fields({**preset(**own), **rest})

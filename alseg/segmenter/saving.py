@@ -13,6 +13,7 @@ from alseg.files import (
     has_marker,
     is_temporary,
     make_folder,
+    nested_names,
     read_json,
     remove_files,
     replacing,
@@ -20,6 +21,7 @@ from alseg.files import (
     write_json,
 )
 from alseg.network import JointCAMNetwork, PlainUNet, TwoEncoderNetwork
+from alseg.segmenter.parameters import KINDS, Options, with_fields
 from alseg.training import JointLoss
 from alseg.validation import check_option, message
 
@@ -29,6 +31,7 @@ _WEIGHTS_NAMES = re.compile(r"model(-[0-9a-f]{8})?\.safetensors")
 # What a saved model never decides: where weights are read from, and how trustingly.
 UNSAFE = ("torch_load_kwargs", "module__encoder_weights", "module__encoder", "device", "compile")
 # What a saved model may name of ours.
+_OPTIONS = {kind.__name__: kind for kind in KINDS.values()}
 PARTS = {part.__name__: part for part in (JointCAMNetwork, JointLoss, PlainUNet, TwoEncoderNetwork)}
 
 
@@ -44,11 +47,17 @@ def describe_params(params, defaults):
     -------
     described : dict
     left_out : list of str
+        A field of an object by a name such as ``network__normalize``.
     """
     described, left_out = {}, []
     for name, value in params.items():
+        if isinstance(value, Options):
+            fields, missed = describe_params(value.get_params(), type(value)().get_params())
+            described[name] = {type(value).__name__: fields}
+            left_out += [f"{name}__{field}" for field in missed]
+            continue
         try:
-            described[name] = _to_json(value)
+            described[name] = to_json(value)
         except TypeError:
             if value is not defaults.get(name):
                 left_out.append(name)
@@ -163,6 +172,7 @@ def read_model(path):
     with reading(path):
         record, state = read_parts(path)
         params = {k: from_json(v) for k, v in record["params"].items() if k not in UNSAFE}
+        params = with_fields(nested_names(params))
         fitted = {
             "classes_": np.array(record["classes"], dtype=np.dtype(record["classes_dtype"])),
             "canvas_": tuple(int(s) for s in record["canvas"]),
@@ -173,7 +183,7 @@ def read_model(path):
             "trained_on_": frozenset(map(str, record.get("trained_on", ()))),
             "n_steps_": int(record["n_steps"]),
         }
-        return params, set(record["left_out"]), fitted, state
+        return params, set(nested_names(dict.fromkeys(record["left_out"]))), fitted, state
 
 
 def read_parts(path, form=FORMAT):
@@ -206,7 +216,7 @@ def read_parts(path, form=FORMAT):
                 raise
 
 
-def _to_json(value):
+def to_json(value):
     """A parameter as plain JSON; TypeError for what is code or state."""
     if isinstance(value, type) and value in PARTS.values():
         return {"alseg": value.__name__}
@@ -217,9 +227,9 @@ def _to_json(value):
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, (tuple, list)):
-        return {"tuple" if isinstance(value, tuple) else "list": [_to_json(v) for v in value]}
+        return {"tuple" if isinstance(value, tuple) else "list": [to_json(v) for v in value]}
     if isinstance(value, dict) and all(isinstance(k, (str, int)) for k in value):
-        return {"dict": [[_to_json(k), _to_json(v)] for k, v in value.items()]}
+        return {"dict": [[to_json(k), to_json(v)] for k, v in value.items()]}
     if isinstance(value, type) and getattr(torch.optim, value.__name__, None) is value:
         return {"torch.optim": value.__name__}
     raise TypeError(type(value).__name__)
@@ -239,6 +249,8 @@ def from_json(value):
         return PARTS[check_option("part", content, tuple(PARTS))]
     if kind == "dict":
         return {k: from_json(v) for k, v in content}
+    if kind in _OPTIONS:
+        return _OPTIONS[kind](**{name: from_json(v) for name, v in content.items()})
     check_option("kind", kind, ("tuple", "list"))
     items = [from_json(v) for v in content]
     return tuple(items) if kind == "tuple" else items

@@ -16,7 +16,6 @@ from alseg.training.batches import (
 )
 from alseg.training.consistency import (
     ConsistentBatches,
-    check_consistency,
     consistency_loss,
     sure_masks,
     with_consistency,
@@ -38,7 +37,6 @@ __all__ = [
     "PartSize",
     "TrainingBatches",
     "TrainingData",
-    "check_consistency",
     "check_crop",
     "check_lr_schedule",
     "choose_canvas",

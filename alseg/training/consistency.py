@@ -1,57 +1,10 @@
 """Consistency training: what a model is sure of in an image without a mask, under other colours."""
 
-import numbers
-
 import torch
 import torch.nn.functional as F
 
 from alseg.labels import MISSING
 from alseg.training.augment import colour_jitter, stain_jitter
-from alseg.validation import check_keys, check_number
-
-DEFAULTS = {"weight": 1.0, "threshold": 0.95, "ramp": 0.25, "jitter": 0.5, "stain": 0.0}
-
-
-def check_consistency(consistency):
-    """The options of consistency training, checked and completed.
-
-    Parameters
-    ----------
-    consistency : None, float or dict
-        None or a weight of 0 is none. A number is the weight. A dict has keys among
-
-        - ``weight`` (1): what the loss of these images counts beside that of masks;
-        - ``threshold`` (0.95), in [0, 1]: a pixel counts if the model gives its likeliest class a
-          larger probability;
-        - ``ramp`` (0.25), in [0, 1]: share of the steps over which the weight rises from 0;
-        - ``jitter`` (0.5) and ``stain`` (0), in [0, 1]: strength of the strong colours, see
-          `alseg.training.colour_jitter` and `alseg.training.stain_jitter`.
-
-    Returns
-    -------
-    options : dict of all these keys, or None where there is no consistency training
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is something else, a key is not known, or a value is out of its range.
-
-    Examples
-    --------
-    >>> check_consistency({"weight": 0.5})
-    {'weight': 0.5, 'threshold': 0.95, 'ramp': 0.25, 'jitter': 0.5, 'stain': 0.0}
-    >>> check_consistency(0.0) is None
-    True
-    """
-    if consistency is None:
-        return None
-    if isinstance(consistency, numbers.Real):
-        consistency = {"weight": consistency}
-    options = {**DEFAULTS, **check_keys("consistency", consistency, DEFAULTS, "None, a number")}
-    check_number("consistency['weight']", options["weight"], 0)
-    for name in ("threshold", "ramp", "jitter", "stain"):
-        check_number(f"consistency[{name!r}]", options[name], 0, 1)
-    return options if options["weight"] else None
 
 
 def sure_masks(mask_logits, threshold=0.95):
@@ -139,8 +92,9 @@ class ConsistentBatches:
         Of two streams.
     predict : callable
         Images (M, 3, H, W) to mask logits (M, C, H, W), with no gradient.
-    options : dict
-        As `check_consistency` gives them.
+    options : object
+        With ``weight``, ``threshold``, ``ramp``, ``jitter`` and ``stain``, such as
+        `alseg.segmenter.Consistency`.
     n_steps : int
         Steps of the whole fit, of which the ramp is a share.
     """
@@ -169,16 +123,16 @@ class ConsistentBatches:
         without_mask = torch.ones(len(weak), dtype=torch.bool, device=weak.device)
         if len(target["masks"]) > n_first:
             without_mask = (target["masks"][n_first:] == MISSING).flatten(1).all(1)
-        masks = sure_masks(self.predict(weak), options["threshold"])
+        masks = sure_masks(self.predict(weak), options.threshold)
         masks = torch.where(without_mask[:, None, None], masks, MISSING)
         strong = weak
-        if options["stain"]:
-            strong = stain_jitter(strong, self.generator, options["stain"])
-        if options["jitter"]:
-            strong = colour_jitter(strong, self.generator, options["jitter"])
+        if options.stain:
+            strong = stain_jitter(strong, self.generator, options.stain)
+        if options.jitter:
+            strong = colour_jitter(strong, self.generator, options.jitter)
         strong = torch.where(without_mask[:, None, None, None], strong, weak)
         images = torch.cat([first, strong]).contiguous(memory_format=self.batches.memory_format)
-        weight = options["weight"] * ramp_up(self.step, self.n_steps, options["ramp"])
+        weight = options.weight * ramp_up(self.step, self.n_steps, options.ramp)
         extra = {"masks": masks, "without_mask": without_mask, "weight": weight}
         return {"x": images, "n_decode": len(images)}, {**target, "consistency": extra}
 

@@ -203,7 +203,7 @@ def classifier_work(study, parts, options):
     """As a line of `work_of`, of the first fit, on class labels."""
     model = study.classifier(parts, options)
     n = len(parts["train"])
-    phase = model.get_params(deep=False)["class_phase"] or {}
+    phase = model.schedule.class_phase or {}
     model.set_params(max_epochs=phase.get("max_epochs", model.max_epochs))
     steps, images, epochs = fit_size(model, 0, n)
     forward, training = cost_of_image(model, len(np.unique(parts["train"].labels)), decode=False)

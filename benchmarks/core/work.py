@@ -38,7 +38,7 @@ def cost_of_image(estimator, n_classes, canvas=None, decode=True):
     forward, training : float
     """
     network = build_network(estimator, n_classes).to("meta")
-    if decode and estimator.schedule == "two-phase":
+    if decode and estimator.schedule.phases == "two-phase":
         freeze(network)
     # Two images: BatchNorm has no statistics of one value.
     x = torch.empty(2, 3, *(canvas or canvas_of(estimator)), device="meta")
@@ -61,7 +61,7 @@ def freeze(network):
 def build_network(estimator, n_classes):
     """The network of an estimator, of random weights and nothing read from files."""
     model = estimator.__class__(**{**estimator.get_params(deep=False), "device": "cpu"})
-    model.set_params(encoder_weights=None, start_from=None, feature_cache=None)
+    model.set_params(encoder_weights=None, schedule__start_from=None, feature_cache=None)
     model.classes_ = np.arange(n_classes)
     return model.initialize().module_.train()
 
@@ -102,21 +102,21 @@ def fit_size(estimator, n_masks, n_train, n_pseudo=0, again=False):
     --------
     >>> from alseg import JointCAMSegmenter
     >>> model = JointCAMSegmenter.from_preset(
-    ...     "belharbi2021-glas", validation=0.2, start_from="classifier"
+    ...     "belharbi2021-glas", validation=0.2, schedule__start_from="classifier"
     ... )
     >>> fit_size(model, 8, 67), fit_size(model, 8, 67, n_pseudo=59)
     ((1000, 8000, 1000), (4000, 67000, 1000))
     """
     batch, epochs = estimator.batch_size, estimator.max_epochs
-    if again and estimator.refit_epochs is not None:
-        epochs = estimator.refit_epochs
+    if again and estimator.schedule.refit_epochs is not None:
+        epochs = estimator.schedule.refit_epochs
     steps = steps_of_fit(estimator, n_masks + n_pseudo, n_train, again)
     n_masks = n_masks or n_train
-    if estimator.sampling == "streams":
-        weak = estimator.weak_batch_size if n_masks < n_train and estimator.pooling else 0
+    if estimator.schedule.sampling == "streams":
+        weak = estimator.weak_batch_size if n_masks < n_train and estimator.has_class_head else 0
         return steps, steps * (batch + weak), epochs
     n = n_masks + n_pseudo
-    a_pass = n_batches(n, batch, estimator.drop_tiny_last_batch)
+    a_pass = n_batches(n, batch, estimator.schedule.drop_tiny_last_batch)
     return steps, round(steps * min(n, a_pass * batch) / a_pass), epochs
 
 
@@ -167,7 +167,7 @@ def work_of(plan, n_validation=0):
                 looked_at += n_draws_of(job.row.strategy) * (
                     n_train - n_masks + protocol.n_instances
                 )
-            if estimator.keep_epoch == "validation":
+            if estimator.schedule.keep_epoch == "validation":
                 looked_at += n_validation * sum(epochs for *_, epochs in sizes)
             line["fits"] += len(sizes)
             line["steps"] += sum(steps for steps, *_ in sizes)
@@ -199,7 +199,7 @@ def measured_speed(estimator, n_classes, side=96):
         _, training = cost_of_image(estimator, n_classes, side)
         network = build_network(estimator, n_classes)
         x = torch.rand(4, 3, *side).contiguous(memory_format=torch.channels_last)
-        if estimator.schedule == "two-phase":
+        if estimator.schedule.phases == "two-phase":
             freeze(network)
         for _ in range(2):  # the first also prepares kernels
             began = time.process_time()

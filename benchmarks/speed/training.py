@@ -34,7 +34,7 @@ from skorch.callbacks import Callback
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from alseg import JointCAMSegmenter
+from alseg import Execution, JointCAMSegmenter
 from alseg.datasets import make_glands
 from alseg.images import as_images, as_masks
 from alseg.network import JointCAMNetwork
@@ -235,7 +235,7 @@ def compare(name, case, n_epochs, seed, rates, device="cpu", batches=(BATCH, WEA
         weak_batch_size=weak_batch,
         random_state=seed,
         device=device,
-        amp=amp,
+        execution=Execution(amp=amp),
         callbacks=[("turns", turns)],
     )
     model.fit(glands.images, glands.labels, masks)

@@ -88,18 +88,21 @@ ROWS = {
     "default": Row("the defaults", against=""),
     "twice": Row("twice the steps", steps=2),
     "thrice": Row("three times the steps", steps=3),
-    "no-affine": Row("without zoom and rotation", {"affine": None}),
-    "no-flips": Row("without flips in training", {"flips": "none"}),
-    "unpaired": Row("flips move the image and not its mask", {"joint_flip": False}),
-    "no-jitter": Row("without colour jitter", {"jitter": 0.0}),
-    "stain": Row("stain 0.05", {"stain": 0.05}),
-    "stain-strong": Row("stain 0.2 instead of colour jitter", {"stain": 0.2, "jitter": 0.0}),
-    "passes": Row("shuffled passes instead of two streams", {"sampling": "passes"}),
+    "no-affine": Row("without zoom and rotation", {"augmentation__affine": None}),
+    "no-flips": Row("without flips in training", {"augmentation__flips": "none"}),
+    "unpaired": Row("flips move the image and not its mask", {"augmentation__joint_flip": False}),
+    "no-jitter": Row("without colour jitter", {"augmentation__jitter": 0.0}),
+    "stain": Row("stain 0.05", {"augmentation__stain": 0.05}),
+    "stain-strong": Row(
+        "stain 0.2 instead of colour jitter",
+        {"augmentation__stain": 0.2, "augmentation__jitter": 0.0},
+    ),
+    "passes": Row("shuffled passes instead of two streams", {"schedule__sampling": "passes"}),
     "no-second": Row("no images without mask in a batch", {"weak_batch_size": 0}),
-    "frozen": Row("encoder's weights stay as pretrained", {"encoder_lr_scale": 0.0}),
-    "full-lr": Row("encoder learns at the full rate", {"encoder_lr_scale": 1.0}),
+    "frozen": Row("encoder's weights stay as pretrained", {"schedule__encoder_lr_scale": 0.0}),
+    "full-lr": Row("encoder learns at the full rate", {"schedule__encoder_lr_scale": 1.0}),
     "two-phase": Row(
-        "two phases instead of joint", {"schedule": "two-phase"}, steps=2, against="twice"
+        "two phases instead of joint", {"schedule__phases": "two-phase"}, steps=2, against="twice"
     ),
     "decoder-narrow": Row(
         "decoder of half the width", {"module__decoder_channels": (64, 32, 24, 16)}
@@ -110,9 +113,9 @@ ROWS = {
     "no-class": Row("without class loss", {"criterion__class_scale": 0.0}),
     "ce-alone": Row("cross-entropy without Dice", {"criterion__dice_scale": 0.0}),
     "dice-alone": Row("Dice without cross-entropy", {"criterion__ce_scale": 0.0}),
-    "ema": Row("moving average of weights, 0.95", {"ema": 0.95}),
+    "ema": Row("moving average of weights, 0.95", {"schedule__ema": 0.95}),
     "consistency": Row("consistency on images without a mask", {"consistency": 1.0}, also="twice"),
-    "bfloat16": Row("bfloat16 in training", {"amp": True}),
+    "bfloat16": Row("bfloat16 in training", {"execution__amp": True}),
     "warm-up": Row("encoder warmed up on the fold's images, without labels", warm_up=1),
     "test-flips": Row("mean over four test flips", {"test_flips": "both"}, reuse=True),
     "pseudo-published": Row(
@@ -195,7 +198,8 @@ class Fold:
         self.masks = [self.train.masks[i] if i in chosen else None for i in range(n)]
 
     def model(self, change, steps):
-        return JointCAMSegmenter(
+        return JointCAMSegmenter.from_preset(
+            "alseg",
             **{
                 "encoder": self.options["encoder"],
                 "encoder_weights": self.options["encoder_weights"],
@@ -206,7 +210,7 @@ class Fold:
                 "device": self.options["device"],
                 **BATCHES,
                 **change,
-            }
+            },
         )
 
     def fit(self, model, masks, weight=None):
@@ -240,7 +244,7 @@ class Fold:
         elif name == "default" or row.pseudo:
             model, seconds = self.default
         else:
-            two = row.change.get("schedule") == "two-phase"  # each phase has its own epochs
+            two = row.change.get("schedule__phases") == "two-phase"  # each phase has its own epochs
             change, began = row.change, time.process_time()
             if row.warm_up:
                 change = change | {"encoder_weights": self.warmed_up(row.warm_up)}

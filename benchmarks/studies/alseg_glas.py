@@ -130,7 +130,7 @@ def low_entropy_sampling(learner, X_pool, n_instances=1, random_state=None):
 def make_model(options, **more):
     """The recipe at the sizes of a profile."""
     # In the folder of the results, from which all runs.
-    frozen = {"encoder_lr_scale": 0.0, "feature_cache": "features"}
+    frozen = {"schedule__encoder_lr_scale": 0.0, "feature_cache": "features"}
     return JointCAMSegmenter.from_preset(
         "alseg",
         **{
@@ -140,7 +140,7 @@ def make_model(options, **more):
             "max_epochs": 1,
             "steps_per_epoch": options["steps"],
             "test_flips": options["test_flips"],
-            "amp": options["amp"],
+            "execution__amp": options["amp"],
             **BATCHES,
             "device": options["device"],
             **({} if options["trained"] else frozen),

@@ -59,7 +59,7 @@ def paper_profile(preset):
     return {
         "preset": preset,
         "epochs": params["max_epochs"],
-        "class_epochs": params["class_phase"]["max_epochs"],
+        "class_epochs": params["schedule"].class_phase["max_epochs"],
         "lr": params["lr"],
         "batch_size": params["batch_size"],
         "crop": params["crop"],
@@ -138,10 +138,10 @@ NOTES = (
 )
 
 
-def phase_of(options, n_epochs, published):
+def decay_of(n_epochs, published, published_epochs):
     """The published step decay with its steps in proportion to the epochs."""
-    kind, every, factor = published["lr_schedule"]
-    return kind, max(1, round(every * n_epochs / published["max_epochs"])), factor
+    kind, every, factor = published
+    return kind, max(1, round(every * n_epochs / published_epochs)), factor
 
 
 def make_model(parts, options, **more):
@@ -163,14 +163,16 @@ def make_model(parts, options, **more):
             "batch_size": options["batch_size"],
             "max_epochs": options["epochs"],
             "lr": options["lr"],
-            "lr_schedule": phase_of(options, options["epochs"], published),
-            "amp": options["amp"],
+            "schedule__lr_schedule": decay_of(
+                options["epochs"], published["schedule"].lr_schedule, published["max_epochs"]
+            ),
+            "execution__amp": options["amp"],
             "device": options["device"],
             "encoder": options["encoder"],
             # All weights come from the classifier; without masks it is that, trained no further.
             "encoder_weights": None,
-            "start_from": CLASSIFIER,
-            "class_phase": {"max_epochs": 0},
+            "schedule__start_from": CLASSIFIER,
+            "schedule__class_phase": {"max_epochs": 0},
             **more,
         },
     )
@@ -178,15 +180,15 @@ def make_model(parts, options, **more):
 
 def make_classifier(parts, options):
     """The first of the two phases, on class labels."""
-    phase = preset_params(options["preset"])["class_phase"]
+    phase = preset_params(options["preset"])["schedule"].class_phase
     n_epochs = options["class_epochs"]
-    schedule = phase_of(options, n_epochs, phase)
+    schedule = decay_of(n_epochs, phase["lr_schedule"], phase["max_epochs"])
     return make_model(
         parts,
         options,
-        start_from=None,
+        schedule__start_from=None,
         encoder_weights=options["encoder_weights"],
-        class_phase={**phase, "lr_schedule": schedule, "max_epochs": n_epochs},
+        schedule__class_phase={**phase, "lr_schedule": schedule, "max_epochs": n_epochs},
     )
 
 

@@ -37,7 +37,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from alseg import JointCAMSegmenter
+from alseg import JointCAMSegmenter, Network
 from alseg.datasets import load_glas
 from alseg.experiment import Records, environment, read_records
 from alseg.experiment.statistics import bootstrap_groups_seeds
@@ -104,7 +104,7 @@ def fit(train, options, pooling, seed):
     model = JointCAMSegmenter(
         encoder=options["encoder"],
         encoder_weights=options["encoder_weights"],
-        pooling=pooling,
+        network=Network(pooling=pooling),
         image_size=tuple(options["image_size"]),
         max_epochs=1,
         steps_per_epoch=options["steps"],

@@ -41,7 +41,7 @@ PAPER = {
     "data_name": "isic",
     "image_size": _params["image_size"],
     "epochs": _params["max_epochs"],
-    "refit_epochs": _params["refit_epochs"],
+    "refit_epochs": _params["schedule"].refit_epochs,
     "lr": _params["lr"],
     "batch_size": _params["batch_size"],
     "ce_scale": _params["criterion__ce_scale"],
@@ -119,12 +119,14 @@ def wanted(folder, options):
 
 def make_model(options, **more):
     """The published U-Net and its training, at the sizes of a profile."""
-    names = ("image_size", "refit_epochs", "lr", "batch_size", "amp", "device")
+    names = ("image_size", "lr", "batch_size", "device")
     given = {name: options[name] for name in names}
     return JointCAMSegmenter.from_preset(
         "gorriz2017-ceal",
         **{
             **given,
+            "schedule__refit_epochs": options["refit_epochs"],
+            "execution__amp": options["amp"],
             "max_epochs": options["epochs"],
             "criterion__ce_scale": options["ce_scale"],
             **more,

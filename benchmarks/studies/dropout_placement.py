@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
-from alseg import JointCAMSegmenter
+from alseg import JointCAMSegmenter, Network
 from alseg.datasets import load_glas
 from alseg.query import class_balanced_top_n
 from benchmarks.core.data import find_data
@@ -59,7 +59,7 @@ def measure(data, options, placement, seed, n_masks, n_draws, with_test):
     annotated, rest = np.asarray(order)[:n_masks], np.sort(np.asarray(order)[n_masks:])
     masks = [train.masks[i] if i in set(annotated) else None for i in range(len(train.labels))]
     model = JointCAMSegmenter(
-        dropout_placement=placement,
+        network=Network(dropout_placement=placement),
         steps_per_epoch=-(-len(train.labels) // 8),
         random_state=seed,
         device="cpu",
@@ -84,7 +84,7 @@ def measure(data, options, placement, seed, n_masks, n_draws, with_test):
             row["scores"][method] += scores.tolist()
         row["ids"] += [str(i) for i in part.ids]
     row["mean_dice"] = 1 - float(np.mean(row["errors"]["dice"]))
-    row["dropout"] = model.dropout
+    row["dropout"] = model.network.dropout
     row["n_steps"] = model.n_steps_
     row["seconds"] = seconds
     return row

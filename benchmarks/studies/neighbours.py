@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from alseg import JointCAMSegmenter
+from alseg import JointCAMSegmenter, Network
 from alseg.datasets import load_glas
 from alseg.experiment.statistics import paired_t
 from alseg.pseudo import (
@@ -152,7 +152,7 @@ def main(argv=None):
         return measure(*(distances(blocks, n) for blocks in pair), train, agreement)
 
     start = {"encoder_weights": weights}
-    still = {"max_epochs": 0, "normalize": "imagenet", "random_state": 0}
+    still = {"max_epochs": 0, "network": Network(normalize="imagenet"), "random_state": 0}
     found["encoder, ImageNet"] = by_cosine(embeddings(train, start | still))
     fitted = []
     for seed in tqdm(arguments.seeds, desc="fits"):

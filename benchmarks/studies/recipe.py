@@ -69,14 +69,19 @@ ROWS = {
     "fast": Row(
         "frozen Lite0, cached maps, batches of 4 + 0 at 192 x 288",
         30,
-        {"encoder_lr_scale": 0.0, "feature_cache": "", "weak_batch_size": 0},
+        {"schedule__encoder_lr_scale": 0.0, "feature_cache": "", "weak_batch_size": 0},
         area=LARGE,
     ),
     "default": Row("the default: Lite0, 4 + 2 at 128 x 192, fewer steps", 125),
     "faster": Row(
         "frozen Lite0, 4 cached views, batches of 4 + 0 at 192 x 288, fewer steps",
         20,
-        {"encoder_lr_scale": 0.0, "feature_cache": "", "weak_batch_size": 0, "n_views": 4},
+        {
+            "schedule__encoder_lr_scale": 0.0,
+            "feature_cache": "",
+            "weak_batch_size": 0,
+            "augmentation__n_views": 4,
+        },
         area=LARGE,
     ),
     "twice": Row("twice the steps", 300, longer=True),
@@ -106,7 +111,8 @@ def model_of(name, canvas, seed, weights, cache):
     if "feature_cache" in change:
         change["feature_cache"] = cache
     options = {"encoder": "efficientnet-lite0", "batch_size": 4, "weak_batch_size": 2, **change}
-    return JointCAMSegmenter(
+    return JointCAMSegmenter.from_preset(
+        "alseg",
         image_size=canvas,
         max_epochs=1,
         steps_per_epoch=row.steps,

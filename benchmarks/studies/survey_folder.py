@@ -30,7 +30,7 @@ import torch
 from joblib import Parallel, delayed
 from sklearn.metrics import roc_auc_score
 
-from alseg import JointCAMSegmenter, Protocol
+from alseg import Augmentation, Execution, JointCAMSegmenter, Network, Protocol, Schedule
 from alseg.comparison import Row, n_threads, slug
 from alseg.datasets import Dataset, load_folder
 from alseg.experiment import Records, describe_data, described, environment, read_records
@@ -130,7 +130,7 @@ def build_slices(parts, options):
         batch_size=options["batch_size"],
         lr=options["lr"],
         steps_per_epoch=max(1, options["steps"] // n_epochs),
-        amp=options["amp"],
+        execution=Execution(amp=options["amp"]),
         device=options["device"],
     )
     rows = {
@@ -248,27 +248,29 @@ def make_classifier(layout, parts, options):
     return JointCAMSegmenter(
         encoder="resnet18",
         encoder_weights=options["encoder_weights"],
-        pooling="average",
-        cam_stride=None,
-        class_dropout=0.5,
+        network=Network(pooling="average", cam_stride=None, class_dropout=0.5),
         image_size=options["image_size"],
-        flips="both" if layout == "isic" else "horizontal",
-        affine=(0.1, 20.0) if layout == "isic" else None,
-        jitter=0.0,
-        sampling="passes",
+        augmentation=Augmentation(
+            flips="both" if layout == "isic" else "horizontal",
+            affine=(0.1, 20.0) if layout == "isic" else None,
+            jitter=0.0,
+        ),
+        schedule=Schedule(
+            keep_epoch="validation",
+            lr_schedule="cosine",
+            encoder_lr_scale=1.0,
+            sampling="passes",
+        ),
         batch_size=options["batch_size"],
         max_epochs=options["epochs"],
         lr=options["lr"],
-        encoder_lr_scale=1.0,
-        lr_schedule="cosine",
         criterion__class_scale=1.0,
         optimizer=torch.optim.SGD,
         optimizer__momentum=0.9,
         optimizer__nesterov=True,
         optimizer__weight_decay=5e-4,
-        keep_epoch="validation",
         validation=ValidationSet(valid.images, valid.labels, None),
-        amp=options["amp"],
+        execution=Execution(amp=options["amp"]),
         device=options["device"],
     )
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from alseg import JointCAMSegmenter
+from alseg import Augmentation, JointCAMSegmenter, Network
 from alseg.datasets import load_folder, load_glas, make_glands
 from alseg.metrics import mean_iou_per_image, pixel_average_precision
 from alseg.segmenter import haematoxylin, haematoxylin_masks
@@ -43,7 +43,7 @@ def glas(seed):
 
 def leeds(seed):
     data = load_folder(find_data("leeds_butterfly"))
-    options = pretrained((160, 208), 250) | {"flips": "horizontal"}
+    options = pretrained((160, 208), 250) | {"augmentation": Augmentation(flips="horizontal")}
     return data.train, data.test, options
 
 
@@ -79,7 +79,7 @@ def measure(name, seed, pooling):
     train, test, options = DATA[name](seed)
     start = time.perf_counter()
     model = JointCAMSegmenter(
-        pooling=pooling, random_state=seed, device="cpu", **BATCHES, **options
+        network=Network(pooling=pooling), random_state=seed, device="cpu", **BATCHES, **options
     )
     model.fit(train.images, train.labels)
     seconds = time.perf_counter() - start

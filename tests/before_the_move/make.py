@@ -125,11 +125,13 @@ def estimator(**options):
     import torch
 
     from alseg import JointCAMSegmenter
+    from alseg.files import nested_names
     from alseg.network import PlainUNet
     from alseg.training import JointLoss
 
     parts = {"module": PlainUNet, "criterion": JointLoss, "optimizer": torch.optim.Adam}
-    return JointCAMSegmenter(**parts, **{"validation": validation_set(), **SMALL, **options})
+    flat = {"validation": validation_set(), **SMALL, **options}
+    return JointCAMSegmenter(**parts).set_params(**nested_names(flat))
 
 
 def comparison_arguments():

@@ -103,22 +103,22 @@ def test_paper_profile_of_belharbi_has_the_published_constants(
     assert (protocol.initial, protocol.n_instances, protocol.rounds) == asked
     assert protocol.class_balanced and not protocol.warm_start
     assert options["seeds"] == (0, 1, 2, 3, 4)
-    assert (model.lr, model.max_epochs, model.batch_size, model.lr_schedule) == training
+    assert (model.lr, model.max_epochs, model.batch_size, model.schedule.lr_schedule) == training
     assert model.crop == {"size": 416, "scale": 0.9, "min_side": 432, "pad": 0.01}
-    assert (model.threshold, model.keep_epoch, model.schedule) == (
+    assert (model.threshold, model.schedule.keep_epoch, model.schedule.phases) == (
         "validation",
         "validation",
         "two-phase",
     )
-    assert model.start_from == "classifier" and not model.amp
+    assert model.schedule.start_from == "classifier" and not model.execution.amp
     propagation = rows["label propagation"].augmenter
     assert (propagation.k, propagation.weight, propagation.selection) == (40, weight, "neighbours")
     dropout = rows["MC-dropout"]
-    assert dropout.estimator.dropout == 0.2
+    assert dropout.estimator.network.dropout == 0.2
     assert inspect.signature(dropout.strategy).parameters["n_draws"].default == 50
     first = module.STUDY.classifier(parts, options)
-    assert first.class_phase == classifier
-    assert first.start_from is None and first.encoder_weights == "imagenet"
+    assert first.schedule.class_phase == classifier
+    assert first.schedule.start_from is None and first.encoder_weights == "imagenet"
     assert differences(module.STUDY, options) == []
 
 
@@ -139,7 +139,13 @@ def test_paper_profile_of_ceal_has_the_published_constants():
     assert (protocol.initial, protocol.n_instances, protocol.rounds) == (600, 35, 10)
     assert protocol.warm_start and not protocol.class_balanced
     assert (options["limit"], options["test_limit"]) == (1600, 400)
-    assert (model.image_size, model.lr, model.max_epochs, model.refit_epochs, model.batch_size) == (
+    assert (
+        model.image_size,
+        model.lr,
+        model.max_epochs,
+        model.schedule.refit_epochs,
+        model.batch_size,
+    ) == (
         (192, 240),
         1e-5,
         10,
@@ -157,7 +163,7 @@ def test_paper_profiles_of_the_survey_have_the_published_constants():
     model, rows, protocol = survey.build_slices(parts_of(), options)
     assert (protocol.initial, protocol.n_instances, protocol.warm_start) == (10, 10, True)
     assert model.max_epochs * model.steps_per_epoch == 4000
-    assert (model.lr, model.batch_size, model.clip_norm) == (1e-3, 32, 10.0)
+    assert (model.lr, model.batch_size, model.schedule.clip_norm) == (1e-3, 32, 10.0)
     assert len(rows) == 7 and options["seeds"] == (1000, 2000, 3000, 4000, 5000)
     low = survey.make_study("nct").profiles["paper"]
     high = {name: survey.make_study(name, "high").profiles["paper"] for name in ("nct", "isic")}
@@ -167,8 +173,9 @@ def test_paper_profiles_of_the_survey_have_the_published_constants():
     assert [high["isic"][key] for key in asked] == [1000, 1000, 10]
     classifier = survey.make_classifier("nct", parts_of(), low)
     assert (classifier.lr, classifier.batch_size, classifier.max_epochs) == (0.01, 128, 100)
-    assert classifier.image_size == (224, 224) and classifier.class_dropout == 0.5
-    assert classifier.lr_schedule == "cosine" and classifier.flips == "horizontal"
+    assert classifier.image_size == (224, 224) and classifier.network.class_dropout == 0.5
+    assert classifier.schedule.lr_schedule == "cosine"
+    assert classifier.augmentation.flips == "horizontal"
     # The published loss: a smaller one would be a smaller rate under SGD, and more decay.
     assert classifier.criterion__class_scale == 1.0
     assert len(survey.class_rows(low)) == 9
@@ -511,7 +518,7 @@ def test_ceal_trains_as_many_epochs_as_published():
     fits = [fit for fits in fits_of_job(chain, protocol, 1600) for fit in fits]
     assert [fit.n_masks for fit in fits] == list(range(635, 951, 35))
     assert [fit.n_pseudo for fit in fits] == [0, 0, 0, 0, 20, 40, 60, 80, 100, 120]
-    assert all(fit.again for fit in fits) and model.refit_epochs == 2
+    assert all(fit.again for fit in fits) and model.schedule.refit_epochs == 2
     (start,) = [
         job
         for job in plan.jobs
@@ -520,7 +527,7 @@ def test_ceal_trains_as_many_epochs_as_published():
     assert [tuple(f) for fits in fits_of_job(start, protocol, 1600) for f in fits] == [
         (600, 0, False)
     ]
-    assert not model.drop_tiny_last_batch  # 705 images are 22 batches and one more of 1
+    assert not model.schedule.drop_tiny_last_batch  # 705 images are 22 batches and one more of 1
 
 
 @pytest.fixture

@@ -177,7 +177,7 @@ def test_a_strategy_of_ones_own(capsys, tmp_path, monkeypatch):
         (["--strategy", "entropi"], 2, "got 'entropi'. Did you mean 'entropy'?"),
         (["--encoder", "resnet19"], 2, "encoder must be one of"),
         (["--pooling", "atention"], 2, "Did you mean 'attention'?"),
-        (["--schedule", "two"], 2, "schedule must be one of"),
+        (["--schedule", "two"], 2, "schedule.phases must be one of"),
         (["--data", "gland"], 2, "Did you mean 'glands'?"),
         (["--n-instances", "0"], 2, "--n-instances: must be an integer >= 1, got '0'"),
         (["--rounds", "-1"], 2, "--rounds: must be an integer >= 0"),

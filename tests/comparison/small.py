@@ -12,6 +12,7 @@ from alseg.comparison.plan import compare_strategies
 from alseg.datasets import make_glands
 from alseg.experiment.protocol import Protocol
 from alseg.experiment.records import comparable
+from alseg.segmenter import with_fields
 from alseg.strategies import entropy_sampling, random_sampling
 
 
@@ -21,7 +22,7 @@ def data(n_train=14, n_test=6):
 
 
 def estimator(**options):
-    return JointCAMSegmenter(encoder="tiny", max_epochs=1, device="cpu", **options)
+    return JointCAMSegmenter(encoder="tiny", max_epochs=1, device="cpu", **with_fields(options))
 
 
 SMALL = Protocol(initial=2, n_instances=2, rounds=2, controls=(), references=("all-ones",))

@@ -254,7 +254,7 @@ def test_models_without_a_class_head_are_compared_by_their_masks(tmp_path):
     protocol = Protocol(
         initial=2, n_instances=2, rounds=1, controls=(), references=("full supervision",)
     )
-    model = estimator(pooling=None)
+    model = estimator(network__pooling=None)
     result = compared(tmp_path, protocol=protocol, seeds=[0], estimator=model)
     record = result.chains["entropy", 0][-1]
     assert "class_accuracy" not in record["metrics"] and 0 <= record["metrics"]["dice"] <= 1
@@ -477,7 +477,7 @@ def test_a_corrupt_description(tmp_path):
             ValueError,
             "Did you mean 'entropy'",
         ),
-        ({"estimator": estimator(pooling="avg")}, ValueError, "pooling must be"),
+        ({"estimator": estimator(network__pooling="avg")}, ValueError, "pooling must be"),
         (
             {"protocol": Protocol(initial=2, rounds=2, controls=(), window=(2, 8))},
             ValueError,
@@ -491,7 +491,7 @@ def test_bad_arguments_are_named_before_anything_is_written(tmp_path, options, e
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("options", [{"n_mask_classes": 3}, {"pooling": None}])
+@pytest.mark.parametrize("options", [{"n_mask_classes": 3}, {"network__pooling": None}])
 def test_a_row_that_cannot_end_is_refused_at_once(tmp_path, options):
     sizes = {"initial": 2, "n_instances": 1, "rounds": 1}
     parts = three_classes() if "n_mask_classes" in options else data()
@@ -503,7 +503,7 @@ def test_a_row_that_cannot_end_is_refused_at_once(tmp_path, options):
     with pytest.raises(ValueError, match="references must be without 'weak labels only' .*Leave"):
         check()
     others = ("full supervision", "all-ones")
-    if "pooling" in options:
+    if "network__pooling" in options:
         with pytest.raises(ValueError, match="controls must be without 'CAM-guided random' .*Leav"):
             check(references=others)
         check(references=others, controls=("random",))
@@ -642,7 +642,9 @@ def test_counted_steps_are_those_that_are_taken(tmp_path):
         epochs=2,
         references=("full supervision", "weak labels only"),
     )
-    model = estimator(batch_size=4, schedule="two-phase", class_phase={"max_epochs": 3})
+    model = estimator(
+        batch_size=4, schedule__phases="two-phase", schedule__class_phase={"max_epochs": 3}
+    )
     result = compared(tmp_path, rows, protocol, seeds=[0], estimator=model)
     plan = Plan(model, rows, data(), protocol)
     taken = {
@@ -695,10 +697,12 @@ def test_some_rows_may_run_before_the_others(tmp_path):
 
 
 def test_steps_of_passes_and_of_warm_fits():
-    passes = estimator(batch_size=4, sampling="passes", pooling=None)
+    passes = estimator(batch_size=4, schedule__sampling="passes", network__pooling=None)
     assert [steps_of_fit(passes, n, 14) for n in (2, 6, 14)] == [1, 2, 4]
-    assert steps_of_fit(passes.set_params(pooling="average"), 2, 14) == 4  # classes of all images
-    warm = estimator(batch_size=4, refit_epochs=3).set_params(max_epochs=5)
+    assert (
+        steps_of_fit(passes.set_params(network__pooling="average"), 2, 14) == 4
+    )  # classes of all images
+    warm = estimator(batch_size=4, schedule__refit_epochs=3).set_params(max_epochs=5)
     assert (steps_of_fit(warm, 2, 14), steps_of_fit(warm, 2, 14, again=True)) == (20, 12)
 
 

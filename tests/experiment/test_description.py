@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alseg import Schedule
 from alseg.datasets import make_glands
 from alseg.experiment.description import describe_data, described, described_file, described_value
 from alseg.experiment.records import same
@@ -168,7 +169,7 @@ def test_arrays_have_the_digest_that_committed_records_hold():
 
 def test_a_cache_of_features_may_lie_anywhere_and_grow(tmp_path):
     models = [
-        JointCAMSegmenter(encoder_lr_scale=0, feature_cache=folder)
+        JointCAMSegmenter(schedule=Schedule(encoder_lr_scale=0), feature_cache=folder)
         for folder in (None, tmp_path / "a", tmp_path / "b")
     ]
     (tmp_path / "a").mkdir()

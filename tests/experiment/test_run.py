@@ -26,6 +26,7 @@ from alseg.query.costs import annotation_cost
 from alseg.query.regions import Regions
 from alseg.report.panels import save_panels
 from alseg.report.run_page import write_report
+from alseg.segmenter import with_fields
 from alseg.segmenter.estimator import JointCAMSegmenter
 from alseg.strategies import by_region, entropy_sampling, entropy_score, random_sampling
 
@@ -39,7 +40,8 @@ def parts():
 
 def estimator(**options):
     return JointCAMSegmenter(
-        encoder="tiny", **{"max_epochs": 1, "batch_size": 4, "device": "cpu", **options}
+        encoder="tiny",
+        **with_fields({"max_epochs": 1, "batch_size": 4, "device": "cpu", **options}),
     )
 
 
@@ -278,7 +280,9 @@ def test_killed_at_any_moment_it_ends_the_same(tmp_path):
 
 def test_a_round_that_needs_the_model_before_goes_on_from_its_file(tmp_path, monkeypatch):
     options = {
-        "model": estimator(validation=0.25, threshold="validation", keep_epoch="validation"),
+        "model": estimator(
+            validation=0.25, threshold="validation", schedule__keep_epoch="validation"
+        ),
         "strategy": random_sampling,
         "augmenter": PseudoLabelAugmenter("all", weight=0.5, refit="published"),
     }
@@ -379,7 +383,9 @@ def test_rounds_out_of_order(finished, tmp_path):
 def test_steps_of_both_fits_are_counted_where_they_differ(tmp_path):
     records = small_run(
         tmp_path,
-        model=estimator(sampling="passes", pooling=None, criterion__class_scale=0.0),
+        model=estimator(
+            schedule__sampling="passes", network__pooling=None, criterion__class_scale=0.0
+        ),
         augmenter=PseudoLabelAugmenter("all", weight=0.5),
         rounds=1,
         panels=None,

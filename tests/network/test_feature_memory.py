@@ -8,6 +8,7 @@ from alseg import JointCAMSegmenter
 from alseg.images import as_images, as_masks
 from alseg.network.encoder import TinyEncoder
 from alseg.network.feature_memory import FeatureMemory
+from alseg.segmenter import with_fields
 from alseg.training.batches import TrainingBatches, TrainingData
 
 
@@ -150,13 +151,13 @@ def make(glands, tmp_path, **options):
         "max_epochs": 2,
         "random_state": 0,
         "device": "cpu",
-        "encoder_lr_scale": 0,
+        "schedule__encoder_lr_scale": 0,
         "feature_cache": tmp_path,
-        "n_views": 2,
+        "augmentation__n_views": 2,
         **options,
     }
     masks = [mask if i % 2 else None for i, mask in enumerate(glands.masks)]
-    return JointCAMSegmenter(**options).fit(glands.images, glands.labels, masks)
+    return JointCAMSegmenter(**with_fields(options)).fit(glands.images, glands.labels, masks)
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +168,12 @@ def glands():
 
 
 def test_a_frozen_encoder_stays_as_it_was_and_the_rest_learns(glands, tmp_path):
-    short = make(glands, tmp_path, max_epochs=1, lr_schedule="constant", feature_cache=None)
-    longer = make(glands, tmp_path, max_epochs=3, lr_schedule="constant", feature_cache=None)
+    short = make(
+        glands, tmp_path, max_epochs=1, schedule__lr_schedule="constant", feature_cache=None
+    )
+    longer = make(
+        glands, tmp_path, max_epochs=3, schedule__lr_schedule="constant", feature_cache=None
+    )
     before, after = short.module_.state_dict(), longer.module_.state_dict()
     same = {name for name in before if torch.equal(before[name], after[name])}
     inside = {name for name in before if name.startswith("encoder.")}
@@ -230,12 +235,15 @@ def test_views_are_few_and_masks_move_with_their_image():
 
 def test_wrong_options_are_refused(glands, tmp_path):
     with pytest.raises(ValueError, match="encoder_lr_scale must be 0 with feature_cache"):
-        make(glands, tmp_path, encoder_lr_scale=0.3)
+        make(glands, tmp_path, schedule__encoder_lr_scale=0.3)
     with pytest.raises(TypeError, match="feature_cache must be None or a folder, got True"):
         make(glands, True)
     with pytest.raises(ValueError, match="n_views must be"):
-        make(glands, tmp_path, n_views=0)
+        make(glands, tmp_path, augmentation__n_views=0)
     with pytest.raises(ValueError, match="module must be a JointCAMNetwork with feature_cache"):
         JointCAMSegmenter.from_preset(
-            "belharbi2021-glas", encoder_weights=None, encoder_lr_scale=0, feature_cache=tmp_path
+            "belharbi2021-glas",
+            encoder_weights=None,
+            schedule__encoder_lr_scale=0,
+            feature_cache=tmp_path,
         ).initialize()

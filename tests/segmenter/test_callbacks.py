@@ -19,6 +19,7 @@ from skorch.dataset import ValidSplit
 
 from alseg import JointCAMSegmenter
 from alseg.datasets import make_glands
+from alseg.segmenter import with_fields
 
 GLANDS = make_glands(9, image_size=(32, 32), random_state=0)
 LABELS = np.asarray(GLANDS.labels)
@@ -45,17 +46,19 @@ class Service(dict):
 
 def make(callback, **options):
     return JointCAMSegmenter(
-        **{
-            "encoder": "tiny",
-            "max_epochs": 2,
-            "steps_per_epoch": 1,
-            "random_state": 0,
-            "device": "cpu",
-            "callbacks": [callback],
-            "train_split": ValidSplit(3),
-            "lr_schedule": "constant",
-            **options,
-        }
+        **with_fields(
+            {
+                "encoder": "tiny",
+                "max_epochs": 2,
+                "steps_per_epoch": 1,
+                "random_state": 0,
+                "device": "cpu",
+                "callbacks": [callback],
+                "train_split": ValidSplit(3),
+                "schedule__lr_schedule": "constant",
+                **options,
+            }
+        )
     )
 
 
@@ -102,7 +105,7 @@ def neptune(folder):
 @pytest.mark.parametrize("name", sorted(skorch.callbacks.__all__))
 def test_a_callback_works_or_is_refused_by_name(name, schedule, tmp_path):
     callback = MADE.get(name, lambda folder: getattr(skorch.callbacks, name)())(tmp_path)
-    model = make(callback, schedule=schedule)
+    model = make(callback, schedule__phases=schedule)
     if name in REFUSED:
         with pytest.raises(ValueError, match=REFUSED[name]):
             model.fit(GLANDS.images, LABELS, GLANDS.masks)
@@ -179,15 +182,22 @@ def test_a_callback_is_refused_in_any_form(given):
 
 
 def test_two_that_set_the_learning_rate_are_refused():
-    with pytest.raises(ValueError, match="without LRScheduler, .*lr_schedule='constant'"):
-        fitted(LRScheduler("StepLR", step_size=1), lr_schedule="one-cycle")
+    with pytest.raises(
+        ValueError, match="without LRScheduler, .*lr_schedule sets .* set it to 'constant'"
+    ):
+        fitted(LRScheduler("StepLR", step_size=1), schedule__lr_schedule="one-cycle")
     with pytest.raises(ValueError, match="without LRScheduler"):
-        fitted(LRScheduler("StepLR", step_size=1), class_phase={"lr_schedule": ("step", 1, 0.5)})
+        fitted(
+            LRScheduler("StepLR", step_size=1),
+            schedule__class_phase={"lr_schedule": ("step", 1, 0.5)},
+        )
 
 
 @pytest.mark.parametrize("schedule", ["joint", "two-phase"])
 def test_a_scheduler_of_the_user_s_sets_the_rates_of_each_phase(schedule):
-    model = fitted(LRScheduler("StepLR", step_size=1, gamma=0.5), lr=0.01, schedule=schedule)
+    model = fitted(
+        LRScheduler("StepLR", step_size=1, gamma=0.5), lr=0.01, schedule__phases=schedule
+    )
     assert model.optimizer_.param_groups[0]["lr"] == pytest.approx(0.01 / 4)
     assert not hasattr(model, "_phase") and all(p.requires_grad for p in model.module_.parameters())
 

@@ -1,6 +1,7 @@
 """Published set-ups: sizes of networks, schedules, losses, geometry, and that each one trains."""
 
 import copy
+import dataclasses
 import functools
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from sklearn.base import clone
 
+from alseg import Network, Schedule
 from alseg.comparison.estimate import steps_of_fit
 from alseg.images import as_images, as_masks
 from alseg.labels import MISSING
@@ -18,6 +20,7 @@ from alseg.network.decoder import OneLogitConv
 from alseg.network.encoder import ResNetEncoder
 from alseg.network.published_networks import PlainUNet, TwoEncoderNetwork, _HalvingConv2d
 from alseg.pseudo.augmenter import PseudoLabelAugmenter
+from alseg.segmenter import with_fields
 from alseg.segmenter.checks import check_param_names
 from alseg.segmenter.estimator import JointCAMSegmenter, ValidationSet
 from alseg.segmenter.inference import mask_draws, predict_batch
@@ -66,7 +69,7 @@ def small(name, **options):
             crop={"size": 80, "scale": 0.9, "min_side": 84, "pad": 0.01},
             module__base_width=2,
             module__leak=4,
-            class_phase={"lr": 1e-3, "max_epochs": 1},
+            schedule__class_phase={"lr": 1e-3, "max_epochs": 1},
             lr=0.01,
             validation=ValidationSet(images, labels, masks),
         )
@@ -355,7 +358,9 @@ def test_published_step_schedules(name, phase, epochs, expected):
 
 
 def test_step_schedule_ends_at_its_least():
-    model = JointCAMSegmenter(lr=1e-6, lr_schedule=("step", 1, 0.1), max_epochs=5)
+    model = JointCAMSegmenter(
+        lr=1e-6, schedule=Schedule(lr_schedule=("step", 1, 0.1)), max_epochs=5
+    )
     assert lrs(model, "joint", 2, (0, 1, 2, 4)) == pytest.approx([1e-6, 1e-7, 1e-7, 1e-7])
     assert step_decay(7, 3, 0.5) == 0.25
 
@@ -385,7 +390,7 @@ def test_cosine_schedule_is_torchs():
 )
 def test_bad_schedules_are_refused(value):
     images, labels, masks = discs()
-    model = JointCAMSegmenter(encoder="tiny", lr_schedule=value)
+    model = JointCAMSegmenter(encoder="tiny", schedule=Schedule(lr_schedule=value))
     with pytest.raises(ValueError, match="lr_schedule"):
         model.fit(images, labels, masks)
 
@@ -639,10 +644,12 @@ def test_unknown_presets_and_overrides_are_refused():
 
 def test_options_of_a_preset():
     params = preset_params("belharbi2021-cub", mc_dropout=True, wildcat_min_branch=False)
-    assert params["dropout"] == 0.2 and params["dropout_placement"] == "everywhere"
+    network = params["network"]
+    assert network.dropout == 0.2 and network.dropout_placement == "everywhere"
     assert params["module__wildcat_min_branch"] is False
     plain = preset_params("belharbi2021-cub")
-    assert {k for k in plain if plain[k] != params[k]} == {"dropout", "module__wildcat_min_branch"}
+    assert {k for k in plain if plain[k] != params[k]} == {"network", "module__wildcat_min_branch"}
+    assert dataclasses.replace(network, dropout=0.0) == plain["network"]
 
 
 def test_wildcat_min_branch_changes_the_logit_alone(shallow):
@@ -758,13 +765,15 @@ def test_networks_without_a_class_head_say_so(name):
         with pytest.raises(ValueError, match=f"{what}.* needs a class head"):
             call()
     assert model.transform(images).shape == (4, 16)
-    with pytest.raises(ValueError, match="with pooling=None"):
+    with pytest.raises(ValueError, match="with Network.pooling=None"):
         small(name).fit(images, None)
 
 
 def test_other_networks_can_do_without_a_class_head():
     images, _, masks = discs(size=(32, 48))
-    model = JointCAMSegmenter(encoder="tiny", pooling=None, max_epochs=1, random_state=0)
+    model = JointCAMSegmenter(
+        encoder="tiny", network=Network(pooling=None), max_epochs=1, random_state=0
+    )
     model.fit(images, None, masks[:2].tolist() + [None, None])
     assert model.predict_masks(images).shape == masks.shape
     with pytest.raises(ValueError, match="predict_proba needs a class head"):
@@ -781,16 +790,16 @@ def class_state(model):
 
 def test_the_classifier_is_frozen_bit_for_bit_in_the_second_phase(tmp_path, shallow):
     images, labels, masks = discs()
-    options = {"keep_epoch": "last", "threshold": 0.5, "validation": None}
-    options["class_phase"] = {"max_epochs": 0}
+    options = {"schedule__keep_epoch": "last", "threshold": 0.5, "validation": None}
+    options["schedule__class_phase"] = {"max_epochs": 0}
     start = small("belharbi2021-glas", **options).fit(images, labels)
-    options["class_phase"] = {"lr": 1e-3, "max_epochs": 1}
+    options["schedule__class_phase"] = {"lr": 1e-3, "max_epochs": 1}
     weak = small("belharbi2021-glas", **options).fit(images, labels)
     assert not weak.has_masks_ and weak.n_steps_ == 1
     assert not same(class_state(start), class_state(weak))
     assert same(state_of(start.module_.decoder), state_of(weak.module_.decoder))  # it rested
     weak.save(tmp_path / "theta")
-    options["start_from"] = str(tmp_path / "theta")
+    options["schedule__start_from"] = str(tmp_path / "theta")
     model = small("belharbi2021-glas", **options, max_epochs=2).fit(images, labels, masks)
     assert model.n_steps_ == 2  # no first phase
     assert same(class_state(model), class_state(weak))  # BatchNorm statistics included
@@ -809,7 +818,7 @@ def test_monte_carlo_dropout_rests_in_the_first_phase(shallow):
             seen.append((self.everywhere.training, self.encoder.training))
             return super().encode(x)
 
-    options = {"keep_epoch": "last", "threshold": 0.5, "validation": None}
+    options = {"schedule__keep_epoch": "last", "threshold": 0.5, "validation": None}
     model = small("belharbi2021-glas", mc_dropout=True, **options)
     model.set_params(module=Watched).fit(images, labels, masks)
     assert seen == [(False, True), (True, False)]
@@ -818,14 +827,14 @@ def test_monte_carlo_dropout_rests_in_the_first_phase(shallow):
 def test_start_from_must_fit(tmp_path):
     images, labels, masks = discs(size=(32, 48))
     options = {"encoder": "tiny", "max_epochs": 0, "random_state": 0}
-    JointCAMSegmenter(**options).fit(images, labels).save(tmp_path / "a")
+    quick(**options).fit(images, labels).save(tmp_path / "a")
     with pytest.raises(ValueError, match="start_from must be a model of the classes"):
-        JointCAMSegmenter(**options, start_from=tmp_path / "a").fit(images, labels == "a")
+        quick(**options, schedule__start_from=tmp_path / "a").fit(images, labels == "a")
     with pytest.raises(ValueError, match="start_from must be a model of the same network"):
-        wide = JointCAMSegmenter(**options, n_mask_classes=3, start_from=tmp_path / "a")
+        wide = quick(**options, n_mask_classes=3, schedule__start_from=tmp_path / "a")
         wide.fit(images, labels, masks)
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        JointCAMSegmenter(**options, start_from=tmp_path / "nowhere").fit(images, labels)
+        quick(**options, schedule__start_from=tmp_path / "nowhere").fit(images, labels)
 
 
 def test_class_phase_is_checked():
@@ -837,14 +846,17 @@ def test_class_phase_is_checked():
         ({"lr_schedule": "linear"}, r"class_phase\['lr_schedule'\]"),
     ):
         with pytest.raises(ValueError, match=match):
-            JointCAMSegmenter(encoder="tiny", class_phase=options).fit(images, labels, masks)
+            JointCAMSegmenter(encoder="tiny", schedule=Schedule(class_phase=options)).fit(
+                images, labels, masks
+            )
 
 
 # -- which epoch, how many, how far ----------------------------------------------------------------
 
 
 def quick(**options):
-    return JointCAMSegmenter(**{"encoder": "tiny", "max_epochs": 4, "random_state": 0, **options})
+    common = {"encoder": "tiny", "max_epochs": 4, "random_state": 0}
+    return JointCAMSegmenter(**with_fields({**common, **options}))
 
 
 def test_keep_epoch_keeps_the_best_on_validation_and_the_later_of_equals():
@@ -857,8 +869,8 @@ def test_keep_epoch_keeps_the_best_on_validation_and_the_later_of_equals():
             states.append(state_of(self.module_))
             return next(scores)
 
-    options = {"validation": part, "keep_epoch": "validation", "random_state": 0}
-    model = Told(encoder="tiny", max_epochs=4, **options)
+    options = {"validation": part, "schedule__keep_epoch": "validation", "random_state": 0}
+    model = Told(encoder="tiny", max_epochs=4, **with_fields(options))
     model.fit(images, labels, masks)
     assert same(state_of(model.module_), states[2])
     assert model.history[:, "validation_score"] == [0.3, 0.7, 0.7, 0.1]
@@ -867,22 +879,24 @@ def test_keep_epoch_keeps_the_best_on_validation_and_the_later_of_equals():
 def test_keep_epoch_scores_masks_at_one_half():
     images, labels, masks = discs(size=(32, 48))
     part = ValidationSet(images, labels, masks)
-    model = quick(validation=part, keep_epoch="validation", max_epochs=1, threshold=0.9)
+    model = quick(validation=part, schedule__keep_epoch="validation", max_epochs=1, threshold=0.9)
     model.fit(images, labels, masks)
     expected = model.set_params(threshold=0.5)
     expected.threshold_ = 0.5
     dice = expected.score_masks(images, masks)
     assert model.history[-1, "validation_score"] == pytest.approx(dice)
-    weak = quick(validation=part, keep_epoch="validation", max_epochs=1).fit(images, labels)
+    weak = quick(validation=part, schedule__keep_epoch="validation", max_epochs=1).fit(
+        images, labels
+    )
     assert weak.history[-1, "validation_score"] == weak.score(images, labels)
     with pytest.raises(ValueError, match="keep_epoch='validation' needs a validation part"):
-        quick(keep_epoch="validation").fit(images, labels, masks)
+        quick(schedule__keep_epoch="validation").fit(images, labels, masks)
 
 
 def test_keep_epoch_keeps_the_smallest_training_loss():
     images, labels, masks = discs(size=(32, 48))
-    options = {"lr": 10.0, "lr_schedule": "constant", "optimizer": torch.optim.SGD}
-    model = quick(keep_epoch="train_loss", **options).fit(images, labels, masks)
+    options = {"lr": 10.0, "schedule__lr_schedule": "constant", "optimizer": torch.optim.SGD}
+    model = quick(schedule__keep_epoch="train_loss", **options).fit(images, labels, masks)
     losses = np.array(model.history[:, "train_loss"])
     best = int(np.nanargmin(losses))
     assert best < 3  # such a rate goes astray
@@ -892,18 +906,25 @@ def test_keep_epoch_keeps_the_smallest_training_loss():
 
 def test_refit_epochs_are_those_of_partial_fit():
     images, labels, masks = discs(size=(32, 48))
-    model = quick(refit_epochs=2, steps_per_epoch=1)
+    model = quick(schedule__refit_epochs=2, steps_per_epoch=1)
     assert model.fit(images, labels, masks).n_steps_ == 4
     assert model.partial_fit(images, labels, masks=masks).n_steps_ == 6
-    assert quick(refit_epochs=2, steps_per_epoch=1).partial_fit(images, labels).n_steps_ == 4
+    assert (
+        quick(schedule__refit_epochs=2, steps_per_epoch=1).partial_fit(images, labels).n_steps_ == 4
+    )
 
 
 def test_clip_norm_bounds_a_step():
     images, labels, masks = discs(size=(32, 48))
-    options = {"optimizer": torch.optim.SGD, "lr": 1.0, "encoder_lr_scale": 1.0, "max_epochs": 1}
-    options.update(lr_schedule="constant", steps_per_epoch=1)
+    options = {
+        "optimizer": torch.optim.SGD,
+        "lr": 1.0,
+        "schedule__encoder_lr_scale": 1.0,
+        "max_epochs": 1,
+    }
+    options.update(schedule__lr_schedule="constant", steps_per_epoch=1)
     start = quick(max_epochs=0).fit(images, labels, masks)
-    model = quick(clip_norm=0.01, **options).fit(images, labels, masks)
+    model = quick(schedule__clip_norm=0.01, **options).fit(images, labels, masks)
     pairs = zip(start.module_.parameters(), model.module_.parameters())
     length = torch.sqrt(sum((a - b).square().sum() for a, b in pairs)).item()
     assert length == pytest.approx(0.01, rel=1e-3)
@@ -912,17 +933,17 @@ def test_clip_norm_bounds_a_step():
 def test_passes_in_the_estimator_take_as_many_steps_as_there_are_batches():
     images, labels, masks = discs(6, size=(32, 48))
     some = [m if i < 3 else None for i, m in enumerate(masks)]
-    options = {"sampling": "passes", "batch_size": 2, "max_epochs": 2}
+    options = {"schedule__sampling": "passes", "batch_size": 2, "max_epochs": 2}
     assert quick(**options).fit(images, labels, some).n_steps_ == 6  # all have a class to learn
-    phases = quick(schedule="two-phase", drop_tiny_last_batch=False, **options)
+    phases = quick(schedule__phases="two-phase", schedule__drop_tiny_last_batch=False, **options)
     assert phases.fit(images, labels, some).n_steps_ == 6 + 4
-    phases = quick(schedule="two-phase", **options)
+    phases = quick(schedule__phases="two-phase", **options)
     assert phases.fit(images, labels, some).n_steps_ == 6 + 2  # 3 masks: the last one is left out
 
 
 def test_normalize_dataset_comes_back_from_disk(tmp_path):
     images, labels, masks = discs(size=(32, 48))
-    model = quick(normalize="dataset", max_epochs=1).fit(images, labels, masks)
+    model = quick(network__normalize="dataset", max_epochs=1).fit(images, labels, masks)
     assert model.module_.mean.item() == pytest.approx(images.mean() / 255, rel=1e-5)
     assert model.module_.std.item() == pytest.approx(images.std() / 255, rel=1e-5)
     model.save(tmp_path / "model")
@@ -939,7 +960,7 @@ def test_whole_images_of_any_size_in_their_own_size():
     masks = [mask for part in parts for mask in part[2]]
     labels = np.concatenate([part[1] for part in parts])
     crop = {"size": 48, "scale": 0.75, "pad": 0.02}
-    model = quick(crop=crop, max_epochs=1, dropout=0.5).fit(images, labels, masks)
+    model = quick(crop=crop, max_epochs=1, network__dropout=0.5).fit(images, labels, masks)
     assert model.canvas_ == (36, 36)
     assert [m.shape for m in model.predict_masks(images)] == [m.shape for m in masks]
     cams = model.predict_cams(images)

@@ -31,6 +31,7 @@ from alseg.labels import MISSING
 from alseg.metrics.overlap import dice_per_image
 from alseg.metrics.scoring import dice_scorer
 from alseg.network.published_networks import PlainUNet
+from alseg.segmenter import with_fields
 from alseg.segmenter.estimator import JointCAMSegmenter, ValidationSet
 from alseg.training.schedules import one_cycle
 
@@ -60,7 +61,7 @@ def ragged(n=6):
 
 def make(**options):
     common = {"encoder": "tiny", "max_epochs": 1, "batch_size": 8, "weak_batch_size": 4}
-    return JointCAMSegmenter(**{**common, "random_state": 0, **options})
+    return JointCAMSegmenter(**with_fields({**common, "random_state": 0, **options}))
 
 
 def fitted(**options):
@@ -359,7 +360,7 @@ def test_mask_weight_forms():
     forms = [list(weight), pd.Series(weight, index=range(3, 11)), weight.astype(np.float32)]
     assert all(same_weights(model, make().fit(images, labels, masks, mask_weight=w)) for w in forms)
     pixels = np.broadcast_to(weight[:, None, None], masks.shape)
-    plain = {"affine": None, "flips": "none"}
+    plain = {"augmentation__affine": None, "augmentation__flips": "none"}
     a = make(**plain).fit(images, labels, masks, mask_weight=weight)
     b = make(**plain).fit(images, labels, masks, mask_weight=pixels)
     assert np.allclose(a.predict_mask_proba(images), b.predict_mask_proba(images), atol=1e-4)
@@ -434,7 +435,9 @@ def test_F7_batches_without_an_annotated_pixel_leave_the_history_finite():
     images, labels, masks = squares()
     masks[:] = MISSING
     masks[0, 0, 0] = 1  # one pixel, which augmentation moves out now and then
-    model = make(max_epochs=6, batch_size=2, affine=(0.5, 45.0)).fit(images, labels, masks)
+    model = make(max_epochs=6, batch_size=2, augmentation__affine=(0.5, 45.0)).fit(
+        images, labels, masks
+    )
     assert np.isfinite(model.history[:, "train_loss"]).all() and model.has_masks_
 
 
@@ -459,7 +462,7 @@ def test_F9_signature_in_cross_validation_and_search():
 
 @pytest.mark.parametrize("placement", ["last", "everywhere"])
 def test_F10_prediction_gives_modes_and_statistics_back(placement):
-    model, images, *_ = fitted(dropout_placement=placement)
+    model, images, *_ = fitted(network__dropout_placement=placement)
     for training in (True, False):
         model.module_.train(training)
         before = state_of(model)
@@ -551,7 +554,10 @@ def test_F19_losses_are_read_once_an_epoch(monkeypatch):
     for steps in (2, 6):
         reads.clear()
         model = make(
-            max_epochs=3, steps_per_epoch=steps, optimizer=torch.optim.SGD, lr_schedule="constant"
+            max_epochs=3,
+            steps_per_epoch=steps,
+            optimizer=torch.optim.SGD,
+            schedule__lr_schedule="constant",
         )
         model.fit(images, labels, masks)
         counts.append(len(reads))
@@ -651,7 +657,7 @@ def test_what_is_not_known_to_be_unseen_is_not_held_out(tmp_path, kind):
     model.save(tmp_path / "model")
     go_on = {"classes": None, "masks": masks}
     if kind == "start":
-        model, go_on = make(start_from=tmp_path / "model"), {"masks": masks}
+        model, go_on = make(schedule__start_from=tmp_path / "model"), {"masks": masks}
     elif kind == "file":
         record = json.loads((tmp_path / "model" / "model.json").read_text())
         record["trained_on"] = []  # as earlier versions wrote
@@ -662,7 +668,7 @@ def test_what_is_not_known_to_be_unseen_is_not_held_out(tmp_path, kind):
         model.set_params(validation=0.25).partial_fit(images, labels, **go_on)
     model.set_params(validation=ValidationSet(images, labels, masks))
     model.partial_fit(images, labels, **go_on)
-    fresh = model.set_params(validation=0.25, start_from=None).fit(images, labels, masks)
+    fresh = model.set_params(validation=0.25, schedule__start_from=None).fit(images, labels, masks)
     assert len(fresh.held_out_) == 4 and len(fresh.trained_on_) == 8
 
 
@@ -671,15 +677,17 @@ def test_a_start_is_known_by_what_it_held_out(tmp_path):
     weak = make().fit(images, labels)
     assert weak.trained_on_ == frozenset()
     weak.save(tmp_path / "weak")
-    first = make(validation=0.5, start_from=tmp_path / "weak")  # no mask was learned from
+    first = make(validation=0.5, schedule__start_from=tmp_path / "weak")  # no mask was learned from
     first.fit(images[:8], labels[:8], masks[:8]).save(tmp_path / "first")
-    then = make(validation=0.25, start_from=tmp_path / "first", random_state=3)
+    then = make(validation=0.25, schedule__start_from=tmp_path / "first", random_state=3)
     then.fit(images, labels, masks)
     assert first.held_out_ == then.held_out_ and first.trained_on_ < then.trained_on_
-    labels_alone = make(start_from=tmp_path / "first", validation=None).fit(images, labels)
+    labels_alone = make(schedule__start_from=tmp_path / "first", validation=None).fit(
+        images, labels
+    )
     assert labels_alone.trained_on_ == first.trained_on_
     make().fit(images, labels, masks).save(tmp_path / "unknown")
-    labels_alone.set_params(start_from=tmp_path / "unknown").fit(images, labels)
+    labels_alone.set_params(schedule__start_from=tmp_path / "unknown").fit(images, labels)
     labels_alone.save(tmp_path / "labels")
     assert not labels_alone.has_masks_
     assert JointCAMSegmenter.load(tmp_path / "labels", device="cpu").trained_on_ is None
@@ -687,18 +695,24 @@ def test_a_start_is_known_by_what_it_held_out(tmp_path):
 
 def test_a_start_brings_its_normalisation(tmp_path):
     images, labels, masks = squares()
-    make(normalize="imagenet").fit(images, labels).save(tmp_path / "start")
-    model = make(start_from=tmp_path / "start").fit(images, labels, masks)
+    make(network__normalize="imagenet").fit(images, labels).save(tmp_path / "start")
+    model = make(schedule__start_from=tmp_path / "start").fit(images, labels, masks)
     assert model.module_.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
     model.save(tmp_path / "model")
     loaded = JointCAMSegmenter.load(tmp_path / "model", device="cpu")
     assert np.array_equal(loaded.predict_proba(images), model.predict_proba(images))
-    make(start_from=tmp_path / "start", normalize="imagenet").fit(images, labels, masks)
+    make(schedule__start_from=tmp_path / "start", network__normalize="imagenet").fit(
+        images, labels, masks
+    )
     for other in ("half", (0.4, 0.2), ((0.485, 0.456, 0.406), (0.2, 0.2, 0.2))):
         with pytest.raises(ValueError, match="normalize must be 'auto', or that of the model in"):
-            make(start_from=tmp_path / "start", normalize=other).fit(images, labels, masks)
-    make(normalize="dataset").fit(images[:4], labels[:4]).save(tmp_path / "measured")
-    model = make(normalize="dataset", start_from=tmp_path / "measured").fit(images, labels, masks)
+            make(schedule__start_from=tmp_path / "start", network__normalize=other).fit(
+                images, labels, masks
+            )
+    make(network__normalize="dataset").fit(images[:4], labels[:4]).save(tmp_path / "measured")
+    model = make(network__normalize="dataset", schedule__start_from=tmp_path / "measured").fit(
+        images, labels, masks
+    )
     loaded = JointCAMSegmenter.load(tmp_path / "measured", device="cpu")
     assert torch.equal(model.module_.mean, loaded.module_.mean)
 
@@ -758,16 +772,20 @@ def test_a_fit_that_goes_on_follows_its_parameters(tmp_path):
     assert sorted(model.criterion_.class_weight.tolist()) == [1.0, 5.0]
     model.set_params(class_weight=None).partial_fit(images, labels, masks=masks)
     assert model.criterion_.class_weight is None
-    model.set_params(encoder_lr_scale=0.5, lr_schedule="constant", channels_last=False)
+    model.set_params(
+        schedule__encoder_lr_scale=0.5,
+        schedule__lr_schedule="constant",
+        execution__channels_last=False,
+    )
     model.partial_fit(images, labels, masks=masks)
     assert [group["lr"] for group in model.optimizer_.param_groups] == [3e-3, 1.5e-3]
     assert model.module_.encoder.stages[1][0].weight.is_contiguous()
 
 
 def test_a_fit_that_goes_on_follows_its_cache(tmp_path):
-    model, images, labels, masks = fitted(encoder_lr_scale=0.0)
+    model, images, labels, masks = fitted(schedule__encoder_lr_scale=0.0)
     for name in ("one", "two"):
-        model.set_params(feature_cache=tmp_path / name, n_views=2)
+        model.set_params(feature_cache=tmp_path / name, augmentation__n_views=2)
         model.partial_fit(images, labels, masks=masks)
         assert list((tmp_path / name).rglob("*.npy"))
 
@@ -775,14 +793,14 @@ def test_a_fit_that_goes_on_follows_its_cache(tmp_path):
 @pytest.mark.parametrize(
     "changed",
     [
-        {"dropout": 0.5},
-        {"class_dropout": 0.5},
+        {"network__dropout": 0.5},
+        {"network__class_dropout": 0.5},
         {"image_size": 16},
         {"crop": {"size": 16}},
-        {"normalize": "imagenet"},
-        {"normalize": (np.full(3, 0.4), np.full(3, 0.2))},
-        {"pooling": "max"},
-        {"cam_stride": 8},
+        {"network__normalize": "imagenet"},
+        {"network__normalize": (np.full(3, 0.4), np.full(3, 0.2))},
+        {"network__pooling": "max"},
+        {"network__cam_stride": 8},
         {"n_mask_classes": 3},
         {"encoder": OwnEncoder()},
         {"encoder_weights": "imagenet"},
@@ -796,7 +814,8 @@ def test_a_network_is_not_gone_on_with_as_if_it_were_another(tmp_path, changed):
     proba, (name,) = model.predict_proba(images), changed
     model.set_params(**changed)
     assert np.array_equal(model.predict_proba(images), proba)
-    match = rf"{name} must be as when the network was built, [\s\S]*start anew with fit"
+    told = name.replace("network__", "network.")
+    match = rf"{told} must be as when the network was built, [\s\S]*start anew with fit"
     with pytest.raises(ValueError, match=match):
         model.partial_fit(images, labels, masks=masks)
     with pytest.raises(ValueError, match=match):
@@ -807,21 +826,21 @@ def test_a_network_is_not_gone_on_with_as_if_it_were_another(tmp_path, changed):
 
 
 def test_parameters_that_do_not_shape_the_network_are_free(tmp_path):
-    model, images, labels, masks = fitted(normalize=[0.5, 0.5], encoder=OwnEncoder())
+    model, images, labels, masks = fitted(network__normalize=[0.5, 0.5], encoder=OwnEncoder())
     model.save(tmp_path / "model")
     loaded = JointCAMSegmenter.load(tmp_path / "model", encoder=OwnEncoder(), device="cpu")
     for one in (model, loaded, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         one.set_params(
             lr=1e-3,
             max_epochs=2,
-            flips="none",
-            jitter=0.0,
+            augmentation__flips="none",
+            augmentation__jitter=0.0,
             device="cpu",
-            amp=True,
+            execution__amp=True,
             random_state=1,
             batch_size=4,
-            normalize=(0.5, 0.5),
-            ema=0.5,
+            network__normalize=(0.5, 0.5),
+            schedule__ema=0.5,
         )
         assert one.partial_fit(images, labels, masks=masks).n_steps_ == 5
 
@@ -845,14 +864,14 @@ def test_skorchs_checkpoints_load_with_a_device_of_auto(tmp_path):
 
 def test_a_fit_that_goes_on_trains_what_was_frozen_before(tmp_path):
     images, labels, masks = squares(8)
-    two = make(schedule="two-phase").fit(images, labels, masks)
+    two = make(schedule__phases="two-phase").fit(images, labels, masks)
     before = state_of(two)
-    two.set_params(schedule="joint").partial_fit(images, labels, masks=masks)
+    two.set_params(schedule__phases="joint").partial_fit(images, labels, masks=masks)
     after = state_of(two)
     assert any((before[k] != after[k]).any() for k in before if k.startswith("encoder"))
-    still = make(encoder_lr_scale=0.0, feature_cache=tmp_path).fit(images, labels, masks)
+    still = make(schedule__encoder_lr_scale=0.0, feature_cache=tmp_path).fit(images, labels, masks)
     before = state_of(still)
-    still.set_params(encoder_lr_scale=1.0, feature_cache=None).partial_fit(
+    still.set_params(schedule__encoder_lr_scale=1.0, feature_cache=None).partial_fit(
         images, labels, masks=masks
     )
     after = state_of(still)
@@ -863,11 +882,17 @@ def test_a_fit_that_goes_on_trains_what_was_frozen_before(tmp_path):
 @pytest.mark.parametrize(
     "options, match",
     [
-        ({"affine": 0.3}, r"affine must be None or a pair \(scale, degrees\), got 0.3"),
-        ({"affine": (1.5, 10.0)}, r"affine\[0\] must be >= 0 and <= 0.99"),
-        ({"affine": (0.1, -3)}, r"affine\[1\] must be >= 0"),
-        ({"normalize": 0.5}, r"a pair \(mean, std\), got 0.5"),
-        ({"pooling": None, "schedule": "two-phase"}, "schedule must be 'joint' with pooling=None"),
+        (
+            {"augmentation__affine": 0.3},
+            r"affine must be None or a pair \(scale, degrees\), got 0.3",
+        ),
+        ({"augmentation__affine": (1.5, 10.0)}, r"affine\[0\] must be >= 0 and <= 0.99"),
+        ({"augmentation__affine": (0.1, -3)}, r"affine\[1\] must be >= 0"),
+        ({"network__normalize": 0.5}, r"a pair \(mean, std\), got 0.5"),
+        (
+            {"network__pooling": None, "schedule__phases": "two-phase"},
+            r"schedule.phases must be 'joint' with Network\(pooling=None",
+        ),
     ],
 )
 def test_parameters_that_cannot_be_are_refused_before_training(options, match):
@@ -931,7 +956,7 @@ def test_validation_that_cannot_be():
 def test_two_phases_freeze_the_classifier():
     images, labels, masks = squares()
     first = make(max_epochs=2).fit(images, labels)
-    model = make(max_epochs=2, schedule="two-phase").fit(images, labels, masks)
+    model = make(max_epochs=2, schedule__phases="two-phase").fit(images, labels, masks)
     assert len(model.history) == 4 and model.n_steps_ == 4
     # The first phase is the fit without masks; encoder, statistics and head stay from there on.
     before, after = first.module_.state_dict(), model.module_.state_dict()
@@ -946,14 +971,14 @@ def test_two_phases_freeze_the_classifier():
 
 def test_two_phases_over_several_fits():
     images, labels, masks = squares()
-    model = make(schedule="two-phase").fit(images, labels)
+    model = make(schedule__phases="two-phase").fit(images, labels)
     assert len(model.history) == 1 and not model.has_masks_
     frozen = {k: v for k, v in state_of(model).items() if k.startswith(("encoder", "class_head"))}
     for n in (2, 3):
         model.partial_fit(images, labels, masks=masks)
         assert len(model.history) == n and model.has_masks_
         assert all(torch.equal(v, model.module_.state_dict()[k]) for k, v in frozen.items())
-    with pytest.raises(ValueError, match="masks must be annotated .* with schedule='two-phase'"):
+    with pytest.raises(ValueError, match="masks must be annotated .* with phases='two-phase'"):
         model.partial_fit(images, labels)
 
 
@@ -1003,7 +1028,7 @@ def test_warm_start_goes_on_and_a_cold_fit_does_not():
 
 def test_a_new_learning_rate_holds_for_the_next_fit():
     images, labels, masks = squares()
-    model = make(warm_start=True, lr_schedule="constant", encoder_lr_scale=0.5)
+    model = make(warm_start=True, schedule__lr_schedule="constant", schedule__encoder_lr_scale=0.5)
     model.fit(images, labels, masks).set_params(lr=0.25).fit(images, labels, masks)
     assert [g["lr"] for g in model.optimizer_.param_groups] == [0.25, 0.125]
     model.set_params(optimizer__lr=0.5).fit(images, labels, masks)
@@ -1041,7 +1066,13 @@ def test_learning_rates_follow_the_cycle():
         def on_batch_begin(self, net, **kwargs):
             seen.append([g["lr"] for g in net.optimizer_.param_groups])
 
-    fitted(callbacks=[Rates()], steps_per_epoch=10, max_epochs=2, lr=0.01, encoder_lr_scale=0.1)
+    fitted(
+        callbacks=[Rates()],
+        steps_per_epoch=10,
+        max_epochs=2,
+        lr=0.01,
+        schedule__encoder_lr_scale=0.1,
+    )
     expected = [0.01 * one_cycle(step, 20) for step in range(20)]
     assert np.allclose(np.array(seen)[:, 0], expected)
     assert np.allclose(np.array(seen)[:, 1], np.array(expected) * 0.1)
@@ -1106,7 +1137,7 @@ def test_the_class_loss_counts_more_from_random_weights(tmp_path):
     model.save(tmp_path / "model")
     again = JointCAMSegmenter.load(tmp_path / "model")
     assert again.criterion_.class_scale == model.criterion_.class_scale == 0.1
-    assert class_scale(start_from=str(tmp_path / "model")) == 0.1
+    assert class_scale(schedule__start_from=str(tmp_path / "model")) == 0.1
 
 
 def test_a_loss_of_the_users_own_gets_no_class_scale():
@@ -1119,23 +1150,25 @@ def test_a_loss_of_the_users_own_gets_no_class_scale():
 
 def test_module_options_reach_the_network():
     model, *_ = fitted(
-        pooling="wildcat", module__head_options={"modalities": 3}, module__decoder_channels=(8, 4)
+        network__pooling="wildcat",
+        module__head_options={"modalities": 3},
+        module__decoder_channels=(8, 4),
     )
     assert model.module_.class_head.modalities == 3 and model.module_.decoder.out_channels == 4
 
 
 @pytest.mark.parametrize("normalize", ["auto", "half", "imagenet", (0.4, 0.2)])
 def test_normalization(normalize):
-    model, *_ = fitted(normalize=normalize)
+    model, *_ = fitted(network__normalize=normalize)
     mean = {"imagenet": [0.485, 0.456, 0.406], (0.4, 0.2): [0.4]}.get(normalize, [0.5])
     assert model.module_.mean.flatten().tolist() == pytest.approx(mean)
 
 
 def test_amp_and_memory_format():
-    model, images, *_ = fitted(amp=True, channels_last=False)
+    model, images, *_ = fitted(execution__amp=True, execution__channels_last=False)
     assert np.isfinite(model.predict_mask_proba(images)).all()
-    a, *_ = fitted(channels_last=False)
-    b, *_ = fitted(channels_last=True)
+    a, *_ = fitted(execution__channels_last=False)
+    b, *_ = fitted(execution__channels_last=True)
     assert np.allclose(a.predict_mask_proba(images), b.predict_mask_proba(images), atol=1e-2)
 
 
@@ -1145,7 +1178,7 @@ def test_early_stopping_ends_a_fit_quietly():
     model, images, *_ = fitted(callbacks=[stop], max_epochs=20)
     assert 2 <= len(model.history) < 20
     assert model.predict(images).shape == (8,)
-    model, *_ = fitted(callbacks=[stop], max_epochs=20, schedule="two-phase")
+    model, *_ = fitted(callbacks=[stop], max_epochs=20, schedule__phases="two-phase")
     assert 4 <= len(model.history) < 20 and model.n_steps_ == len(model.history)
     # The second phase ran too: its decoder was trained.
     first = make(callbacks=[stop], max_epochs=20).fit(*squares()[:2])
@@ -1169,7 +1202,7 @@ def test_an_interrupt_of_the_users_raises(monkeypatch, event, schedule):
             work()
 
     images, labels, masks = squares()
-    model = make(callbacks=[Slow()], max_epochs=3, schedule=schedule)
+    model = make(callbacks=[Slow()], max_epochs=3, schedule__phases=schedule)
     with pytest.raises(KeyboardInterrupt):
         model.fit(images, labels, masks)
     assert not {"_data", "_rng", "_phase", "_scheduler", "_interrupted"} & set(vars(model))
@@ -1238,26 +1271,26 @@ def test_typos_are_told_before_any_file_is_read(typo, suggestion):
     "options, rule",
     [
         ({"encoder": "resnet"}, "encoder must be one of .*Did you mean 'resnet"),
-        ({"pooling": "averge"}, "pooling must be one of .*Did you mean 'average'"),
-        ({"schedule": "two_phase"}, "schedule must be .*Did you mean 'two-phase'"),
-        ({"flips": "vertical"}, "flips must be"),
+        ({"network__pooling": "averge"}, "pooling must be one of .*Did you mean 'average'"),
+        ({"schedule__phases": "two_phase"}, "schedule.phases must be .*Did you mean 'two-phase'"),
+        ({"augmentation__flips": "vertical"}, "flips must be"),
         ({"test_flips": "all"}, "test_flips must be"),
-        ({"lr_schedule": "linear"}, "lr_schedule must be"),
-        ({"normalize": "imagnet"}, "Did you mean 'imagenet'"),
-        ({"dropout_placement": "all"}, "dropout_placement must be"),
+        ({"schedule__lr_schedule": "linear"}, "lr_schedule must be"),
+        ({"network__normalize": "imagnet"}, "Did you mean 'imagenet'"),
+        ({"network__dropout_placement": "all"}, "dropout_placement must be"),
         ({"n_mask_classes": 1}, "n_mask_classes must be >= 2"),
         ({"batch_size": 0}, "batch_size must be >= 1"),
         ({"predict_batch_size": 0}, "predict_batch_size must be >= 1"),
         ({"steps_per_epoch": 0}, "steps_per_epoch must be >= 1"),
         ({"max_epochs": -1}, "max_epochs must be >= 0"),
-        ({"dropout": 1.0}, "dropout must be"),
+        ({"network__dropout": 1.0}, "dropout must be"),
         ({"lr": 0.0}, "lr must be > 0"),
         ({"lr": float("nan")}, "lr must be"),
         ({"image_size": (1, 2, 3)}, "image_size must be"),
         ({"image_size": 0}, "image_size must be >= 1"),
         ({"threshold": 1.5}, "threshold must be"),
-        ({"ema": 1.0}, "ema must be"),
-        ({"stain": -0.1}, "stain must be >= 0"),
+        ({"schedule__ema": 1.0}, "ema must be"),
+        ({"augmentation__stain": -0.1}, "stain must be >= 0"),
     ],
 )
 def test_bad_options(options, rule):
@@ -1365,7 +1398,7 @@ def averaged_by_hand(states, decay):
 def test_a_fit_ends_with_the_average_of_its_steps(decay):
     images, labels, masks = squares()
     steps = Steps()
-    model = make(max_epochs=6, ema=decay, callbacks=[steps]).fit(images, labels, masks)
+    model = make(max_epochs=6, schedule__ema=decay, callbacks=[steps]).fit(images, labels, masks)
     plain = make(max_epochs=6).fit(images, labels, masks)
     assert same_weights(steps.states[-1], plain)  # training itself is not changed
     expected, found = averaged_by_hand(steps.states, decay), model.module_.state_dict()
@@ -1379,9 +1412,10 @@ def test_a_fit_ends_with_the_average_of_its_steps(decay):
 
 def test_a_decay_of_zero_is_no_average_bit_for_bit():
     images, labels, masks = squares()
-    for options in ({}, {"schedule": "two-phase"}):
+    for options in ({}, {"schedule__phases": "two-phase"}):
         pair = [
-            make(max_epochs=2, ema=ema, **options).fit(images, labels, masks) for ema in (None, 0.0)
+            make(max_epochs=2, schedule__ema=ema, **options).fit(images, labels, masks)
+            for ema in (None, 0.0)
         ]
         assert same_weights(*pair)
 
@@ -1391,9 +1425,9 @@ def test_the_average_is_what_is_validated_and_saved(tmp_path):
     part = ValidationSet(images[8:], labels[8:], masks[8:])
     options = {
         "max_epochs": 5,
-        "ema": 0.9,
+        "schedule__ema": 0.9,
         "validation": part,
-        "keep_epoch": "validation",
+        "schedule__keep_epoch": "validation",
         "lr": 1e-2,
     }
     model = make(**options).fit(images[:8], labels[:8], masks[:8])
@@ -1401,21 +1435,23 @@ def test_the_average_is_what_is_validated_and_saved(tmp_path):
     assert model.score_masks(images[8:], masks[8:]) == max(scores) == model.validation_score_
     model.save(tmp_path / "model")
     loaded = JointCAMSegmenter.load(tmp_path / "model", validation=part)
-    assert same_weights(loaded, model) and loaded.ema == 0.9
+    assert same_weights(loaded, model) and loaded.schedule.ema == 0.9
 
 
 def test_a_fit_that_nothing_was_chosen_in_has_no_validation_score():
     images, labels, masks = squares()
     part = ValidationSet(images[:4], labels[:4], masks[:4])
-    model = make(max_epochs=1, validation=part, keep_epoch="validation").fit(images, labels, masks)
+    model = make(max_epochs=1, validation=part, schedule__keep_epoch="validation").fit(
+        images, labels, masks
+    )
     assert 0 <= model.validation_score_ <= 1
-    model.set_params(keep_epoch="last").fit(images, labels, masks)
+    model.set_params(schedule__keep_epoch="last").fit(images, labels, masks)
     assert not hasattr(model, "validation_score_")
 
 
 def test_stain_reaches_the_batches():
     images, labels, masks = squares()
-    models = [make(stain=stain).fit(images, labels, masks) for stain in (0.0, 0.1)]
+    models = [make(augmentation__stain=stain).fit(images, labels, masks) for stain in (0.0, 0.1)]
     assert same_weights(models[0], make().fit(images, labels, masks))
     assert not same_weights(*models)
 
@@ -1423,7 +1459,7 @@ def test_stain_reaches_the_batches():
 def test_a_frozen_classifier_stays_as_it_was_in_the_average():
     images, labels, masks = squares()
     steps = Steps()
-    model = make(schedule="two-phase", max_epochs=2, ema=0.5, callbacks=[steps])
+    model = make(schedule__phases="two-phase", max_epochs=2, schedule__ema=0.5, callbacks=[steps])
     model.fit(images, labels, masks)
     before, after = steps.states[0], model.module_.state_dict()  # of the second phase
     frozen = [k for k in after if k.startswith(("encoder.", "head."))]
@@ -1456,15 +1492,18 @@ def test_not_fitted():
 
 
 def test_parameters_are_kept_and_cloned():
-    options = {"affine": (0.1, 5), "class_weight": {"a": 1}, "optimizer__weight_decay": 0.1}
+    options = {
+        "augmentation__affine": (0.1, 5),
+        "class_weight": {"a": 1},
+        "optimizer__weight_decay": 0.1,
+    }
     model = make(**options)
     params = model.get_params()
     assert all(params[k] is v or params[k] == v for k, v in options.items())
     copied = clone(model)
-    assert copied.get_params(deep=False).keys() == params.keys() - {
-        k for k in params if k.startswith("callbacks__")
-    }
-    assert copied.affine == (0.1, 5) and copied.optimizer__weight_decay == 0.1
+    assert copied.get_params().keys() == params.keys()
+    assert copied.get_params(deep=False).keys() == model.get_params(deep=False).keys()
+    assert copied.augmentation.affine == (0.1, 5) and copied.optimizer__weight_decay == 0.1
     assert not copied.initialized_ and "tiny" in repr(copied) or "module" in repr(copied)
     assert "JointCAMNetwork" in repr(fitted()[0])
 
@@ -1620,10 +1659,22 @@ def test_a_deep_copy_is_apart():
     "options",
     [
         {},
-        {"pooling": "attention", "image_size": (24, 40), "threshold": 0.3},
-        {"schedule": "two-phase", "affine": None, "class_weight": {"red": 2.0, "blue": 1.0}},
-        {"optimizer": torch.optim.SGD, "optimizer__momentum": 0.5, "normalize": "imagenet"},
-        {"module__head_options": {"lse_r": 3.0}, "pooling": "lse", "random_state": np.int64(3)},
+        {"network__pooling": "attention", "image_size": (24, 40), "threshold": 0.3},
+        {
+            "schedule__phases": "two-phase",
+            "augmentation__affine": None,
+            "class_weight": {"red": 2.0, "blue": 1.0},
+        },
+        {
+            "optimizer": torch.optim.SGD,
+            "optimizer__momentum": 0.5,
+            "network__normalize": "imagenet",
+        },
+        {
+            "module__head_options": {"lse_r": 3.0},
+            "network__pooling": "lse",
+            "random_state": np.int64(3),
+        },
         {"validation": 0.5, "threshold": "validation", "criterion__dice_scale": 0},
     ],
 )
@@ -1966,9 +2017,9 @@ def files_read(monkeypatch):
         ({"weak_batch_size": 0}, 4),
         ({"steps_per_epoch": 20}, 4 + 20 * 2),
         ({"steps_per_epoch": 30}, 4 + 56),  # all of them
-        ({"schedule": "two-phase"}, 4 + 5 * 2 + 5 * 4),  # classes of any image, before
-        ({"normalize": "dataset"}, 60),
-        ({"sampling": "passes"}, 60),
+        ({"schedule__phases": "two-phase"}, 4 + 5 * 2 + 5 * 4),  # classes of any image, before
+        ({"network__normalize": "dataset"}, 60),
+        ({"schedule__sampling": "passes"}, 60),
         ({"crop": {"size": 24}}, 4 + 5 * 2),
     ],
 )

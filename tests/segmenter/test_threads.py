@@ -22,6 +22,7 @@ from alseg.learner.ensemble import DeepEnsemble
 from alseg.network import JointCAMNetwork, with_dropout
 from alseg.network.joint import evaluated
 from alseg.network.random_numbers import forked_torch_rng
+from alseg.segmenter import with_fields
 from alseg.segmenter.pretraining import SelfSupervisedPretrainer
 from alseg.strategies.cold_start import pretrained_embedding
 from alseg.threads import ProcessLock, warnings_ignored
@@ -58,7 +59,9 @@ with forked_torch_rng(0):
 
 def fitted(**options):
     model = JointCAMSegmenter(
-        **{"encoder": "tiny", "max_epochs": 1, "random_state": 0, "device": "cpu", **options}
+        **with_fields(
+            {"encoder": "tiny", "max_epochs": 1, "random_state": 0, "device": "cpu", **options}
+        )
     )
     return model.fit(GLANDS.images, GLANDS.labels, GLANDS.masks)
 
@@ -127,8 +130,8 @@ def in_threads(calls, n_workers=8):
     "options",
     [
         {},
-        {"dropout_placement": "everywhere", "test_flips": "both"},
-        {"encoder": FOREIGN, "pooling": "wildcat"},
+        {"network__dropout_placement": "everywhere", "test_flips": "both"},
+        {"encoder": FOREIGN, "network__pooling": "wildcat"},
         {"crop": {"size": 32}, "test_flips": "horizontal"},
     ],
     ids=["default", "everywhere", "foreign", "crop"],
@@ -239,7 +242,9 @@ def kinds_of_fit():
     plain = JointCAMSegmenter(encoder="tiny", max_epochs=1, random_state=0, device="cpu")
     return [
         plain,
-        clone(plain).set_params(encoder=FOREIGN, random_state=1, ema=0.9, consistency=0.5),
+        clone(plain).set_params(
+            encoder=FOREIGN, random_state=1, schedule__ema=0.9, consistency=0.5
+        ),
         DeepEnsemble(clone(plain), 2, random_state=2),
         SelfSupervisedPretrainer("tiny", n_steps=2, batch_size=4, random_state=3, device="cpu"),
     ]

@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB, MultinomialNB
 
-from alseg import ActiveLearner, Committee
+from alseg import ActiveLearner, Committee, Network
 from alseg.learner.ensemble import DeepEnsemble
 from alseg.query.uncertainty import DRAW_UNCERTAINTIES
 from alseg.strategies import (
@@ -419,7 +419,7 @@ def test_an_ensemble_of_masks_alone_needs_no_classes(bootstrap):
     model.partial_fit(X, None)
     assert all(fit[2] is None for member in model.estimators_ for fit in member.seen_)
     images, masks = toy_images(4), [np.ones((16, 16), int)] * 2 + [None] * 2
-    base = JointCAMSegmenter("tiny", max_epochs=1, steps_per_epoch=1, pooling=None)
+    base = JointCAMSegmenter("tiny", max_epochs=1, steps_per_epoch=1, network=Network(pooling=None))
     model = DeepEnsemble(base, 2, bootstrap=bootstrap, random_state=0).fit(images, None, masks)
     assert len(model.predict_masks(images)) == 4
 

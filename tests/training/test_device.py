@@ -16,9 +16,11 @@ from skorch.callbacks import Callback
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from alseg import Execution, Network, Schedule
 from alseg.images import as_images, as_masks
 from alseg.learner.ensemble import DeepEnsemble
 from alseg.network.random_numbers import forked_torch_rng
+from alseg.segmenter import with_fields
 from alseg.segmenter.estimator import JointCAMSegmenter
 from alseg.segmenter.pretraining import SelfSupervisedPretrainer
 from alseg.training.batches import CropData, JoinedImages, TrainingBatches, TrainingData, send
@@ -79,10 +81,28 @@ def glands(n=9):
     "options, weighted",
     [
         ({}, False),
-        ({"stain": 0.05, "ema": 0.9, "clip_norm": 1.0, "pooling": "wildcat"}, True),
-        ({"crop": {"size": 24, "scale": 0.9}, "lr_schedule": ("step", 1, 0.5)}, True),
-        ({"sampling": "passes", "pooling": None, "criterion__dice": "batch"}, False),
-        ({"schedule": "two-phase", "optimizer": torch.optim.SGD, "joint_flip": False}, False),
+        (
+            {
+                "augmentation__stain": 0.05,
+                "schedule__ema": 0.9,
+                "schedule__clip_norm": 1.0,
+                "network__pooling": "wildcat",
+            },
+            True,
+        ),
+        ({"crop": {"size": 24, "scale": 0.9}, "schedule__lr_schedule": ("step", 1, 0.5)}, True),
+        (
+            {"schedule__sampling": "passes", "network__pooling": None, "criterion__dice": "batch"},
+            False,
+        ),
+        (
+            {
+                "schedule__phases": "two-phase",
+                "optimizer": torch.optim.SGD,
+                "augmentation__joint_flip": False,
+            },
+            False,
+        ),
     ],
     ids=lambda part: "-".join(part) if isinstance(part, dict) else str(part),
 )
@@ -96,10 +116,10 @@ def test_steps_never_wait_for_the_device(options, weighted):
         steps_per_epoch=N_STEPS,
         callbacks=[WatchSteps(copies)],
         random_state=0,
-        **options,
+        **with_fields(options),
     )
     model.fit(images, labels, masks, weight)
-    n_phases = 1 + (options.get("schedule") == "two-phase")
+    n_phases = 1 + (options.get("schedule__phases") == "two-phase")
     assert copies.seen == ["end of a phase"] * n_phases
     assert model.n_steps_ == n_phases * N_STEPS and model.device_ == "meta"
 
@@ -237,7 +257,9 @@ def test_a_fit_on_a_device_that_is_not_there_is_refused():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("options", [{}, {"crop": {"size": 24, "scale": 0.9}}, {"amp": "auto"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"crop": {"size": 24, "scale": 0.9}}, {"execution__amp": "auto"}]
+)
 def test_a_gpu_is_not_waited_for(options):
     class Strict(Callback):
         def on_batch_begin(self, net, **kwargs):
@@ -255,7 +277,7 @@ def test_a_gpu_is_not_waited_for(options):
         max_epochs=3,
         callbacks=[Strict()],
         random_state=0,
-        **options,
+        **with_fields(options),
     )
     try:
         model.fit(images, labels, masks)
@@ -336,13 +358,12 @@ def test_on_the_cpu_no_gpu_is_touched(two_gpus, tmp_path):
         encoder="tiny",
         device="cpu",
         max_epochs=1,
-        dropout_placement="everywhere",
-        amp="auto",
+        network=Network(dropout_placement="everywhere"),
+        execution=Execution(amp="auto"),
         random_state=0,
         validation=0.4,
-        keep_epoch="validation",
+        schedule=Schedule(keep_epoch="validation", ema=0.9),
         consistency=0.5,
-        ema=0.9,
     )
     model.fit(images, labels, masks).partial_fit(images, labels, masks=masks)
     model.predict_joint(images)

@@ -9,6 +9,7 @@ from alseg import ActiveLearner, JointCAMSegmenter, PseudoLabelAugmenter
 from alseg.datasets import make_glands
 from alseg.images import as_images, as_masks, fingerprint
 from alseg.learner.ensemble import DeepEnsemble
+from alseg.segmenter import with_fields
 from alseg.training.held_out import hold_out
 
 DATA = make_glands(10, image_size=(32, 48), random_state=0)
@@ -18,7 +19,7 @@ PRINTS = [fingerprint(image) for image in DATA.images]
 
 def model(**options):
     params = {"encoder": "tiny", "max_epochs": 1, "steps_per_epoch": 2, "validation": 0.34}
-    return JointCAMSegmenter(**{**params, "random_state": 0, **options})
+    return JointCAMSegmenter(**with_fields({**params, "random_state": 0, **options}))
 
 
 def learner(augmenter, masks=SIX, **options):

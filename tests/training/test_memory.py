@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from alseg.segmenter import with_fields
 from alseg.segmenter.estimator import JointCAMSegmenter
 from alseg.training.memory import OutOfMemory, PartSize, in_parts, join, statistics_kept
 
@@ -63,21 +64,23 @@ def pool(n=12, n_masks=5):
 def make(limit, **options):
     """Seeded, and without what depends on the order in which images come: dropout and BatchNorm."""
     return JointCAMSegmenter(
-        **{
-            "encoder": Limited(limit),
-            "module__decoder": Plain,
-            "dropout": 0.0,
-            "class_dropout": 0.0,
-            "optimizer": torch.optim.SGD,
-            "lr": 0.1,
-            "max_epochs": 2,
-            "steps_per_epoch": 2,
-            "batch_size": 8,
-            "weak_batch_size": 4,
-            "random_state": 0,
-            "device": "cpu",
-            **options,
-        }
+        **with_fields(
+            {
+                "encoder": Limited(limit),
+                "module__decoder": Plain,
+                "network__dropout": 0.0,
+                "network__class_dropout": 0.0,
+                "optimizer": torch.optim.SGD,
+                "lr": 0.1,
+                "max_epochs": 2,
+                "steps_per_epoch": 2,
+                "batch_size": 8,
+                "weak_batch_size": 4,
+                "random_state": 0,
+                "device": "cpu",
+                **options,
+            }
+        )
     )
 
 
@@ -91,8 +94,12 @@ def weights(model):
         {},
         {"class_weight": "balanced", "criterion__normalize": "batch"},
         {"criterion__dice": "batch", "criterion__dice_background": True},
-        {"sampling": "passes", "batch_size": 12},
-        {"schedule": "two-phase", "clip_norm": 0.1, "channels_last": False},
+        {"schedule__sampling": "passes", "batch_size": 12},
+        {
+            "schedule__phases": "two-phase",
+            "schedule__clip_norm": 0.1,
+            "execution__channels_last": False,
+        },
     ],
     ids=lambda options: "-".join(options) or "default",
 )
@@ -109,7 +116,7 @@ def test_a_fit_in_parts_is_the_fit_of_whole_batches(options):
     SIZES.clear()
     with pytest.warns(RuntimeWarning, match="Out of memory in training with") as told:
         parts.fit(images, labels, masks)
-    n = 8 if "schedule" in options else 12  # the first phase has no second stream
+    n = 8 if "schedule__phases" in options else 12  # the first phase has no second stream
     tried = SIZES.index(n)  # before it two images, where a batch may have a single mask
     assert max(SIZES[tried + 2 :]) <= 3
     for warning, most in zip(told, (n, n // 2), strict=True):
@@ -161,7 +168,7 @@ def test_other_errors_pass():
 def test_amp_in_parts():
     images, labels, masks = pool()
     with pytest.warns(RuntimeWarning):
-        model = make(6, amp=True).fit(images, labels, masks)
+        model = make(6, execution__amp=True).fit(images, labels, masks)
     assert all(p.dtype == torch.float32 for p in model.module_.parameters())
     assert np.isfinite(model.history[-1, "train_loss"])
 
@@ -169,7 +176,9 @@ def test_amp_in_parts():
 @pytest.mark.parametrize("placement", ["last", "everywhere"])
 def test_predictions_in_parts_are_the_same(placement):
     images, labels, masks = pool()
-    model = make(100, dropout=0.5, dropout_placement=placement, class_dropout=0.2)
+    model = make(
+        100, network__dropout=0.5, network__dropout_placement=placement, network__class_dropout=0.2
+    )
     model.fit(images, labels, masks)
 
     def predictions():

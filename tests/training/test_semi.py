@@ -7,14 +7,15 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 
+from alseg import Consistency, Schedule
 from alseg.labels import MISSING
+from alseg.segmenter import with_fields
 from alseg.segmenter.estimator import JointCAMSegmenter
+from alseg.segmenter.parameters import as_consistency
 from alseg.training.augment import colour_jitter, stain_jitter
 from alseg.training.batches import TrainingBatches, TrainingData
 from alseg.training.consistency import (
-    DEFAULTS,
     ConsistentBatches,
-    check_consistency,
     consistency_loss,
     ramp_up,
     sure_masks,
@@ -45,7 +46,7 @@ def make(**options):
         "batch_size": 4,
         "weak_batch_size": 4,
     }
-    return JointCAMSegmenter(**{**common, **options})
+    return JointCAMSegmenter(**with_fields({**common, **options}))
 
 
 def same_weights(a, b):
@@ -120,29 +121,29 @@ def test_the_criterion_sees_what_it_would_see_without():
 
 
 def test_options():
-    assert check_consistency(None) is check_consistency(0) is None
-    assert check_consistency({"weight": 0, "threshold": 0.8}) is None
-    assert check_consistency(2) == {**DEFAULTS, "weight": 2}
-    assert check_consistency({"ramp": 0}) == {**DEFAULTS, "ramp": 0}
+    assert as_consistency(None) == as_consistency(0) == Consistency(weight=0)
+    assert as_consistency(2) == Consistency(2, 0.95, 0.25, 0.5, 0.0)
+    model = make(consistency=0.5).set_params(consistency__ramp=0)
+    assert model.consistency == Consistency(0.5, ramp=0)
+    # A field of what is not there does not turn it on.
+    assert make().set_params(consistency__ramp=0).consistency.weight == 0
 
 
 @pytest.mark.parametrize(
     "value, error, rule",
     [
-        ("yes", TypeError, "consistency must be None, a number or a dict"),
-        (-1, ValueError, r"consistency\['weight'\] must be >= 0, got -1"),
-        (float("nan"), ValueError, r"consistency\['weight'\] must be >= 0"),
-        (True, TypeError, r"consistency\['weight'\] must be a number"),
-        ({"threshhold": 0.9}, ValueError, "Did you mean 'threshold'"),
-        ({"threshold": 1.5}, ValueError, r"consistency\['threshold'\] must be >= 0 and <= 1"),
-        ({"ramp": 3}, ValueError, r"consistency\['ramp'\] must be"),
-        ({"jitter": -0.1}, ValueError, r"consistency\['jitter'\] must be"),
-        ({"stain": "a"}, TypeError, r"consistency\['stain'\] must be a number"),
+        ("yes", TypeError, r"consistency must be None, a number or a Consistency, as consistency="),
+        ({"weight": 1}, TypeError, r"a Consistency, as consistency=Consistency\(weight="),
+        (-1, ValueError, r"consistency\.weight must be >= 0, got -1"),
+        (float("nan"), ValueError, r"consistency\.weight must be >= 0"),
+        (True, TypeError, r"consistency\.weight must be a number"),
+        (Consistency(threshold=1.5), ValueError, r"consistency\.threshold must be >= 0 and <= 1"),
+        (Consistency(ramp=3), ValueError, r"consistency\.ramp must be"),
+        (Consistency(jitter=-0.1), ValueError, r"consistency\.jitter must be"),
+        (Consistency(stain="a"), TypeError, r"consistency\.stain must be a number"),
     ],
 )
 def test_bad_options(value, error, rule):
-    with pytest.raises(error, match=rule):
-        check_consistency(value)
     with pytest.raises(error, match=rule):
         make(consistency=value).fit(["no such file.png"], ["a"])
 
@@ -150,9 +151,12 @@ def test_bad_options(value, error, rule):
 @pytest.mark.parametrize(
     "options, rule",
     [
-        ({"sampling": "passes"}, "sampling must be 'streams' with consistency, got 'passes'"),
         (
-            {"feature_cache": "maps", "encoder_lr_scale": 0},
+            {"schedule__sampling": "passes"},
+            "schedule.sampling must be 'streams' with consistency, got 'passes'",
+        ),
+        (
+            {"feature_cache": "maps", "schedule__encoder_lr_scale": 0},
             "feature_cache must be None with consistency, got 'maps'. Strong colours",
         ),
         ({"weak_batch_size": 0}, "weak_batch_size must be at least 1 with consistency"),
@@ -194,7 +198,7 @@ def bright(x):
 
 def test_batches_are_those_without_it_but_for_the_colours():
     _, _, masks = squares()
-    options = {**DEFAULTS, "weight": 2.0, "ramp": 0.5, "stain": 0.1}
+    options = Consistency(weight=2.0, ramp=0.5, stain=0.1)
     seen = []
 
     def predict(x):
@@ -226,7 +230,7 @@ def test_images_with_a_pseudo_mask_stay_as_they_are():
     images, _, masks = squares()
     pseudo = [(True, masks[0]), *[(False, masks[1])] * 4, *[(True, None)] * 3]
     plain = batches_of(data_of(pseudo))
-    coloured = ConsistentBatches(batches_of(data_of(pseudo)), bright, DEFAULTS, n_steps=3)
+    coloured = ConsistentBatches(batches_of(data_of(pseudo)), bright, Consistency(), n_steps=3)
     kinds = set()
     for (x, target), (x2, target2) in zip(plain, coloured, strict=True):
         extra = target2["consistency"]
@@ -254,7 +258,7 @@ def test_nothing_to_do_leaves_the_batches(masks, decode):
         raise RuntimeError("not wanted")
 
     plain = batches_of(data_of(masks), decode=decode)
-    same = ConsistentBatches(batches_of(data_of(masks), decode=decode), predict, DEFAULTS, 3)
+    same = ConsistentBatches(batches_of(data_of(masks), decode=decode), predict, Consistency(), 3)
     for (x, target), (x2, target2) in zip(plain, same, strict=True):
         assert torch.equal(x["x"], x2["x"]) and x["n_decode"] == x2["n_decode"]
         assert target.keys() == target2.keys()
@@ -263,16 +267,18 @@ def test_nothing_to_do_leaves_the_batches(masks, decode):
 # -- fits ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"schedule": "two-phase"}, {"pooling": None}])
+@pytest.mark.parametrize(
+    "options", [{}, {"schedule__phases": "two-phase"}, {"network__pooling": None}]
+)
 def test_weight_zero_is_the_fit_without_it_bit_for_bit(options):
     images, labels, masks = squares()
     without = make(**options).fit(images, labels, masks)
-    for consistency in (0, {"weight": 0.0, "threshold": 0.5}):
+    for consistency in (0, Consistency(weight=0.0, threshold=0.5)):
         zero = make(consistency=consistency, **options).fit(images, labels, masks)
         assert same_weights(without, zero)
-    on = make(consistency={"threshold": 0.5}, **options).fit(images, labels, masks)
+    on = make(consistency=Consistency(threshold=0.5), **options).fit(images, labels, masks)
     assert not same_weights(without, on)
-    again = make(consistency={"threshold": 0.5}, **options).fit(images, labels, masks)
+    again = make(consistency=Consistency(threshold=0.5), **options).fit(images, labels, masks)
     assert same_weights(on, again)
 
 
@@ -306,7 +312,7 @@ class Losses(Callback):
 def test_the_loss_of_each_step_by_hand():
     images, labels, masks = squares()
     losses = Losses()
-    options = {"weight": 0.7, "threshold": 0.55, "ramp": 0.5}
+    options = Consistency(weight=0.7, threshold=0.55, ramp=0.5)
     model = make(consistency=options, max_epochs=3, callbacks=[losses])
     model.fit(images, labels, masks)
     found, expected = np.array(losses.pairs).T
@@ -336,7 +342,13 @@ def test_the_model_predicts_as_it_is_and_its_average_where_there_is_one():
             return found
 
     for ema in (None, 0.9):
-        model = Spy(encoder="tiny", random_state=0, ema=ema, consistency=1.0, max_epochs=3)
+        model = Spy(
+            encoder="tiny",
+            random_state=0,
+            schedule=Schedule(ema=ema),
+            consistency=1.0,
+            max_epochs=3,
+        )
         model.fit(images, labels, masks)
         x, found, weights = seen["last"]
         model.module_.load_state_dict(weights)
@@ -347,8 +359,8 @@ def test_the_model_predicts_as_it_is_and_its_average_where_there_is_one():
 def test_a_frozen_classifier_stays_frozen_and_the_decoder_learns():
     images, labels, masks = squares()
     pair = [
-        make(schedule="two-phase", consistency=c).fit(images, labels, masks)
-        for c in (None, {"threshold": 0.5, "ramp": 0})
+        make(schedule__phases="two-phase", consistency=c).fit(images, labels, masks)
+        for c in (None, Consistency(threshold=0.5, ramp=0))
     ]
     a, b = (m.module_.state_dict() for m in pair)
     frozen = [k for k in a if k.startswith(("encoder.", "class_head."))]
@@ -359,18 +371,18 @@ def test_a_frozen_classifier_stays_frozen_and_the_decoder_learns():
 @pytest.mark.parametrize(
     "options",
     [
-        {"encoder_lr_scale": 0},
+        {"schedule__encoder_lr_scale": 0},
         {"crop": {"size": 24}},
-        {"amp": True},
-        {"image_size": (30, 40), "channels_last": False},
-        {"dropout_placement": "everywhere", "test_flips": "both"},
+        {"execution__amp": True},
+        {"image_size": (30, 40), "execution__channels_last": False},
+        {"network__dropout_placement": "everywhere", "test_flips": "both"},
         {"n_mask_classes": 3},
-        {"keep_epoch": "train_loss", "refit_epochs": 1},
+        {"schedule__keep_epoch": "train_loss", "schedule__refit_epochs": 1},
     ],
 )
 def test_with_other_options(options, tmp_path):
     images, labels, masks = squares()
-    model = make(consistency={"threshold": 0.4, "stain": 0.1}, **options)
+    model = make(consistency=Consistency(threshold=0.4, stain=0.1), **options)
     model.fit(images, labels, masks).partial_fit(images, labels, masks=masks)
     assert np.isfinite(model.predict_mask_proba(images)).all()
     model.save(tmp_path / "model")
@@ -387,5 +399,5 @@ def test_no_mask_is_needed_where_none_is_learned_from(monkeypatch):
         lambda self, iterator, *a, **k: sizes.extend(len(x["x"]) for x, _ in iterator or ()),
     )
     for consistency in (None, 1.0):
-        make(pooling=None, consistency=consistency, max_epochs=1).fit(images, None, masks)
+        make(network__pooling=None, consistency=consistency, max_epochs=1).fit(images, None, masks)
     assert sizes == [4, 4, 8, 8]

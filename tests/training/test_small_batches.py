@@ -6,6 +6,7 @@ import torch
 
 from alseg import JointCAMSegmenter
 from alseg.network import ENCODERS, build_encoder
+from alseg.segmenter import with_fields
 
 RULE = "batch_size must be such that no batch holds a single image"
 
@@ -18,18 +19,20 @@ def squares(n=4, side=8):
 
 def make(encoder="tiny", **options):
     return JointCAMSegmenter(
-        **{
-            "encoder": encoder,
-            "encoder_weights": None,
-            "image_size": (1, 1),
-            "max_epochs": 1,
-            "steps_per_epoch": 1,
-            "batch_size": 1,
-            "weak_batch_size": 0,
-            "random_state": 0,
-            "device": "cpu",
-            **options,
-        }
+        **with_fields(
+            {
+                "encoder": encoder,
+                "encoder_weights": None,
+                "image_size": (1, 1),
+                "max_epochs": 1,
+                "steps_per_epoch": 1,
+                "batch_size": 1,
+                "weak_batch_size": 0,
+                "random_state": 0,
+                "device": "cpu",
+                **options,
+            }
+        )
     )
 
 
@@ -60,20 +63,20 @@ def test_the_deepest_map_decides():
 @pytest.mark.parametrize(
     "options",
     [
-        {"schedule": "two-phase"},
-        {"schedule": "two-phase", "class_phase": {"max_epochs": 0}},
-        {"encoder_lr_scale": 0.0},
-        {"pooling": None},
+        {"schedule__phases": "two-phase"},
+        {"schedule__phases": "two-phase", "schedule__class_phase": {"max_epochs": 0}},
+        {"schedule__encoder_lr_scale": 0.0},
+        {"network__pooling": None},
         {"image_size": None, "crop": {"size": 8}},
         {"weak_batch_size": 3},
         {
-            "sampling": "passes",
+            "schedule__sampling": "passes",
             "steps_per_epoch": None,
             "batch_size": 3,
-            "drop_tiny_last_batch": False,
+            "schedule__drop_tiny_last_batch": False,
         },
-        {"sampling": "passes", "batch_size": 8, "n_images": 1},
-        {"channels_last": False, "amp": True},
+        {"schedule__sampling": "passes", "batch_size": 8, "n_images": 1},
+        {"execution__channels_last": False, "execution__amp": True},
     ],
     ids=lambda options: "-".join(options),
 )
@@ -87,9 +90,11 @@ def test_an_encoder_that_sees_two_images_and_a_decoder_that_sees_one():
     images, labels, masks = squares()
     partly = [masks[0], masks[1], None, None]
     refused(make(weak_batch_size=1), images, labels, partly, "a single image with a mask of 1 x 1")
-    mixed = make(sampling="passes", batch_size=4)
-    refused(mixed, images, labels, partly, "single image with a mask .*, or sampling='streams'")
-    make(sampling="passes", batch_size=4).fit(images, labels, masks)
+    mixed = make(schedule__sampling="passes", batch_size=4)
+    refused(
+        mixed, images, labels, partly, "single image with a mask .*, or Schedule.sampling='streams'"
+    )
+    make(schedule__sampling="passes", batch_size=4).fit(images, labels, masks)
     make(batch_size=2, weak_batch_size=1).fit(images, labels, partly)
 
 
@@ -97,16 +102,16 @@ def test_an_encoder_that_sees_two_images_and_a_decoder_that_sees_one():
     "options",
     [
         {
-            "sampling": "passes",
+            "schedule__sampling": "passes",
             "steps_per_epoch": None,
             "batch_size": 3,
         },  # the last one is left out
         {"module__decoder_channels": (8, 8), "batch_size": 2},
         {
-            "sampling": "passes",
+            "schedule__sampling": "passes",
             "steps_per_epoch": 1,
             "batch_size": 3,
-            "drop_tiny_last_batch": False,
+            "schedule__drop_tiny_last_batch": False,
         },
     ],
     ids=["dropped", "two", "not-reached"],
@@ -126,7 +131,13 @@ def test_the_second_of_two_phases_is_refused_before_the_first():
             return super().train_step(batch, **fit_params)
 
     partly = [masks[0], None, None, None]
-    model = Watched(**{**make(schedule="two-phase", sampling="passes", batch_size=4).get_params()})
+    model = Watched(
+        **{
+            **make(
+                schedule__phases="two-phase", schedule__sampling="passes", batch_size=4
+            ).get_params(deep=False)
+        }
+    )
     refused(model, images, labels, partly, "single image")
     assert seen == []
 

@@ -1,0 +1,453 @@
+"""Arguments of `JointCAMSegmenter` that belong together, as values: `Network`, `Augmentation`, ..."""
+
+import dataclasses
+import numbers
+from dataclasses import dataclass
+
+import numpy as np
+
+from alseg.network import POOLINGS
+from alseg.training import FLIPS, check_lr_schedule
+from alseg.validation import check_keys, check_number, check_option, did_you_mean, message
+
+_PHASE_OPTIONS = ("lr", "lr_schedule", "max_epochs")
+
+
+class Options:
+    """Arguments that belong together: a value, compared by its fields and never changed in place.
+
+    An estimator's fields are set by ``set_params(augmentation__jitter=0.3)``, which gives it a
+    changed copy; so estimators may share one. `dataclasses.replace` makes such a copy by hand.
+    """
+
+    def __new__(cls, *args, **fields):
+        """See that each name is a field's."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in fields:
+            if name not in known:
+                remedy = did_you_mean(name, known) or f"It has {', '.join(known)}."
+                raise TypeError(f"{cls.__name__} got an unexpected argument {name!r}. {remedy}")
+        return super().__new__(cls)
+
+    def get_params(self, deep=True):
+        """The fields by name, as scikit-learn asks for them."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def check(self):
+        """Refuse a field that is out of its range.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Naming it as ``augmentation.jitter``.
+        """
+
+    def __eq__(self, other):
+        if type(self) is not type(other):
+            return NotImplemented
+        return same_value(self.get_params(), other.get_params())
+
+    __hash__ = None  # a field may be a dict
+
+    def __repr__(self):
+        fields = dataclasses.fields(self)
+        shown = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields
+            if not same_value(getattr(self, field.name), field.default)
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Network(Options):
+    """What is built on the encoder: the class head, dropout, and how images come in.
+
+    Parameters
+    ----------
+    pooling : {"average", "max", "lse", "wildcat", "attention"} or None, default="average"
+        How class maps become image logits, see `alseg.network.cam.CAMHead`. None is no class head:
+        masks alone, and `y` may be None.
+    cam_stride : int or None, default=16
+        The class head sees the encoder's maps of this stride and deeper. None is the deepest alone.
+    dropout : float in [0, 1), default=0.3
+        Of channels of the decoder's output, in training and in stochastic draws.
+    dropout_placement : {"last", "everywhere"}, default="last"
+        ``"everywhere"`` drops channels after each level too; a draw then costs a whole pass.
+    class_dropout : float in [0, 1), default=0.1
+        Of channels of what the class head sees.
+    normalize : {"auto", "half", "imagenet", "dataset"} or (mean, std), default="auto"
+        Input normalisation. ``"half"`` maps [0, 1] to [-1, 1]; ``"auto"`` is ``"imagenet"`` with
+        ``encoder_weights="imagenet"`` and ``"half"`` otherwise; ``"dataset"`` is one mean and one
+        standard deviation of all pixels of the images of the first fit.
+
+    Examples
+    --------
+    >>> Network(pooling="wildcat", dropout=0.3)
+    Network(pooling='wildcat')
+    """
+
+    pooling: str | None = "average"
+    cam_stride: int | None = 16
+    dropout: float = 0.3
+    dropout_placement: str = "last"
+    class_dropout: float = 0.1
+    normalize: object = "auto"
+
+    def check(self):
+        """Refuse a field that is out of its range, naming it as ``network.dropout``."""
+        if self.pooling is not None:
+            check_option("network.pooling", self.pooling, POOLINGS)
+        for name in ("dropout", "class_dropout"):
+            check_number(f"network.{name}", getattr(self, name), 0, 0.999)
+        check_option("network.dropout_placement", self.dropout_placement, ("last", "everywhere"))
+        if not isinstance(self.normalize, str) and not is_pair(self.normalize):
+            rule = "'auto', 'dataset', 'half', 'imagenet' or a pair (mean, std)"
+            raise ValueError(message("network.normalize", rule, self.normalize))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Augmentation(Options):
+    """How images are moved and coloured in training, anew each time.
+
+    Parameters
+    ----------
+    flips : {"both", "horizontal", "none"}, default="both"
+        Random flips; ``"horizontal"`` for natural images.
+    joint_flip : bool, default=True
+        False flips images and not their masks: a defect of published code, for comparison.
+    affine : None or (scale, degrees), default=(0.25, 15.0)
+        Random zoom and rotation.
+    jitter : float in [0, 1], default=0.15
+        Random gain and offset of the colour channels.
+    stain : float in [0, 1], default=0.0
+        Random amounts of haematoxylin and eosin, for histology alone, see
+        `alseg.training.stain_jitter`. Published strengths are 0.05 (light) and 0.2 (strong).
+    n_views : int, default=8
+        With a `feature_cache`, each image is moved and coloured in so many fixed ways, the same in
+        every fit, instead of anew each time.
+
+    Examples
+    --------
+    >>> Augmentation(jitter=0.3) == Augmentation(flips="both", jitter=0.3)
+    True
+    """
+
+    flips: str = "both"
+    joint_flip: bool = True
+    affine: tuple | None = (0.25, 15.0)
+    jitter: float = 0.15
+    stain: float = 0.0
+    n_views: int = 8
+
+    def check(self):
+        """Refuse a field that is out of its range, naming it as ``augmentation.jitter``."""
+        check_option("augmentation.flips", self.flips, FLIPS)
+        check_affine(self.affine, "augmentation.affine")
+        check_number("augmentation.jitter", self.jitter, 0, 1)
+        check_number("augmentation.stain", self.stain, 0, 1)
+        check_number("augmentation.n_views", self.n_views, 1, integer=True)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Consistency(Options):
+    """Consistency training on the images of each batch that have no mask [1]_.
+
+    The pixels that the model (its average, with `Schedule.ema`) is sure of are what it has to say
+    of the same view in stronger colours.
+
+    Parameters
+    ----------
+    weight : float, default=1.0
+        What the loss of these images counts beside that of masks. 0 is no consistency training.
+    threshold : float in [0, 1], default=0.95
+        A pixel counts if the model gives its likeliest class a larger probability.
+    ramp : float in [0, 1], default=0.25
+        Share of the steps over which the weight rises from 0.
+    jitter, stain : float in [0, 1], default=0.5, 0.0
+        Strength of the strong colours, see `alseg.training.colour_jitter` and
+        `alseg.training.stain_jitter`.
+
+    References
+    ----------
+    .. [1] Sohn et al. 2020, FixMatch, arXiv:2001.07685.
+
+    Examples
+    --------
+    >>> Consistency(0.5)
+    Consistency(weight=0.5)
+    """
+
+    weight: float = 1.0
+    threshold: float = 0.95
+    ramp: float = 0.25
+    jitter: float = 0.5
+    stain: float = 0.0
+
+    def check(self):
+        """Refuse a field that is out of its range, naming it as ``consistency.jitter``."""
+        check_number("consistency.weight", self.weight, 0)
+        for name in ("threshold", "ramp", "jitter", "stain"):
+            check_number(f"consistency.{name}", getattr(self, name), 0, 1)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Schedule(Options):
+    """What is trained when, from which weights, how fast, and which weights a fit ends with.
+
+    Parameters
+    ----------
+    phases : {"joint", "two-phase"}, default="joint"
+        ``"two-phase"`` trains encoder and class head first, for `max_epochs`, then freezes both,
+        BatchNorm and dropout included, and trains the decoder for `max_epochs` (as published [1]_).
+    class_phase : None or dict, default=None
+        ``lr``, ``lr_schedule`` and ``max_epochs`` of the first of two phases, where they differ.
+    start_from : None, str or Path, default=None
+        A folder that `save` wrote: each fit starts from its weights, and the first of two phases
+        is left out where there are masks. So all rounds of an experiment can start from one
+        classifier. ``network.normalize="auto"`` is then the normalisation of that model.
+    refit_epochs : int or None, default=None
+        Epochs of a `partial_fit` that goes on from a fit. None is `max_epochs`.
+    keep_epoch : {"last", "validation", "train_loss"}, default="last"
+        Which weights a fit (each phase of it) ends with: the last; those with the best mean Dice
+        at 0.5 on the validation part (accuracy, while there is no mask to learn from; the later of
+        equals); or those with the smallest training loss.
+    ema : None or float in [0, 1), default=None
+        Decay of a moving average of weights and BatchNorm statistics over the steps of a fit, such
+        as 0.99, see `alseg.network.WeightAverage`. The fit ends with the average, and
+        `keep_epoch` chooses among averages; callbacks see the weights that are trained.
+    lr_schedule : {"one-cycle", "cosine", "constant"} or tuple, default="one-cycle"
+        Of the learning rate over the steps of a fit [2]_; ``"cosine"`` falls from the start to 0.
+        ``("step", n, factor)`` multiplies by `factor` every `n` epochs, down to 1e-7;
+        ``("poly", power)`` is (1 - step / n_steps) to that power.
+    encoder_lr_scale : float, default=0.3
+        The encoder's learning rate is this times `lr`. With 0 it is frozen, its BatchNorm too.
+    clip_norm : float or None, default=None
+        Largest norm of all gradients of a step.
+    sampling : {"streams", "passes"}, default="streams"
+        ``"streams"`` fills each batch from two streams, see `batch_size` and `weak_batch_size` of
+        the estimator. ``"passes"`` shuffles all images (those with a mask or pseudo-mask, where
+        nothing else is learned from) and takes `batch_size` at a time; the last batch of a pass is
+        smaller.
+    drop_tiny_last_batch : bool, default=True
+        With ``sampling="passes"``, leave out a last batch of an eighth of `batch_size` or less.
+
+    References
+    ----------
+    .. [1] Belharbi et al. 2021, arXiv:2010.04889.
+    .. [2] Smith and Topin 2017, arXiv:1708.07120.
+
+    Examples
+    --------
+    >>> Schedule(ema=0.99, lr_schedule=("step", 100, 0.9))
+    Schedule(ema=0.99, lr_schedule=('step', 100, 0.9))
+    """
+
+    phases: str = "joint"
+    class_phase: dict | None = None
+    start_from: object = None
+    refit_epochs: int | None = None
+    keep_epoch: str = "last"
+    ema: float | None = None
+    lr_schedule: object = "one-cycle"
+    encoder_lr_scale: float = 0.3
+    clip_norm: float | None = None
+    sampling: str = "streams"
+    drop_tiny_last_batch: bool = True
+
+    def check(self):
+        """Refuse a field that is out of its range, naming it as ``schedule.ema``."""
+        check_option("schedule.phases", self.phases, ("joint", "two-phase"))
+        self._check_class_phase()
+        if self.refit_epochs is not None:
+            check_number("schedule.refit_epochs", self.refit_epochs, 0, integer=True)
+        check_option("schedule.keep_epoch", self.keep_epoch, ("last", "validation", "train_loss"))
+        if self.ema is not None:
+            check_number("schedule.ema", self.ema, 0, 0.99999)
+        check_lr_schedule("schedule.lr_schedule", self.lr_schedule)
+        check_number("schedule.encoder_lr_scale", self.encoder_lr_scale, 0)
+        if self.clip_norm is not None:
+            check_number("schedule.clip_norm", self.clip_norm, 0, open_low=True)
+        check_option("schedule.sampling", self.sampling, ("streams", "passes"))
+
+    def _check_class_phase(self):
+        options, name = self.class_phase, "schedule.class_phase"
+        if options is None:
+            return
+        check_keys(name, options, _PHASE_OPTIONS)
+        if "lr" in options:
+            check_number(f"{name}['lr']", options["lr"], 0, open_low=True)
+        if "max_epochs" in options:
+            check_number(f"{name}['max_epochs']", options["max_epochs"], 0, integer=True)
+        if "lr_schedule" in options:
+            check_lr_schedule(f"{name}['lr_schedule']", options["lr_schedule"])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Execution(Options):
+    """How the same training is computed.
+
+    Parameters
+    ----------
+    amp : bool or "auto", default=False
+        bfloat16 autocast in training; the loss stays in float32. ``"auto"`` is on where a GPU
+        computes in bfloat16, and off on a CPU.
+    channels_last : bool, default=True
+        Memory layout of the convolutions: faster, same results up to rounding.
+
+    Examples
+    --------
+    >>> Execution(amp="auto")
+    Execution(amp='auto')
+    """
+
+    amp: object = False
+    channels_last: bool = True
+
+    def check(self):
+        """Refuse a field that is out of its range, naming it as ``execution.amp``."""
+        if self.amp not in (False, True, "auto"):
+            raise ValueError(message("execution.amp", "False, True or 'auto'", self.amp))
+
+
+KINDS = {
+    "network": Network,
+    "augmentation": Augmentation,
+    "consistency": Consistency,
+    "schedule": Schedule,
+    "execution": Execution,
+}
+"""Arguments of the estimator that are such objects, and the class of each."""
+
+
+def with_fields(params, present=None):
+    """Parameters whose names such as ``augmentation__jitter`` are put into the objects they belong to.
+
+    Parameters
+    ----------
+    params : dict of str -> object
+    present : dict of str -> object, default=None
+        The objects as they are, where `params` has none. None are the defaults.
+
+    Returns
+    -------
+    dict of str -> object
+        With a new object of each argument of which a field is given. Nothing given is changed.
+
+    Raises
+    ------
+    TypeError
+        If there is no such field, or the argument holds something else than such an object.
+
+    Examples
+    --------
+    >>> with_fields({"lr": 0.1, "augmentation__jitter": 0.3, "augmentation__flips": "none"})
+    {'lr': 0.1, 'augmentation': Augmentation(flips='none', jitter=0.3)}
+    """
+    found, changes = {}, {}
+    for name, value in params.items():
+        argument, dunder, field = name.partition("__")
+        if dunder and argument in KINDS:
+            changes.setdefault(argument, {})[field] = value
+        else:
+            found[name] = value
+    for argument, fields in changes.items():
+        now = found.get(argument, (present or {}).get(argument, _DEFAULT))
+        found[argument] = _changed(argument, now, fields)
+    return found
+
+
+_DEFAULT = object()
+
+
+def _changed(argument, now, fields):
+    kind = KINDS[argument]
+    if now is _DEFAULT:
+        now = None if kind is Consistency else kind()
+    if kind is Consistency:
+        now = as_consistency(now)
+    if not isinstance(now, kind):
+        name = f"{argument}__{next(iter(fields))}"
+        raise TypeError(message(argument, f"{_example(argument)} to set {name}", now))
+    return dataclasses.replace(now, **fields)
+
+
+def check_kinds(model):
+    """Refuse an argument of an estimator that is not the object it should be, or has a bad field.
+
+    Parameters
+    ----------
+    model : JointCAMSegmenter
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    for argument, kind in KINDS.items():
+        value = getattr(model, argument)
+        if kind is Consistency:
+            value = as_consistency(value)
+        if not isinstance(value, kind):
+            raise TypeError(message(argument, _example(argument), value))
+        value.check()
+
+
+def as_consistency(value):
+    """A number as the weight that it means, None as a weight of 0, and anything else as it is.
+
+    Examples
+    --------
+    >>> as_consistency(0.5), as_consistency(None)
+    (Consistency(weight=0.5), Consistency(weight=0.0))
+    """
+    if value is None:
+        return Consistency(weight=0.0)
+    if isinstance(value, numbers.Real):
+        return Consistency(weight=value)
+    return value
+
+
+def _example(argument):
+    kind = KINDS[argument]
+    made = f"{kind.__name__}({dataclasses.fields(kind)[0].name}=...)"
+    article = "an" if made[0] in "AE" else "a"
+    if kind is Consistency:
+        return f"None, a number or {article} {kind.__name__}, as consistency={made}"
+    return f"{article} {kind.__name__}, as {argument}={made}"
+
+
+def is_pair(value):
+    """Whether a value is a sequence of two."""
+    return isinstance(value, (tuple, list, np.ndarray)) and len(value) == 2
+
+
+def check_affine(affine, name="affine"):
+    """Refuse a zoom and rotation that are no pair, or a zoom to nothing."""
+    if affine is None:
+        return
+    if not is_pair(affine):
+        raise ValueError(message(name, "None or a pair (scale, degrees)", affine))
+    scale, degrees = affine
+    check_number(f"{name}[0]", scale, 0, 0.99)
+    check_number(f"{name}[1]", degrees, 0)
+
+
+def same_value(a, b):
+    """Whether two values of a parameter are the same; own code is where it is one object.
+
+    Examples
+    --------
+    >>> same_value((0.5, np.full(3, 0.2)), [0.5, [0.2, 0.2, 0.2]])
+    True
+    """
+    if a is b:
+        return True
+    a, b = (value.tolist() if isinstance(value, np.ndarray) else value for value in (a, b))
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(same_value, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same_value(a[key], b[key]) for key in a)
+    try:
+        return bool(a == b)
+    except (TypeError, ValueError, RuntimeError):
+        return False
