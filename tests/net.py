@@ -1284,6 +1284,27 @@ def _cli_project():
         return found | {f"predicted {k}": v for k, v in predicted.items()}
 
 
+@run("command line: query by a strategy without scores")
+def _cli_core_set():
+    with _new_folder() as folder:
+        _write_images(folder / "slides", glands())
+        (folder / "slides" / "drawn").rename(folder / "all_drawn")
+        options = ["--strategy", "core-set", "--first", "diverse", *TINY]
+        _alseg("query", "--data", "slides", "--out", "state", "-n", 3, *options)
+        found, told = {}, ["--seconds", 0, "--threads", 1, "--quiet"]
+        for k in range(2):
+            queries = json.loads(max(Path("state").rglob("queries.json")).read_text())
+            found[f"asked {k}"] = [query["id"] for query in queries["queries"]]
+            drawn = Path(f"drawn {k}")
+            drawn.mkdir()
+            for name in found[f"asked {k}"]:
+                shutil.copy(folder / "all_drawn" / f"{name}.png", drawn)
+            _alseg("add", "state", drawn, "--threads", 1, "--quiet")
+            _alseg("query", "--out", "state", "-n", 3, *told)
+        queries = json.loads(max(Path("state").rglob("queries.json")).read_text())
+        return {**found, "last": [query["id"] for query in queries["queries"]]}
+
+
 # -- both trees -----------------------------------------------------------------------------------
 
 

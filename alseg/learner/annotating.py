@@ -161,23 +161,28 @@ class Annotating(Mode):
         """The same for the same question in the same state."""
         return self._seed("query", self.learner._n_annotate)
 
-    def query(self, strategy, X_pool, args, kwargs):
+    def query(self, strategy, X_pool, among, args, kwargs):
         """See `ActiveLearner.query`."""
         learner = self.learner
+        if X_pool is not None and among is not None:
+            raise TypeError(message("among", "None with a pool of its own", among))
         learner._asking = True
         try:
             if X_pool is not None:
                 return learner._query_pool(X_pool, args, kwargs, strategy)
-            return self._query_images(strategy, *args, **kwargs)
+            return self._query_images(strategy, among, *args, **kwargs)
         finally:
             learner._asking = False
 
-    def _query_images(self, strategy, /, n_instances=1, **kwargs):
-        learner, pool_ids = self.learner, self.pool_ids
+    def _query_images(self, strategy, among, /, n_instances=1, **kwargs):
+        learner, pool_ids, n_among = self.learner, self.pool_ids, None
+        if among is not None:
+            among = _check_sample_ids(among, len(learner.labels), "among")
+            pool_ids, n_among = np.intersect1d(pool_ids, among), len(among)
         if not len(pool_ids):
+            whose = f"All {len(learner.labels)}" if n_among is None else f"The {n_among} given"
             raise EmptyPool(
-                f"All {len(learner.labels)} images are fully annotated: {n_instances} requested, "
-                "0 available."
+                f"{whose} images are fully annotated: {n_instances} requested, 0 available."
             )
         if unit_of(strategy, **kwargs) == "image":
             n_instances = check_n_instances(n_instances, len(pool_ids))
@@ -210,17 +215,17 @@ class Annotating(Mode):
         return self.learner
 
 
-def _check_sample_ids(sample_ids, n):
+def _check_sample_ids(sample_ids, n, name="sample_ids"):
     ids = np.asarray(sample_ids)
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
-        raise TypeError(message("sample_ids", "a 1-D sequence of integers", sample_ids))
+        raise TypeError(message(name, "a 1-D sequence of integers", sample_ids))
     unknown = ids[(ids < 0) | (ids >= n)]
     if len(unknown):
-        raise ValueError(message("sample_ids", f"in [0, {n - 1}]", unknown.tolist()))
+        raise ValueError(message(name, f"in [0, {n - 1}]", unknown.tolist()))
     values, counts = np.unique(ids, return_counts=True)
     if len(values) < len(ids):
         twice = values[counts > 1].tolist()
-        raise ValueError(message("sample_ids", "unique in one call, given once each", twice))
+        raise ValueError(message(name, "unique in one call, given once each", twice))
     return ids.astype(np.intp)
 
 

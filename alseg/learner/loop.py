@@ -309,7 +309,7 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
 
     # -- asking ---------------------------------------------------------------------------------
 
-    def query(self, X_pool=None, *args, max_seconds=None, **kwargs):
+    def query(self, X_pool=None, *args, max_seconds=None, among=None, **kwargs):
         """Ask the query strategy what to label next.
 
         Parameters
@@ -324,6 +324,9 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
             that time, and the question is asked among those (`looked_at` says how many); see
             `alseg.strategies.within_seconds`. A model that is fitted first is not counted. None is
             no limit, and gives what a pool gives that is looked at as a whole in the time.
+        among : sequence of int or None, default=None
+            In mask mode without a pool: sample ids that alone may be asked about, such as those that
+            nobody is annotating right now.
 
         Returns
         -------
@@ -337,16 +340,16 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         Raises
         ------
         EmptyPool
-            If every image is fully annotated.
+            If every image, or every one of `among`, is fully annotated.
         ValueError
-            If more is asked for than there is.
+            If more is asked for than there is, or an id is unknown.
         """
         if isinstance(X_pool, numbers.Number):
             raise TypeError(message("X_pool", "a pool", X_pool, "Write query(n_instances=...)."))
         strategy = self.query_strategy
         if max_seconds is not None:
             strategy, args, kwargs = self._within(max_seconds, X_pool, args, kwargs)
-        return self._mode.query(strategy, X_pool, args, kwargs)
+        return self._mode.query(strategy, X_pool, among, args, kwargs)
 
     def _seeds_queries(self):
         return self._mode.always_seeds or super()._seeds_queries()

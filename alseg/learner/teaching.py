@@ -64,8 +64,10 @@ class Teaching(Mode):
         """The next of a stream of seeds."""
         return int(self.learner._rng.integers(2**31 - 1))
 
-    def query(self, strategy, X_pool, args, kwargs):
+    def query(self, strategy, X_pool, among, args, kwargs):
         """See `ActiveLearner.query`."""
+        if among is not None:
+            self.refuse("among")
         if X_pool is None:
             raise TypeError("query must be given X_pool, unless the learner was given images=.")
         return self.learner._query_pool(X_pool, args, kwargs, strategy)

@@ -12,7 +12,6 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from alseg.calling import call_strategy, check_query_idx
 from alseg.files import NotOurs, file_names, jsonable
 from alseg.images import as_images
 from alseg.labels import fraction_annotated
@@ -160,18 +159,23 @@ class _Question:
 
         self.say("No mask is known yet: the first images are those that differ most.")
         strategy = functools.partial(alps_sampling, embedding=pretrained_embedding())
-        return self._asked(strategy, None, pool, n_instances, max_seconds)
+        learner = self._learner(estimator_of(self.project))  # it is not fitted for this
+        return self._asked(strategy, learner, pool, n_instances, max_seconds)
+
+    def _learner(self, model):
+        """A learner that knows all masks, to ask by a model."""
+        from alseg.learner import ActiveLearner
+
+        images, labels = self.data.images, self.data.labels
+        return ActiveLearner(model, images=images, labels=labels, masks=self.masks)
 
     def most_worth(self, model, pool, n_instances, max_seconds):
         """Images that the strategy asks for, among those that there is time to look at."""
         from alseg.experiment import resolve_strategy
-        from alseg.learner import ActiveLearner
         from alseg.strategies import score_beside
 
         strategy = resolve_strategy(self.project.option("strategy", "entropy"))
-        learner = ActiveLearner(
-            model, strategy, images=self.data.images, labels=self.data.labels, masks=self.masks
-        )
+        learner = self._learner(model)
         score = score_beside(strategy)
         if score is None:
             return self._asked(strategy, learner, pool, n_instances, max_seconds)
@@ -187,15 +191,10 @@ class _Question:
             self.looked_at = n_seen
 
         asked = class_balanced(strategy) if self.balanced else strategy
-        asked = within_seconds(asked, max_seconds, report=report)
+        learner.query_strategy = within_seconds(asked, max_seconds, report=report)
         n_candidates = min(2 * n_instances + 4, len(pool))
-        extras = {
-            "n_instances": n_candidates,
-            "random_state": int(self.rng.integers(2**31)),
-            "y_pool": self.data.labels[pool],
-        }
-        found = call_strategy(asked, learner, self.images.take(pool), extras=extras)
-        order = pool[check_query_idx(found, len(pool), n_candidates)]
+        seed = int(self.rng.integers(2**31))
+        order, _ = learner.query(n_instances=n_candidates, among=pool, random_state=seed)
         order = [i for i in order if self.can_read(i)]
         if not order:
             return order

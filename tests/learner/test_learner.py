@@ -681,6 +681,32 @@ def snapshot(learner):
 # -- asking -------------------------------------------------------------------------------------
 
 
+def test_only_those_that_may_be_asked_about_are():
+    seen = []
+
+    def last(learner, X_pool, n_instances=1, random_state=None, y_pool=None, masks_pool=None):
+        seen.append((len(X_pool), y_pool.tolist(), len(masks_pool), random_state))
+        return np.arange(len(X_pool))[-n_instances:]
+
+    learner = mask_learner(last)
+    learner.annotate([2], MASKS[2:3], fit=False)
+    ids, images = learner.query(n_instances=2, among=[4, 2, 1, 0])
+    assert ids.tolist() == [1, 4] and np.array_equal(images, IMAGES[[1, 4]])
+    assert seen[0][:3] == (3, [LABELS[i] for i in (0, 1, 4)], 3)
+    ids, _ = learner.query(n_instances=1, among=np.array([5, 3]), max_seconds=60)
+    assert ids.tolist() == [5] and seen[-1][0] == 2
+    with pytest.raises(ValueError, match=r"n_instances must be in \[1, 2\]"):
+        learner.query(n_instances=3, among=[0, 1])
+    with pytest.raises(EmptyPool, match="The 1 given images are fully annotated: 1 requested, 0"):
+        learner.query(among=[2])
+    with pytest.raises(ValueError, match="among must be in .*got .99"):
+        learner.query(among=[99])
+    with pytest.raises(TypeError, match="among must be None with a pool of its own"):
+        learner.query(IMAGES[:2], among=[0])
+    with pytest.raises(TypeError, match="among needs a learner that was given images="):
+        ActiveLearner(GaussianNB(), last).query(np.zeros((2, 1)), among=[0])
+
+
 def test_the_loop_asks_for_every_image_once_and_then_says_so():
     learner = mask_learner(uncertain)
     asked = []
