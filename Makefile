@@ -32,6 +32,21 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# A part of the suite with the oldest versions that setup.cfg admits, in an environment of its own:
+# the parts that call other libraries most.
+OLDEST = tests/test_calling.py tests/test_validation.py tests/files tests/images tests/metrics \
+	tests/network tests/training tests/datasets tests/query tests/segmenter/test_sklearn_checks.py \
+	tests/segmenter/test_callbacks.py tests/learner/test_committee.py tests/experiment
+
+test-oldest: .venv-oldest/.done
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile $(OLDEST)
+
+.venv-oldest/.done: setup.cfg constraints-oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --constraint constraints-oldest.txt \
+		--editable ".[test]"
+	touch $@
+
 test-slow: setup
 	$(BIN)/python -m pytest -m slow --durations=10
 
@@ -102,4 +117,4 @@ dist: dev
 	$(BIN)/python -m build
 
 clean:
-	rm -rf $(VENV) docs/_build docs/generated docs/auto_examples build dist runs
+	rm -rf $(VENV) .venv-oldest docs/_build docs/generated docs/auto_examples build dist runs

@@ -185,6 +185,7 @@ def seconds_of(tree, statement, repeats=5):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tree", action="append", help="a checkout; by default this one")
+    parser.add_argument("--names", help="of the columns, with commas; by default the folders'")
     parser.add_argument("--lists", action="store_true", help="name what is counted")
     parser.add_argument("--time", action="store_true", help="measure imports too")
     args = parser.parse_args()
@@ -194,7 +195,8 @@ def main():
     if args.time:
         for statement in ("import alseg", "from alseg import *"):
             rows[f"`{statement}`"] = [seconds_of(tree, statement) for tree in trees]
-    print(f"| | {' | '.join(tree.name for tree in trees)} |")
+    names = args.names.split(",") if args.names else [tree.name for tree in trees]
+    print(f"| | {' | '.join(names)} |")
     print(f"|---|{'---|' * len(trees)}")
     for name, values in rows.items():
         print(f"| {name} | {' | '.join(map(str, values))} |")

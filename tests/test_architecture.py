@@ -220,6 +220,24 @@ def test_every_module_has_its_floor(name):
     assert name.split(".")[0] in FLOOR, f"say in FLOORS where {name} stands"
 
 
+def floors_table():
+    """The floors as docs/design.md shows them, each package by the first sentence of its own."""
+    rows = ["| | what it is |", "|---|---|"]
+    for line in FLOORS:
+        for name in line.split():
+            if not name.startswith("_"):
+                text = " ".join(ast.get_docstring(TREES[name]).split("\n\n")[0].split())
+                folder = "/" if SOURCES[name].name == "__init__.py" else ""
+                rows.append(f"| `{name}{folder}` | {text.replace('``', '`')} |")
+    return "\n".join(rows)
+
+
+def test_the_design_page_shows_the_floors():
+    page = (ROOT.parent / "docs" / "design.md").read_text(encoding="utf-8")
+    shown = re.search(r"<!-- floors.*?-->\n(.*?)\n<!-- end of floors", page, re.S).group(1)
+    assert shown == floors_table(), f"put this into docs/design.md:\n{floors_table()}"
+
+
 @every_module
 def test_imports_point_upward(name):
     own = name.split(".")[0]

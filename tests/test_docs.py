@@ -14,6 +14,7 @@ from alseg.cli.parser import make_parser
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+HOOKS = ".pre-commit-config.yaml"
 PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("user/*.md")])
 EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
 # Their `__all__` is what they offer.
@@ -83,7 +84,9 @@ def names_in_code(text):
     return set(re.findall(r"`(alseg(?:\.\w+)+)", text))
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda p: p.name
+)
 def test_dotted_names_in_prose_exist(page):
     for dotted in names_in_code(read(page)):
         parts = dotted.split(".")
@@ -147,10 +150,27 @@ def test_commands_on_the_pages_are_understood(page):
             assert args.command == arguments[0]
 
 
-def test_the_readme_names_make_targets_that_exist():
+@pytest.mark.parametrize(
+    "page, least", [("README.md", {"demo", "test"}), ("CONTRIBUTING.md", {"check", "test", "net"})]
+)
+def test_pages_name_make_targets_that_exist(page, least):
     targets = re.findall(r"^(\w[\w-]*):", read(ROOT / "Makefile"), flags=re.M)
-    named = re.findall(r"\bmake ([a-z][\w-]*)(?=\s+#|`|$)", read(ROOT / "README.md"), flags=re.M)
-    assert {"demo", "test"} <= set(named) <= set(targets)
+    named = re.findall(r"\bmake ([a-z][\w-]*)(?=\s+#|`| [A-Z]+=|$)", read(ROOT / page), flags=re.M)
+    assert least <= set(named) <= set(targets)
+
+
+def test_continuous_integration_runs_make_targets_that_exist():
+    targets = re.findall(r"^(\w[\w-]*):", read(ROOT / "Makefile"), flags=re.M)
+    run = re.findall(r"^make ([\w-]+)", read(ROOT / ".ci" / "run"), flags=re.M)
+    assert {"check", "test", "test-slow"} <= set(run) <= set(targets)
+
+
+def test_one_version_and_one_linter_everywhere():
+    cited = re.search(r"^version: (\S+)$", read(ROOT / "CITATION.cff"), flags=re.M).group(1)
+    assert cited == alseg.__version__
+    pinned = re.search(r"^ruff==(\S+)$", read(ROOT / "constraints.txt"), flags=re.M).group(1)
+    hooked = re.search(r"rev: v(\S+)\n    hooks:\n      - id: ruff", read(ROOT / HOOKS)).group(1)
+    assert hooked == pinned
 
 
 # -- links --
@@ -169,7 +189,9 @@ def links(text):
 
 
 @pytest.mark.parametrize(
-    "page", [ROOT / "README.md", ROOT / "CHANGELOG.md", *PAGES], ids=lambda p: p.name
+    "page",
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES],
+    ids=lambda p: p.name,
 )
 def test_links_lead_somewhere(page):
     for link in links(read(page)):
