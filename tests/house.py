@@ -2,7 +2,8 @@
 
     python tests/house.py                             # this tree
     python tests/house.py --tree ../before --tree .   # a column for each, as a table in Markdown
-    python tests/house.py --tree . --lists            # which files, functions and places they are
+    python tests/house.py --lists                     # which files, functions and places they are
+    python tests/house.py --floors                    # brings the table of docs/design.md up to date
 
 Source is read and not run, but for the time of `import alseg` (`--time`).
 """
@@ -182,13 +183,27 @@ def seconds_of(tree, statement, repeats=5):
     return f"{median(found[1:]):.2f} s"
 
 
+def write_floors():
+    """Bring the table of docs/design.md to the floors and docstrings of this tree."""
+    from test_architecture import DESIGN, floors_table
+
+    text = DESIGN.read_text(encoding="utf-8")
+    start = text.index("\n", text.index("<!-- floors")) + 1
+    end = text.index("\n<!-- end of floors")
+    DESIGN.write_text(text[:start] + floors_table() + text[end:], encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tree", action="append", help="a checkout; by default this one")
     parser.add_argument("--names", help="of the columns, with commas; by default the folders'")
     parser.add_argument("--lists", action="store_true", help="name what is counted")
+    parser.add_argument("--floors", action="store_true", help="write them into docs/design.md")
     parser.add_argument("--time", action="store_true", help="measure imports too")
     args = parser.parse_args()
+    if args.floors:
+        write_floors()
+        return
     trees = [Path(tree).resolve() for tree in args.tree or [Path(__file__).parents[1]]]
     columns = [counts(tree) for tree in trees]
     rows = {name: [column[name][0] for column in columns] for name in columns[0]}
