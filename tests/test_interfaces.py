@@ -102,6 +102,24 @@ def test_a_run_of_an_estimator_of_someone_elses_goes_on(glands, tmp_path):
     assert "class_accuracy" not in whole[0]["metrics"] and whole[2]["metrics"]["dice"] > 0.3
 
 
+def test_what_a_round_that_goes_on_needs_is_said(glands, tmp_path):
+    parts = glands.take(range(N)), glands.take(range(N, N + 4))
+    options = {"n_instances": 2, "initial": 2, "rounds": 1, "out": tmp_path}
+    needs = "estimator must be one with save and load for a run whose rounds need the model"
+    with pytest.raises(TypeError, match=needs):
+        run(Brightness(), *parts, entropy_sampling, warm_start=True, **options)
+    with pytest.raises(TypeError, match=needs):
+        augmenter = PseudoLabelAugmenter("all", refit="once")
+        run(Brightness(), *parts, entropy_sampling, augmenter=augmenter, **options)
+    learner = ActiveLearner(
+        Brightness(), images=glands.images, labels=glands.labels, warm_start=True
+    ).fit()
+    level = learner.estimator.level_
+    with pytest.raises(TypeError, match="one with partial_fit for a fit that goes on"):
+        learner.annotate([0], glands.masks[:1])
+    assert not len(learner.annotated_ids) and learner.estimator.level_ == level
+
+
 def test_a_comparison_of_an_estimator_of_someone_elses(glands, tmp_path):
     arguments = {
         "strategies": {"random": random_sampling, "entropy": entropy_sampling},

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 from sklearn.base import clone
 
-from alseg.interfaces import has_learned_masks, is_fitted, set_random_state
+from alseg.interfaces import GoesOn, has_learned_masks, is_fitted, set_random_state
 from alseg.pseudo import fits_of_round
 from alseg.validation import message
 
@@ -108,6 +108,11 @@ class _Round:
         given = {"masks": masks} if masks is not None else {}
         if mask_weight is not None:
             given["mask_weight"] = mask_weight
+        if go_on and not isinstance(model, GoesOn):
+            remedy = "Take warm_start=False, and an augmenter that starts each fit anew."
+            raise TypeError(
+                message("estimator", "one with partial_fit for a fit that goes on", model, remedy)
+            )
         model = copy.deepcopy(model) if go_on else clone(model)
         if seed is not None:  # also of a fit that goes on, which else repeats the draws before it
             set_random_state(model, seed)
