@@ -104,24 +104,29 @@ def fewer(part, n, seed=0):
     return part.take(np.sort(picked))
 
 
-def shrunk(part, factor):
+def shrunk(part, to, smooth=Image.Resampling.BICUBIC):
     """A part as smaller arrays: images smoothly, masks and instances by their nearest pixels.
 
     Parameters
     ----------
     part : Dataset
-    factor : float
-        Of height and width; 1 leaves the part as it is.
+    to : float or (int, int)
+        Of height and width: a factor, 1 leaves the part as it is; or the size of all images.
+    smooth : PIL.Image.Resampling, default=BICUBIC
+        Of images.
 
     Returns
     -------
     Dataset
     """
-    if factor == 1:
+    if to == 1:
         return part
 
+    def size_of(array):
+        return to if isinstance(to, tuple) else [max(1, round(to * n)) for n in array.shape[:2]]
+
     def small(array, kind):
-        height, width = (max(1, round(side * factor)) for side in array.shape[:2])
+        height, width = size_of(array)
         return np.asarray(Image.fromarray(array).resize((width, height), kind))
 
     def small_masks(masks):
@@ -138,7 +143,7 @@ def shrunk(part, factor):
     images = as_images(part.images)
     return dataclasses.replace(
         part,
-        images=[small(np.asarray(images[i]), Image.Resampling.BICUBIC) for i in range(len(part))],
+        images=[small(np.asarray(images[i]), smooth) for i in range(len(part))],
         masks=small_masks(part.masks),
         instances=small_masks(part.instances),
     )

@@ -16,10 +16,10 @@ from benchmarks.core.study_tables import (
     pairs_table,
     pseudo_table,
     share_table,
-    spread,
     steps_of,
     subset_table,
 )
+from benchmarks.core.tables import spread
 
 
 def published_table(study, result, options):

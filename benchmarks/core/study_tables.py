@@ -5,6 +5,7 @@ import pandas as pd
 
 from alseg.experiment.statistics import paired_t
 from benchmarks.core.paper_scores import PSEUDO_LABEL_DICE
+from benchmarks.core.tables import spread
 
 
 def pseudo_table(result, name=None):
@@ -183,21 +184,6 @@ def pairs_table(result, pairs):
             }
         )
     return pd.DataFrame(lines) if lines else None
-
-
-def spread(values, scale=100):
-    """Mean and standard deviation of what is finite, as a cell; a dash where nothing is.
-
-    Examples
-    --------
-    >>> spread([0.5, 0.75, None]), spread([2.0], scale=1), spread([])
-    ('62.5 ± 17.7', '2.0', '–')
-    """
-    values = np.array([v for v in values if v is not None], dtype=float)
-    values = scale * values[np.isfinite(values)]
-    if not len(values):
-        return "–"
-    return f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")
 
 
 def _paired(own, other):

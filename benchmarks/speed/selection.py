@@ -35,13 +35,7 @@ import numpy as np
 
 from alseg.query import diversity
 from benchmarks.core.results import RESULTS, write_record
-from benchmarks.core.timing import (
-    Stopwatch,
-    checked_row,
-    interleave,
-    ratio_row,
-    said_by_child,
-)
+from benchmarks.core.timing import Stopwatch, checked_row, interleave, ratio_row, said_by_child
 
 N, D, N_LABELLED, N_ASKED = 10_000, 512, 100, 100
 N_BADGE, K_BADGE = 5000, 100

@@ -18,6 +18,7 @@ includes 0. Seconds are CPU seconds at one thread.
 
 import argparse
 import copy
+import functools
 import sys
 import tempfile
 import time
@@ -26,19 +27,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
-from tqdm import tqdm
 
 from alseg import JointCAMSegmenter, PseudoLabelAugmenter, SelfSupervisedPretrainer
 from alseg.datasets import class_folds, load_glas
-from alseg.experiment import Records, environment, read_records
+from alseg.experiment import environment, read_records
 from alseg.experiment.statistics import paired_t
 from alseg.files import write_text
 from alseg.labels import MISSING
 from alseg.metrics import dice_per_image
 from alseg.query import class_balanced_top_n
-from benchmarks.core.data import find_data, find_weights
+from benchmarks.core.data import decoded, find_weights, found_all, weights_name
 from benchmarks.core.results import BATCHES, RESULTS
+from benchmarks.core.runner import run_missing
 
 N_FOLDS = 5
 SECONDS_A_STEP = 0.45  # CPU seconds, measured: MobileNetV2, 12 images of 96 x 144, one thread
@@ -365,34 +365,32 @@ def key_of(record):
 
 def run_all(options, rows, root, out):
     data = load_glas(root / "glas", fold=None).train
-    images = [data.images[i] for i in range(len(data.labels))]  # decoded once for all fits
     config = {k: options[k] for k in ("encoder", "image_size", "steps", "n_images")}
-    config["encoder_weights"] = options["encoder_weights"] and Path(options["encoder_weights"]).name
-    data = type(data)(images, data.labels, data.masks, None, data.groups, data.ids, data.name)
-    if options["n_images"] and options["n_images"] < len(images):
-        some = np.sort(np.random.default_rng(0).permutation(len(images))[: options["n_images"]])
-        data = data.take(some)
-    with Records(out, config) as records:
-        done = {key_of(record) for record in records.records}
-        pieces = {}
-        for *piece, name in tasks(options, rows):
-            if (*piece, name) not in done:
-                pieces.setdefault(tuple(piece), []).append(name)
-        machine = environment(options["device"])
-        found = Parallel(n_jobs=options["n_jobs"], return_as="generator_unordered")(
-            delayed(run_piece)(data, options, piece, names) for piece, names in pieces.items()
-        )
-        for piece in tqdm(found, desc="ablation", unit="fold", total=len(pieces)):
-            for record in piece:
-                records.append({**record, "environment": machine})
+    config["encoder_weights"] = weights_name(options["encoder_weights"])
+    n, n_images = len(data.labels), options["n_images"]
+    data = decoded(data)
+    if n_images and n_images < n:
+        data = data.take(np.sort(np.random.default_rng(0).permutation(n)[:n_images]))
+    run_missing(
+        out,
+        config,
+        tasks(options, rows),
+        key_of,
+        functools.partial(run_piece, data, options, environment(options["device"])),
+        piece_of=lambda task: task[:-1],
+        n_jobs=options["n_jobs"],
+        title="ablation",
+        unit="fold",
+    )
 
 
-def run_piece(data, options, piece, names):
+def run_piece(data, options, machine, piece):
     """The records of some rows of one fold, seed and number of masks, at one thread."""
     torch.set_num_threads(1)
-    budget, seed, fold = piece
+    budget, seed, fold, _ = piece[0]
     fits = Fold(data, options, budget, seed, fold)
-    return [{**fits.run(name), "budget": budget, "seed": seed, "fold": fold} for name in names]
+    place = {"budget": budget, "seed": seed, "fold": fold}
+    return [{**fits.run(name), **place, "environment": machine} for *_, name in piece]
 
 
 # -- the table -------------------------------------------------------------------------------
@@ -466,10 +464,10 @@ def main(argv=None):
         print(f"{len(work)} records, {n_fits} fits, about {minutes(options, work):.0f} CPU minutes")
         return 0
     if not arguments.table_only:
-        folder = find_data("glas")
-        if folder is None:
-            print("skipped: no GlaS; set ALSEG_DATA to the folder that holds glas/")
+        folders = found_all("glas")
+        if folders is None:
             return 0
+        (folder,) = folders
         options["encoder_weights"] = find_weights(folder, arguments.encoder)
         run_all(options, rows, folder.parent, arguments.out)
     text = table(read_records(arguments.out))

@@ -35,19 +35,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from tqdm import tqdm
 
 from alseg import JointCAMSegmenter, Network
 from alseg.datasets import load_glas
-from alseg.experiment import Records, environment, read_records
+from alseg.experiment import environment, read_records
 from alseg.experiment.statistics import bootstrap_groups_seeds
 from alseg.files import write_text
 from alseg.images import as_images
 from alseg.metrics import best_threshold, dice_per_image, pixel_average_precision
 from alseg.network import evaluating
 from alseg.segmenter import haematoxylin, pool_batches, saliency
-from benchmarks.core.data import find_data, find_weights
+from benchmarks.core.data import decoded, find_weights, found_all, weights_name
 from benchmarks.core.results import BATCHES, RESULTS
+from benchmarks.core.runner import run_missing
+from benchmarks.core.tables import spread
 
 SECONDS_A_STEP = 0.17  # CPU seconds, measured: MobileNetV2, 12 images of 96 x 144, one thread
 SECONDS_A_PASS = 0.006  # of one such image
@@ -304,13 +305,6 @@ def minutes(options, work):
     return (seconds + SECONDS_A_ROW * len(work)) / 60
 
 
-def decoded(part):
-    """A data set whose images and masks are arrays, read once for all rows."""
-    n = len(part.labels)
-    images, masks = [part.images[i] for i in range(n)], [part.masks[i] for i in range(n)]
-    return type(part)(images, part.labels, masks, None, part.groups, part.ids, part.name)
-
-
 def run_all(options, rows, parts, out):
     """Measure what is not on disk yet; `parts` holds train, valid and test."""
     torch.set_num_threads(1)
@@ -322,7 +316,7 @@ def run_all(options, rows, parts, out):
             " pip install -r benchmarks/requirements-peers.txt"
         )
     config = {key: options[key] for key in ("encoder", "image_size", "steps")}
-    config["encoder_weights"] = options["encoder_weights"] and Path(options["encoder_weights"]).name
+    config["encoder_weights"] = weights_name(options["encoder_weights"])
     held = {key: decoded(parts[key]) for key in ("valid", "test")}
     train, machine = decoded(parts["train"]), environment(options["device"])
     if any(ROWS[name].explainer for name in rows):
@@ -332,24 +326,17 @@ def run_all(options, rows, parts, out):
     def network(pooling, seed):
         return fit(train, options, pooling, seed)
 
-    with Records(out, config) as records:
-        done = {(record["seed"], record["row"]) for record in records.records}
-        work = [task for task in tasks(options, rows) if task not in done]
-        for seed, name in tqdm(work, desc="cams", unit="row"):
-            record = measure(name, held, options, seed, network)
-            records.append({**record, "environment": machine})
+    def record_of(tasks):
+        ((seed, name),) = tasks
+        return [{**measure(name, held, options, seed, network), "environment": machine}]
+
+    def key_of(record):
+        return record["seed"], record["row"]
+
+    run_missing(out, config, tasks(options, rows), key_of, record_of, title="cams", unit="row")
 
 
 # -- the table -------------------------------------------------------------------------------
-
-
-def cell(values, digits=1):
-    """Mean and standard deviation over seeds."""
-    values = [v for v in values if v is not None]
-    if not values:
-        return ""
-    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{spread}"
 
 
 def above(own, control):
@@ -378,15 +365,17 @@ def table(records):
         if not own:
             continue
         error = [None if r["class_error"] is None else 100 * r["class_error"] for r in own]
-        cells = [row.what, len(own), cell(error), cell([100 * r["pixel_ap"] for r in own])]
+        cells = [row.what, len(own), spread(error, 1, none="")]
+        cells.append(spread([r["pixel_ap"] for r in own], none=""))
         for other in CONTROLS:
             control = [record for record in records if record["row"] == other]
             fair = control and other != name and name != "all-ones"
             cells.append(above(own, control) if fair else "")
-        cells.append(cell([r["threshold"] for r in own], 2))
+        cells.append(spread([r["threshold"] for r in own], 1, 2, none=""))
         for way in ("validation", "half", "argmax"):
             for side in ("foreground", "background"):
-                cells.append(cell([100 * r["dice"][way][side] for r in own if way in r["dice"]]))
+                values = [r["dice"][way][side] for r in own if way in r["dice"]]
+                cells.append(spread(values, none=""))
         cells += ["" if value is None else f"{value:.2f}" for value in row.published]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
@@ -415,10 +404,10 @@ def main(argv=None):
         print(f"{len(work)} records, {n_fits} fits, about {minutes(options, work):.0f} CPU minutes")
         return 0
     if not arguments.table_only:
-        folder = find_data("glas")
-        if folder is None:
-            print("skipped: no GlaS; set ALSEG_DATA to the folder that holds glas/")
+        folders = found_all("glas")
+        if folders is None:
             return 0
+        (folder,) = folders
         options["encoder_weights"] = find_weights(folder, arguments.encoder)
         run_all(options, rows, load_glas(folder, fold=0), arguments.out)
     text = table(read_records(arguments.out))

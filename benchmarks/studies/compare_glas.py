@@ -13,13 +13,9 @@ which share a patient with a training image.
 """
 
 import argparse
-import dataclasses
 import json
 import sys
 from pathlib import Path
-
-import numpy as np
-from PIL import Image
 
 from alseg import JointCAMSegmenter, Protocol, compare_strategies
 from alseg.comparison import Plan, read_comparison
@@ -38,7 +34,8 @@ from alseg.strategies import (
     stochastic,
     typiclust_sampling,
 )
-from benchmarks.core.data import find_data
+from benchmarks.core.data import found_all
+from benchmarks.core.parts import shrunk
 from benchmarks.core.results import BATCHES, RESULTS, write_curves
 
 SIZE, NETWORK_SIZE = (192, 288), (96, 144)
@@ -55,27 +52,6 @@ STRATEGIES = {
 PROTOCOL = Protocol(initial=8, n_instances=6, rounds=3, class_balanced=True, n_steps=48)
 
 
-def shrunk(part, size=SIZE):
-    """A part of GlaS as arrays of one size: images smoothly, masks by their nearest pixels."""
-    height, width = size
-
-    def resized(array, kind):
-        return np.asarray(Image.fromarray(array).resize((width, height), kind))
-
-    n = len(part.labels)
-    nearest, smooth = Image.Resampling.NEAREST, Image.Resampling.BICUBIC
-    return dataclasses.replace(
-        part,
-        images=np.stack([resized(part.images[i], smooth) for i in range(n)]),
-        masks=np.stack([resized(part.masks[i].astype(np.uint8), nearest) for i in range(n)]).astype(
-            np.int16
-        ),
-        instances=np.stack(
-            [resized(part.instances[i].astype(np.int32), nearest) for i in range(n)]
-        ),
-    )
-
-
 def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -87,12 +63,12 @@ def main(argv=None):
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--only-report", action="store_true")
     arguments = parser.parse_args(argv)
-    glas, weights = find_data("glas"), find_data("weights")
-    if glas is None or weights is None:
-        print("skipped: set ALSEG_DATA to the folder that holds glas/ and weights/")
+    folders = found_all("glas", "weights")
+    if folders is None:
         return 0
+    glas, weights = folders
     parts = load_glas(glas, fold=0)
-    data = shrunk(parts.train), shrunk(parts.test)
+    data = shrunk(parts.train, SIZE), shrunk(parts.test, SIZE)
     estimator = JointCAMSegmenter(
         encoder="mobilenet_v2",
         encoder_weights=weights / "mobilenet_v2_imagenet.safetensors",

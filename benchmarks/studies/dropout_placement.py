@@ -30,7 +30,7 @@ from scipy.stats import rankdata
 from alseg import JointCAMSegmenter, Network
 from alseg.datasets import load_glas
 from alseg.query import class_balanced_top_n
-from benchmarks.core.data import find_data
+from benchmarks.core.data import found_all
 from benchmarks.core.results import BATCHES, RESULTS, write_record
 
 PLACEMENTS = ("last", "everywhere")
@@ -178,10 +178,10 @@ def main(argv=None):
     parser.add_argument("--out", type=Path, default=RESULTS / "dropout_placement.json")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
-    glas, weights = find_data("glas"), find_data("weights")
-    if glas is None or weights is None:
-        print("skipped: set ALSEG_DATA to the folder that holds glas/ and weights/")
+    folders = found_all("glas", "weights")
+    if folders is None:
         return 0
+    glas, weights = folders
     data = load_glas(glas, fold=0)
     options = {
         "encoder": "mobilenet_v2",

@@ -23,7 +23,8 @@ from alseg.comparison import read_comparison
 from alseg.files import write_text
 from alseg.report import as_markdown
 from benchmarks.core.results import RESULTS
-from benchmarks.core.study_tables import difference, fit_seconds, mean_steps, spread, steps_of
+from benchmarks.core.study_tables import difference, fit_seconds, mean_steps, steps_of
+from benchmarks.core.tables import spread
 from benchmarks.studies.alseg_glas import LONGER as LONGER_OURS
 from benchmarks.studies.alseg_glas import STUDY as OURS
 from benchmarks.studies.belharbi_glas import LONGER as LONGER_PUBLISHED

@@ -22,6 +22,7 @@ from alseg.metrics import mask_metrics
 from alseg.query import class_balanced_top_n
 from alseg.segmenter import haematoxylin_masks
 from benchmarks.core.results import BATCHES, RESULTS, write_record
+from benchmarks.core.tables import spread
 
 
 def measure(seed, budgets, n_train, epochs):
@@ -68,8 +69,7 @@ def table(rows):
     for (method, n_masks), group in groups.items():
         cells = []
         for key in ("mean_iou", "dice", "object_dice", "class_accuracy"):
-            values = [100 * r[key] for r in group if key in r]
-            cells.append(f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}" if values else "")
+            cells.append(spread([r[key] for r in group if key in r], none=""))
         lines.append(f"| {method} | {n_masks} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -12,6 +12,7 @@ training part.
 """
 
 import argparse
+import functools
 import json
 import sys
 import time
@@ -19,20 +20,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 from sklearn.utils import Bunch
-from tqdm import tqdm
 
 from alseg import JointCAMSegmenter, PseudoLabelAugmenter
 from alseg.datasets import load_glas
-from alseg.experiment import Records, environment, evaluate
+from alseg.experiment import environment, evaluate
 from alseg.files import jsonable
 from alseg.metrics import pixel_average_precision
 from alseg.query import class_balanced_top_n
 from alseg.segmenter import haematoxylin, haematoxylin_masks
 from alseg.strategies import class_balanced, entropy_score
-from benchmarks.core.data import find_data, find_weights
+from benchmarks.core.data import find_data, find_weights, weights_name
 from benchmarks.core.results import BATCHES, RESULTS
+from benchmarks.core.runner import run_missing
+from benchmarks.core.tables import spread
 
 PROFILES = {
     "cpu": {"image_size": (128, 192), "budgets": (8, 16, 24, 40), "seeds": (0, 1, 2), "steps": 120},
@@ -248,11 +249,16 @@ def tasks(options):
     return work
 
 
-def run_task(key, function, arguments, options, root):
+def run_task(options, root, keys):
     torch.set_num_threads(options["threads"])
-    glas = load_glas(root / "glas", fold=0)
-    rows = function(options, glas.train, glas.test, *arguments)
-    return key, rows, environment(options["device"])
+    glas, work = load_glas(root / "glas", fold=0), {key: rest for key, *rest in tasks(options)}
+    records = []
+    for key in keys:
+        function, arguments = work[key]
+        rows = function(options, glas.train, glas.test, *arguments)
+        machine = environment(options["device"])
+        records.append({"key": key, "rows": jsonable(rows), "environment": machine})
+    return records
 
 
 def main(argv=None):
@@ -296,18 +302,18 @@ def main(argv=None):
 
 
 def run_all(options, root, out, n_jobs):
-    # The folder of the weights is this machine's affair; their name is part of the protocol.
     config = {k: v for k, v in options.items() if k not in ("seeds", "budgets", "encoder_weights")}
-    config["encoder_weights"] = options["encoder_weights"] and Path(options["encoder_weights"]).name
-    with Records(out, config) as records:
-        done = {record["key"] for record in records.records}
-        work = [task for task in tasks(options) if task[0] not in done]
-        results = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(
-            delayed(run_task)(*task, options, root) for task in work
-        )
-        for key, rows, machine in tqdm(results, total=len(work), desc="GlaS", unit="task"):
-            # One line a task: a kill loses the task in progress, never half of one.
-            records.append({"key": key, "rows": jsonable(rows), "environment": machine})
+    config["encoder_weights"] = weights_name(options["encoder_weights"])
+    run_missing(
+        out,
+        config,
+        [key for key, *_ in tasks(options)],
+        lambda record: record["key"],
+        functools.partial(run_task, options, root),
+        n_jobs=n_jobs,
+        title="GlaS",
+        unit="task",
+    )
 
 
 # -- the table ------------------------------------------------------------------------------------
@@ -316,14 +322,6 @@ def run_all(options, root, out, n_jobs):
 def read_rows(out):
     with open(out / "records.jsonl", encoding="utf-8") as lines:
         return [r for line in lines for r in json.loads(line)["rows"]]
-
-
-def cell(values, scale=100):
-    values = np.asarray([v for v in values if v is not None], dtype=float) * scale
-    if not len(values):
-        return ""
-    spread = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{values.mean():.1f}{spread}"
 
 
 COLUMNS = {
@@ -355,10 +353,13 @@ def write_table(out, profile):
         plain = [r["metrics"]["none"] for r in group]
         flips = [r["metrics"]["both"] for r in group if "both" in r["metrics"]]
         cells = [method, str(n_masks), str(steps), str(len(group))]
-        cells += [cell([m.get(key) for m in plain]) for key in COLUMNS.values()]
-        cells += [cell([m["by_label"][k]["dice"] for m in plain]) for k in ("benign", "malignant")]
-        cells += [cell([m["dice"] for m in flips])]
-        cells += [cell([r["seconds"]["fit"] for r in group], 1)]
+        cells += [spread([m.get(key) for m in plain], none="") for key in COLUMNS.values()]
+        cells += [
+            spread([m["by_label"][k]["dice"] for m in plain], none="")
+            for k in ("benign", "malignant")
+        ]
+        cells += [spread([m["dice"] for m in flips], none="")]
+        cells += [spread([r["seconds"]["fit"] for r in group], 1, none="")]
         lines.append("| " + " | ".join(cells) + " |")
     (out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (out / "differences.md").write_text(paired_table(rows), encoding="utf-8")
@@ -396,7 +397,8 @@ def paired_table(rows):
         if method in published and known:
             shown = f"{known[published[method]] - known[0]:+.2f}"
         lines.append(
-            f"| {method} | {n_masks} | {cell(gain)} | {cell(fair)} | {len(group)} | {shown} |"
+            f"| {method} | {n_masks} | {spread(gain, none='')} | {spread(fair, none='')} | "
+            f"{len(group)} | {shown} |"
         )
     return "\n".join(lines) + "\n"
 

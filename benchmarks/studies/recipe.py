@@ -17,6 +17,8 @@ Predictions with flips are made by the same fits. Seconds are CPU seconds at one
 """
 
 import argparse
+import functools
+import itertools
 import sys
 import tempfile
 import time
@@ -25,18 +27,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from alseg import JointCAMSegmenter
 from alseg.datasets import class_folds, load_folder, load_glas
-from alseg.experiment import Records, environment, read_records
+from alseg.experiment import environment, read_records
 from alseg.experiment.statistics import paired_t
 from alseg.files import write_text
 from alseg.metrics import dice_per_image
 from alseg.query import class_balanced_top_n
 from alseg.training import choose_canvas
-from benchmarks.core.data import find_data, find_weights
+from benchmarks.core.data import find_weights, found_all
 from benchmarks.core.results import RESULTS
+from benchmarks.core.runner import run_missing
 
 N_FOLDS, N_MASKS, N_PHOTOGRAPHS = 5, 8, 170
 SMALL, LARGE = 128 * 192, 192 * 288
@@ -162,30 +164,26 @@ def run(name, data, images, fold, seed, weights):
 
 def run_all(rows, folds, seeds, out):
     torch.set_num_threads(1)
-    found = {name: find_data(name) for name in DATA}
-    missing = [name for name, folder in found.items() if folder is None]
-    if missing:
-        print(f"skipped: no {missing}; set ALSEG_DATA to the folder that holds them")
+    folders = found_all(*DATA)
+    if folders is None:
         return
+    folders = dict(zip(DATA, folders, strict=True))
+
+    @functools.cache
+    def read(part):
+        data = DATA[part](folders[part])
+        return data, [np.asarray(data.images[i]) for i in range(len(data.labels))]
+
+    def record_of(tasks):
+        ((name, fold, seed, part),) = tasks
+        weights = find_weights(folders[part], "mobilenet_v2")
+        record = run(name, *read(part), fold, seed, weights)
+        return [{**record, "data": part, "environment": environment("cpu")}]
+
     config = {"n_masks": N_MASKS, "n_folds": N_FOLDS, "n_photographs": N_PHOTOGRAPHS}
-    with Records(out, config) as records:
-        done = {key_of(record) for record in records.records}
-        work = [
-            (name, fold, seed, data)
-            for seed in seeds
-            for fold in folds
-            for data in DATA
-            for name in rows
-            if (name, fold, seed, data) not in done
-        ]
-        read = {}
-        for name, fold, seed, part in tqdm(work, desc="recipe", unit="fit"):
-            if part not in read:
-                data = DATA[part](found[part])
-                read[part] = data, [np.asarray(data.images[i]) for i in range(len(data.labels))]
-            weights = find_weights(found[part], "mobilenet_v2")
-            record = run(name, *read[part], fold, seed, weights)
-            records.append({**record, "data": part, "environment": environment("cpu")})
+    tasks = itertools.product(seeds, folds, DATA, rows)
+    work = [(name, fold, seed, part) for seed, fold, part, name in tasks]
+    run_missing(out, config, work, key_of, record_of, title="recipe")
 
 
 def key_of(record):

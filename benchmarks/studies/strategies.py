@@ -30,6 +30,7 @@ before, the libraries and the data (`base`).
 """
 
 import argparse
+import dataclasses
 import functools
 import importlib
 import json
@@ -47,14 +48,14 @@ from tqdm import tqdm
 
 from alseg import JointCAMSegmenter, PseudoLabelAugmenter
 from alseg.calling import accepts, unit_of
-from alseg.datasets import Dataset, load_glas, make_glands
+from alseg.datasets import load_glas, make_glands
 from alseg.experiment import Records, environment, peak_memory_mib, run
 from alseg.files import write_text
-from alseg.images import as_images, as_masks
 from alseg.learner import DeepEnsemble
 from alseg.strategies import ceal_sampling
 from alseg.testing import all_strategies
 from benchmarks.core.data import find_data
+from benchmarks.core.parts import shrunk
 from benchmarks.core.results import RESULTS
 
 DATA = ("glands", "glas")
@@ -82,35 +83,18 @@ WRAPPED = (
 )
 
 
-def shrunk(part, size, n):
-    """The first `n` images of a part, its masks and instances, at (height, width) and in memory."""
-    part = part.take(np.linspace(0, len(part) - 1, n).astype(int))
-    shape, count = size[::-1], len(part)
-    images = [Image.fromarray(image) for image in as_images(part.images)]
-    images = [np.asarray(image.resize(shape, Image.Resampling.BILINEAR)) for image in images]
-
-    def nearest(masks):
-        masks = [Image.fromarray(np.asarray(mask, np.int32)) for mask in as_masks(masks, count)]
-        small = [np.asarray(mask.resize(shape, Image.Resampling.NEAREST)) for mask in masks]
-        return np.stack(small).astype(np.int16)
-
-    return Dataset(
-        np.stack(images),
-        part.labels,
-        nearest(part.masks),
-        nearest(part.instances),
-        ids=part.ids,
-        name=part.name,
-    )
-
-
 def load(data, sizes, seed):
     n_train, n_test, image_size, _ = sizes
     if data == "glands":
         train = make_glands(n_train, image_size, random_state=seed)
         return train, make_glands(n_test, image_size, random_state=1000 + seed)
     glas = load_glas(find_data("glas"), fold=0)
-    return shrunk(glas.train, image_size, n_train), shrunk(glas.test, image_size, n_test)
+    parts = []
+    for part, n in ((glas.train, n_train), (glas.test, n_test)):
+        some = part.take(np.linspace(0, len(part) - 1, n).astype(int))
+        some = dataclasses.replace(some, groups=None, subsets=None, published_part=None)
+        parts.append(shrunk(some, image_size, Image.Resampling.BILINEAR))
+    return parts
 
 
 def network(data, sizes):

@@ -28,6 +28,7 @@ from alseg.metrics import mean_iou_per_image, pixel_average_precision
 from alseg.segmenter import haematoxylin, haematoxylin_masks
 from benchmarks.core.data import find_data
 from benchmarks.core.results import BATCHES, RESULTS, write_record
+from benchmarks.core.tables import spread
 
 
 def glands(seed, texture="glands"):
@@ -138,8 +139,7 @@ def table(rows):
         cells = []
         for column in COLUMNS:
             values = [r[column] for r in group if column in r]
-            spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-            cells.append(f"{np.mean(values):.3f}{spread}" if values else "")
+            cells.append(spread(values, 1, 3, none=""))
         lines.append(f"| {name} | {pooling} | {len(group)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

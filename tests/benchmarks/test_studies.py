@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alseg.experiment import read_records
 from alseg.pseudo import most_pseudo_masks
 from benchmarks.core import run_study
 from benchmarks.core.parts import BadData, Wanted, check_parts, fewer, shrunk
 from benchmarks.core.run_study import OutOfTime, main, time_limit
+from benchmarks.core.runner import run_missing
 from benchmarks.core.study import (
     differences,
     make_parser,
@@ -327,6 +329,36 @@ def test_parts_are_cut_alike_by_class_and_shrunk():
     small = shrunk(few, 0.5)
     assert small.images[0].shape == (45, 50, 3) and small.masks[0].shape == (45, 50)
     np.testing.assert_array_equal(small.masks[0], few.masks[0][1::2, 1::2])
+
+
+def test_parts_are_shrunk_to_one_size_too():
+    small = shrunk(parts_of(4)["train"], (45, 50))
+    assert {image.shape for image in small.images} == {(45, 50, 3)}
+    np.testing.assert_array_equal(small.masks[0], parts_of(4)["train"].masks[0][1::2, 1::2])
+
+
+def test_only_tasks_without_a_record_are_run_and_those_of_a_piece_together(tmp_path):
+    asked = []
+
+    def run(tasks):
+        asked.append(tasks)
+        return [{"fold": fold, "row": row} for fold, row in tasks]
+
+    def again(tasks):
+        run_missing(
+            tmp_path,
+            {"steps": 3},
+            tasks,
+            lambda record: (record["fold"], record["row"]),
+            run,
+            piece_of=lambda task: task[0],
+        )
+        return [(r["fold"], r["row"]) for r in read_records(tmp_path)]
+
+    assert again([(0, "a"), (1, "a")]) == [(0, "a"), (1, "a")]
+    whole = [(fold, row) for fold in (0, 1, 2) for row in ("a", "b")]
+    assert sorted(again(whole)) == whole
+    assert asked == [[(0, "a")], [(1, "a")], [(0, "b")], [(1, "b")], [(2, "a"), (2, "b")]]
 
 
 def test_the_minutes_end_a_run():
