@@ -10,7 +10,7 @@ from alseg.validation import message
 # -- what a strategy gives ----------------------------------------------------------------------
 
 
-def as_query_idx(result):
+def as_query_idx(result, name="query_strategy's result"):
     """The positions in what a query strategy returned, whichever modAL it was written for.
 
     modAL 0.4.1's strategies return the positions, others a tuple whose first element they are
@@ -21,6 +21,8 @@ def as_query_idx(result):
     ----------
     result : int, sequence or ndarray of shape (n_instances,), or tuple
         What the strategy returned. Of a tuple the first element counts.
+    name : str, default="query_strategy's result"
+        What an error calls it.
 
     Returns
     -------
@@ -43,7 +45,7 @@ def as_query_idx(result):
     if idx.ndim != 1 or (idx.size and idx.dtype.kind not in "iu"):
         raise TypeError(
             message(
-                "query_strategy's result",
+                name,
                 "a 1-D array of integer positions in the pool, or a tuple that starts with one",
                 result,
             )
@@ -51,23 +53,30 @@ def as_query_idx(result):
     return idx.astype(np.intp)
 
 
-def check_query_idx(result, n_pool, n_instances):
+def check_query_idx(result, n_pool, n_instances, name="query_strategy's result"):
     """Like `as_query_idx`, and the positions are as many as asked, unique and in the pool.
+
+    Parameters
+    ----------
+    result, name
+        As in `as_query_idx`.
+    n_pool, n_instances : int
+        Rows of the pool, and how many were asked for.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
 
     Raises
     ------
     ValueError
         If a position is outside the pool or given twice, or their number is not `n_instances`.
     """
-    idx = as_query_idx(result)
+    idx = as_query_idx(result, name)
     if len(idx) != n_instances:
-        raise ValueError(
-            message("query_strategy's result", f"{n_instances} positions, as asked", idx)
-        )
+        raise ValueError(message(name, f"{n_instances} positions, as asked", idx))
     if ((idx < 0) | (idx >= n_pool)).any() or len(np.unique(idx)) != len(idx):
-        raise ValueError(
-            message("query_strategy's result", f"unique positions in [0, {n_pool - 1}]", idx)
-        )
+        raise ValueError(message(name, f"unique positions in [0, {n_pool - 1}]", idx))
     return idx
 
 

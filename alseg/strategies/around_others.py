@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from alseg.calling import accepts, call, name_of
+from alseg.calling import accepts, call, check_query_idx, name_of
 from alseg.query import top_n
 from alseg.rows import n_rows
 from alseg.strategies._shared import check_shape
@@ -125,17 +125,8 @@ def pick(chooser, learner, X_pool, n_instances, random_state=None, y_pool=None):
     result = call(
         chooser, learner, X_pool, n_instances=n_instances, random_state=random_state, y_pool=y_pool
     )
-    return check_positions(result, n_instances, n_rows(X_pool), chooser)
-
-
-def check_positions(result, n, n_pool, strategy):
-    """What a strategy gave, if it is what was asked for (modAL may give a tuple)."""
-    idx = np.atleast_1d(np.asarray(result[0] if isinstance(result, tuple) else result))
-    good = idx.shape == (n,) and idx.dtype.kind in "iu" and len(np.unique(idx)) == n
-    if not good or idx.min() < 0 or idx.max() >= n_pool:
-        rule = f"{n} different positions in [0, {n_pool - 1}]"
-        raise ValueError(message(f"the result of {name_of(strategy)}", rule, idx))
-    return idx
+    whose = f"the result of {name_of(chooser)}"
+    return check_query_idx(result, n_rows(X_pool), n_instances, whose)
 
 
 def part_of(y_pool, idx):

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from alseg.calling import accepts, call, name_of
+from alseg.calling import accepts, call, check_query_idx, name_of
 from alseg.query import class_balanced_top_n, class_quotas, interleave
 from alseg.rows import n_rows
 from alseg.rows import retrieve_rows as rows
 from alseg.strategies._shared import check_pool, check_shape
-from alseg.strategies.around_others import check_callable, check_positions, named, seed_of
+from alseg.strategies.around_others import check_callable, named, seed_of
 from alseg.strategies.at_random import random_score
 from alseg.validation import check_rng, message
 
@@ -79,7 +79,7 @@ def class_balanced_sampling(
         }
         scores = call(score, learner, X_pool, **offered)
         return class_balanced_top_n(check_shape(scores, n_pool), y_pool, n_instances, rng)
-    picked, codes = [], []
+    picked, codes, whose = [], [], f"the result of {name_of(score)}"
     for c in rng.permutation(len(classes)):  # no class is always the first of a turn
         if counts[c] == 0:
             continue
@@ -93,7 +93,7 @@ def class_balanced_sampling(
             y_pool=np.asarray(y_pool)[mine],
             masks_pool=None if masks_pool is None else [masks_pool[i] for i in mine],
         )
-        picked.append(mine[check_positions(result, counts[c], len(mine), score)])
+        picked.append(mine[check_query_idx(result, len(mine), counts[c], whose)])
         codes.append(np.full(counts[c], c))
     return interleave(np.concatenate(picked), np.concatenate(codes))
 

@@ -470,7 +470,7 @@ def test_parts_need_maps():
         by_region(entropy_score, sise=3)
     with pytest.raises(ValueError, match="unit must be one of.*Did you mean 'pixel'"):
         by_region(entropy_score, "pixels")
-    with pytest.raises(ValueError, match="different positions"):
+    with pytest.raises(TypeError, match="a 1-D array of integer positions"):
         class_balanced(by_region())(toy, X_pool, 2, y_pool=["a", "a", "b"])
 
 

@@ -468,12 +468,17 @@ def test_class_balanced_errors():
         class_balanced_sampling(None, range(3), y_pool=[0, 1, 2], score="entropy")
     with pytest.raises(ValueError, match=r"scores must be of shape \(3,\)"):
         class_balanced(lambda learner, X: np.zeros(2))(None, range(3), y_pool=[0, 1, 2])
-    for result in ([0, 0], [0], [0, 5], [0.0, 1.0]):
+    for result, error, rule in (
+        ([0, 0], ValueError, r"unique positions in \[0, 2\]"),
+        ([0], ValueError, "2 positions, as asked"),
+        ([0, 5], ValueError, r"unique positions in \[0, 2\]"),
+        ([0.0, 1.0], TypeError, "a 1-D array of integer positions"),
+    ):
 
         def wrong(learner, X_pool, n_instances=1, result=result):
             return result
 
-        with pytest.raises(ValueError, match="the result of wrong must be 2 different positions"):
+        with pytest.raises(error, match=f"the result of wrong must be {rule}"):
             class_balanced(wrong)(None, np.arange(6), 4, y_pool=[0, 0, 0, 1, 1, 1])
 
 

@@ -177,7 +177,7 @@ def test_subsample_hands_on_labels_and_checks_the_answer():
     def twice(learner, X_pool, n_instances=1):
         return np.zeros(n_instances, int)
 
-    with pytest.raises(ValueError, match="the result of twice must be 2 different positions"):
+    with pytest.raises(ValueError, match="the result of twice must be unique positions in"):
         subsample(twice, size=4)(None, np.arange(9), 2)
 
 
