@@ -3,7 +3,7 @@
     python tests/house.py                             # this tree
     python tests/house.py --tree ../before --tree .   # a column for each, as a table in Markdown
     python tests/house.py --lists                     # which files, functions and places they are
-    python tests/house.py --floors                    # brings the table of docs/design.md up to date
+    python tests/house.py --floors                    # brings docs/design.md up to date
 
 Source is read and not run, but for the time of `import alseg` (`--time`).
 """
