@@ -1,16 +1,20 @@
 """How other people's functions are called: signatures, and what strategies return."""
 
+from __future__ import annotations
+
 import functools
 import inspect
+from typing import Any
 
 import numpy as np
 
+from alseg._types import Function, Images
 from alseg.validation import message
 
 # -- what a strategy gives ----------------------------------------------------------------------
 
 
-def as_query_idx(result, name="query_strategy's result"):
+def as_query_idx(result: Any, name: str = "query_strategy's result") -> np.ndarray:
     """The positions in what a query strategy returned, whichever modAL it was written for.
 
     modAL 0.4.1's strategies return the positions, others a tuple whose first element they are
@@ -53,7 +57,9 @@ def as_query_idx(result, name="query_strategy's result"):
     return idx.astype(np.intp)
 
 
-def check_query_idx(result, n_pool, n_instances, name="query_strategy's result"):
+def check_query_idx(
+    result: Any, n_pool: int, n_instances: int, name: str = "query_strategy's result"
+) -> np.ndarray:
     """Like `as_query_idx`, and the positions are as many as asked, unique and in the pool.
 
     Parameters
@@ -98,7 +104,7 @@ def _parameters(function):
     }
 
 
-def accepts(function, name):
+def accepts(function: Function, name: str) -> bool:
     """Whether `function` has a parameter of this name; `**kwargs` does not count.
 
     modAL's strategies hand their `**kwargs` on to `predict_proba`, which would fail on a keyword
@@ -114,7 +120,7 @@ def accepts(function, name):
     return name in _parameters(function)
 
 
-def unit_of(strategy, /, **given):
+def unit_of(strategy: Function, /, **given: Any) -> Any:
     """What a strategy asks about: its `unit`, given by the caller, bound, or its default.
 
     Returns
@@ -140,7 +146,7 @@ def unit_of(strategy, /, **given):
     return parameter.default
 
 
-def accepts_any(function):
+def accepts_any(function: Function) -> bool:
     """Whether `function` takes keywords that it does not name (`**kwargs`)."""
     try:
         parameters = inspect.signature(function).parameters.values()
@@ -149,7 +155,15 @@ def accepts_any(function):
     return any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-def call_strategy(strategy, learner, X_pool, /, *args, extras=None, **kwargs):
+def call_strategy(
+    strategy: Function,
+    learner: Any,
+    X_pool: Images,
+    /,
+    *args: Any,
+    extras: Any = None,
+    **kwargs: Any,
+) -> Any:
     """Call a query strategy, with the extra keywords that its signature names.
 
     Parameters
@@ -189,14 +203,14 @@ def call_strategy(strategy, learner, X_pool, /, *args, extras=None, **kwargs):
     return strategy(learner, X_pool, *args, **kwargs, **named)
 
 
-def call(function, learner, X_pool, **offered):
+def call(function: Function, learner: Any, X_pool: Images, **offered: Any) -> Any:
     """Call a score or a strategy with those of the offered keywords that it names."""
     bound = function.keywords if isinstance(function, functools.partial) else {}
     named = {k: v for k, v in offered.items() if accepts(function, k) and k not in bound}
     return function(learner, X_pool, **named)
 
 
-def name_of(function):
+def name_of(function: Function) -> Any:
     """A name to show, also of a `functools.partial`.
 
     Examples

@@ -1,12 +1,18 @@
 """What "not annotated" looks like, said once."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+
+from alseg._types import Masks
 
 MISSING = -1
 """The value of a pixel that nobody has annotated."""
 
 
-def is_annotated(mask):
+def is_annotated(mask: Masks) -> bool:
     """Whether a mask holds at least one annotated pixel.
 
     Parameters
@@ -26,7 +32,7 @@ def is_annotated(mask):
     return mask is not None and bool((np.asarray(mask) != MISSING).any())
 
 
-def fraction_annotated(mask):
+def fraction_annotated(mask: Masks) -> Any:
     """Share of a mask's pixels that are annotated, in [0, 1].
 
     Parameters

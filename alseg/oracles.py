@@ -5,11 +5,16 @@ about parts of images. These two stand in for a person: one knows all the masks 
 is asked, the other reads what somebody has drawn into a folder.
 """
 
+from __future__ import annotations
+
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from alseg._types import Array, Masks, StrPath
 from alseg.images import MaskFiles, as_masks, stack
 from alseg.labels import MISSING, is_annotated
 from alseg.query import Regions
@@ -51,7 +56,7 @@ class MaskOracle:
     (2, 3, [[2, 0], [2]])
     """
 
-    def __init__(self, masks, majority=False):
+    def __init__(self, masks: Masks, majority: bool = False) -> None:
         if masks is None or not hasattr(masks, "__len__"):
             raise TypeError(message("masks", "a sequence of masks or of paths", masks))
         self._masks = as_masks(masks, len(masks))
@@ -59,7 +64,7 @@ class MaskOracle:
         self.log = []
         self.n_pixels = 0
 
-    def __call__(self, sample_ids, regions=None):
+    def __call__(self, sample_ids: Array, regions: Any = None) -> Any:
         """The masks of these images, or of parts of them.
 
         Parameters
@@ -96,7 +101,7 @@ class MaskOracle:
             rule = "ids of images with ground truth" + (" in the regions" if regions else "")
             raise ValueError(message("sample_ids", rule, unknown, "Leave them out of the pool."))
         self.log.append(sample_ids)
-        self.n_pixels += sum(int((mask != MISSING).sum()) for mask in masks)
+        self.n_pixels += sum(int(np.count_nonzero(mask != MISSING)) for mask in masks)
         return stack(masks)
 
     def _in_regions(self, i, mask, regions):
@@ -111,12 +116,12 @@ class MaskOracle:
         return answer
 
     @property
-    def n_asked(self):
+    def n_asked(self) -> Any:
         """Number of different images asked so far: what the annotation has cost."""
         return len({i for call in self.log for i in call})
 
     @property
-    def n_answers(self):
+    def n_answers(self) -> Any:
         """Number of masks given out; an image that is asked twice counts twice."""
         return sum(len(call) for call in self.log)
 
@@ -145,13 +150,15 @@ class FolderOracle:
     array([[[0, 1]]], dtype=int16)
     """
 
-    def __init__(self, folder, names, suffix="", mapping=None):
+    def __init__(
+        self, folder: StrPath, names: Sequence[str], suffix: str = "", mapping: Any = None
+    ) -> None:
         self.folder = Path(folder)
         self.suffix = suffix
         self.mapping = mapping
         self._stems = [_stem(name) for name in names]
 
-    def __call__(self, sample_ids, regions=None):
+    def __call__(self, sample_ids: Array, regions: Any = None) -> Any:
         """The masks of these images, as `MaskOracle` gives them.
 
         Parameters

@@ -1,11 +1,14 @@
 """Progress of what takes long: one bar on stderr, with a total and the time left."""
 
+from __future__ import annotations
+
 import sys
+from typing import Any
 
 from tqdm import tqdm
 
 
-def progress(what, total, unit="images", show=True):
+def progress(what: str, total: int, unit: str = "images", show: bool = True) -> Any:
     """A bar on stderr, which goes when it is done.
 
     Parameters

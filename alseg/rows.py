@@ -1,9 +1,14 @@
 """Rows of any container: arrays, sparse matrices, data frames, lists, lazy sequences."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import check_consistent_length, check_X_y
 
+from alseg._types import Array, Images
 from alseg.validation import as_labels, message
 
 # -- data containers ----------------------------------------------------------------------------
@@ -13,13 +18,13 @@ def _is_frame(X):
     return hasattr(X, "iloc")
 
 
-def n_rows(X):
+def n_rows(X: Any) -> Any:
     """Number of samples of an array, sparse matrix, data frame, list or lazy sequence."""
     shape = getattr(X, "shape", None)
     return int(shape[0]) if shape is not None else len(X)
 
 
-def retrieve_rows(X, idx):
+def retrieve_rows(X: Images, idx: Array) -> Any:
     """Rows of any container: an array, sparse matrix, data frame, list or lazy sequence.
 
     Parameters
@@ -49,7 +54,7 @@ def retrieve_rows(X, idx):
     return X[idx]
 
 
-def data_vstack(blocks):
+def data_vstack(blocks: Any) -> Any:
     """One container below the other, of the kind of the first (sparse if any of them is).
 
     Raises
@@ -104,7 +109,7 @@ def _frame_vstack(blocks):
     return pd.concat(frames)
 
 
-def data_hstack(blocks):
+def data_hstack(blocks: Any) -> Any:
     """One container beside the other, of the kind of the first (sparse if any of them is).
 
     Examples
@@ -127,7 +132,7 @@ def data_hstack(blocks):
     return np.hstack(blocks)
 
 
-def check_training_data(X, y, force_all_finite=True):
+def check_training_data(X: Any, y: Array, force_all_finite: Any = True) -> None:
     """Raise unless `X` and `y` are as many, and finite where that can be said.
 
     Numeric containers go through scikit-learn's `check_X_y` as modAL sends them there (any number
@@ -173,7 +178,7 @@ def _is_lazy_or_ragged(X):
     return not hasattr(X, "dtype")  # lazy: an array of it would read every file
 
 
-def transform_without_estimating(estimator, X):
+def transform_without_estimating(estimator: Any, X: Images) -> Any:
     """`X` as the last step of an estimator's pipeline(s) sees it.
 
     Parameters

@@ -1,9 +1,12 @@
 """What the threads of a process share, and so must have one after another."""
 
+from __future__ import annotations
+
 import os
 import threading
 import warnings
 from contextlib import contextmanager
+from typing import Any
 
 
 class ProcessLock:
@@ -16,7 +19,7 @@ class ProcessLock:
     ...     pass
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._renew()
         if hasattr(os, "register_at_fork"):  # the thread that holds it is not in a forked child
             os.register_at_fork(after_in_child=self._renew)
@@ -35,7 +38,7 @@ _filtering = ProcessLock()
 
 
 @contextmanager
-def warnings_ignored(message, category=Warning):
+def warnings_ignored(message: str, category: Any = Warning):
     """Ignore some warnings inside: their filters are the process's, and come back as they were.
 
     Parameters

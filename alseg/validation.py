@@ -1,9 +1,14 @@
 """One message shape for every bad argument: `<name> must be <rule>, got <value>. <remedy>`."""
 
+from __future__ import annotations
+
 import difflib
 import numbers
+from typing import Any
 
 import numpy as np
+
+from alseg._types import Array
 
 
 class EmptyPool(ValueError):
@@ -17,7 +22,7 @@ class UnknownName(KeyError, ValueError):
         return str(self.args[0]) if self.args else ""
 
 
-def message(name, rule, value, remedy=""):
+def message(name: str, rule: str, value: Any, remedy: Any = "") -> Any:
     """Build the text of an error about an argument.
 
     Examples
@@ -32,7 +37,7 @@ def message(name, rule, value, remedy=""):
     return f"{text} {remedy}" if remedy else text
 
 
-def printable(text):
+def printable(text: str) -> Any:
     """Text as it may be shown: control characters and bytes that are no UTF-8 as their escapes.
 
     Examples
@@ -45,7 +50,7 @@ def printable(text):
     )
 
 
-def counted(n, one, many=None):
+def counted(n: int, one: Any, many: Any = None) -> Any:
     """A number and what is counted.
 
     Examples
@@ -56,7 +61,7 @@ def counted(n, one, many=None):
     return f"{n} {one if n == 1 else many or one + 's'}"
 
 
-def did_you_mean(value, options):
+def did_you_mean(value: Any, options: Any) -> Any:
     """A remedy that names the nearest option, or an empty string.
 
     Examples
@@ -68,7 +73,7 @@ def did_you_mean(value, options):
     return f"Did you mean {close[0]!r}?" if close else ""
 
 
-def check_option(name, value, options):
+def check_option(name: str, value: Any, options: Any) -> Any:
     """Return `value` if it is one of `options`, else raise with the nearest one named.
 
     Raises
@@ -83,7 +88,7 @@ def check_option(name, value, options):
     )
 
 
-def check_keys(name, value, known, instead="None"):
+def check_keys(name: str, value: Any, known: Any, instead: str = "None") -> Any:
     """Return `value` if it is a dict of known keys, else raise with the nearest key named.
 
     Parameters
@@ -116,7 +121,15 @@ def check_keys(name, value, known, instead="None"):
     return value
 
 
-def check_number(name, value, low=None, high=None, *, integer=False, open_low=False):
+def check_number(
+    name: str,
+    value: Any,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    integer: bool = False,
+    open_low: Any = False,
+) -> Any:
     """Return `value` if it is a finite number in range, else raise.
 
     Parameters
@@ -135,7 +148,7 @@ def check_number(name, value, low=None, high=None, *, integer=False, open_low=Fa
     ValueError
         If it is outside the bounds or not finite.
     """
-    kind = numbers.Integral if integer else numbers.Real
+    kind: Any = numbers.Integral if integer else numbers.Real
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
         raise TypeError(message(name, "an integer" if integer else "a number", value))
     left = "" if low is None else f"{'>' if open_low else '>='} {low}"
@@ -151,7 +164,7 @@ def check_number(name, value, low=None, high=None, *, integer=False, open_low=Fa
     return value
 
 
-def check_n_instances(n_instances, n_pool):
+def check_n_instances(n_instances: int, n_pool: int) -> Any:
     """Return `n_instances` as an int if that many can be picked from a pool of `n_pool`.
 
     Raises
@@ -169,7 +182,7 @@ def check_n_instances(n_instances, n_pool):
     return int(n_instances)
 
 
-def check_rng(random_state):
+def check_rng(random_state: Any) -> Any:
     """A `numpy.random.Generator` from None, an int, a Generator or a legacy RandomState.
 
     The global state is never touched: None draws fresh entropy from the system. A RandomState is
@@ -183,13 +196,13 @@ def check_rng(random_state):
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(2**31 - 1))
     if random_state is None or isinstance(random_state, (numbers.Integral, np.random.Generator)):
-        return np.random.default_rng(random_state)
+        return np.random.default_rng(random_state)  # type: ignore[arg-type]
     raise TypeError(
         message("random_state", "None, an int, a Generator or a RandomState", random_state)
     )
 
 
-def as_labels(name, labels):
+def as_labels(name: str, labels: Array) -> Any:
     """Class labels as an array, none of them missing.
 
     In a list of strings numpy makes the class "nan" of NaN: what is missing is looked for before.

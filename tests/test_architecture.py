@@ -23,7 +23,7 @@ DESIGN = ROOT.parent / "docs" / "design.md"
 # Data flows down this list, imports point up: a module may import from the lines above its own.
 # Modules on one line, and those of one package, may import one another, without a cycle.
 FLOORS = """
-_version _lazy
+_version _lazy _types
 labels threads
 validation progress
 interfaces

@@ -1,15 +1,19 @@
 """CUB-200-2011, 200 species of birds."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from alseg._types import StrPath
 from alseg.datasets._folder import existing_folder, parts_of_table
 from alseg.datasets._folds import N_FOLDS, split_train
 from alseg.validation import check_number, message
 
 
-def load_cub(root, fold=0):
+def load_cub(root: StrPath, fold: int | None = 0) -> Any:
     """Load CUB-200-2011 with its segmentations [1]_.
 
     `root` is the official folder ``CUB_200_2011`` (``images.txt``, ``image_class_labels.txt``,
@@ -78,7 +82,7 @@ def load_cub(root, fold=0):
             "It is an archive of its own on the data set's page."
         )
     paths = [images[number] for number in images]
-    table = {
+    table: dict[str, Any] = {
         "id": np.array([Path(path).stem for path in paths], dtype=object),
         "image": np.array([str(root / "images" / path) for path in paths], dtype=object),
         "mask": np.array(

@@ -1,11 +1,14 @@
 """What every loader returns: a data set, and the parts it is split into."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from alseg._types import Array, Masks
 from alseg.images import ImageFiles, MaskFiles, stack
 from alseg.validation import UnknownName, as_labels, did_you_mean, message
 
@@ -50,7 +53,7 @@ class Dataset:
     masks: Any = None
     instances: Any = None
     groups: np.ndarray | None = None
-    ids: np.ndarray | None = None
+    ids: Any = None
     name: str = ""
     subsets: np.ndarray | None = None
     published_part: str | None = None
@@ -72,10 +75,10 @@ class Dataset:
                     message(field, f"of the length of images ({n_samples})", len(value))
                 )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
-    def take(self, idx):
+    def take(self, idx: Array) -> Any:
         """The images at some positions, with all that is known about them.
 
         Parameters
@@ -104,11 +107,12 @@ class Dataset:
         )
 
 
-def n_masks(masks):
+def n_masks(masks: Masks) -> int:
     """How many images have a mask, as a `Dataset` holds them; files are not opened."""
     if masks is None:
         return 0
-    return sum(mask is not None for mask in getattr(masks, "paths", masks))
+    paths: Any = getattr(masks, "paths", masks)
+    return sum(path is not None for path in paths)
 
 
 def _count(n, one, many=None):
@@ -155,11 +159,12 @@ class Parts(Mapping):
     3 of 4 files are read; skipped: notes.txt
     """
 
-    def __init__(self, parts, skipped=(), n_files=None):
+    def __init__(self, parts: Any, skipped: Any = (), n_files: int | None = None) -> None:
         self._parts = dict(parts)
-        self.skipped, self._n_files = tuple(skipped), n_files
+        self.skipped = tuple(skipped)
+        self._n_files: Any = n_files
 
-    def describe(self):
+    def describe(self) -> Any:
         """What the data are, in a few lines: sizes and classes, what was skipped, how masks are
         read.
 
@@ -186,17 +191,17 @@ class Parts(Mapping):
             more = ", ..." if len(self.skipped) > _SHOWN else ""
             read = self._n_files - len(self.skipped)
             lines.append(f"{read} of {self._n_files} files are read; skipped: {names}{more}")
-        mapping = getattr(getattr(data, "masks", None), "mapping", None)
+        mapping: Any = getattr(getattr(data, "masks", None), "mapping", None)
         if hasattr(mapping, "describe"):
             lines.append(mapping.describe())
         return "\n".join(lines)
 
     @property
-    def parts(self):
+    def parts(self) -> Any:
         """Names of the parts."""
         return tuple(self._parts)
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Any:
         if name in self._parts:
             return self._parts[name]
         raise UnknownName(
@@ -216,7 +221,7 @@ class Parts(Mapping):
     def __iter__(self):
         return iter(self._parts)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._parts)
 
     def __dir__(self):
@@ -227,7 +232,9 @@ class Parts(Mapping):
         return f"Parts({sizes})"
 
 
-def make_parts(data, split, name, skipped=(), n_files=None, published=False):
+def make_parts(
+    data: Any, split: Any, name: str, skipped: Any = (), n_files: Any = None, published: Any = False
+) -> Any:
     """Parts of `data` by the names in `split`, (n,) str ("" is in none), and all of it as `all`."""
     parts = {}
     for part in dict.fromkeys(split):  # in the order in which they first stand
@@ -242,7 +249,7 @@ def make_parts(data, split, name, skipped=(), n_files=None, published=False):
     return Parts({**named, "all": dataclasses.replace(data, name=name)}, skipped, n_files)
 
 
-def torn_groups(train, test):
+def torn_groups(train: Any, test: Any) -> Any:
     """Groups (patients) that stand on both sides of a split: what is known of them is tested.
 
     Parameters

@@ -1,10 +1,14 @@
 """A folder of one's own: `images/<class>/*` and `masks/*`, or a CSV manifest."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from alseg._types import Function, StrPath
 from alseg.datasets._dataset import Dataset, make_parts
 from alseg.datasets._folds import split_train
 from alseg.datasets._layout import read_layout
@@ -14,16 +18,16 @@ from alseg.validation import check_number, check_option, message
 
 
 def load_folder(
-    root,
-    fold=None,
+    root: StrPath,
+    fold: int | str | None = None,
     *,
-    mask_mapping="auto",
-    missing_value=None,
-    mask_suffix=None,
-    resize_masks=False,
-    name=None,
-    progress=None,
-):
+    mask_mapping: Any = "auto",
+    missing_value: int | None = None,
+    mask_suffix: str | None = None,
+    resize_masks: bool = False,
+    name: str | None = None,
+    progress: Function | None = None,
+) -> Any:
     """Load images, class labels and masks from a folder or a CSV manifest.
 
     Either ``root/manifest.csv`` (or `root` itself, if it is a CSV file) has a row an image, with
@@ -110,7 +114,7 @@ def load_folder(
     return parts_of_table(table, name, coding, resize_masks, skipped, n_files)
 
 
-def existing_folder(root, or_file=False):
+def existing_folder(root: StrPath, or_file: bool = False) -> Path:
     """`root` as an expanded Path, or a FileNotFoundError that names it."""
     if not isinstance(root, (str, os.PathLike)):
         raise TypeError(message("root", "a string or a Path", root))
@@ -121,8 +125,14 @@ def existing_folder(root, or_file=False):
 
 
 def parts_of_table(
-    table, name, mask_mapping, resize_masks=False, skipped=(), n_files=None, published=False
-):
+    table: Any,
+    name: str,
+    mask_mapping: Any,
+    resize_masks: Any = False,
+    skipped: Any = (),
+    n_files: Any = None,
+    published: Any = False,
+) -> Any:
     """The parts that the columns of a manifest describe; `published` is said by their loaders."""
     masks = MaskFiles(table["mask"], mask_mapping, table["image"] if resize_masks else None)
     data = Dataset(

@@ -1,15 +1,21 @@
 """Splits into training and validation that keep the classes' shares."""
 
+from __future__ import annotations
+
 import re
+from typing import Any
 
 import numpy as np
 
+from alseg._types import Array
 from alseg.validation import check_number, message
 
 N_FOLDS = 5
 
 
-def class_folds(labels, fold=0, groups=None, n_folds=N_FOLDS):
+def class_folds(
+    labels: Array, fold: int = 0, groups: Array = None, n_folds: int = N_FOLDS
+) -> np.ndarray:
     """Which images validate in one fold of a split by class.
 
     Each class is shuffled with seed 0 and cut into chunks of ceil(size / `n_folds`); chunk
@@ -62,7 +68,7 @@ def class_folds(labels, fold=0, groups=None, n_folds=N_FOLDS):
     return valid
 
 
-def split_train(split, labels, fold, groups=None):
+def split_train(split: Any, labels: Array, fold: Any, groups: Any = None) -> Any:
     """`split`, (n,) str, with fold `fold` of its "train" renamed "valid"."""
     split = np.array(split, dtype=object)
     train = np.flatnonzero(split == "train")
@@ -71,7 +77,7 @@ def split_train(split, labels, fold, groups=None):
     return split
 
 
-def natural_key(name):
+def natural_key(name: str) -> Any:
     """Sort "train_2" before "train_10".
 
     Examples

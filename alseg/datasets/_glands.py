@@ -1,8 +1,13 @@
 """Synthetic histology: glands in stroma, stained with haematoxylin and eosin, with exact masks."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter
 
+from alseg._types import Random
 from alseg.datasets._dataset import Dataset
 from alseg.validation import check_number, check_option, check_rng, message
 
@@ -14,7 +19,13 @@ _HAEMATOXYLIN = np.array([0.65, 0.70, 0.29])
 _EOSIN = np.array([0.08, 0.93, 0.24])
 
 
-def make_glands(n_samples=120, image_size=(96, 144), *, texture="glands", random_state=None):
+def make_glands(
+    n_samples: int = 120,
+    image_size: Any = (96, 144),
+    *,
+    texture: str = "glands",
+    random_state: Random = None,
+) -> Any:
     """Make synthetic histology: regular or irregular glands, with exact masks.
 
     A gland is a ring of epithelium around a lumen. Regular ones are smooth, with one round lumen

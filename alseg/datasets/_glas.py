@@ -1,9 +1,13 @@
 """GlaS, the colon gland set of the MICCAI 2015 contest."""
 
+from __future__ import annotations
+
 import re
+from typing import Any
 
 import numpy as np
 
+from alseg._types import StrPath
 from alseg.datasets._folder import existing_folder, parts_of_table
 from alseg.datasets._folds import N_FOLDS, natural_key, split_train
 from alseg.datasets._layout import image_files
@@ -13,7 +17,7 @@ from alseg.validation import check_number, message
 _ORDER = {"train": 0, "testA": 1, "testB": 2}
 
 
-def load_glas(root, fold=0):
+def load_glas(root: StrPath, fold: int | None = 0) -> Any:
     """Load GlaS (Warwick-QU): H&E images of colon glands, benign or malignant [1]_.
 
     `root` is the official folder (``train_1.bmp``, ``train_1_anno.bmp``, ``testA_1.bmp``, ...,
@@ -60,7 +64,7 @@ def load_glas(root, fold=0):
     root = existing_folder(root)
     if fold is not None:
         check_number("fold", fold, low=0, high=N_FOLDS - 1, integer=True)
-    table = None
+    table: Any = None
     if (root / "manifest.csv").is_file():
         table = read_manifest(root / "manifest.csv")
     else:

@@ -1,7 +1,12 @@
 """ISIC 2017, dermoscopic images of skin lesions."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from alseg._types import StrPath
 from alseg.datasets._folder import existing_folder, parts_of_table
 from alseg.datasets._layout import image_files
 from alseg.datasets._manifest import read_manifest
@@ -11,7 +16,7 @@ _PARTS = {"train": "Training", "valid": "Validation", "test": "Test_v2"}
 _CLASSES = ("melanoma", "seborrheic_keratosis")
 
 
-def load_isic(root):
+def load_isic(root: StrPath) -> Any:
     """Load ISIC 2017: skin lesions, nevus, melanoma or seborrheic keratosis [1]_.
 
     `root` holds the unpacked archives of the challenge (``ISIC-2017_Training_Data``,

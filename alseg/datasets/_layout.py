@@ -1,6 +1,10 @@
 """A folder that says by its layout what is in it: `images/<class>/*` and `masks/*`."""
 
+from __future__ import annotations
+
 import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +36,7 @@ _NO_CLASSES = {
 }
 
 
-def image_files(folder):
+def image_files(folder: Path) -> Any:
     """Image files of a folder, in natural order; hidden files and other suffixes are left out."""
     files = [
         file
@@ -42,7 +46,7 @@ def image_files(folder):
     return sorted(files, key=lambda file: _order(file.name))
 
 
-def files_under(folder):
+def files_under(folder: Path) -> Any:
     """Files of a folder and of the folders in it: images, and others.
 
     What is hidden, and what file managers leave behind, is in neither. Links to folders are
@@ -77,7 +81,7 @@ def _order(name):
     return natural_key(name), name
 
 
-def read_layout(root, mask_suffix=None):
+def read_layout(root: Path, mask_suffix: Any = None) -> Any:
     """The columns of a manifest from `images/<class>/*` and `masks/`, and what was found.
 
     Without `images/` the folder itself is taken for it, where that is clear.

@@ -1,13 +1,17 @@
 """A CSV that names images, and their masks, labels, parts and groups."""
 
+from __future__ import annotations
+
 import contextlib
 import csv
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from alseg._types import StrPath
 from alseg.datasets._names import LISTED, safe_ids, same_form
 from alseg.validation import did_you_mean, message
 
@@ -16,7 +20,7 @@ _SEPARATORS = {";": "semicolons", "\t": "tabs"}
 _ENCODINGS = ("cp1252", "latin-1")  # tried where it is not UTF-8, and kept if the files are there
 
 
-def read_manifest(path):
+def read_manifest(path: StrPath) -> Any:
     """A manifest as a dict of columns, each an (n,) object array of str.
 
     `image` and `mask` become paths (or None) beside the manifest; `id`, `label`, `split` and

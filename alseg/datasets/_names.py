@@ -1,11 +1,16 @@
 """Names of images: safe ones of our own, and the files of masks that fit them."""
 
+from __future__ import annotations
+
 import functools
 import posixpath
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from alseg._types import StrPath
 from alseg.datasets._folds import natural_key
 from alseg.files import file_names
 from alseg.validation import did_you_mean, message
@@ -14,12 +19,12 @@ LISTED = 10  # files that one error names
 _DIRECTED = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # they reorder what is shown
 
 
-def same_form(name):
+def same_form(name: str) -> Any:
     """A name in the Unicode form in which names are compared (NFC)."""
     return unicodedata.normalize("NFC", name)
 
 
-def safe_part(part):
+def safe_part(part: Any) -> Any:
     """One part of a path as a part of a name of ours.
 
     Control characters, backslashes and bytes that are no UTF-8 become ``_``, leading dots too, so
@@ -37,18 +42,18 @@ def safe_part(part):
     return "_" * (len(part) - len(bare)) + bare
 
 
-def safe_parts(name):
+def safe_parts(name: str) -> Any:
     """The parts of a path as they may stand in a name: none empty, ``.`` or ``..``."""
     parts = posixpath.normpath(name).split("/")
     return tuple(safe_part(part) for part in parts if part not in ("", ".", ".."))
 
 
-def without_suffix(name):
+def without_suffix(name: str) -> Any:
     """A path or file name without the suffix of its last part."""
     return posixpath.splitext(name)[0]
 
 
-def safe_ids(names):
+def safe_ids(names: Sequence[str]) -> Any:
     """Names of images, for records, states and files: harmless, different, and short.
 
     Parameters
@@ -93,7 +98,12 @@ def _folded(name):
     return same_form(name.casefold())
 
 
-def match_names(files, ids, folder=None, suffix=None):
+def match_names(
+    files: Sequence[str],
+    ids: Sequence[str],
+    folder: StrPath | None = None,
+    suffix: str | None = None,
+) -> Any:
     """Which mask files are those of which images, by their names.
 
     A file fits the image whose id is its path below `folder` without suffix, or whose id ends in
@@ -168,7 +178,7 @@ def match_names(files, ids, folder=None, suffix=None):
     }
 
 
-def is_mask_name(stem, suffix):
+def is_mask_name(stem: str, suffix: str | None) -> bool:
     """Whether a file's stem is that of a mask beside its image.
 
     Parameters

@@ -1,5 +1,7 @@
 """What files hold: digests, text, tables without formulas, JSON."""
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import io
@@ -7,25 +9,27 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from alseg._types import StrPath
 from alseg.files.places import naming
 from alseg.validation import message
 
 
-def file_digest(path):
+def file_digest(path: StrPath) -> Any:
     """SHA-256 of a file's content, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def as_utf8(text):
+def as_utf8(text: str) -> Any:
     """Text as UTF-8; bytes of file names that are none as their escapes, such as ``\\udcff``."""
     return text.encode("utf-8", "backslashreplace")
 
 
-def defuse(cell):
+def defuse(cell: Any) -> Any:
     """A cell of a CSV file that no spreadsheet takes for a formula.
 
     Parameters
@@ -53,7 +57,7 @@ def defuse(cell):
     )
 
 
-def csv_text(header, rows):
+def csv_text(header: Any, rows: Any) -> Any:
     """A table as the text of a CSV file, its cells defused.
 
     Parameters
@@ -76,7 +80,7 @@ def csv_text(header, rows):
     return text.getvalue()
 
 
-def json_text(value, indent=None):
+def json_text(value: Any, indent: int | None = None) -> Any:
     """A value as JSON; letters stay readable, except where they are no UTF-8.
 
     Parameters
@@ -98,7 +102,7 @@ def json_text(value, indent=None):
     return text
 
 
-def read_json(path):
+def read_json(path: StrPath) -> Any:
     """Read a file that holds a JSON object.
 
     Parameters
@@ -130,7 +134,7 @@ def read_json(path):
     return value
 
 
-def jsonable(value):
+def jsonable(value: Any) -> Any:
     """Turn numpy values, paths and tuples into what JSON holds; not-finite floats into None.
 
     Parameters

@@ -1,5 +1,9 @@
 """Arguments of `JointCAMSegmenter` that files of before tell side by side, and where they are now."""
 
+from __future__ import annotations
+
+from typing import Any
+
 FIELDS = {
     "network": (
         "pooling",
@@ -38,7 +42,7 @@ PLACES = {
 }
 
 
-def nested_names(params):
+def nested_names(params: Any) -> Any:
     """Parameters by the names of today: ``jitter`` as ``augmentation__jitter``.
 
     Parameters
@@ -69,7 +73,7 @@ def nested_names(params):
     return found
 
 
-def flat_settings(told):
+def flat_settings(told: Any) -> Any:
     """What a record tells of an estimator, side by side as it was, so that two can be compared.
 
     Parameters

@@ -1,13 +1,17 @@
 """Files that only grow, locked, and known to be the ones at their paths."""
 
+from __future__ import annotations
+
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
+from alseg._types import StrPath
 from alseg.files.places import FolderInUse, check_inside, flock, naming
 
 
-def lock(file):
+def lock(file: Any) -> None:
     """Lock an open file for this process alone, until it is closed or the process ends.
 
     Parameters
@@ -54,9 +58,10 @@ class AppendOnly:
         If it cannot be written to.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: StrPath) -> None:
         self.path = check_inside(path, Path(path).parent)  # a link could lead to anybody's file
-        self._file, self._torn = None, False
+        self._file: Any = None
+        self._torn = False
         with naming(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (see `close`)
@@ -68,13 +73,13 @@ class AppendOnly:
             self.close()
             raise
 
-    def read(self):
+    def read(self) -> Any:
         """All that is in it, as bytes."""
         with naming(self.path, "read"):
             self._file.seek(0)
             return self._file.read()
 
-    def check(self):
+    def check(self) -> None:
         """See that the open file is still the one at the path, and as long as we left it.
 
         Raises
@@ -104,7 +109,7 @@ class AppendOnly:
         error.errno = errno.ESTALE
         raise error
 
-    def append(self, data, durable=True):
+    def append(self, data: Any, durable: bool = True) -> None:
         """Write bytes at the end.
 
         After an error a part of them may stand there, which the next call takes away.
@@ -134,19 +139,19 @@ class AppendOnly:
         self.size += len(data)
         self.check()
 
-    def end_line(self):
+    def end_line(self) -> None:
         """End a last line that a kill has cut, so that the next one stands apart."""
         if self.size and not self.read().endswith(b"\n"):
             self.append(b"\n", durable=False)
 
-    def cut(self, size):
+    def cut(self, size: Any) -> None:
         """Take away what stands beyond a number of bytes."""
         with naming(self.path):
             self._file.truncate(size)
             os.fsync(self._file.fileno())
         self.size, self._torn = size, False
 
-    def close(self):
+    def close(self) -> None:
         """Close the file, which unlocks it."""
         if self._file is not None:
             self._file.close()

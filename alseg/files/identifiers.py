@@ -1,8 +1,11 @@
 """File names of ours from any text."""
 
+from __future__ import annotations
+
 import hashlib
 import re
 import unicodedata
+from typing import Any
 
 _RESERVED = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\..*)?", re.IGNORECASE
@@ -10,7 +13,7 @@ _RESERVED = re.compile(
 _KEPT = set(" ._-+(),=@")  # beside letters, marks and digits: harmless to shells, URLs and Windows
 
 
-def file_name(identifier, suffix=""):
+def file_name(identifier: str, suffix: str = "") -> Any:
     """A file name of ours from any text: what is harmless stays, the rest is told by a digest.
 
     Two texts never have the same name, not even where letter case and Unicode forms count as equal
@@ -52,7 +55,7 @@ def file_name(identifier, suffix=""):
     return f"{_folded(cut)}~{digest}{suffix}"
 
 
-def file_names(identifiers, suffix=""):
+def file_names(identifiers: Any, suffix: str = "") -> Any:
     """File names for a set of texts, with capital letters kept where that is unambiguous.
 
     Parameters

@@ -1,11 +1,15 @@
 """Classes and functions by name, objects as JSON: what a file may say of code and never runs."""
 
+from __future__ import annotations
+
 import functools
 import importlib
 import inspect
 import json
 import re
+from typing import Any
 
+from alseg._types import Function
 from alseg.files.flat_arguments import FIELDS, nested_names
 from alseg.validation import message
 
@@ -56,7 +60,7 @@ _OURS = re.compile(r"alseg\.(\w+(?:\.\w+)*)([.:])([A-Za-z_]\w*)")
 # -- names ----------------------------------------------------------------------------------------
 
 
-def current_name(name):
+def current_name(name: str) -> Any:
     """The public name of something of ours: its package and itself, whichever module held it.
 
     Parameters
@@ -81,7 +85,7 @@ def current_name(name):
     return f"alseg.{parts[0]}{found[2]}{found[3]}"
 
 
-def name_of_kind(kind, separator="."):
+def name_of_kind(kind: Any, separator: Any = ".") -> Any:
     """The name under which a file tells a class or a function, importable or not.
 
     Examples
@@ -93,7 +97,7 @@ def name_of_kind(kind, separator="."):
     return current_name(f"{kind.__module__}{separator}{kind.__qualname__}")
 
 
-def function_name(function):
+def function_name(function: Function) -> Any:
     """`package:name` of a function that can be imported again, or None.
 
     One of ours that its package does not offer is told by its module.
@@ -124,7 +128,7 @@ def _imported(name):
         return None
 
 
-def resolve_name(argument, name, package):
+def resolve_name(argument: str, name: str, package: Any) -> Any:
     """The object behind `package.module:name`, if it is defined inside `package`.
 
     A file must not decide what is run: names outside `package` are refused without an import,
@@ -153,7 +157,7 @@ def _is_inside(module, package):
     return inside and all(part.isidentifier() for part in parts)
 
 
-def describe_callable(function):
+def describe_callable(function: Function) -> Any:
     """A callable as JSON: its name, and the keywords of a `functools.partial`; None without name.
 
     A keyword may be a callable with a name itself, as in ``class_balanced(entropy_score)``.
@@ -181,7 +185,7 @@ def describe_callable(function):
     return described
 
 
-def resolve_callable(argument, described, package="alseg.strategies"):
+def resolve_callable(argument: str, described: Any, package: Any = "alseg.strategies") -> Any:
     """The callable that `describe_callable` wrote down, if it is defined in `package`.
 
     Raises
@@ -200,11 +204,11 @@ def resolve_callable(argument, described, package="alseg.strategies"):
     }
     partial = functools.partial(function, **keywords)
     if "shown" in described:
-        partial.__name__ = described["shown"]
+        partial.__name__ = described["shown"]  # type: ignore[attr-defined]
     return partial
 
 
-def describe_object(value):
+def describe_object(value: Any) -> Any:
     """An object with `get_params` as JSON: its class and the parameters off their defaults.
 
     Returns
@@ -251,7 +255,7 @@ def _is_same(a, b):
     return a is b or (type(a) is type(b) and plain and bool(a == b))
 
 
-def resolve_object(argument, described, needs, package="alseg"):
+def resolve_object(argument: str, described: Any, needs: Any, package: Any = "alseg") -> Any:
     """A new object of the class that `describe_object` wrote down, if `package` defines it.
 
     Raises
@@ -280,7 +284,7 @@ def _unpacked(argument, param, package):
     return param
 
 
-def resolve_class(argument, name, needs, package="alseg"):
+def resolve_class(argument: str, name: str, needs: Any, package: Any = "alseg") -> Any:
     """The class of this name in `package`, with the methods `needs`; a function is never called.
 
     Raises
@@ -294,7 +298,7 @@ def resolve_class(argument, name, needs, package="alseg"):
     return kind
 
 
-def is_json(value):
+def is_json(value: Any) -> bool:
     """Whether a value survives a JSON file unchanged.
 
     Examples

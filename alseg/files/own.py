@@ -1,5 +1,7 @@
 """Folders of ours among the user's files: a ledger tells what is ours."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -7,7 +9,9 @@ import stat
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from alseg._types import StrPath
 from alseg.files.contents import as_utf8, file_digest, json_text
 from alseg.files.growing import AppendOnly
 from alseg.files.places import OutsideFolder, check_inside, naming, not_ours
@@ -53,7 +57,7 @@ class OwnFolder:
     (True, True, False, "the user's own work")
     """
 
-    def __init__(self, path):
+    def __init__(self, path: StrPath) -> None:
         self.path = Path(path)
         self._guard = threading.RLock()
         self._known = {}  # name: {(size, sha256), ...}, all contents of ours that it may have
@@ -88,7 +92,7 @@ class OwnFolder:
             raise OutsideFolder(message("name", f"of a file in {str(self.path)!r}", str(name)))
         return check_inside(self.path / name, self.path)
 
-    def status(self, name):
+    def status(self, name: str) -> Any:
         """Whose the file of a name is.
 
         Parameters
@@ -112,12 +116,12 @@ class OwnFolder:
                 return "foreign"
             return "ours" if (found.st_size, file_digest(target)) in known else "foreign"
 
-    def names(self):
+    def names(self) -> Any:
         """Names of all that we wrote and did not remove, whatever became of it, in order."""
         return sorted(self._known)
 
     @contextmanager
-    def replacing(self, name):
+    def replacing(self, name: str):
         """As the function `replacing`, for a file of the folder.
 
         Parameters
@@ -148,7 +152,7 @@ class OwnFolder:
                 # First the ledger: a file is never ours without being named there.
                 self._note({"name": name, "size": size, "sha256": digest})
 
-    def write(self, name, data):
+    def write(self, name: str, data: Any) -> bool:
         """Write a file, unless it is there with this content.
 
         Parameters
@@ -181,11 +185,11 @@ class OwnFolder:
                 self._note({"name": name, "size": size, "sha256": digest})
             return True
 
-    def write_json(self, name, value):
+    def write_json(self, name: str, value: Any) -> Any:
         """As `write`, of a value as indented JSON. See `jsonable`."""
         return self.write(name, json_text(value, indent=1) + "\n")
 
-    def adopt(self, name):
+    def adopt(self, name: str) -> None:
         """Say that a file as it stands is ours: of an earlier version that kept no ledger.
 
         Parameters
@@ -207,7 +211,7 @@ class OwnFolder:
                             }
                         )
 
-    def remove(self, name):
+    def remove(self, name: str) -> bool:
         """Delete a file that we wrote, if nobody has changed it.
 
         Parameters
@@ -236,14 +240,14 @@ class OwnFolder:
                 self._note({"name": name, "removed": True})
             return status != "foreign"
 
-    def sweep(self):
+    def sweep(self) -> None:
         """Remove what killed commands have left half written. See the function `sweep`."""
         folders = {str(PurePosixPath(name).parent) for name in self._known}
         for folder in {".", *folders}:
             with suppress(OutsideFolder):
                 sweep(self.path if folder == "." else self._target(folder))
 
-    def close(self):
+    def close(self) -> None:
         """Put the ledger on the disk and let the next command in."""
         self._ledger.close()
 

@@ -1,9 +1,13 @@
 """Where we may write, what stands in the way, and errors that name the file."""
 
+from __future__ import annotations
+
 import errno
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from alseg._types import StrPath
 from alseg.validation import message
 
 try:
@@ -39,7 +43,7 @@ class FolderInUse(RecordsError):
     """Another run or command is writing to the same folder."""
 
 
-def check_inside(path, folder):
+def check_inside(path: StrPath, folder: StrPath) -> Any:
     """Return `path` as a Path if it lies in `folder` once every link is followed.
 
     All writing asks this first, so that no name, however it came about, leads elsewhere.
@@ -81,7 +85,7 @@ def check_inside(path, folder):
 
 
 @contextmanager
-def naming(path, verb="written"):
+def naming(path: StrPath, verb: str = "written"):
     """Whatever the system refuses inside, as one error of the same kind that names the file.
 
     Parameters
@@ -103,7 +107,7 @@ def naming(path, verb="written"):
         kind = OSError if isinstance(error, NotOurs) else type(error)
         reason = (error.strerror or str(error) or kind.__name__).rstrip(".")
         text = f"{path} could not be {verb}: {reason}."
-        remedy = _REMEDIES.get(error.errno)
+        remedy = _REMEDIES.get(error.errno or 0)
         try:
             named = kind(f"{text} {remedy}" if remedy else text)
         except TypeError:  # a kind with arguments of its own
@@ -112,7 +116,7 @@ def naming(path, verb="written"):
         raise named from error
 
 
-def not_ours(path, remedy="Move it away, or name another place."):
+def not_ours(path: StrPath, remedy: Any = "Move it away, or name another place.") -> Any:
     """The error about somebody else's file, to be raised."""
     error = NotOurs(
         f"{path} is there and alseg did not write it, or it was changed since. {remedy}"
@@ -121,7 +125,7 @@ def not_ours(path, remedy="Move it away, or name another place."):
     return error
 
 
-def flock(descriptor):
+def flock(descriptor: Any) -> None:
     """Lock a file for this process alone, or raise OSError at once."""
     if fcntl is not None:
         # The system drops the lock when the process ends, however it ends.

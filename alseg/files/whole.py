@@ -1,5 +1,7 @@
 """Whole files or none: written beside their place, synced, and moved there."""
 
+from __future__ import annotations
+
 import errno
 import os
 import re
@@ -8,21 +10,29 @@ import shutil
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from alseg._types import Function, StrPath
 from alseg.files.contents import as_utf8, json_text
 from alseg.files.places import check_inside, fcntl, flock, naming, not_ours
 
 _TEMPORARY = re.compile(r"\.alseg-[0-9a-f]{12}\.tmp(\.\w{1,16})?")
 
 
-def make_folder(path):
+def make_folder(path: StrPath) -> None:
     """Make a folder, with those up to it, unless it is there; an error names it."""
     with naming(path):
         Path(path).mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
-def replacing(path, inside=None, *, marker=None, durable=True):
+def replacing(
+    path: StrPath,
+    inside: StrPath | None = None,
+    *,
+    marker: Function | str | None = None,
+    durable: bool = True,
+):
     """A temporary file to write to, which takes the place of `path` at the end, or never.
 
     A reader sees the old file or the new one, also when this process is killed or the power goes;
@@ -80,7 +90,14 @@ def replacing(path, inside=None, *, marker=None, durable=True):
                     os.close(held)
 
 
-def write_bytes(path, data, inside=None, *, marker=None, durable=True):
+def write_bytes(
+    path: StrPath,
+    data: Any,
+    inside: StrPath | None = None,
+    *,
+    marker: Function | str | None = None,
+    durable: bool = True,
+) -> Any:
     """Write a whole file or leave the old one. See `replacing`.
 
     Parameters
@@ -101,7 +118,9 @@ def write_bytes(path, data, inside=None, *, marker=None, durable=True):
     return Path(path)
 
 
-def write_text(path, text, inside=None, *, marker=None):
+def write_text(
+    path: StrPath, text: str, inside: StrPath | None = None, *, marker: Function | str | None = None
+) -> Any:
     """Write a whole file in UTF-8 or leave the old one. See `replacing`.
 
     Parameters
@@ -119,7 +138,13 @@ def write_text(path, text, inside=None, *, marker=None):
     return write_bytes(path, as_utf8(text), inside, marker=marker)
 
 
-def write_json(path, value, inside=None, *, marker=None):
+def write_json(
+    path: StrPath,
+    value: Any,
+    inside: StrPath | None = None,
+    *,
+    marker: Function | str | None = None,
+) -> Any:
     """Write a value as indented JSON, a whole file or none. See `replacing` and `jsonable`.
 
     Parameters
@@ -136,7 +161,7 @@ def write_json(path, value, inside=None, *, marker=None):
     return write_text(path, json_text(value, indent=1) + "\n", inside, marker=marker)
 
 
-def has_marker(path, marker):
+def has_marker(path: StrPath, marker: Function | str | None) -> bool:
     """Whether a file is one of ours: see `replacing`.
 
     Parameters
@@ -151,12 +176,12 @@ def has_marker(path, marker):
         return marker.encode() in file.read(4096)
 
 
-def is_temporary(name):
+def is_temporary(name: str) -> bool:
     """Whether a file name is one that `replacing` makes up."""
     return bool(_TEMPORARY.fullmatch(name))
 
 
-def sweep(folder):
+def sweep(folder: StrPath) -> None:
     """Remove what killed commands have left half written in a folder, and nothing else.
 
     What a running command is writing is locked by it and stays. (Windows has no such locks: there
@@ -206,7 +231,7 @@ def _temporary(path):
         os.close(held)
 
 
-def remove_tree(path, inside):
+def remove_tree(path: StrPath, inside: StrPath) -> None:
     """Delete a folder or file whose name we made up, and so nobody else's.
 
     Parameters
@@ -229,14 +254,14 @@ def remove_tree(path, inside):
             os.unlink(path)
 
 
-def files_below(folder):
+def files_below(folder: StrPath) -> Any:
     """Paths of all files in a folder and its subfolders, relative to it, in order."""
     folder = Path(folder)
     found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
     return sorted(path.relative_to(folder) for path in found)
 
 
-def remove_files(folder, names):
+def remove_files(folder: StrPath, names: Any) -> None:
     """Delete files that we wrote to a folder, by name, and then the folders that are empty.
 
     Parameters
@@ -269,7 +294,7 @@ def _sync_folder(folder):
         os.close(descriptor)
 
 
-def remove_empty(folder):
+def remove_empty(folder: StrPath) -> None:
     """Remove a folder and those in it, as far as they are empty."""
     for place, _, _ in os.walk(folder, topdown=False):
         sweep(place)

@@ -1,12 +1,16 @@
 """How the masks of a data set are coded: decided once, from all files, and held to afterwards."""
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
+from alseg._types import Function, StrPath
 from alseg.images.formats import Unreadable
 from alseg.images.read import MASK_MAPPINGS, MAX_ID, mask_values, read_mask
 from alseg.labels import MISSING
@@ -77,7 +81,7 @@ class MaskCoding:
         if self.reading is not None:
             check_option("reading", self.reading, ("ids", "binary"))
 
-    def to_dict(self):
+    def to_dict(self) -> Any:
         """The coding as JSON's types.
 
         Returns
@@ -93,7 +97,7 @@ class MaskCoding:
         }
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: Any) -> Any:
         """The coding of a `to_dict`.
 
         Parameters
@@ -125,7 +129,7 @@ class MaskCoding:
             check_number(name, found.get(name, 0), 0, integer=True)
         return cls(**found)
 
-    def describe(self):
+    def describe(self) -> Any:
         """The coding in one line, for the user.
 
         Returns
@@ -165,7 +169,7 @@ class MaskCoding:
         return "0 = background, 1 = foreground"
 
     @property
-    def told(self):
+    def told(self) -> Any:
         """What a record says of it: the name of the mapping that gives the same, if any."""
         if self.missing_value is not None:
             return self.mapping, self.reading, self.missing_value
@@ -175,7 +179,7 @@ class MaskCoding:
             return ("ids", "half") if self.n_lossy else None
         return "half" if self.n_lossy else self.reading
 
-    def read(self, path):
+    def read(self, path: StrPath) -> np.ndarray:
         """Read a mask file by this coding.
 
         Parameters
@@ -228,7 +232,7 @@ class MaskCoding:
             raise ValueError(contradiction(path, odd[-1], self))
 
 
-def contradiction(path, value, coding):
+def contradiction(path: StrPath, value: Any, coding: Any) -> Any:
     """What is said of a file that does not fit what was decided."""
     remedy = _REMEDIES if value in (1, _WHITE) else "Say what values mean with mask_mapping=."
     return (
@@ -237,7 +241,7 @@ def contradiction(path, value, coding):
     )
 
 
-def read_coded(path, mapping):
+def read_coded(path: StrPath, mapping: Any) -> Any:
     """Read a mask by the name of a mapping, or by a `MaskCoding`."""
     return mapping.read(path) if isinstance(mapping, MaskCoding) else read_mask(path, mapping)
 
@@ -255,7 +259,13 @@ def _mapped(path, values, kind, unknown, mapping):
     return values > 0
 
 
-def decide_coding(paths, mapping="auto", missing_value=None, known=None, progress=None):
+def decide_coding(
+    paths: Any,
+    mapping: Any = "auto",
+    missing_value: int | None = None,
+    known: Any = None,
+    progress: Function | None = None,
+) -> Any:
     """Decide what the values of mask files mean, by all of them.
 
     Kinds are decided apart: lossy files (JPEG) are rounded to 0 and 255, 1-bit files and ink on a

@@ -1,9 +1,16 @@
 """Masks brought to their images: parts drawn in several files, and other sizes."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
+from alseg._types import Masks
 
-def merged(masks, names):
+
+def merged(masks: Masks, names: Sequence[str]) -> np.ndarray:
     """One mask of several of one image: what any of them calls foreground.
 
     Parameters
@@ -50,7 +57,7 @@ def merged(masks, names):
     return whole
 
 
-def ratio(size, wanted):
+def ratio(size: Any, wanted: Any) -> Any:
     """The whole number, at least 2, by which one size is larger than another, or None.
 
     A side that does not divide may be rounded up or down.
@@ -66,7 +73,7 @@ def ratio(size, wanted):
     return by if fits else None
 
 
-def resized(mask, size):
+def resized(mask: Masks, size: Any) -> Any:
     """A mask at a whole ratio of `size`, brought to it by nearest neighbour; else as it is.
 
     Examples

@@ -1,11 +1,14 @@
 """What is opened as an image, by content and never by name, and what an error says of the rest."""
 
+from __future__ import annotations
+
 import errno
 import io
 import os
 import stat
 import struct
 from contextlib import contextmanager
+from typing import Any
 
 from PIL import Image, ImagePalette
 from PIL.BmpImagePlugin import BmpImageFile
@@ -14,6 +17,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from alseg._types import Images, StrPath
 from alseg.validation import message
 
 FORMATS = {
@@ -31,7 +35,7 @@ IMAGE_SUFFIXES = tuple(FORMATS)
 # The classes themselves, and not PIL.Image.open: what opens a file is then this list and nothing
 # that is registered beside it (EPS runs Ghostscript), and the size is known before any complaint
 # about it. A phone's second picture behind a JPEG (MPO) stays unseen.
-_OPENERS = {
+_OPENERS: dict[str, Any] = {
     "PNG": PngImageFile,
     "BMP": BmpImageFile,
     "JPEG": JpegImageFile,
@@ -48,7 +52,7 @@ MAX_BYTES = 2**30  # of one image once it is decoded: floats take four times the
 _CONTENT = {errno.EINVAL, errno.EOVERFLOW}
 
 
-def is_image_name(path):
+def is_image_name(path: StrPath) -> bool:
     """Whether a file's name ends as those of the readable formats do.
 
     Parameters
@@ -70,7 +74,7 @@ def is_image_name(path):
     return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("._")
 
 
-def format_of(start):
+def format_of(start: Any) -> Any:
     """The readable format of a file that begins with `start` (16 bytes), or None.
 
     Examples
@@ -107,7 +111,7 @@ class Unreadable(ValueError):
     'a.png' cannot be read: the file is empty.
     """
 
-    def __init__(self, where, problem, remedy=""):
+    def __init__(self, where: str, problem: str, remedy: str = "") -> None:
         text = f"{where} cannot be read: {problem}."
         super().__init__(f"{text} {remedy}" if remedy else text)
         self._args = (where, problem, remedy)
@@ -117,7 +121,7 @@ class Unreadable(ValueError):
 
 
 @contextmanager
-def explained(where, path=None):
+def explained(where: Any, path: StrPath | None = None):
     """Turn whatever decoding `where` raises into one clear error, and blame what is to blame.
 
     A file that is not there is a FileNotFoundError. Damaged bytes make decoders raise what they
@@ -163,7 +167,7 @@ class _Bounded(io.BufferedReader):
 
 
 @contextmanager
-def opened(path):
+def opened(path: StrPath):
     """Yield how errors name a file, its format, and the file itself, open at its beginning.
 
     Parameters
@@ -204,7 +208,7 @@ def opened(path):
             yield where, found, file
 
 
-def header_of(where, found, file):
+def header_of(where: Any, found: Any, file: Any) -> Any:
     """The Pillow image of an open file of the format `found`, with its size checked."""
     file.seek(0)
     image = _OPENERS[found](file)
@@ -237,14 +241,14 @@ def _mend_bmp(image, file):
         set_rawmode(image, right)
 
 
-def rawmode_of(image):
+def rawmode_of(image: Images) -> Any:
     """How the bytes of a Pillow image that is not loaded yet become pixels, or an empty string."""
     args = image.tile[0][3] if getattr(image, "tile", None) else ""
     args = args[0] if isinstance(args, tuple) and args else args
     return args if isinstance(args, str) else ""
 
 
-def set_rawmode(image, rawmode):
+def set_rawmode(image: Images, rawmode: Any) -> None:
     """Say how the bytes of a Pillow image that is not loaded yet become pixels."""
     tile = image.tile[0]
     args = (rawmode, *tile[3][1:]) if isinstance(tile[3], tuple) else rawmode
@@ -252,7 +256,7 @@ def set_rawmode(image, rawmode):
     image.tile = [tile._make(changed) if hasattr(tile, "_make") else changed]
 
 
-def check_size(where, height, width, bytes_per_pixel):
+def check_size(where: Any, height: Any, width: Any, bytes_per_pixel: Any) -> None:
     """Refuse what has no pixels or would take too much memory, before anything is decoded."""
     if height <= 0 or width <= 0:
         raise Unreadable(where, "it has no pixels")
@@ -270,27 +274,27 @@ def check_size(where, height, width, bytes_per_pixel):
         raise Unreadable(where, problem, "Cut it into tiles, or save it with 8 bits a channel.")
 
 
-def check_single(where, image):
+def check_single(where: Any, image: Images) -> None:
     """Refuse a Pillow image of several frames."""
     if getattr(image, "is_animated", False) and image.format != "MPO":
         refuse_planes(where, image.n_frames)
 
 
-def refuse_planes(where, n_planes):
+def refuse_planes(where: Any, n_planes: Any) -> None:
     """Refuse an image of several planes: which of them counts is not ours to say."""
     if n_planes > 1:
         problem = f"it holds {n_planes} planes (pages, slices, channels or frames) and not one"
         raise Unreadable(where, problem, "Save the plane that counts as a file of its own.")
 
 
-def refuse_channels(where, n_channels):
+def refuse_channels(where: Any, n_channels: Any) -> None:
     """Refuse channels that are neither grey nor RGB, with or without alpha."""
     problem = f"it holds {n_channels} channels that are neither grey nor RGB (with alpha or not)"
     remedy = "Save the channel that counts, or the three to be shown, as a file of its own."
     raise Unreadable(where, problem, remedy)
 
 
-def orientation_of(image):
+def orientation_of(image: Images) -> Any:
     """The EXIF orientation that a Pillow image's header gives, 1 to 8; 1 if its EXIF is damaged."""
     try:
         # Not PngImageFile.getexif: it decodes the pixels to look for EXIF behind them.

@@ -1,5 +1,10 @@
 """Images and their masks, looked at together before they are used."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from alseg._types import Function, Images, Masks
 from alseg.images.fitting import ratio
 from alseg.images.sequences import as_images, as_masks
 from alseg.labels import MISSING
@@ -8,7 +13,7 @@ from alseg.progress import progress
 _LISTED = 10  # bad files that one error names
 
 
-def check_pairs(images, masks, n_mask_classes=None):
+def check_pairs(images: Images, masks: Masks, n_mask_classes: int | None = None) -> None:
     """Read every image and mask once, before an hour of training shows that one is bad.
 
     Parameters
@@ -36,7 +41,13 @@ def check_pairs(images, masks, n_mask_classes=None):
         pass
 
 
-def read_pairs(images, masks, n_mask_classes=None, show=False, read=None):
+def read_pairs(
+    images: Images,
+    masks: Masks,
+    n_mask_classes: int | None = None,
+    show: bool = False,
+    read: Function | None = None,
+):
     """Yield each image with its mask (None where there is none), read once, and checked.
 
     Parameters
@@ -80,7 +91,7 @@ def read_pairs(images, masks, n_mask_classes=None, show=False, read=None):
         raise (FileNotFoundError if missing else ValueError)(text)
 
 
-def wrong_size(mask, found, image, wanted):
+def wrong_size(mask: Masks, found: Any, image: Images, wanted: Any) -> Any:
     """What is said of a mask that has not the size of its image; both as `where` names them.
 
     Examples

@@ -1,13 +1,17 @@
 """Decoding one image: TIFF through tifffile, the rest through Pillow, into one form."""
 
+from __future__ import annotations
+
 import logging
 import sys
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL.TiffImagePlugin import TiffImageFile
 
+from alseg._types import Images, StrPath
 from alseg.images.formats import (
     Unreadable,
     check_single,
@@ -68,7 +72,7 @@ class Pixels:
     cut: bool = False
 
 
-def decode(path):
+def decode(path: StrPath) -> Any:
     """How errors name a file, and its `Pixels`.
 
     Raises
@@ -90,7 +94,7 @@ def decode(path):
         return where, upright(where, pixels, orientation)
 
 
-def size_of(path):
+def size_of(path: StrPath) -> Any:
     """Height and width of an image file as `decode` gives it, from its header."""
     with opened(path) as (where, found, file):
         if found == "TIFF":
@@ -102,7 +106,7 @@ def size_of(path):
     return (width, height) if orientation in _TRANSPOSED else (height, width)
 
 
-def decode_object(where, image):
+def decode_object(where: Any, image: Images) -> Any:
     """The `Pixels` of a Pillow image, as `decode` gives them for the file that it would be."""
     width, height = image.size
     check_size(where, height, width, 12 if image.mode.startswith(("I", "F")) else 3)
@@ -115,7 +119,7 @@ def decode_object(where, image):
     return upright(where, pixels, orientation)
 
 
-def from_pillow(where, image):
+def from_pillow(where: Any, image: Images) -> Any:
     """The `Pixels` of a Pillow image, not yet upright."""
     mode, key = image.mode, image.info.get("transparency")
     cut = rawmode_of(image) == "LA;16B"
@@ -195,7 +199,7 @@ def _is_lossy_webp(file):
     return True
 
 
-def upright(where, pixels, orientation):
+def upright(where: Any, pixels: Any, orientation: Any) -> Any:
     """`Pixels` turned as the EXIF orientation (1 to 8) says, in the machine's byte order."""
     if pixels.values.size == 0:
         raise Unreadable(where, "it has no pixels")

@@ -1,7 +1,12 @@
 """One file: the pixels of an image, the classes of a mask, the size of either."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from alseg._types import StrPath
 from alseg.images.formats import Unreadable, explained
 from alseg.images.pixels import decode, size_of
 from alseg.labels import MISSING
@@ -13,7 +18,7 @@ MAX_ID = np.iinfo(np.int16).max
 _ONE_INK = 32  # colours that differ by less, of 255, are one ink: drawing programs round
 
 
-def read_image(path):
+def read_image(path: StrPath) -> Any:
     """Read an image file.
 
     PNG, BMP, JPEG, TIFF, WebP and GIF are read, told apart by their content. Grey is repeated to
@@ -58,7 +63,7 @@ def read_image(path):
         return as_picture(where, pixels)
 
 
-def as_picture(where, pixels):
+def as_picture(where: Any, pixels: Any) -> Any:
     """What `read_image` makes of `alseg.images.pixels.Pixels`: (H, W, 3), uint8 or float32."""
     values = pixels.values
     if pixels.palette is not None:
@@ -97,7 +102,7 @@ def _unit_range(where, values, top):
     return values.astype(np.float32) / np.float32(top)
 
 
-def mask_values(path):
+def mask_values(path: StrPath) -> Any:
     """What a mask file says of each pixel, before a data set's coding makes it a class.
 
     Parameters
@@ -136,7 +141,7 @@ def mask_values(path):
         return as_values(where, pixels)
 
 
-def as_values(where, pixels):
+def as_values(where: Any, pixels: Any) -> Any:
     """What `mask_values` makes of `alseg.images.pixels.Pixels`."""
     if pixels.cut:
         remedy = "Save it without the alpha channel."
@@ -214,7 +219,7 @@ def _channel_values(where, values, kind):
     return drawn.astype(np.uint8), "bilevel"
 
 
-def read_mask(path, mapping=None):
+def read_mask(path: StrPath, mapping: str | None = None) -> np.ndarray:
     """Read a mask file: the class (or instance id) of each pixel.
 
     What a file says is decided by rules that look at nothing but the file:
@@ -269,7 +274,7 @@ def read_mask(path, mapping=None):
         return as_mask(where, pixels, mapping)
 
 
-def as_mask(where, pixels, mapping=None):
+def as_mask(where: Any, pixels: Any, mapping: Any = None) -> Any:
     """What `read_mask` makes of `alseg.images.pixels.Pixels`."""
     values, kind = as_values(where, pixels)
     if kind in {"bilevel", "ink"}:
@@ -292,7 +297,7 @@ def as_mask(where, pixels, mapping=None):
     return values.astype(np.int16)
 
 
-def image_size(path):
+def image_size(path: StrPath) -> Any:
     """Height and width of an image file, from its header, with the EXIF orientation applied.
 
     Parameters
@@ -320,7 +325,7 @@ def image_size(path):
     return size_of(path)
 
 
-def float_problem(pixels):
+def float_problem(pixels: Any) -> Any:
     """What is wrong with float pixels, or an empty string."""
     low, high = pixels.min(), pixels.max()
     if not (np.isfinite(low) and np.isfinite(high)):

@@ -1,12 +1,16 @@
 """Many images or masks: lazy sequences of files, and one face over every form of input."""
 
+from __future__ import annotations
+
 import hashlib
 import numbers
 import os
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from alseg._types import Array, Images, Masks
 from alseg.images.coding import MaskCoding, read_coded
 from alseg.images.fitting import merged, ratio, resized
 from alseg.images.formats import explained
@@ -114,7 +118,7 @@ class ImageFiles(_Files):
     ((3,), ['c.png', 'a.png'])
     """
 
-    def path(self, i):
+    def path(self, i: Any) -> Any:
         """The path of file `i`."""
         return self.paths[i]
 
@@ -149,7 +153,12 @@ class MaskFiles(_Files):
     (True, 'nonzero')
     """
 
-    def __init__(self, paths, mapping=None, resize_to=None):
+    def __init__(
+        self,
+        paths: Any,
+        mapping: Any = None,
+        resize_to: Any = None,
+    ) -> None:
         if mapping is not None and not isinstance(mapping, MaskCoding):
             check_option("mapping", mapping, MASK_MAPPINGS)
         super().__init__(paths)
@@ -167,13 +176,13 @@ class MaskFiles(_Files):
             return tuple(super(MaskFiles, self)._checked(i, one) for one in path)
         return super()._checked(i, path)
 
-    def take(self, idx):
+    def take(self, idx: Array) -> Any:
         """The masks at the positions `idx`, (k,) int, as a sequence of the same kind."""
         key = _as_key(idx)
         images = None if self.resize_to is None else self.resize_to[key]
         return MaskFiles(self.paths[key], self.mapping, images)
 
-    def joined(self, others):
+    def joined(self, others: Any) -> Any:
         """The masks of this and other sequences, one after another; all are read in one way."""
         if any(
             (m.mapping, m.resize_to is None) != (self.mapping, self.resize_to is None)
@@ -202,7 +211,7 @@ class MaskFiles(_Files):
             mask = read_coded(path, self.mapping)
         return mask if self.resize_to is None else resized(mask, image_size(self.resize_to[i]))
 
-    def size(self, i):
+    def size(self, i: Any) -> Any:
         """(H, W) of mask `i` from headers alone; None where there is no file."""
         path = self.paths[i]
         if path is None:
@@ -213,7 +222,7 @@ class MaskFiles(_Files):
         wanted = image_size(self.resize_to[i])
         return size if ratio(size, wanted) is None else wanted
 
-    def where(self, i):
+    def where(self, i: Any) -> Any:
         """How an error names mask `i`: by its file, or the first of them."""
         path = self.paths[i]
         return f"{path[0]!r} and more" if isinstance(path, tuple) else f"{path!r}"
@@ -230,7 +239,7 @@ def _as_key(key):
 # ---- one face ----------------------------------------------------------------------------------
 
 
-def as_images(X):
+def as_images(X: Images) -> Any:
     """One face over every form that images are given in.
 
     Parameters
@@ -300,7 +309,7 @@ def as_images(X):
     return _HeldImages(items)
 
 
-def as_masks(masks, n_samples):
+def as_masks(masks: Masks, n_samples: int) -> Any:
     """One face over every form that masks are given in.
 
     Parameters
@@ -366,7 +375,7 @@ def as_masks(masks, n_samples):
     return masks
 
 
-def fingerprint(image):
+def fingerprint(image: Images) -> Any:
     """What tells an image from others by its content: a digest of pixels, shape and type.
 
     Parameters
@@ -390,7 +399,7 @@ def fingerprint(image):
     ).hexdigest()
 
 
-def stack(arrays):
+def stack(arrays: Array) -> Any:
     """One array if the shapes agree, else a 1-D object array.
 
     Parameters

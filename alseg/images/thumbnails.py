@@ -1,15 +1,18 @@
 """Small grey copies of images, without decoding all of a JPEG file."""
 
+from __future__ import annotations
+
 import numpy as np
 from PIL import Image
 
+from alseg._types import Images
 from alseg.images.formats import header_of, opened, orientation_of
 from alseg.images.pixels import Pixels, upright
 from alseg.images.read import read_image
 from alseg.images.sequences import as_images
 
 
-def thumbnails(X, side=16):
+def thumbnails(X: Images, side: int = 16) -> np.ndarray:
     """Small grey square copies of images, whatever their shape.
 
     Parameters

@@ -1,7 +1,12 @@
 """How far probabilities are right: average precision of pixels, and calibration."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from alseg._types import Array, Masks
 from alseg.labels import MISSING
 from alseg.metrics.overlap import _check_range, _check_same_length, _integers
 from alseg.validation import check_number, message
@@ -26,7 +31,9 @@ def _checked_scores(scores, masks, name):
         yield i, one[..., known], true[known]
 
 
-def pixel_average_precision(scores, masks, label=1, per_image=False):
+def pixel_average_precision(
+    scores: Array, masks: Masks, label: int = 1, per_image: bool = False
+) -> Any:
     """Area under the precision-recall curve of pixels; needs no threshold.
 
     A score that says nothing gets the prevalence of the class.
@@ -79,7 +86,7 @@ def pixel_average_precision(scores, masks, label=1, per_image=False):
     return float(average_precision_score(hit, np.concatenate(pooled[1])))
 
 
-def expected_calibration_error(proba, y, n_bins=15):
+def expected_calibration_error(proba: Array, y: Array, n_bins: int = 15) -> Any:
     """How far stated confidence is from accuracy, over pixels or over images [1]_.
 
     The mean, over equal bins of the largest class probability and weighted by their number of
@@ -115,7 +122,7 @@ def expected_calibration_error(proba, y, n_bins=15):
     return calibration_error_from_bins(calibration_bins(proba, y, n_bins))
 
 
-def calibration_bins(proba, y, n_bins=15):
+def calibration_bins(proba: Array, y: Array, n_bins: Any = 15) -> np.ndarray:
     """What `expected_calibration_error` counts; bins of parts of the data may be added.
 
     Parameters
@@ -142,7 +149,7 @@ def calibration_bins(proba, y, n_bins=15):
     return found
 
 
-def calibration_error_from_bins(bins):
+def calibration_error_from_bins(bins: Array) -> Any:
     """Expected calibration error of what `calibration_bins` counted.
 
     Parameters

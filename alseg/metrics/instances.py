@@ -1,14 +1,19 @@
 """Objects in masks: found, matched and scored as in the GlaS contest."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from alseg._types import Array, Masks
 from alseg.metrics.overlap import _check_same_length, _integers
 from alseg.validation import check_number, message
 
 # -- objects, as in the GlaS contest --
 
 
-def instances_from_mask(mask, min_size=0, connectivity=1):
+def instances_from_mask(mask: Masks, min_size: int = 0, connectivity: Any = 1) -> np.ndarray:
     """Number the connected parts of a mask's foreground.
 
     Parameters
@@ -58,7 +63,7 @@ def _as_images(instances, name):
     return [_integers(f"{name}[{i}]", instances[i]) for i in range(len(instances))]
 
 
-def object_overlaps(pred_instances, true_instances):
+def object_overlaps(pred_instances: Array, true_instances: Array) -> Any:
     """How many pixels each predicted object shares with each true one: what object metrics need.
 
     Several metrics, or those of parts of a data set, then count pixels once:
@@ -119,7 +124,7 @@ def _most_overlapped(overlap, areas):
     return (overlap * (areas.max() + 1) - areas).argmax(axis=1)
 
 
-def object_counts(pred_instances, true_instances, min_overlap=0.5):
+def object_counts(pred_instances: Array, true_instances: Array, min_overlap: float = 0.5) -> Any:
     """Objects found, objects invented, objects missed, as the GlaS contest counts them [1]_.
 
     A predicted object belongs to the true object that it overlaps most (the smaller of two). It
@@ -172,7 +177,7 @@ def _counts(overlaps, min_overlap):
     return found, invented, missed
 
 
-def object_f1(pred_instances, true_instances, min_overlap=0.5):
+def object_f1(pred_instances: Masks, true_instances: Masks, min_overlap: float = 0.5) -> Any:
     """F1 of found objects, ``2 TP / (2 TP + FP + FN)``, as in the GlaS contest.
 
     Parameters, errors and reference as in `object_counts`; the counts of several images are
@@ -192,7 +197,7 @@ def object_f1(pred_instances, true_instances, min_overlap=0.5):
     return object_f1_from_overlaps(object_overlaps(pred_instances, true_instances), min_overlap)
 
 
-def object_f1_from_overlaps(overlaps, min_overlap=0.5):
+def object_f1_from_overlaps(overlaps: Any, min_overlap: float = 0.5) -> Any:
     """`object_f1` of what `object_overlaps` counted.
 
     Parameters
@@ -217,7 +222,7 @@ def object_f1_from_overlaps(overlaps, min_overlap=0.5):
     return 2 * found / total if total else 1.0
 
 
-def object_dice(pred_instances, true_instances):
+def object_dice(pred_instances: Array, true_instances: Array) -> Any:
     """Object-level Dice of the GlaS contest [1]_.
 
     Each predicted object is compared with the true object that it overlaps most, and each true
@@ -253,7 +258,7 @@ def object_dice(pred_instances, true_instances):
     return object_dice_from_overlaps(object_overlaps(pred_instances, true_instances))
 
 
-def object_dice_from_overlaps(overlaps):
+def object_dice_from_overlaps(overlaps: Any) -> Any:
     """`object_dice` of what `object_overlaps` counted.
 
     Parameters

@@ -1,7 +1,12 @@
 """How much masks overlap: confusion counts, Dice, IoU, and the distance between contours."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from alseg._types import Array, Masks
 from alseg.labels import MISSING
 from alseg.threads import warnings_ignored
 from alseg.validation import check_number, message
@@ -51,7 +56,9 @@ def _pairs(pred_masks, masks, n_mask_classes):
         yield i, pred[known].astype(np.intp), true[known].astype(np.intp)
 
 
-def pixel_confusion_per_image(pred_masks, masks, n_mask_classes=2):
+def pixel_confusion_per_image(
+    pred_masks: Masks, masks: Masks, n_mask_classes: int = 2
+) -> np.ndarray:
     """Pixel counts of each image by true and predicted class.
 
     Parameters
@@ -90,7 +97,7 @@ def pixel_confusion_per_image(pred_masks, masks, n_mask_classes=2):
     return confusion
 
 
-def pixel_confusion(pred_masks, masks, n_mask_classes=2):
+def pixel_confusion(pred_masks: Masks, masks: Masks, n_mask_classes: int = 2) -> np.ndarray:
     """Pixel counts of all images together by true and predicted class.
 
     Parameters, errors and order of the result as in `pixel_confusion_per_image`.
@@ -115,7 +122,7 @@ def _ratio(intersection, total, annotated):
     return np.where(annotated, ratio, np.nan)
 
 
-def dice_from_confusion(confusion):
+def dice_from_confusion(confusion: Array) -> np.ndarray:
     """Dice of each class, ``2 TP / (2 TP + FP + FN)``.
 
     Parameters
@@ -139,7 +146,7 @@ def dice_from_confusion(confusion):
     return _ratio(2 * hit, total, confusion.sum(axis=(-2, -1))[..., None] > 0)
 
 
-def iou_from_confusion(confusion):
+def iou_from_confusion(confusion: Array) -> np.ndarray:
     """Intersection over union of each class, ``TP / (TP + FP + FN)``.
 
     Parameters
@@ -197,7 +204,9 @@ def _mean(values):
     return float(values[known].mean())
 
 
-def dice_per_image(pred_masks, masks, label=None, n_mask_classes=2):
+def dice_per_image(
+    pred_masks: Masks, masks: Masks, label: int | None = None, n_mask_classes: int = 2
+) -> np.ndarray:
     """Dice coefficient of each image, ``2 |P and G| / (|P| + |G|)``.
 
     Parameters
@@ -230,7 +239,9 @@ def dice_per_image(pred_masks, masks, label=None, n_mask_classes=2):
     return _of_label(dice_from_confusion(confusion), confusion, label)
 
 
-def dice_score(pred_mask, mask, label=None, n_mask_classes=2):
+def dice_score(
+    pred_mask: Masks, mask: Masks, label: int | None = None, n_mask_classes: int = 2
+) -> Any:
     """Dice coefficient of one image; see `dice_per_image`.
 
     Parameters
@@ -252,7 +263,9 @@ def dice_score(pred_mask, mask, label=None, n_mask_classes=2):
     return float(dice_per_image([pred_mask], [mask], label, n_mask_classes)[0])
 
 
-def mean_dice(pred_masks, masks, label=None, n_mask_classes=2):
+def mean_dice(
+    pred_masks: Masks, masks: Masks, label: int | None = None, n_mask_classes: int = 2
+) -> Any:
     """Mean over the images of the Dice coefficient; see `dice_per_image`.
 
     Images without annotated pixels are left out.
@@ -274,7 +287,9 @@ def mean_dice(pred_masks, masks, label=None, n_mask_classes=2):
     return _mean(dice_per_image(pred_masks, masks, label, n_mask_classes))
 
 
-def pooled_dice(pred_masks, masks, label=None, n_mask_classes=2):
+def pooled_dice(
+    pred_masks: Masks, masks: Masks, label: int | None = None, n_mask_classes: int = 2
+) -> Any:
     """Dice coefficient of the pixels of all images together, so that large images count more.
 
     Parameters and errors as in `dice_per_image`.
@@ -293,7 +308,9 @@ def pooled_dice(pred_masks, masks, label=None, n_mask_classes=2):
     return _mean([_of_label(dice_from_confusion(confusion), confusion, label)])
 
 
-def iou_per_image(pred_masks, masks, label=None, n_mask_classes=2):
+def iou_per_image(
+    pred_masks: Masks, masks: Masks, label: int | None = None, n_mask_classes: int = 2
+) -> np.ndarray:
     """Intersection over union (Jaccard) of each image; everything else as `dice_per_image`.
 
     Returns
@@ -309,7 +326,9 @@ def iou_per_image(pred_masks, masks, label=None, n_mask_classes=2):
     return _of_label(iou_from_confusion(confusion), confusion, label)
 
 
-def pooled_iou(pred_masks, masks, label=None, n_mask_classes=2):
+def pooled_iou(
+    pred_masks: Masks, masks: Masks, label: int | None = None, n_mask_classes: int = 2
+) -> Any:
     """Intersection over union of the pixels of all images together.
 
     Parameters and errors as in `dice_per_image`. It differs much from the mean over images: a
@@ -329,7 +348,7 @@ def pooled_iou(pred_masks, masks, label=None, n_mask_classes=2):
     return _mean([_of_label(iou_from_confusion(confusion), confusion, label)])
 
 
-def mean_iou_per_image(pred_masks, masks, n_mask_classes=2):
+def mean_iou_per_image(pred_masks: Masks, masks: Masks, n_mask_classes: int = 2) -> np.ndarray:
     """Mean over the classes, the background included, of the IoU of each image.
 
     Classes in neither mask of an image are left out of its mean.
@@ -353,7 +372,7 @@ def mean_iou_per_image(pred_masks, masks, n_mask_classes=2):
     return _mean_over(iou_from_confusion(confusion), _present(confusion))
 
 
-def mean_iou(pred_masks, masks, n_mask_classes=2):
+def mean_iou(pred_masks: Masks, masks: Masks, n_mask_classes: int = 2) -> Any:
     """Mean over images of the mean over classes of the IoU; see `mean_iou_per_image`.
 
     Returns
@@ -368,7 +387,7 @@ def mean_iou(pred_masks, masks, n_mask_classes=2):
     return _mean(mean_iou_per_image(pred_masks, masks, n_mask_classes))
 
 
-def pooled_mean_iou(pred_masks, masks, n_mask_classes=2):
+def pooled_mean_iou(pred_masks: Masks, masks: Masks, n_mask_classes: int = 2) -> Any:
     """Mean over classes, the background included, of the IoU of all pixels together.
 
     Returns
@@ -387,7 +406,13 @@ def pooled_mean_iou(pred_masks, masks, n_mask_classes=2):
 # -- contours --
 
 
-def hausdorff_per_image(pred_masks, masks, label=1, percentile=None, n_mask_classes=2):
+def hausdorff_per_image(
+    pred_masks: Masks,
+    masks: Masks,
+    label: int = 1,
+    percentile: float | None = None,
+    n_mask_classes: int = 2,
+) -> np.ndarray:
     """Hausdorff distance between the contours of a class, in pixels, through MONAI.
 
     Parameters
@@ -433,10 +458,10 @@ def hausdorff_per_image(pred_masks, masks, label=1, percentile=None, n_mask_clas
         elif not pair[0].any():
             distance[i] = 0.0
         else:
-            tensors = [torch.from_numpy(m)[None, None].float() for m in pair]  # (1, 1, H, W)
+            tensors: Any = [torch.from_numpy(m)[None, None].float() for m in pair]  # (1, 1, H, W)
             with warnings_ignored(".*always_return_as_numpy"):  # MONAI 1.5, about a call of its own
                 value = compute_hausdorff_distance(
-                    *tensors, include_background=True, percentile=percentile
+                    tensors[0], tensors[1], include_background=True, percentile=percentile
                 )
             distance[i] = float(value)
     return distance

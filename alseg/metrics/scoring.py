@@ -1,5 +1,10 @@
 """Dice as a scorer of scikit-learn's searches."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from alseg._types import Array, Masks
 from alseg.validation import message
 
 # -- for scikit-learn's searches --
@@ -20,13 +25,13 @@ class DiceScorer:
     ...     search.fit(X, y, masks=masks)                                 # doctest: +SKIP
     """
 
-    def __init__(self):
-        self._requests = {"masks": True}
+    def __init__(self) -> None:
+        self._requests: dict[str, Any] = {"masks": True}
 
     def __repr__(self):
         return "dice_scorer"
 
-    def set_score_request(self, *, masks=True):
+    def set_score_request(self, *, masks: bool | str | None = True) -> Any:
         """Say under which name the masks are passed (a string), or not to pass them (False).
 
         Parameters
@@ -40,7 +45,7 @@ class DiceScorer:
         self._requests = {"masks": masks}
         return self
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> Any:
         """What scikit-learn asks to learn that `masks` is wanted."""
         from sklearn.utils.metadata_routing import MetadataRequest
 
@@ -49,7 +54,7 @@ class DiceScorer:
             request.score.add_request(param=name, alias=alias)
         return request
 
-    def __call__(self, estimator, X, y=None, masks=None):
+    def __call__(self, estimator: Any, X: Any, y: Array = None, masks: Masks = None) -> Any:
         """Mean Dice of the estimator's masks; `y` is not looked at.
 
         Raises

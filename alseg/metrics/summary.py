@@ -1,9 +1,13 @@
 """Numbers of a test set in one line: means, the worst tenth, by class label."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 
+from alseg._types import Array, Masks
 from alseg.metrics.overlap import (
     _mean,
     _mean_over,
@@ -18,7 +22,7 @@ from alseg.validation import message
 # -- summaries --
 
 
-def worst_tenth(values):
+def worst_tenth(values: Array) -> Any:
     """Mean of the lowest tenth of the values: what the bad images are like.
 
     Parameters
@@ -48,7 +52,7 @@ def worst_tenth(values):
     return float(np.sort(values)[: math.ceil(values.size / 10)].mean())
 
 
-def by_label(values, labels):
+def by_label(values: Array, labels: Array) -> Any:
     """Mean of one value an image, for the images of each class apart.
 
     Parameters
@@ -83,7 +87,9 @@ def by_label(values, labels):
     return means
 
 
-def mask_metrics(pred_masks, masks, labels=None, n_mask_classes=2):
+def mask_metrics(
+    pred_masks: Masks, masks: Masks, labels: Array = None, n_mask_classes: int = 2
+) -> Any:
     """The numbers that belong into every table of masks, from one pass over the pixels.
 
     Parameters

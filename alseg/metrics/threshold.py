@@ -1,7 +1,12 @@
 """From class probabilities of pixels to masks: the threshold, fixed or chosen on validation."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from alseg._types import Array, Masks
 from alseg.labels import MISSING
 from alseg.validation import check_number, message
 
@@ -10,7 +15,7 @@ THRESHOLD_GRID = np.arange(5, 100) / 100
 THRESHOLD_GRID.flags.writeable = False
 
 
-def mask_from_proba(proba, threshold=0.5):
+def mask_from_proba(proba: Array, threshold: float = 0.5) -> np.ndarray:
     """The mask that pixel probabilities stand for.
 
     Parameters
@@ -37,7 +42,7 @@ def mask_from_proba(proba, threshold=0.5):
     return (proba[1] >= proba.dtype.type(threshold)).astype(np.int16)
 
 
-def threshold_scores(mask_proba, masks, grid=THRESHOLD_GRID):
+def threshold_scores(mask_proba: Masks, masks: Masks, grid: Array = THRESHOLD_GRID) -> np.ndarray:
     """Mean IoU that each threshold would reach [1]_.
 
     The IoU of foreground and of background are averaged in each image and then over images, each
@@ -104,7 +109,7 @@ def threshold_scores(mask_proba, masks, grid=THRESHOLD_GRID):
     return total / n_scored
 
 
-def best_threshold(mask_proba, masks, grid=THRESHOLD_GRID):
+def best_threshold(mask_proba: Array, masks: Masks, grid: Any = THRESHOLD_GRID) -> Any:
     """The threshold with the largest mean IoU on validation images [1]_.
 
     Of equally good thresholds the one nearest to 0.5 is taken (the smaller of two): the paper

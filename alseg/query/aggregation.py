@@ -5,11 +5,15 @@ used decides what is asked for: `sum`, `max` and `distance_weighted` favour larg
 `boundary_mean` images with a contour; the others compare images of differing sizes fairly.
 """
 
+from __future__ import annotations
+
 import functools
 import inspect
+from typing import Any
 
 import numpy as np
 
+from alseg._types import Array, Function, Masks
 from alseg.query.uncertainty import floating, is_tensor, namespace
 from alseg.validation import check_number, check_option, message
 
@@ -50,7 +54,7 @@ def _weighted_mean(maps, weights):
     return (_flat(maps) * weights).sum(axis=1) / total.clip(min=least)
 
 
-def pixel_mean(maps):
+def pixel_mean(maps: Array) -> Any:
     """Mean over the pixels of an image: the default, and the same for a small and a large image.
 
     Parameters
@@ -69,7 +73,7 @@ def pixel_mean(maps):
     return _flat(maps).mean(axis=1)
 
 
-def pixel_sum(maps):
+def pixel_sum(maps: Array) -> Any:
     """Sum over the pixels of an image. Biased: an image of twice the area scores twice as much.
 
     Parameters
@@ -88,7 +92,7 @@ def pixel_sum(maps):
     return _flat(maps).sum(axis=1)
 
 
-def pixel_max(maps):
+def pixel_max(maps: Array) -> Any:
     """Largest pixel of an image. Biased: more pixels are more chances for a large one.
 
     Parameters
@@ -108,7 +112,7 @@ def pixel_max(maps):
     return namespace(maps).amax(maps, axis=1)
 
 
-def top_fraction(maps, fraction=0.1):
+def top_fraction(maps: Array, fraction: float = 0.1) -> Any:
     """Mean over the most uncertain pixels of an image.
 
     Parameters
@@ -140,7 +144,7 @@ def top_fraction(maps, fraction=0.1):
     return np.partition(maps, n_pixels - k, axis=1)[:, n_pixels - k :].mean(axis=1)
 
 
-def quantile(maps, q=0.9):
+def quantile(maps: Array, q: float = 0.9) -> Any:
     """Quantile of the pixels of an image, linear between two pixels as in numpy.
 
     Parameters
@@ -177,7 +181,7 @@ def quantile(maps, q=0.9):
     return result + 0 * ordered[:, -1]  # NaN sorts last: it must show at any q
 
 
-def foreground_mean(maps, mask_proba):
+def foreground_mean(maps: Array, mask_proba: Masks) -> Any:
     """Mean weighted by the probability of foreground, one minus that of class 0.
 
     Weights are soft: there is no threshold, and an image without predicted foreground still has a
@@ -203,7 +207,7 @@ def foreground_mean(maps, mask_proba):
     return _weighted_mean(maps, 1 - floating(mask_proba)[:, 0])
 
 
-def classwise_mean(maps, mask_proba):
+def classwise_mean(maps: Array, mask_proba: Masks) -> Any:
     """Mean over the predicted classes of the mean over each one's pixels.
 
     A class that fills one per cent of an image counts as much as the background. Classes that
@@ -235,7 +239,7 @@ def classwise_mean(maps, mask_proba):
     return total / count
 
 
-def boundary_mean(maps, mask_proba, width=1):
+def boundary_mean(maps: Array, mask_proba: Masks, width: int = 1) -> Any:
     """Mean over the pixels within `width` of the predicted contour.
 
     Parameters
@@ -292,7 +296,7 @@ def _box_mean(maps, size, axis):
     return xp.moveaxis(xp.concatenate([first, rest]), 0, axis) / size
 
 
-def patch_max(maps, size=32):
+def patch_max(maps: Array, size: int = 32) -> Any:
     """Largest mean over a square patch: an image with one bad place, whatever the rest.
 
     Parameters
@@ -323,7 +327,7 @@ def patch_max(maps, size=32):
     return pixel_max(_box_mean(maps, min(size, maps.shape[2]), 2))
 
 
-def distance_weighted(maps, mask_proba, threshold=0.5):
+def distance_weighted(maps: Array, mask_proba: Masks, threshold: float = 0.5) -> Any:
     """Sum weighted by the depth inside the predicted foreground, as in CEAL [1]_.
 
     The weight is the Euclidean distance of a foreground pixel to the background, scaled to
@@ -398,7 +402,7 @@ def _resolve(how):
     return AGGREGATIONS[check_option("aggregate", how, AGGREGATIONS)]
 
 
-def needs_mask_proba(how):
+def needs_mask_proba(how: Function | str) -> bool:
     """Whether an aggregation needs the pixel class probabilities beside the maps.
 
     Parameters
@@ -436,7 +440,7 @@ def _is_ragged(maps):
     return isinstance(maps, (list, tuple)) or np.asarray(maps).dtype == object
 
 
-def aggregate(maps, how="mean", mask_proba=None):
+def aggregate(maps: Array, how: Function | str = "mean", mask_proba: Masks = None) -> Any:
     """One score an image from a map of pixel scores.
 
     Parameters

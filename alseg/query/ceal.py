@@ -1,9 +1,13 @@
 """CEAL's groups and counts: what a score of doubt makes of a pool, arrays in, positions out."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from alseg._types import Array, Images, Masks, Random
 from alseg.query.selection import top_n
 from alseg.validation import check_keys, check_n_instances, check_number, check_rng, message
 
@@ -52,17 +56,17 @@ class Schedule:
         for name in ("start", "n_first", "growth"):
             check_number(name, getattr(self, name), 0, integer=True)
 
-    def iteration(self, n_annotated):
+    def iteration(self, n_annotated: Any) -> Any:
         """The iteration that a number of annotated images belongs to; 0 before the first."""
         return max(0, (n_annotated - self.n_initial) // self.n_per_round)
 
-    def n_pseudo(self, n_annotated):
+    def n_pseudo(self, n_annotated: Any) -> Any:
         """Pseudo-labels to be used when so many images are annotated."""
         since = self.iteration(n_annotated) - self.start
         return 0 if since < 0 else self.n_first + self.growth * since
 
 
-def as_schedule(schedule):
+def as_schedule(schedule: Any) -> Any:
     """A `Schedule` of one, of its arguments as a dict, or of None, which is the published one."""
     if schedule is None or isinstance(schedule, Schedule):
         return schedule or Schedule()
@@ -70,7 +74,7 @@ def as_schedule(schedule):
     return Schedule(**check_keys("schedule", schedule, known, "None, a Schedule"))
 
 
-def histogram_bins(scores, n_bins=N_BINS):
+def histogram_bins(scores: Array, n_bins: int = N_BINS) -> Any:
     """The bin of each score, of `n_bins` equal ones from the smallest to the largest.
 
     Parameters
@@ -95,7 +99,7 @@ def histogram_bins(scores, n_bins=N_BINS):
     return np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, n_bins - 1)
 
 
-def group_counts(n_instances, groups=(10, 15, 10)):
+def group_counts(n_instances: int, groups: Array = (10, 15, 10)) -> np.ndarray:
     """`n_instances` in proportion to the groups: no detection, random, most uncertain.
 
     Parameters
@@ -130,7 +134,14 @@ def group_counts(n_instances, groups=(10, 15, 10)):
     return counts
 
 
-def ceal_groups(scores, empty, n_instances, groups=(10, 15, 10), n_bins=N_BINS, random_state=None):
+def ceal_groups(
+    scores: Array,
+    empty: Array,
+    n_instances: int,
+    groups: Array = (10, 15, 10),
+    n_bins: int = N_BINS,
+    random_state: Random = None,
+) -> Any:
     """Whom to ask: images without a detection, some at random, and the most uncertain [1]_.
 
     The bounds of [1]_ are for 80 bins and are scaled to `n_bins`. With m the fullest bin of the
@@ -217,7 +228,9 @@ def ceal_groups(scores, empty, n_instances, groups=(10, 15, 10), n_bins=N_BINS, 
     return none, some, most
 
 
-def pseudo_group(scores, empty, n, n_bins=N_BINS, random_state=None):
+def pseudo_group(
+    scores: Array, empty: Array, n: int, n_bins: int = N_BINS, random_state: Random = None
+) -> np.ndarray:
     """Whom to trust: at most n images at random from the fullest bin of doubt.
 
     Images in which nothing was detected are left out, also of the question which bin is the
@@ -267,7 +280,7 @@ def _checked(scores, empty, random_state):
     return scores, empty, rng
 
 
-def doubt(maps, masks, n_draws, reduce="mean"):
+def doubt(maps: Array, masks: Masks, n_draws: int, reduce: str = "mean") -> Any:
     """Variance weighted by the depth inside the predicted object, the mean of ``V T`` [1]_.
 
     T is the Euclidean distance to the background of the *binarised deterministic* prediction,
@@ -316,7 +329,14 @@ def doubt(maps, masks, n_draws, reduce="mean"):
     return np.array(scores, dtype=float), np.array(empty, dtype=bool)
 
 
-def predicted_doubt(estimator, images, n_draws=20, random_state=None, reduce="mean", chunk=16):
+def predicted_doubt(
+    estimator: Array,
+    images: Images,
+    n_draws: int = 20,
+    random_state: Random = None,
+    reduce: str = "mean",
+    chunk: int = 16,
+) -> Any:
     """`doubt` of a pool, a chunk of images at a time.
 
     Parameters

@@ -1,9 +1,12 @@
 """What annotation costs: images, pixels, clicks and seconds, by stated formulas."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from alseg._types import Array, Masks
 from alseg.images import as_masks
 from alseg.labels import MISSING
 from alseg.query.regions import Regions
@@ -46,7 +49,7 @@ class AnnotationCost(NamedTuple):
         return self if other == 0 else NotImplemented
 
 
-def polygon_clicks(mask, tolerance=1.0):
+def polygon_clicks(mask: Masks, tolerance: float = 1.0) -> int:
     """Corners of the polygons around the objects of a mask: the clicks that draw them.
 
     Every class but the background is outlined, each piece and each hole on its own, by the
@@ -111,15 +114,15 @@ def _from_a_corner(contour):
 
 
 def annotation_cost(
-    masks,
-    regions=None,
+    masks: Masks,
+    regions: Any = None,
     *,
-    instances=None,
-    tolerance=1.0,
-    seconds_per_image=0.0,
-    seconds_per_region=0.0,
-    seconds_per_click=1.0,
-):
+    instances: Array = None,
+    tolerance: float = 1.0,
+    seconds_per_image: float = 0.0,
+    seconds_per_region: float = 0.0,
+    seconds_per_click: float = 1.0,
+) -> Any:
     """What answers cost, of whole images or of parts of them.
 
     An image or a region of one class alone costs one click, which says the class: a pixel, a pure

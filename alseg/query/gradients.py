@@ -1,7 +1,12 @@
 """Gradients of the last layer: their length, and spread-out picks without ever forming them."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from alseg._types import Array, Random
 from alseg.query.diversity.cover import draw
 from alseg.validation import check_n_instances, check_rng, message
 
@@ -10,7 +15,7 @@ __all__ = ["badge_picks", "expected_gradient_length", "label_residuals", "outer_
 BLOCK_BYTES = 8 * 2**20
 
 
-def label_residuals(proba):
+def label_residuals(proba: Array) -> np.ndarray:
     """``p - onehot(argmax p)``: gradient of the cross-entropy by the logits, the guess as label.
 
     Parameters
@@ -33,7 +38,9 @@ def label_residuals(proba):
     return residuals
 
 
-def badge_picks(proba, embeddings, n_instances, random_state=None):
+def badge_picks(
+    proba: Array, embeddings: Array, n_instances: int, random_state: Random = None
+) -> np.ndarray:
     """BADGE [1]_: k-means++ on ``(p - onehot(argmax p)) (x) phi``, the last layer's gradients.
 
     The first pick is the longest gradient, each further one is drawn with a chance in proportion
@@ -73,7 +80,9 @@ def badge_picks(proba, embeddings, n_instances, random_state=None):
     return outer_picks(label_residuals(proba), embeddings, n_instances, random_state)
 
 
-def outer_picks(left, right, n_instances, random_state=None):
+def outer_picks(
+    left: Array, right: Array, n_instances: int, random_state: Random = None
+) -> np.ndarray:
     """k-means++ on the outer products ``left_i (x) right_i``, in factorised form.
 
     Of outer products ``<a (x) b, c (x) d> = (a.c) (b.d)``, so that distances need the factors
@@ -141,7 +150,7 @@ def outer_picks(left, right, n_instances, random_state=None):
         picks.append(draw(np.where(open_, near, 0), open_, rng))
 
 
-def expected_gradient_length(proba, embeddings):
+def expected_gradient_length(proba: Array, embeddings: Array) -> np.ndarray:
     """Length of the last layer's gradient, expected over the class: ``|phi| sum_c p_c |p - e_c|``.
 
     Parameters
@@ -197,7 +206,7 @@ def _blocks(matrix):
     return (slice(i, min(i + step, len(matrix))) for i in range(0, len(matrix), step))
 
 
-def mask_gradients(network, x, loss="cross_entropy"):
+def mask_gradients(network: Any, x: Array, loss: str = "cross_entropy") -> Any:
     """Gradient of each image's mask loss by the last convolution's weights, the guess as truth.
 
     The prediction is upsampled as in training, and what is wrong with it is mapped back to the
@@ -231,7 +240,7 @@ def mask_gradients(network, x, loss="cross_entropy"):
     return torch.einsum("nchw,ndhw->ncd", residuals, decoded).flatten(1)
 
 
-def mask_gradient_length(network, x):
+def mask_gradient_length(network: Any, x: Array) -> Any:
     """Root of the expected squared length of the gradient of the mean cross-entropy over pixels.
 
     On the decoder's grid, with labels of pixels drawn independently from the prediction, the

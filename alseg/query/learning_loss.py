@@ -1,13 +1,18 @@
 """Learning loss: a small network ranks images by the loss the model is going to have on them."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from alseg._types import Array, Images, Random
 from alseg.validation import check_number, check_rng, message
 
 __all__ = ["LossPredictor", "pair_loss"]
 
 
-def pair_loss(predicted, losses, margin=1.0):
+def pair_loss(predicted: Array, losses: Array, margin: float = 1.0) -> Any:
     """Mean hinge over all pairs of images, ``max(0, margin - sgn(l_i - l_j) (s_i - s_j))`` [1]_.
 
     Only the order of the losses counts, whose scale changes as training goes on. Pairs of equal
@@ -64,19 +69,19 @@ class LossPredictor:
 
     def __init__(
         self,
-        width=128,
-        n_steps=200,
-        n_pairs=64,
-        lr=1e-2,
-        weight_decay=1e-3,
-        margin=1.0,
-        random_state=None,
-    ):
+        width: int = 128,
+        n_steps: int = 200,
+        n_pairs: int = 64,
+        lr: float = 1e-2,
+        weight_decay: float = 1e-3,
+        margin: float = 1.0,
+        random_state: Random = None,
+    ) -> None:
         self.width, self.n_steps, self.n_pairs = width, n_steps, n_pairs
         self.lr, self.weight_decay, self.margin = lr, weight_decay, margin
         self.random_state = random_state
 
-    def fit(self, X, losses):
+    def fit(self, X: Images, losses: Array) -> Any:
         """Learn the order of the losses of labelled images.
 
         Parameters
@@ -125,7 +130,7 @@ class LossPredictor:
         self.weights_ = [w.detach() for w in weights]
         return self
 
-    def predict(self, X):
+    def predict(self, X: Any) -> Any:
         """Scores whose order is that of the losses expected: ndarray of shape (n,), float."""
         import torch
 

@@ -1,7 +1,12 @@
 """The best parts of images, picked so that none overlaps another or what is annotated."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from alseg._types import Array, Random
 from alseg.query.region_scores import box_mean, superpixel_means, tile_means
 from alseg.query.regions import UNITS, Regions
 from alseg.validation import EmptyPool, check_number, check_option, check_rng, message
@@ -50,14 +55,14 @@ class RegionPicker:
 
     def __init__(
         self,
-        n_instances,
-        unit,
-        size=32,
-        sliding=False,
-        per_image=None,
-        top=None,
-        random_state=None,
-    ):
+        n_instances: int,
+        unit: str,
+        size: int = 32,
+        sliding: bool = False,
+        per_image: int | None = None,
+        top: float | None = None,
+        random_state: Random = None,
+    ) -> None:
         self.n_instances = check_number("n_instances", n_instances, low=1, integer=True)
         self.unit = check_option("unit", unit, UNITS[1:])
         self.size = check_number("size", size, low=1, integer=True)
@@ -75,7 +80,15 @@ class RegionPicker:
         self._sizes = {}
         self._worst = -np.inf
 
-    def add(self, i, scores, known=None, labels=None, limit=None, centred=False):
+    def add(
+        self,
+        i: int,
+        scores: Array,
+        known: Array = None,
+        labels: Array = None,
+        limit: int | None = None,
+        centred: bool = False,
+    ) -> None:
         """Look at an image; return None.
 
         Parameters
@@ -200,7 +213,7 @@ class RegionPicker:
         if len(self._held) == self.n_instances:
             self._worst = self._held[-1][0]
 
-    def regions(self):
+    def regions(self) -> Any:
         """The best regions of the images so far.
 
         Returns
@@ -243,17 +256,17 @@ def _best(values, ties, n):
 
 
 def pick_regions(
-    maps,
-    n_instances,
-    unit="patch",
-    size=32,
-    sliding=False,
-    per_image=None,
-    top=None,
-    known=None,
-    labels=None,
-    random_state=None,
-):
+    maps: Array,
+    n_instances: int,
+    unit: str = "patch",
+    size: Any = 32,
+    sliding: Any = False,
+    per_image: Any = None,
+    top: Any = None,
+    known: Array = None,
+    labels: Array = None,
+    random_state: Any = None,
+) -> Any:
     """The best regions of a pool, from maps of pixel scores.
 
     Parameters

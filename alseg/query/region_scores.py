@@ -1,9 +1,14 @@
 """Scores of parts: sums over windows, tiles and superpixels, and the impurity of regions."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from scipy import special
 from scipy.ndimage import uniform_filter
 
+from alseg._types import Array, Masks
 from alseg.validation import check_number, message
 
 # -- sums over windows, tiles, superpixels --------------------------------------------------------
@@ -15,7 +20,7 @@ def _n_inside(n, size):
     return np.minimum(low + size, n) - np.maximum(low, 0)
 
 
-def box_sum(maps, size):
+def box_sum(maps: Array, size: int) -> Any:
     """Sum over the square window centred at each pixel, cut at the border of the image.
 
     Running sums along rows, then columns: the cost does not depend on `size`.
@@ -51,7 +56,7 @@ def box_sum(maps, size):
     return sums
 
 
-def box_mean(maps, size):
+def box_mean(maps: Array, size: int) -> Any:
     """Mean over the square window centred at each pixel, of its pixels inside the image.
 
     Parameters
@@ -74,7 +79,7 @@ def box_mean(maps, size):
     return sums / (_n_inside(h, size)[:, None] * _n_inside(w, size))
 
 
-def tile_means(map_, size):
+def tile_means(map_: Array, size: int) -> Any:
     """Mean of each tile of a grid; those at the lower and right end are cut by the image.
 
     Parameters
@@ -102,7 +107,7 @@ def tile_means(map_, size):
     return sums / (heights[:, None] * widths)
 
 
-def superpixel_means(map_, labels):
+def superpixel_means(map_: Array, labels: Array) -> Any:
     """Mean of each superpixel.
 
     Parameters
@@ -136,7 +141,7 @@ def superpixel_means(map_, labels):
     return sums / np.maximum(counts, 1)
 
 
-def region_impurity(classes, size, n_classes):
+def region_impurity(classes: Array, size: int, n_classes: int) -> Any:
     """Entropy of the classes in the window around each pixel, over its largest possible value [1]_.
 
     Parameters
@@ -188,7 +193,7 @@ def region_impurity(classes, size, n_classes):
     return impurity.clip(0, 1)  # rounding may leave it by 1e-16
 
 
-def ripu(mask_proba, size=3):
+def ripu(mask_proba: Masks, size: int = 3) -> Any:
     """Region impurity times mean uncertainty of the window around each pixel [1]_.
 
     Both factors are over log C, so that each is in [0, 1].

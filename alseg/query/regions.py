@@ -1,7 +1,12 @@
 """`Regions`: which pixels of which images are asked for."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from alseg._types import Array, Masks
 from alseg.labels import MISSING
 from alseg.validation import check_option, message
 
@@ -60,7 +65,7 @@ class Regions:
 
     __slots__ = ("_flat", "_ids", "_offsets", "_sample_ids", "_sizes", "_unit")
 
-    def __init__(self, ids, pixels, sizes, unit="patch"):
+    def __init__(self, ids: Array, pixels: Array, sizes: Any, unit: str = "patch") -> None:
         ids = np.array(ids)
         ids = ids.astype(np.intp) if ids.size == 0 else ids
         if ids.ndim != 1 or ids.dtype.kind not in "iu":
@@ -107,14 +112,14 @@ class Regions:
     sizes = property(lambda self: self._sizes)
     n_pixels = property(lambda self: len(self._flat))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._ids)
 
     def __iter__(self):
         """Pairs of an image's id and the flat positions of a region's pixels, best first."""
         return ((int(i), self.pixels(k)) for k, i in enumerate(self._ids))
 
-    def pixels(self, k):
+    def pixels(self, k: Any) -> Any:
         """Flat positions of the pixels of region `k`, an array of int."""
         if not -len(self) <= k < len(self):
             raise IndexError(message("k", f"in [0, {len(self) - 1}]", k))
@@ -129,7 +134,7 @@ class Regions:
             raise ValueError(message("sample_id", f"one of {shown}", sample_id))
         return np.flatnonzero(self._ids == sample_id), tuple(map(int, self._sizes[where[0]]))
 
-    def region_map(self, sample_id):
+    def region_map(self, sample_id: int) -> Any:
         """Which region each pixel of an image is in.
 
         Parameters
@@ -148,11 +153,11 @@ class Regions:
             found[self.pixels(k)] = k
         return found.reshape(size)
 
-    def mask(self, sample_id):
+    def mask(self, sample_id: Any) -> Any:
         """The pixels asked for in an image: (H, W) bool."""
         return self.region_map(sample_id) >= 0
 
-    def restrict(self, sample_id, mask):
+    def restrict(self, sample_id: int, mask: Masks) -> Any:
         """A copy of an image's mask, `MISSING` in all pixels that are not asked for.
 
         Parameters
@@ -176,7 +181,7 @@ class Regions:
             raise ValueError(message(name, f"of its size {asked.shape}", mask.shape))
         return np.where(asked, mask, np.array(MISSING, dtype=mask.dtype))
 
-    def renumbered(self, ids):
+    def renumbered(self, ids: Array) -> Any:
         """The same regions where position `p` is called ``ids[p]``: from a pool to sample ids.
 
         Parameters
@@ -195,7 +200,7 @@ class Regions:
         sizes = dict(zip(ids[self._sample_ids].tolist(), self._sizes.tolist(), strict=True))
         return Regions(ids[self._ids], [part for _, part in self], sizes, self._unit)
 
-    def take(self, idx):
+    def take(self, idx: Array) -> Any:
         """The regions with these numbers, as `Regions`.
 
         Parameters
@@ -206,7 +211,7 @@ class Regions:
         sizes = dict(zip(self._sample_ids.tolist(), self._sizes.tolist(), strict=True))
         return Regions(self._ids[numbers], [self.pixels(k) for k in numbers], sizes, self._unit)
 
-    def summary(self):
+    def summary(self) -> Any:
         """What is asked for, in numbers that go into a JSON record.
 
         Returns
@@ -237,7 +242,7 @@ class Regions:
             "images": images,
         }
 
-    def to_dict(self):
+    def to_dict(self) -> Any:
         """All of it as plain JSON, runs of pixels as pairs of start and length.
 
         Returns
@@ -262,7 +267,7 @@ class Regions:
         }
 
     @classmethod
-    def from_dict(cls, saved):
+    def from_dict(cls, saved: Any) -> Any:
         """The regions that `to_dict` wrote down.
 
         Parameters

@@ -1,7 +1,12 @@
 """Ranking: from scores to positions in the pool. The only place that ranks."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from alseg._types import Array, Random
 from alseg.validation import as_labels, check_n_instances, check_option, check_rng, message
 
 __all__ = ["class_balanced_top_n", "class_quotas", "shares", "stochastic_top_n", "top_n"]
@@ -31,7 +36,7 @@ def _ranked(scores, rng):
     return np.lexsort((rng.permutation(len(scores)), -scores))
 
 
-def top_n(scores, n_instances, random_state=None):
+def top_n(scores: Array, n_instances: int, random_state: Random = None) -> np.ndarray:
     """Positions of the largest scores, best first.
 
     Parameters
@@ -76,7 +81,7 @@ def _check_labels(y_pool, n_pool):
     return codes, len(classes)
 
 
-def class_quotas(y_pool, n_instances, random_state=None):
+def class_quotas(y_pool: Array, n_instances: int, random_state: Random = None) -> Any:
     """How many images of each class to ask for, so that the classes share alike.
 
     Each of the classes that still have images gets ``n_instances // n_classes`` [1]_; one with
@@ -133,7 +138,9 @@ def class_quotas(y_pool, n_instances, random_state=None):
     return np.unique(np.asarray(y_pool)), counts
 
 
-def class_balanced_top_n(scores, y_pool, n_instances, random_state=None):
+def class_balanced_top_n(
+    scores: Array, y_pool: Array, n_instances: int, random_state: Random = None
+) -> np.ndarray:
     """Positions of the largest scores of each class, the classes sharing alike.
 
     The classes take turns: in each turn every class that has images left gives its best one, and
@@ -181,7 +188,7 @@ def class_balanced_top_n(scores, y_pool, n_instances, random_state=None):
     return interleave(order, codes[order])[:n_instances]
 
 
-def interleave(order, codes):
+def interleave(order: Array, codes: Array) -> Any:
     """`order` with its classes taking turns; within a turn the order is kept.
 
     Parameters
@@ -207,7 +214,13 @@ def interleave(order, codes):
     return order[np.argsort(turn, kind="stable")]
 
 
-def stochastic_top_n(scores, n_instances, beta=1.0, kind="power", random_state=None):
+def stochastic_top_n(
+    scores: Array,
+    n_instances: int,
+    beta: float = 1.0,
+    kind: str = "power",
+    random_state: Random = None,
+) -> np.ndarray:
     """Positions drawn one by one without replacement, better scores more likely [1]_.
 
     The next position is i with a chance in proportion to ``s_i ** beta`` ("power"),
@@ -256,7 +269,7 @@ def stochastic_top_n(scores, n_instances, beta=1.0, kind="power", random_state=N
     check_option("kind", kind, NOISES)
     if isinstance(beta, (str, bool)) or not np.isscalar(beta):
         raise TypeError(message("beta", "a number", beta))
-    if not beta >= 0:
+    if not beta >= 0:  # type: ignore[operator]
         raise ValueError(message("beta", ">= 0", beta))
     if kind == "power" and (scores < 0).any():
         remedy = "Take kind='softmax' or 'softrank'."
@@ -276,7 +289,7 @@ def stochastic_top_n(scores, n_instances, beta=1.0, kind="power", random_state=N
     return _ranked(noisy, rng)[:n_instances]
 
 
-def shares(weights, n_instances, random_state=None):
+def shares(weights: Array, n_instances: int, random_state: Random = None) -> np.ndarray:
     """`n_instances` split in proportion to weights.
 
     Each gets the whole part of its share; what is left goes to some of them, one each, drawn in

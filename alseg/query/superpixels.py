@@ -1,19 +1,24 @@
 """Superpixels of images, each computed once and kept."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from alseg._types import Function, Images
 from alseg.query.regions import _frozen
 from alseg.validation import check_number, message
 
 # -- superpixels ----------------------------------------------------------------------------------
 
 
-def slic_superpixels(image, size=32, compactness=10.0):
+def slic_superpixels(image: Images, size: int = 32, compactness: float = 10.0) -> np.ndarray:
     """Superpixels of an image by SLIC [1]_: connected, of like colour, of about equal area.
 
     The image is smoothed by a Gaussian of ``size / 8`` pixels first: without, the texture of
@@ -62,7 +67,9 @@ _kept: OrderedDict = OrderedDict()
 _kept_lock = threading.Lock()
 
 
-def superpixels_of(images, idx, size=32, method=None):
+def superpixels_of(
+    images: Images, idx: Sequence[int], size: int = 32, method: Function | None = None
+) -> Any:
     """Superpixels of some images of a pool, each computed once and kept.
 
     They are known again by the content of an image (of a file: its path, size and time), so no

@@ -1,10 +1,14 @@
 """How unsure a prediction is: probabilities in, one number a position out (numpy or torch)."""
 
+from __future__ import annotations
+
 import sys
+from typing import Any
 
 import numpy as np
 from scipy import special
 
+from alseg._types import Array
 from alseg.validation import check_number, check_option, message
 
 __all__ = [
@@ -24,7 +28,7 @@ __all__ = [
 ]
 
 
-def is_tensor(x):
+def is_tensor(x: Any) -> bool:
     """Whether `x` is a torch tensor, without importing torch for those who have none.
 
     Examples
@@ -36,7 +40,7 @@ def is_tensor(x):
     return torch is not None and isinstance(x, torch.Tensor)
 
 
-def namespace(x):
+def namespace(x: Any) -> Any:
     """The module that computes with `x`: torch for a tensor, else numpy.
 
     Examples
@@ -47,7 +51,7 @@ def namespace(x):
     return sys.modules["torch"] if is_tensor(x) else np
 
 
-def floating(x, *, copy=False):
+def floating(x: Any, *, copy: Any = False) -> Any:
     """`x` as an array or tensor with at least 32 bits: half precision cannot hold a variance."""
     if is_tensor(x):
         torch = namespace(x)
@@ -66,7 +70,7 @@ def _sum_entr(proba, axis):
     return entr(proba).sum(axis=axis)
 
 
-def least_confidence(proba, axis=-1):
+def least_confidence(proba: Array, axis: int = -1) -> Any:
     """One minus the probability of the most likely class.
 
     Parameters
@@ -91,7 +95,7 @@ def least_confidence(proba, axis=-1):
     return 1 - namespace(proba).amax(proba, axis=axis)
 
 
-def margin(proba, axis=-1):
+def margin(proba: Array, axis: int = -1) -> Any:
     """One minus the gap between the two most likely classes, ``1 - (p_1 - p_2)``.
 
     It ranks as the usual ``-(p_1 - p_2)`` does; the one is added so that certainty is 0, as for
@@ -126,7 +130,7 @@ def margin(proba, axis=-1):
     return 1 - (first - second)
 
 
-def entropy(proba, axis=-1):
+def entropy(proba: Array, axis: int = -1) -> Any:
     """Shannon entropy ``-sum p log p`` in nats, with ``0 log 0 = 0``.
 
     Parameters
@@ -183,14 +187,17 @@ class DrawSums:
     (array([[0.5, 0.5]]), array([0.5]), array([0.6931]))
     """
 
-    def __init__(self, axis=-1, *, votes=False, classwise=False):
+    def __init__(self, axis: int = -1, *, votes: bool = False, classwise: bool = False) -> None:
         self.axis = axis
         self.votes = votes
         self.classwise = classwise
         self.n_draws = 0
-        self._mean = self._squares = self._entropy = self._votes = None
+        self._mean: Any = None
+        self._squares: Any = None
+        self._entropy: Any = None
+        self._votes: Any = None
 
-    def add(self, proba):
+    def add(self, proba: Array) -> Any:
         """Add one draw; return self.
 
         Parameters
@@ -233,19 +240,19 @@ class DrawSums:
             rule = f"at least {least} for this measure"
             raise ValueError(message("n_draws", rule, self.n_draws, "Add more draws."))
 
-    def mean(self):
+    def mean(self) -> Any:
         """Mean probabilities over the draws, of the shape of a draw."""
         self._check(1)
         return self._mean * 1  # a copy: the sums go on
 
-    def variance(self, ddof=1):
+    def variance(self, ddof: Any = 1) -> Any:
         """Variance over the draws, averaged over the classes; see `variance`."""
         self._check(ddof + 1)
         n_classes = self._mean.shape[self.axis]
         squares = self._squares.sum(axis=self.axis) if self.classwise else self._squares
         return squares / ((self.n_draws - ddof) * n_classes)
 
-    def mean_deviation(self):
+    def mean_deviation(self) -> Any:
         """Standard deviation over the draws, averaged over the classes; see `mean_deviation`."""
         self._check(1)
         if not self.classwise:
@@ -259,26 +266,26 @@ class DrawSums:
             raise ValueError(message("votes", "True for this measure", self.votes))
         return self._votes / self.n_draws
 
-    def vote_entropy(self):
+    def vote_entropy(self) -> Any:
         """Entropy of the draws' votes, in nats; see `vote_entropy`."""
         return _sum_entr(self._shares(), self.axis)
 
-    def variation_ratio(self):
+    def variation_ratio(self) -> Any:
         """Share of the draws that do not vote with the most; see `variation_ratio`."""
         shares = self._shares()
         return 1 - namespace(shares).amax(shares, axis=self.axis)
 
-    def expected_entropy(self):
+    def expected_entropy(self) -> Any:
         """Mean over the draws of the entropy of a draw, in nats."""
         self._check(1)
         return self._entropy * 1
 
-    def predictive_entropy(self):
+    def predictive_entropy(self) -> Any:
         """Entropy of the mean probabilities, in nats."""
         self._check(1)
         return _sum_entr(self._mean, self.axis)
 
-    def bald(self):
+    def bald(self) -> Any:
         """Mutual information, in nats; see `bald`."""
         self._check(2)
         # It is never negative (Jensen); rounding may say so where all the draws agree.
@@ -310,7 +317,7 @@ def _check_draws(draws, axis, least):
     return draws
 
 
-def variance(draws, axis=-1, ddof=1):
+def variance(draws: Array, axis: int = -1, ddof: int = 1) -> Any:
     """Variance over stochastic draws, averaged over the classes.
 
     With two classes ``p_0 = 1 - p_1``, so that both have the same variance and this is exactly
@@ -356,7 +363,7 @@ def variance(draws, axis=-1, ddof=1):
     return (deviation**2).sum(axis=0).mean(axis=axis) / (draws.shape[0] - ddof)
 
 
-def mean_entropy(draws, axis=-1):
+def mean_entropy(draws: Array, axis: int = -1) -> Any:
     """Mean over stochastic draws of the entropy of each, in nats (expected entropy).
 
     Parameters
@@ -385,7 +392,7 @@ def mean_entropy(draws, axis=-1):
     return _sum_entr(draws, axis).mean(axis=0)
 
 
-def bald(draws, axis=-1):
+def bald(draws: Array, axis: int = -1) -> Any:
     """Mutual information between prediction and weights, ``H(mean p) - mean H(p)`` [1]_.
 
     Parameters
@@ -424,7 +431,7 @@ def bald(draws, axis=-1):
     return difference.clip(min=0)
 
 
-def mean_deviation(draws, axis=-1):
+def mean_deviation(draws: Array, axis: int = -1) -> Any:
     """Standard deviation over stochastic draws, averaged over the classes (mean STD [1]_).
 
     Parameters
@@ -463,7 +470,7 @@ def _vote_shares(draws, axis):
     return _one_vote(draws, axis % draws.ndim).mean(axis=0)
 
 
-def vote_entropy(draws, axis=-1):
+def vote_entropy(draws: Array, axis: int = -1) -> Any:
     """Entropy of the classes that the draws, or the members of a committee, vote for [1]_.
 
     Parameters
@@ -497,7 +504,7 @@ def vote_entropy(draws, axis=-1):
     return _sum_entr(shares, axis % draws.ndim - 1)
 
 
-def variation_ratio(draws, axis=-1):
+def variation_ratio(draws: Array, axis: int = -1) -> Any:
     """Share of the draws that do not vote for the class most vote for [1]_.
 
     Parameters
@@ -546,7 +553,7 @@ DRAW_UNCERTAINTIES = {
 """Measures of stochastic draws: name -> ``f(sums)`` of a filled `DrawSums`; see `sums_for`."""
 
 
-def sums_for(method, axis=-1):
+def sums_for(method: str, axis: int = -1) -> Any:
     """An empty `DrawSums` that keeps what a measure needs, and no more.
 
     Parameters

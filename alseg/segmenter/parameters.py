@@ -47,7 +47,7 @@ class Options:
             return NotImplemented
         return same_value(self.get_params(), other.get_params())
 
-    __hash__ = None  # a field may be a dict
+    __hash__ = None  # type: ignore[assignment]  # a field may be a dict
 
     def __repr__(self):
         fields = dataclasses.fields(self)

@@ -1,6 +1,7 @@
 """The score that a strategy rests on, so that it can be asked for once, in parts, or kept."""
 
 import functools
+from typing import Any
 
 from alseg.calling import accepts, unit_of
 from alseg.query import top_n
@@ -44,7 +45,7 @@ _COMPARE = frozenset(
 )
 
 # Strategies that take the images of the largest score, and that score.
-_LARGEST = {
+_LARGEST: dict[Any, Any] = {
     uncertainty.entropy_sampling: uncertainty.entropy_score,
     uncertainty.least_confidence_sampling: uncertainty.least_confidence_score,
     uncertainty.margin_sampling: uncertainty.margin_score,

@@ -1,7 +1,12 @@
 """Picks that cover the embedding space by balls of one radius: ProbCover."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from alseg._types import Array, Images, Random
 from alseg.query.diversity.cover import as_distance, nearest_exact, spread_out
 from alseg.query.diversity.points import (
     BLOCK_BYTES,
@@ -15,7 +20,14 @@ from alseg.query.diversity.points import (
 from alseg.validation import check_n_instances, check_number, check_rng, message
 
 
-def prob_cover(X, n_instances, radius, labelled=None, metric="euclidean", random_state=None):
+def prob_cover(
+    X: Images,
+    n_instances: int,
+    radius: float,
+    labelled: Array = None,
+    metric: str = "euclidean",
+    random_state: Random = None,
+) -> np.ndarray:
     """Greedily, the point with most points within `radius` that nothing labelled covers [1]_.
 
     Parameters
@@ -83,7 +95,9 @@ def prob_cover(X, n_instances, radius, labelled=None, metric="euclidean", random
     return np.array(picks)
 
 
-def cover_degrees(X, radius, labelled=None, metric="euclidean"):
+def cover_degrees(
+    X: Images, radius: float, labelled: Array = None, metric: str = "euclidean"
+) -> np.ndarray:
     """How many uncovered points lie within `radius` of each, what `prob_cover` ranks by.
 
     Parameters
@@ -166,7 +180,7 @@ def _cover_counts(points, limit, positions):
     return counts
 
 
-def purity_radius(X, groups, purity=0.95, metric="euclidean"):
+def purity_radius(X: Images, groups: Array, purity: float = 0.95, metric: str = "euclidean") -> Any:
     """The largest radius at which balls hold one group alone, the rule of ProbCover [1]_.
 
     A ball around a point is pure if all points nearer than the radius are of its group; the share

@@ -1,8 +1,13 @@
 """k-means that reads its points a block at a time and keeps no copy of them."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from scipy.sparse import csr_array
 
+from alseg._types import Array, Images, Random
 from alseg.query.diversity.cover import check_weights, draw, zero_noise
 from alseg.query.diversity.points import BLOCK_BYTES, as_embeddings, pair, squared
 from alseg.validation import check_number, check_rng
@@ -15,8 +20,13 @@ MAX_ROUNDS = 30  # of clusters that start again; near duplicates could go on for
 
 
 def k_means_groups(
-    X, n_clusters, weights=None, metric="euclidean", random_state=None, labelled=None
-):
+    X: Images,
+    n_clusters: int,
+    weights: Array = None,
+    metric: str = "euclidean",
+    random_state: Random = None,
+    labelled: Array = None,
+) -> Any:
     """k-means clusters of the rows, and how far each is from the centre of its own.
 
     Lloyd's algorithm [1]_ from a start by k-means++ [2]_, of several candidates for a centre the
@@ -73,7 +83,7 @@ def k_means_groups(
     return groups, away
 
 
-def k_means(sets, n_clusters, weights, rng):
+def k_means(sets: Any, n_clusters: int, weights: Array, rng: np.random.Generator) -> Any:
     """Centres, groups and squared distances of the points of all `sets` together.
 
     Parameters
@@ -99,7 +109,7 @@ def k_means(sets, n_clusters, weights, rng):
     return centres, groups, _sq_to_own(sets, centres, groups)
 
 
-def n_points(sets):
+def n_points(sets: Any) -> int:
     """How many points there are in all `sets`."""
     return sum(points.n for points in sets)
 
@@ -116,7 +126,7 @@ def _blocks(sets):
 # -- the start --
 
 
-def start_centres(sets, n_clusters, weights, rng):
+def start_centres(sets: Any, n_clusters: Any, weights: Array, rng: Any) -> Any:
     """Prepared rows that centres start at; fewer than `n_clusters` of fewer different points.
 
     Each is the best of ``2 + log(n_clusters)`` that are drawn as k-means++ does, by the sum of
@@ -182,7 +192,9 @@ def _rows_of(sets, which):
 # -- Lloyd --
 
 
-def lloyd(sets, centres, n_clusters, weights=None, max_iter=MAX_ITER):
+def lloyd(
+    sets: Any, centres: Array, n_clusters: int, weights: Array = None, max_iter: int = MAX_ITER
+) -> Any:
     """Lloyd's algorithm from given centres.
 
     A cluster that loses all of its weight starts again at the point that adds most to the sum of

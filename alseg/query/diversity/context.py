@@ -1,14 +1,17 @@
 """Contextual diversity: with what other classes each class is confused, compared between images."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from alseg._types import Array, Masks
 from alseg.query.uncertainty import entropy
 from alseg.validation import check_n_instances, message
 
 FLOOR = 1e-12  # of a probability, before its logarithm
 
 
-def class_context(mask_proba):
+def class_context(mask_proba: Masks) -> np.ndarray:
     """The mean class distribution of the pixels that are predicted as each class [1]_.
 
     Parameters
@@ -77,7 +80,7 @@ class _Contexts:
         return np.maximum(found, 0)
 
 
-def contextual_distance(contexts, others):
+def contextual_distance(contexts: Array, others: Array) -> np.ndarray:
     """Mean over the classes of the symmetric Kullback-Leibler divergence of two contexts [1]_.
 
     A class that one of the two images does not show adds 0, as published.
@@ -109,7 +112,7 @@ def contextual_distance(contexts, others):
     return np.stack([a.distance_to(b, i) for i in range(len(b.left))], axis=1)
 
 
-def contextual_picks(contexts, n_instances, labelled=None):
+def contextual_picks(contexts: Array, n_instances: int, labelled: Array = None) -> np.ndarray:
     """k-centre greedy on the contextual distance (CDAL-CS) [1]_.
 
     Parameters
@@ -159,7 +162,7 @@ def contextual_picks(contexts, n_instances, labelled=None):
     return np.array(picks)
 
 
-def nearest_context(contexts, labelled):
+def nearest_context(contexts: Array, labelled: Array) -> np.ndarray:
     """Contextual distance of each image to the nearest labelled one.
 
     Parameters

@@ -1,7 +1,12 @@
 """Picks that leave no part of the embedding space far from a labelled point."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from alseg._types import Array, Images, Random
 from alseg.query.diversity.points import (
     BLOCK_BYTES,
     CHUNK,
@@ -17,7 +22,9 @@ MAX_CANDIDATES = 64  # more points than this, equally far to within rounding: co
 TOP_BYTES = 16 << 20
 
 
-def distance_to_labelled(X, labelled=None, metric="euclidean"):
+def distance_to_labelled(
+    X: Images, labelled: Array = None, metric: str = "euclidean"
+) -> np.ndarray:
     """Distance of each point to the nearest labelled one, what core-set ranks by [1]_.
 
     Parameters
@@ -58,7 +65,7 @@ def distance_to_labelled(X, labelled=None, metric="euclidean"):
     return near / 2 if metric == "cosine" else np.sqrt(near)
 
 
-def nearest_exact(points, known, which):
+def nearest_exact(points: Any, known: Any, which: Any) -> Any:
     """Squared distance of some points to the nearest of `known`, in double precision."""
     near = np.full(len(which), np.inf)
     for part in known.parts():
@@ -78,7 +85,13 @@ def _bring_near_exact(points, near, centres, which=None):
             np.minimum(near[part], np.einsum("ij,ij->i", away, away), out=near[part])
 
 
-def k_center_greedy(X, n_instances, labelled=None, metric="euclidean", first=None):
+def k_center_greedy(
+    X: Images,
+    n_instances: int,
+    labelled: Array = None,
+    metric: str = "euclidean",
+    first: int | None = None,
+) -> np.ndarray:
     """Again and again the point farthest from all that is labelled or picked (core-set) [1]_.
 
     The picks are those of a search in double precision, also for float32 data far from the
@@ -131,7 +144,7 @@ def k_center_greedy(X, n_instances, labelled=None, metric="euclidean", first=Non
     return spread_out(points, known, n_instances, [] if first is None else [int(first)])
 
 
-def spread_out(points, known, n_instances, picks):
+def spread_out(points: Any, known: Any, n_instances: int, picks: Any) -> Any:
     """Go on from `picks` to `n_instances` of them."""
     picks = list(picks)
     near = nearest_of(points, known)
@@ -230,7 +243,13 @@ def _k_center_exact(points, known, n_instances, picks):
     return np.array(picks)
 
 
-def k_means_plus_plus(X, n_instances, labelled=None, weights=None, random_state=None):
+def k_means_plus_plus(
+    X: Images,
+    n_instances: int,
+    labelled: Array = None,
+    weights: Array = None,
+    random_state: Random = None,
+) -> np.ndarray:
     """Points drawn with a chance in proportion to the squared distance to the nearest pick [1]_.
 
     Parameters
@@ -293,7 +312,7 @@ def k_means_plus_plus(X, n_instances, labelled=None, weights=None, random_state=
     return np.array(picks)
 
 
-def zero_noise(near, sq, dtype):
+def zero_noise(near: Any, sq: Any, dtype: Any) -> None:
     """Squared distances below what rounding leaves of a duplicate become 0, in place.
 
     Examples
@@ -306,7 +325,7 @@ def zero_noise(near, sq, dtype):
     near[near <= 16 * np.finfo(dtype).eps * sq] = 0
 
 
-def draw(chance, left, rng):
+def draw(chance: Any, left: Any, rng: Any) -> Any:
     """A position drawn in proportion to `chance`; of those `left`, alike, where all are 0.
 
     Examples
@@ -322,7 +341,7 @@ def draw(chance, left, rng):
     return min(pick, int(np.flatnonzero(chance)[-1]))
 
 
-def check_weights(weights, n):
+def check_weights(weights: Array, n: int) -> Any:
     """Weights as a float vector of n numbers not below 0 and not all 0, or None.
 
     Examples
@@ -341,8 +360,13 @@ def check_weights(weights, n):
 
 
 def facility_location(
-    X, n_instances, labelled=None, metric="cosine", weights=None, candidates=None
-):
+    X: Images,
+    n_instances: int,
+    labelled: Array = None,
+    metric: str = "cosine",
+    weights: Array = None,
+    candidates: Array = None,
+) -> np.ndarray:
     """The points that represent all others best: greedily, the largest drop of a sum of distances.
 
     Minimises ``sum_i w_i min_s dist(i, s)`` over the picks and the labelled points s. With the
@@ -416,7 +440,7 @@ def facility_location(
     return np.array(picks)
 
 
-def representation_gain(X, labelled=None, metric="cosine"):
+def representation_gain(X: Images, labelled: Array = None, metric: str = "cosine") -> np.ndarray:
     """What each point would add to `facility_location`'s sum, were it the next pick.
 
     Parameters
@@ -454,7 +478,7 @@ def _check_candidates(candidates, n):
     return candidates
 
 
-def as_distance(sq, metric):
+def as_distance(sq: Any, metric: str) -> Any:
     """Squared distances of `Points` as distances of the metric."""
     return sq.astype(np.float64) / 2 if metric == "cosine" else np.sqrt(sq.astype(np.float64))
 
@@ -471,7 +495,7 @@ def _distances(points, part, centres, positions):
     return away / 2 if points.metric == "cosine" else np.sqrt(away, out=away)
 
 
-def representation_sums(points, candidates, weights, near):
+def representation_sums(points: Any, candidates: Array, weights: Array, near: Array) -> Any:
     """Drop of the weighted sum of `near` by each candidate; minus its sum, where near is infinite.
 
     Parameters

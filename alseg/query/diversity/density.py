@@ -1,7 +1,12 @@
 """Picks from where points are dense: clusters, typicality, similarity to all others."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from alseg._types import Array, Images, Random
 from alseg.query.diversity.clustering import k_means_groups
 from alseg.query.diversity.cover import facility_location, k_center_greedy
 from alseg.query.diversity.points import (
@@ -17,7 +22,13 @@ from alseg.validation import check_n_instances, check_number, check_rng
 TINY = 1e-5  # added to a mean distance, as published
 
 
-def k_means_picks(X, n_instances, weights=None, metric="euclidean", random_state=None):
+def k_means_picks(
+    X: Images,
+    n_instances: int,
+    weights: Array = None,
+    metric: str = "euclidean",
+    random_state: Random = None,
+) -> np.ndarray:
     """The point nearest to the centre of each of `n_instances` k-means clusters.
 
     Parameters
@@ -61,7 +72,7 @@ def k_means_picks(X, n_instances, weights=None, metric="euclidean", random_state
     return fill_up(X, n_instances, picks, metric)
 
 
-def by_size(groups, weights=None, random_state=None):
+def by_size(groups: Any, weights: Array = None, random_state: Any = None) -> Any:
     """Groups from the largest to the smallest, equal ones in random order.
 
     Examples
@@ -74,7 +85,9 @@ def by_size(groups, weights=None, random_state=None):
     return found[np.lexsort((check_rng(random_state).permutation(len(found)), -size))]
 
 
-def fill_up(X, n_instances, picks, metric="euclidean", labelled=None):
+def fill_up(
+    X: Any, n_instances: int, picks: Any, metric: str = "euclidean", labelled: Any = None
+) -> Any:
     """`picks`, and as many of the points farthest from them and the labelled as are missing.
 
     Examples
@@ -95,7 +108,7 @@ def fill_up(X, n_instances, picks, metric="euclidean", labelled=None):
     return np.concatenate([picks, rest[more]])
 
 
-def typicality(X, n_neighbors=20, metric="euclidean"):
+def typicality(X: Images, n_neighbors: int = 20, metric: str = "euclidean") -> np.ndarray:
     """One over the mean distance to the nearest neighbours [1]_.
 
     Parameters
@@ -159,15 +172,15 @@ def _mean_distance_to_nearest(points, n_neighbors):
 
 
 def typiclust(
-    X,
-    n_instances,
-    labelled=None,
-    n_neighbors=20,
-    max_clusters=500,
-    min_cluster_size=6,
-    metric="euclidean",
-    random_state=None,
-):
+    X: Images,
+    n_instances: int,
+    labelled: Array = None,
+    n_neighbors: int = 20,
+    max_clusters: int = 500,
+    min_cluster_size: int = 6,
+    metric: str = "euclidean",
+    random_state: Random = None,
+) -> np.ndarray:
     """The most typical point of the clusters that nobody has labelled anything of [1]_.
 
     Points and labelled points together are put into ``min(n_labelled + n_instances,
@@ -230,14 +243,14 @@ def typiclust(
 
 
 def typical_of_groups(
-    X,
-    groups,
-    n_instances,
-    labelled_groups=(),
-    n_neighbors=20,
-    min_cluster_size=6,
-    metric="euclidean",
-):
+    X: Images,
+    groups: Array,
+    n_instances: int,
+    labelled_groups: Array = (),
+    n_neighbors: int = 20,
+    min_cluster_size: int = 6,
+    metric: str = "euclidean",
+) -> np.ndarray:
     """What `typiclust` picks, given the clusters.
 
     Parameters
@@ -282,7 +295,7 @@ def typical_of_groups(
     return np.array(picks, dtype=np.intp)
 
 
-def density(X, metric="cosine"):
+def density(X: Images, metric: str = "cosine") -> np.ndarray:
     """Information density: mean similarity to all points [1]_.
 
     Parameters
@@ -323,7 +336,9 @@ def density(X, metric="cosine"):
     return result / max(points.n, 1)
 
 
-def farthest_of_groups(X, n_instances, metric="euclidean", random_state=None):
+def farthest_of_groups(
+    X: Images, n_instances: int, metric: str = "euclidean", random_state: Random = None
+) -> np.ndarray:
     """The two points farthest apart in each of ``n_instances / 2`` k-means clusters (FPS) [1]_.
 
     Parameters
@@ -379,7 +394,9 @@ def _farthest_pair(points):
     return np.sort(np.array(found))
 
 
-def represent_then_spread(X, n_instances, labelled=None, share=0.7, metric="cosine"):
+def represent_then_spread(
+    X: Images, n_instances: int, labelled: Array = None, share: float = 0.7, metric: str = "cosine"
+) -> np.ndarray:
     """A share of the picks by facility location, the rest farthest from all picked (RepDiv) [1]_.
 
     Parameters

@@ -1,12 +1,19 @@
 """Telling labelled from unlabelled points: ask about those that look least like the labelled."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from alseg._types import Array, Images, Random
 from alseg.query.diversity.points import as_embeddings, as_labelled
 from alseg.validation import check_n_instances, check_number, check_rng, message
 
 
-def looks_unlabelled(X, labelled, classifier=None, random_state=None):
+def looks_unlabelled(
+    X: Images, labelled: Array, classifier: Any = None, random_state: Random = None
+) -> np.ndarray:
     """Probability of being one of the unlabelled, by a classifier trained to tell [1]_.
 
     Parameters
@@ -77,8 +84,13 @@ def _build(classifier, rng):
 
 
 def discriminative_picks(
-    X, n_instances, labelled, n_batches=10, classifier=None, random_state=None
-):
+    X: Images,
+    n_instances: int,
+    labelled: Array,
+    n_batches: int = 10,
+    classifier: Any = None,
+    random_state: Random = None,
+) -> np.ndarray:
     """The points that look least like the labelled ones, a few at a time [1]_.
 
     The picks of a batch count as labelled when the classifier is trained for the next, so that

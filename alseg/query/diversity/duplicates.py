@@ -8,10 +8,16 @@ more and two images at 0.90 or less; an image and itself under another exposure 
 where its light parts are clipped.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from scipy.ndimage import uniform_filter
 from scipy.stats import rankdata
 
+from alseg._types import Array, Images
 from alseg.images import as_images, thumbnails
 from alseg.validation import check_number, message
 
@@ -25,7 +31,7 @@ _LOOKED_AT = 100  # candidates; a pool of copies is not read to its end
 _LEAST = 0.25  # share of pixels that must not be clipped for the others to be left out
 
 
-def likeness(a, b):
+def likeness(a: Array, b: Array) -> Any:
     """How much two small grey images show the same: a correlation of local ranks.
 
     Parameters
@@ -70,7 +76,13 @@ def _local_ranks(image, seen):
     return ranks
 
 
-def distinct_images(order, images, n_instances, known=None, alike=ALIKE):
+def distinct_images(
+    order: Sequence[int],
+    images: Images,
+    n_instances: int,
+    known: Array = None,
+    alike: float = ALIKE,
+) -> np.ndarray:
     """The first positions of an order whose images are no near-duplicates of one before.
 
     Parameters
@@ -107,7 +119,9 @@ def distinct_images(order, images, n_instances, known=None, alike=ALIKE):
     return np.array((kept + left_out)[:n_instances], dtype=np.intp)
 
 
-def first_distinct(order, images, n_instances, known=None, alike=ALIKE):
+def first_distinct(
+    order: Any, images: Images, n_instances: int, known: Any = None, alike: Any = ALIKE
+) -> Any:
     """What `distinct_images` keeps and what it leaves out.
 
     Parameters

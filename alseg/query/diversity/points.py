@@ -1,7 +1,12 @@
 """Embeddings made ready for dot products: checked, shifted, read a block at a time."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from alseg._types import Array, Images
 from alseg.validation import check_option, message
 
 METRICS = ("euclidean", "cosine")
@@ -10,7 +15,7 @@ KEEP_BYTES = 64 << 20  # prepared rows are kept if they fit in this, else prepar
 CHUNK = 256  # centres taken together in one matrix product
 
 
-def as_embeddings(X, name="X"):
+def as_embeddings(X: Images, name: str = "X") -> Any:
     """Embeddings as a 2-D array of numbers; a memory-mapped one is not read.
 
     Parameters
@@ -42,7 +47,7 @@ def as_embeddings(X, name="X"):
     return X
 
 
-def as_labelled(labelled, n_features):
+def as_labelled(labelled: Any, n_features: Any) -> Any:
     """Labelled embeddings as a 2-D array, or None where there are none.
 
     Examples
@@ -90,13 +95,22 @@ class Points:
         The largest of them.
     """
 
-    def __init__(self, X, metric="euclidean", name="X", like=None, extra=False, keep=True):
+    def __init__(
+        self,
+        X: Images,
+        metric: str = "euclidean",
+        name: str = "X",
+        like: Any = None,
+        extra: bool = False,
+        keep: bool = True,
+    ) -> None:
         check_option("metric", metric, METRICS)
         self.X, self.metric, self.name = X, metric, name
         self.n = len(X)
         self.dtype = np.result_type(np.float32, X.dtype) if like is None else like.dtype
         self.dtype = np.dtype(np.float64) if self.dtype.itemsize > 8 else self.dtype
-        self.kept, self.norms = None, None
+        self.kept: Any = None
+        self.norms: Any = None
         self.extra = extra if like is None else like.extra
         self._measure(like)
         if keep and self.n * self.width * self.dtype.itemsize <= KEEP_BYTES:
@@ -109,7 +123,7 @@ class Points:
         self.radius_sq = float(self.sq.max(initial=0))
 
     @property
-    def width(self):
+    def width(self) -> Any:
         """Features of a prepared row."""
         return self.X.shape[1] + self.extra
 
@@ -154,7 +168,7 @@ class Points:
         for part in self.parts():
             yield part, self.rows(part)
 
-    def rows(self, which):
+    def rows(self, which: Any) -> Any:
         """Prepared rows of a slice or of positions."""
         return self._prepared(which) if self.kept is None else self.kept[which]
 
@@ -167,7 +181,7 @@ class Points:
         rows -= self.shift
         return rows
 
-    def exact(self, which):
+    def exact(self, which: Any) -> Any:
         """Rows in double precision, not shifted; of unit length for the cosine distance."""
         rows = np.asarray(self.X[which], dtype=np.float64)
         if self.metric == "euclidean":
@@ -176,14 +190,14 @@ class Points:
         return np.column_stack([rows / norms, np.isinf(norms)] if self.extra else [rows / norms])
 
     @property
-    def tolerance(self):
+    def tolerance(self) -> Any:
         """How far a squared distance by the expanded square may be from the true one."""
         eps = float(np.finfo(self.dtype).eps)
         # Rounding grows as the root of the number of products; 4 keeps well clear of what is seen.
         return 4 * eps * (np.sqrt(self.width) + 8) * self.radius_sq
 
 
-def block_rows(n_columns, dtype):
+def block_rows(n_columns: Any, dtype: Any) -> Any:
     """Rows of a block of this many columns, and of its distances to `CHUNK` centres.
 
     Examples
@@ -194,7 +208,7 @@ def block_rows(n_columns, dtype):
     return max(1, BLOCK_BYTES // (max(n_columns, CHUNK) * np.dtype(dtype).itemsize))
 
 
-def pair(X, labelled, metric, keep=True):
+def pair(X: Images, labelled: Array, metric: str, keep: bool = True) -> Any:
     """Points of a pool and of what is labelled (or None), comparable with one another.
 
     Parameters
@@ -220,7 +234,7 @@ def pair(X, labelled, metric, keep=True):
     return points, known
 
 
-def squared(rows, sq, centres, centres_sq):
+def squared(rows: Any, sq: Any, centres: Any, centres_sq: Any) -> Any:
     """Squared distances (n_rows, n_centres) of prepared rows, not below 0."""
     result = rows @ (-2 * centres).T
     result += sq[:, None]
@@ -228,7 +242,7 @@ def squared(rows, sq, centres, centres_sq):
     return np.maximum(result, 0, out=result)
 
 
-def bring_near(points, near, centres, centres_sq):
+def bring_near(points: Any, near: Array, centres: Array, centres_sq: Array) -> None:
     """Lower `near`, the squared distance of each point to its nearest centre, by more centres.
 
     Parameters
@@ -250,7 +264,7 @@ def bring_near(points, near, centres, centres_sq):
             np.minimum(near[part], low, out=near[part])
 
 
-def nearest_of(points, known):
+def nearest_of(points: Any, known: Any) -> Any:
     """Squared distance of each point to the nearest of `known` (Points or None: infinite)."""
     near = np.full(points.n, np.inf, points.dtype)
     if known is not None:
