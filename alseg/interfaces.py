@@ -5,6 +5,7 @@ derived from. Of a method or an attribute that only some have, a function here s
 for granted where it is not there, so that this stands in one place.
 """
 
+import functools
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -24,6 +25,7 @@ __all__ = [
     "Oracle",
     "Saved",
     "Score",
+    "ScoresMasks",
     "Strategy",
     "TellsFits",
     "Uncertainty",
@@ -31,6 +33,7 @@ __all__ = [
     "has_learned_masks",
     "is_fitted",
     "mask_classes_of",
+    "meets",
     "set_random_state",
 ]
 
@@ -154,11 +157,41 @@ class Saved(Protocol):
 
 
 @runtime_checkable
+class ScoresMasks(Protocol):
+    """An estimator that says how good its masks are; of others it is the mean Dice."""
+
+    def score_masks(self, X: Any, masks: Any) -> float:
+        """Larger is better."""
+
+
+@runtime_checkable
 class ChecksParams(Protocol):
     """An estimator that looks at its parameters before anything is fitted."""
 
     def check_params(self) -> Any:
         """Raise the error that `fit` would."""
+
+
+def meets(thing: Any, protocol: type) -> bool:
+    """Whether an object has all that a protocol asks for.
+
+    As `isinstance` says of a class with these methods; but a method that is there under a condition
+    (scikit-learn's ``available_if``), or that an object hands on from another, counts where it is
+    there, in every version of Python.
+
+    Examples
+    --------
+    >>> from sklearn.svm import SVC
+    >>> meets(SVC(), ClassHead), meets(len, Score)
+    (True, True)
+    """
+    return all(hasattr(thing, name) for name in _asked_by(protocol))
+
+
+@functools.cache
+def _asked_by(protocol: type) -> tuple[str, ...]:
+    names = {*vars(protocol), *protocol.__annotations__}
+    return tuple(sorted(name for name in names if name == "__call__" or name[0] != "_"))
 
 
 def has_class_head(estimator: Any) -> bool:
@@ -176,7 +209,7 @@ def has_class_head(estimator: Any) -> bool:
     said = getattr(estimator, "has_class_head", None)
     if said is not None:
         return bool(said)
-    return isinstance(estimator, (ClassHead, JointPredictions))
+    return meets(estimator, ClassHead) or meets(estimator, JointPredictions)
 
 
 def is_fitted(estimator: Any) -> bool:

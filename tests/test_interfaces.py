@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import SVC
 
 from alseg import (
     ActiveLearner,
@@ -18,6 +20,7 @@ from alseg import interfaces as asked
 from alseg.datasets import make_glands
 from alseg.experiment import run
 from alseg.learner import DeepEnsemble
+from alseg.metrics import mean_dice
 from alseg.network import PlainUNet, build_encoder
 from alseg.oracles import MaskOracle
 from alseg.strategies import by_region, entropy_sampling, entropy_score, random_sampling
@@ -88,6 +91,8 @@ def test_an_estimator_of_someone_elses_asks_and_learns(glands):
     learner.query_strategy = by_region(entropy_score, "pixel", per_image=2)
     regions, _ = learner.query(n_instances=5)
     assert len(regions) == 5
+    score = learner.score_masks(glands.images, glands.masks)
+    assert score == mean_dice(learner.predict_masks(glands.images), glands.masks)
     learner.annotate(regions, oracle(regions))
 
 
@@ -154,7 +159,8 @@ def test_what_alseg_makes_meets_its_protocols():
         asked.Saved,
         asked.ChecksParams,
     ):
-        assert isinstance(model, protocol), protocol
+        assert isinstance(model, protocol) and asked.meets(model, protocol), protocol
+        assert not asked.meets(object(), protocol)
         assert not isinstance(LogisticRegression(), protocol) or protocol is asked.ClassHead
     assert isinstance(PseudoLabelAugmenter(), asked.Augmenter)
     assert isinstance(PseudoLabelAugmenter(), asked.TellsFits)
@@ -166,6 +172,15 @@ def test_what_alseg_makes_meets_its_protocols():
     assert not isinstance(PlainUNet(), asked.Encoder)
     assert isinstance(Brightness(), asked.Estimator)
     assert not isinstance(Brightness(), asked.Uncertainty)
+
+
+def test_what_is_there_under_a_condition_is_met_where_it_is_there():
+    def search(probability):
+        return GridSearchCV(SVC(probability=probability), {"C": [1.0]})
+
+    assert asked.meets(search(True), asked.ClassHead)
+    assert not asked.meets(search(False), asked.ClassHead)
+    assert asked.meets(random_sampling, asked.Strategy) and not asked.meets(0, asked.Strategy)
 
 
 def test_who_has_a_class_head():

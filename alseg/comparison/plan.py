@@ -30,7 +30,7 @@ from alseg.experiment import (
 )
 from alseg.files import AppendOnly, FolderInUse, RecordsError, jsonable, sweep, write_json
 from alseg.images import as_masks
-from alseg.interfaces import ChecksParams, has_class_head, mask_classes_of
+from alseg.interfaces import ChecksParams, has_class_head, mask_classes_of, meets
 from alseg.strategies import current_description
 from alseg.validation import check_number, check_option, did_you_mean, message
 
@@ -203,7 +203,7 @@ class Plan:
             self._check_estimator(estimator)
         self._check_added_rows()
         for estimator in estimators:
-            if isinstance(estimator, ChecksParams):
+            if meets(estimator, ChecksParams):
                 clone(estimator).check_params()
 
     @property

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from alseg.images import as_images, as_masks
-from alseg.interfaces import JointPredictions, has_class_head, mask_classes_of
+from alseg.interfaces import JointPredictions, has_class_head, mask_classes_of, meets
 from alseg.metrics import (
     by_label,
     calibration_bins,
@@ -53,7 +53,7 @@ def predict_all(model, images):
         where `predict_joint` gives them.
     """
     head = has_class_head(model)
-    if head and isinstance(model, JointPredictions):
+    if head and meets(model, JointPredictions):
         return model.predict_joint(images)
     proba, threshold = model.predict_mask_proba(images), getattr(model, "threshold_", None)
     if threshold is None:

@@ -19,7 +19,7 @@ from alseg.experiment.records import Records, read_records, same
 from alseg.experiment.stopping import agreement
 from alseg.files import RecordsError, files_below, jsonable, remove_files
 from alseg.images import as_images, as_masks, check_pairs
-from alseg.interfaces import Saved, is_fitted, mask_classes_of
+from alseg.interfaces import Saved, is_fitted, mask_classes_of, meets
 from alseg.labels import is_annotated
 from alseg.learner import ActiveLearner
 from alseg.metrics import dice_score
@@ -340,7 +340,7 @@ class _Loop:
         )
         # Whether a round's fits need the model of the round before.
         self.carries = any(fit.needs_last for fit in fits_of_round(augmenter, warm_start))
-        if self.carries and not isinstance(estimator, Saved):
+        if self.carries and not meets(estimator, Saved):
             rule = "one with save and load for a run whose rounds need the model of the one before"
             remedy = "Take warm_start=False, and an augmenter with refit='scratch' or 'continue'."
             raise TypeError(message("estimator", rule, estimator, remedy))
@@ -371,7 +371,7 @@ class _Loop:
         Nothing of the optimizer is in a file: a chain that was killed and one that was not then
         continue from the same.
         """
-        if isinstance(self.learner.estimator, Saved):
+        if meets(self.learner.estimator, Saved):
             self.learner.estimator.save(folder)
             if self.carries:
                 self.load(folder)

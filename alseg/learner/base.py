@@ -3,6 +3,8 @@
 import numpy as np
 
 from alseg.calling import accepts, call_strategy
+from alseg.interfaces import ScoresMasks, mask_classes_of, meets
+from alseg.metrics import mean_dice
 from alseg.query import Regions
 from alseg.rows import retrieve_rows, transform_without_estimating
 from alseg.validation import check_rng, message
@@ -74,7 +76,11 @@ class Predicting:
 
     def score_masks(self, X, masks, **kwargs):
         """Mean Dice of the estimator's masks over the images."""
-        return self._model().score_masks(X, masks, **kwargs)
+        model = self._model()
+        if meets(model, ScoresMasks):
+            return model.score_masks(X, masks, **kwargs)
+        n_mask_classes = mask_classes_of(model)
+        return mean_dice(model.predict_masks(X), masks, n_mask_classes=n_mask_classes)
 
     def transform_without_estimating(self, X):
         """`X` as the last step of the estimator's pipeline(s) sees it."""

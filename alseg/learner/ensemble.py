@@ -24,7 +24,7 @@ from alseg.files import (
     write_json,
 )
 from alseg.images import as_images, as_masks, stack
-from alseg.interfaces import Saved, has_class_head, mask_classes_of
+from alseg.interfaces import Saved, has_class_head, mask_classes_of, meets
 from alseg.labels import is_annotated
 from alseg.metrics import mask_from_proba, mean_dice
 from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES
@@ -323,7 +323,7 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         for member in self.estimators_:
-            if not isinstance(member, Saved):
+            if not meets(member, Saved):
                 raise TypeError(message("estimator", "one with save(path) and load(path)", member))
         path = Path(path).expanduser()
         if path.exists() and not (path.is_dir() and _only_ours(path)):

@@ -25,7 +25,7 @@ from alseg.files import (
     write_json,
 )
 from alseg.images import ImageFiles
-from alseg.interfaces import Saved, is_fitted
+from alseg.interfaces import Saved, is_fitted, meets
 from alseg.validation import message
 
 _FORMAT, _VERSION = "alseg-learner", 1
@@ -134,7 +134,7 @@ def _save_estimator(estimator, folder):
     name = name_of_kind(type(estimator), ":")
     if not is_fitted(estimator):  # not fitted: its parameters are all there is
         return {"class": name, "file": None, "described": describe_object(estimator)}
-    if not isinstance(estimator, Saved):
+    if not meets(estimator, Saved):
         raise TypeError(message("estimator", "one with save(path) and load(path)", estimator))
     estimator.save(folder)
     return {"class": name, "file": folder.name}

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 from sklearn.base import clone
 
-from alseg.interfaces import GoesOn, has_learned_masks, is_fitted, set_random_state
+from alseg.interfaces import GoesOn, has_learned_masks, is_fitted, meets, set_random_state
 from alseg.pseudo import fits_of_round
 from alseg.validation import message
 
@@ -108,7 +108,7 @@ class _Round:
         given = {"masks": masks} if masks is not None else {}
         if mask_weight is not None:
             given["mask_weight"] = mask_weight
-        if go_on and not isinstance(model, GoesOn):
+        if go_on and not meets(model, GoesOn):
             remedy = "Take warm_start=False, and an augmenter that starts each fit anew."
             raise TypeError(
                 message("estimator", "one with partial_fit for a fit that goes on", model, remedy)

@@ -15,6 +15,7 @@ from alseg.interfaces import (
     JointPredictions,
     MaskProbabilities,
     has_class_head,
+    meets,
 )
 from alseg.labels import MISSING, fraction_annotated
 from alseg.metrics import best_threshold, mask_from_proba
@@ -419,7 +420,7 @@ default="histogram"
     def _check_evidence(self):
         if self.agreement is None or "cam" not in self.evidence:
             return
-        jointly = isinstance(self._estimator, JointPredictions)
+        jointly = meets(self._estimator, JointPredictions)
         if not (jointly and has_class_head(self._estimator)):
             remedy = "Without a class head take evidence=('colours',)."
             raise ValueError(
@@ -470,7 +471,7 @@ default="histogram"
     def _check_descriptor(self, n_samples):
         if isinstance(self.descriptor, str):
             check_option("descriptor", self.descriptor, ["histogram", "encoder"])
-            if self.descriptor == "encoder" and not isinstance(self._estimator, Embeddings):
+            if self.descriptor == "encoder" and not meets(self._estimator, Embeddings):
                 remedy = "Take descriptor='histogram', or give embeddings of your own."
                 raise TypeError(
                     message(
@@ -633,7 +634,7 @@ def _lead(proba, labels):
 
 def _segmenter(estimator):
     for candidate in (estimator, getattr(estimator, "estimator", None)):
-        if isinstance(candidate, MaskProbabilities):
+        if meets(candidate, MaskProbabilities):
             return candidate
     raise TypeError(message("estimator", "an object with predict_mask_proba", estimator))
 

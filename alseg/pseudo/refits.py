@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from alseg.interfaces import CountsPseudoMasks, TellsFits
+from alseg.interfaces import CountsPseudoMasks, TellsFits, meets
 
 REFITS = ("scratch", "continue", "published", "once")
 """What `PseudoLabelAugmenter.refit` may be."""
@@ -68,7 +68,7 @@ def fits_of_round(augmenter, warm_start=False):
     first = "last" if warm_start else "new"
     if augmenter is None:
         return [FitOfRound(first)]
-    if isinstance(augmenter, TellsFits):
+    if meets(augmenter, TellsFits):
         return list(augmenter.fits_of_round(warm_start))
     return [FitOfRound(first), FitOfRound("this" if warm_start else "new", "this")]
 
@@ -96,6 +96,6 @@ def most_pseudo_masks(augmenter, n_annotated, n_images):
     """
     if augmenter is None:
         return 0
-    if isinstance(augmenter, CountsPseudoMasks):
+    if meets(augmenter, CountsPseudoMasks):
         return augmenter.most_pseudo_masks(n_annotated, n_images)
     return n_images - n_annotated

@@ -7,7 +7,7 @@ from sklearn.pipeline import Pipeline
 
 from alseg.calling import call
 from alseg.images import stack
-from alseg.interfaces import MaskProbabilities, Uncertainty
+from alseg.interfaces import MaskProbabilities, Uncertainty, meets
 from alseg.query import UNCERTAINTIES, needs_mask_proba, top_n
 from alseg.query import aggregate as aggregate_maps
 from alseg.rows import n_rows
@@ -54,7 +54,7 @@ def check_estimator(learner, X_pool, remedy):
         If there is none; `remedy` says what to do.
     """
     last, X_pool = last_step(learner, X_pool)
-    if not isinstance(last, Uncertainty):
+    if not meets(last, Uncertainty):
         raise TypeError(message("learner", "with `predict_uncertainty`", last, remedy))
     return last, X_pool
 
@@ -127,7 +127,7 @@ def plain_score(learner, X_pool, method, aggregate, target, return_maps=False):
     n_pool = n_rows(X_pool)
     if target == "mask":
         last, seen = last_step(learner, X_pool)
-        if isinstance(last, MaskProbabilities) and not isinstance(last, Uncertainty):
+        if meets(last, MaskProbabilities) and not meets(last, Uncertainty):
             score_of = functools.partial(UNCERTAINTIES[method], axis=0)
             return scores_of_proba(last, seen, score_of, aggregate, return_maps)
         remedy = "It can do target='label': functools.partial(strategy, target='label')."

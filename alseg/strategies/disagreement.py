@@ -3,7 +3,7 @@
 import numpy as np
 
 from alseg.images import as_images, stack
-from alseg.interfaces import MaskProbabilities
+from alseg.interfaces import MaskProbabilities, meets
 from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES, needs_mask_proba, sums_for, top_n
 from alseg.query import aggregate as aggregate_maps
 from alseg.rows import n_rows
@@ -277,7 +277,7 @@ def committee_score(
             sums.add(proba)
         return check_shape(DRAW_UNCERTAINTIES[method](sums), n_pool)
     for member in members:
-        if not isinstance(member, MaskProbabilities):
+        if not meets(member, MaskProbabilities):
             remedy = "Classifiers can disagree about labels: target='label'."
             raise TypeError(message("members", "with `predict_mask_proba`", member, remedy))
     images = as_images(X_pool)

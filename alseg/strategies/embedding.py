@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from alseg.calling import accepts
-from alseg.interfaces import Embeddings
+from alseg.interfaces import Embeddings, meets
 from alseg.query.diversity import as_embeddings
 from alseg.rows import n_rows
 from alseg.strategies._shared import estimator_of
@@ -73,14 +73,14 @@ def _by_name(learner, X_pool, embedding):
     estimator = estimator_of(learner)
     last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     before = estimator[:-1] if last is not estimator and len(estimator.steps) > 1 else None
-    if embedding == "input" or (embedding is None and not isinstance(last, Embeddings)):
+    if embedding == "input" or (embedding is None and not meets(last, Embeddings)):
         seen = X_pool if embedding == "input" or before is None else before.transform(X_pool)
         if np.ndim(seen) != 2 or getattr(seen, "dtype", np.dtype(float)).kind not in "fiub":
             remedy = "Give embedding= a callable or an array."
             raise TypeError(message("learner", "an estimator with `transform`", last, remedy))
         return (lambda X: X) if seen is X_pool else before.transform
     options = {} if embedding in (None, "encoder") else {"kind": embedding}
-    if not isinstance(last, Embeddings) or (options and not accepts(last.transform, "kind")):
+    if not meets(last, Embeddings) or (options and not accepts(last.transform, "kind")):
         rule = f"an estimator with `transform(X, kind={embedding!r})`"
         raise TypeError(message("learner", rule, last))
     return lambda X: last.transform(X if before is None else before.transform(X), **options)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from alseg.images import as_images, as_masks
-from alseg.interfaces import MaskProbabilities
+from alseg.interfaces import MaskProbabilities, meets
 from alseg.labels import MISSING
 from alseg.query import LossPredictor, top_n
 from alseg.rows import n_rows
@@ -29,7 +29,7 @@ def _label_losses(learner, X):
 
 def _mask_losses(learner, X):
     estimator = estimator_of(learner)
-    if not isinstance(estimator, MaskProbabilities) or not hasattr(learner, "masks"):
+    if not meets(estimator, MaskProbabilities) or not hasattr(learner, "masks"):
         remedy = "Take target='label'."
         raise TypeError(message("learner", "in mask mode, with `masks`", learner, remedy))
     ids = np.asarray(learner.annotated_ids)

@@ -3,7 +3,7 @@
 import functools
 
 from alseg.calling import call, name_of
-from alseg.interfaces import MaskProbabilities
+from alseg.interfaces import MaskProbabilities, meets
 from alseg.query import UNITS, ripu, top_n
 from alseg.rows import n_rows
 from alseg.strategies._shared import check_pool, check_shape, estimator_of, scores_of_proba
@@ -213,7 +213,7 @@ def ripu_score(learner, X_pool, *, size=3, aggregate="mean", return_maps=False):
     """
     check_number("size", size, low=1, integer=True)
     estimator = estimator_of(learner)
-    if not isinstance(estimator, MaskProbabilities):
+    if not meets(estimator, MaskProbabilities):
         raise TypeError(message("learner", "with `predict_mask_proba`", estimator))
     window = functools.partial(ripu, size=size)
     return scores_of_proba(estimator, X_pool, window, aggregate, return_maps)

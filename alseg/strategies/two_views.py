@@ -3,7 +3,7 @@
 import numpy as np
 
 from alseg.images import as_images, stack
-from alseg.interfaces import JointPredictions
+from alseg.interfaces import JointPredictions, meets
 from alseg.query import DRAW_UNCERTAINTIES, bald, needs_mask_proba, sums_for, top_n
 from alseg.query import aggregate as aggregate_maps
 from alseg.rows import n_rows
@@ -292,7 +292,7 @@ def cam_disagreement_score(learner, X_pool, *, aggregate="mean", power=1.0, retu
     needs_mask_proba(aggregate)
     check_number("power", power, low=0, open_low=True)
     estimator = estimator_of(learner)
-    if not isinstance(estimator, JointPredictions):
+    if not meets(estimator, JointPredictions):
         raise TypeError(message("learner", "with `predict_joint`", estimator))
     images, scores, maps = as_images(X_pool), [], []
     for idx in chunks(n_rows(X_pool)):
