@@ -1,6 +1,5 @@
 """PixelClassifier: scikit-learn on the features of single pixels, fitted in seconds."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +26,9 @@ from alseg.segmenter.classifier_arrays import (
     to_arrays,
 )
 from alseg.segmenter.inference import resize_maps
+from alseg.segmenter.pixel_checks import check_pixel_params
 from alseg.segmenter.pixel_features import (
     EncoderFeatures,
-    as_feature_list,
     feature_functions,
     image_features,
 )
@@ -49,12 +48,11 @@ from alseg.segmenter.saving import (
     write_model,
 )
 from alseg.training import AREAS, choose_canvas, decoded, resolve_device, to_unit
-from alseg.validation import check_number, check_option, check_rng, message
+from alseg.validation import check_option, check_rng, message
 
 FORMAT = "alseg.PixelClassifier/1"
 # What a saved model does not decide: where it runs, and where anything is written.
 _NOT_SAVED = ("classifier", "device", "feature_cache")
-_MOST_CLASSES = np.iinfo(np.int16).max  # masks are held as int16
 
 
 def _can_be_saved(model):
@@ -268,34 +266,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         TypeError, ValueError
             If one is out of its range or of another kind.
         """
-        classifier = self.classifier
-        if classifier is not None and not (
-            hasattr(classifier, "fit") and hasattr(classifier, "predict_proba")
-        ):
-            rule = "None or a scikit-learn classifier with predict_proba"
-            raise TypeError(message("classifier", rule, classifier))
-        as_feature_list(self.features)
-        check_number("n_mask_classes", self.n_mask_classes, 2, _MOST_CLASSES, integer=True)
-        if self.image_size != "own":
-            checked_image_size(self.image_size)
-        if self.n_pixels is not None:
-            check_number("n_pixels", self.n_pixels, 1, integer=True)
-        check_number("n_label_images", self.n_label_images, 1, integer=True)
-        check_number("threshold", self.threshold, 0, 1)
-        if self.n_jobs is not None and check_number("n_jobs", self.n_jobs, integer=True) == 0:
-            rule = "None, >= 1, or negative as joblib counts them"
-            raise ValueError(message("n_jobs", rule, self.n_jobs))
-        if not isinstance(self.feature_cache, (str, os.PathLike, type(None))):
-            raise TypeError(message("feature_cache", "None or a folder", self.feature_cache))
-        for name, rule, n in (
-            ("sigmas", "a pair (smallest, largest) of scales", 2),
-            ("encoder_strides", "a sequence of strides", None),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, (tuple, list)) or n not in (None, len(value)):
-                raise TypeError(message(name, rule, value))
-        low = check_number("sigmas[0]", self.sigmas[0], 0, open_low=True)
-        check_number("sigmas[1]", self.sigmas[1], low)
+        check_pixel_params(self)
 
     def _canvas(self, images):
         if self.image_size == "own":
