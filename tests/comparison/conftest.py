@@ -1,5 +1,6 @@
 """Comparisons that several files look at, run once."""
 
+import gc
 import shutil
 
 import pytest
@@ -9,7 +10,10 @@ from small import compared
 @pytest.fixture(scope="session")
 def _whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    return folder, compared(folder)
+    result = compared(folder)
+    gc.collect()
+    gc.freeze()  # what a first fit imports is walked after each job otherwise, as in tests/conftest
+    return folder, result
 
 
 @pytest.fixture
