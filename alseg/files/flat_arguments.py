@@ -1,4 +1,4 @@
-"""Arguments of `JointCAMSegmenter` that files of before tell side by side, and where they are now."""
+"""Arguments of `JointCAMSegmenter` that files of before tell side by side, and where they are."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ def flat_settings(told: Any) -> Any:
 
     Examples
     --------
-    >>> flat_settings({"lr": 0.1, "execution": {"class": "Execution", "amp": False, "channels_last": True}})
+    >>> execution = {"class": "Execution", "amp": False, "channels_last": True}
+    >>> flat_settings({"lr": 0.1, "execution": execution})
     {'lr': 0.1, 'amp': False, 'channels_last': True}
     """
     names = {place: name for name, place in PLACES.items()}

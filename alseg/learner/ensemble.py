@@ -1,4 +1,4 @@
-"""DeepEnsemble: the same estimator fitted several times, predicting as one and disagreeing as many."""
+"""DeepEnsemble: the same estimator fitted several times: one prediction, many opinions."""
 
 import functools
 import os

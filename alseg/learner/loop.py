@@ -325,8 +325,8 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
             `alseg.strategies.within_seconds`. A model that is fitted first is not counted. None is
             no limit, and gives what a pool gives that is looked at as a whole in the time.
         among : sequence of int or None, default=None
-            In mask mode without a pool: sample ids that alone may be asked about, such as those that
-            nobody is annotating right now.
+            In mask mode without a pool: sample ids that alone may be asked about, such as those
+            that nobody is annotating right now.
 
         Returns
         -------
@@ -411,8 +411,8 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         estimator : estimator, class or callable, or None, default=None
             Needed if the estimator's class is not alseg's, or it was not fitted yet and has
             parameters that are not plain JSON. Of a fitted one the class alone counts, through its
-            ``load``; a callable ``f(folder) -> estimator`` reads it in its own way, and gives it what
-            is not written: ``functools.partial(JointCAMSegmenter.load, validation=part)``.
+            ``load``; a callable ``f(folder) -> estimator`` reads it in its own way, and gives it
+            what is not written: ``functools.partial(JointCAMSegmenter.load, validation=part)``.
         query_strategy : callable or None, default=None
             Needed if it is not one of alseg's functions (or a `functools.partial` of one).
         augmenter : object or None, default=None

@@ -1,4 +1,4 @@
-"""What a mask-mode learner looks like on disk: JSON, arrays without pickle, an estimator's own files."""
+"""A mask-mode learner on disk: JSON, arrays without pickle, and its estimator's own files."""
 
 import hashlib
 import os

@@ -38,9 +38,9 @@ def add(
     Returns
     -------
     found : dict
-        ``looks``, an `alseg.project.Answer` for each mask added, by the image's name; ``same``, names of images
-        whose mask was there already and is the same; ``skipped``, files that are no images;
-        ``coding``, a line about what the values mean.
+        ``looks``, an `alseg.project.Answer` for each mask added, by the image's name; ``same``,
+        names of images whose mask was there already and is the same; ``skipped``, files that are no
+        images; ``coding``, a line about what the values mean.
 
     Raises
     ------
@@ -127,8 +127,8 @@ def _check(mask, size, n_classes, where, coding):
     if mask.shape != tuple(size):
         raise ProjectError(
             f"{where}: the mask is {mask.shape[0]} x {mask.shape[1]} pixels, its image "
-            f"{size[0]} x {size[1]}. Draw it at the image's size, or --resize-masks if it is twice, "
-            "half, ... as large."
+            f"{size[0]} x {size[1]}. Draw it at the image's size, or --resize-masks if it is "
+            "twice, half, ... as large."
         )
     values = np.unique(mask[mask != MISSING])
     bad = values[(values < 0) | (values >= n_classes)]

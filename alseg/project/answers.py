@@ -85,8 +85,8 @@ def look_at_mask(
     -----
     A mask looks inverted where it says the opposite of the proposal (their correlation over pixels
     is -0.3 or less), or where its share of foreground is far from the median of the others (0.3
-    or more) and that of its complement is at most half as far, unless it agrees with the proposal. An
-    empty mask or a full one is warned of as such.
+    or more) and that of its complement is at most half as far, unless it agrees with the proposal.
+    An empty mask or a full one is warned of as such.
 
     Examples
     --------

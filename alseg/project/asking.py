@@ -294,7 +294,7 @@ class _Question:
     # -- the model ----------------------------------------------------------------------------
 
     def fit(self):
-        """The model fitted to the masks known: read from disk if it is there, else fitted and kept."""
+        """The model fitted to the masks known: read from disk if there, else fitted and kept."""
         model, self.key = fitted(self.project, self.masks, self.say, self)
         return model
 

@@ -52,7 +52,7 @@ ESTIMATOR_OPTIONS = (
     "schedule",
     "device",
 )
-"""Parameters of the estimator that a state may hold: none of them names code or a place to write."""
+"""Parameters of the estimator that a state may hold: none names code or a place to write."""
 
 
 class ProjectError(ValueError):
@@ -71,9 +71,10 @@ def open_project(folder, data=None, options=None):
         looks. For one that exists it must be the same.
     options : dict or None, default=None
         ``estimator`` (parameters of `JointCAMSegmenter`, or ``preset``), ``strategy``,
-        ``first`` ("random" or "diverse"), ``class_balanced``, ``pseudo_labels``, ``seed``, ``part``, ``mask_classes`` (names of the
-        classes above the background), and of masks ``mask_mapping``, ``missing_value``,
-        ``mask_suffix`` and ``resize_masks``, see `load_folder`; those given replace the ones kept.
+        ``first`` ("random" or "diverse"), ``class_balanced``, ``pseudo_labels``, ``seed``,
+        ``part``, ``mask_classes`` (names of the classes above the background), and of masks
+        ``mask_mapping``, ``missing_value``, ``mask_suffix`` and ``resize_masks``, see
+        `load_folder`; those given replace the ones kept.
 
     Yields
     ------
@@ -495,8 +496,8 @@ def check_trusted(project, name, value, sign, what):
     if isinstance(value, str) and sign in value and given.get(name) is None:
         option = name.replace("_", "-")
         raise ProjectError(
-            f"{project.folder / STATE} names {what} ({name}: {value!r}), which a folder never loads "
-            f"by itself. If you trust it: alseg query --out {project.folder} --{option} {value}"
+            f"{project.folder / STATE} names {what} ({name}: {value!r}), which a folder never "
+            f"loads by itself. If you trust it: alseg query --out {project.folder} --{option} {value}"
         )
 
 
@@ -520,8 +521,8 @@ def check_unit(strategy):
 def estimator_of(project):
     """The estimator that the options describe, not fitted.
 
-    Where the encoder is frozen ("alseg-fast"), what it has seen is kept in the state folder, and the
-    decoder goes on from the last model.
+    Where the encoder is frozen ("alseg-fast"), what it has seen is kept in the state folder, and
+    the decoder goes on from the last model.
     """
     from alseg.segmenter import JointCAMSegmenter
 

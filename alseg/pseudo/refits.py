@@ -1,4 +1,4 @@
-"""Which fits a round makes: told by the augmenter, once, to all who make, count or estimate them."""
+"""Which fits a round makes: told by the augmenter to all who make, count or estimate them."""
 
 from typing import NamedTuple
 

@@ -1,7 +1,8 @@
 """Two scores as the code released with Belharbi et al. 2021 (arXiv:2010.04889) has them.
 
 To compare with: ``entropy_form="released"`` and ``mc_variance_axis="all"`` of the strategies. Both
-look at whole images, and are functions of the maps and masks as `alseg.query.aggregation` takes them.
+look at whole images, and are functions of the maps and masks as `alseg.query.aggregation` takes
+them.
 """
 
 from alseg.query import floating, namespace

@@ -1,4 +1,4 @@
-"""What strategies for parts of images share: a score's maps, image by image, and the best regions."""
+"""What strategies for parts of images share: a score's maps by image, and the best regions."""
 
 import numpy as np
 
@@ -104,10 +104,8 @@ def ask_parts(
     masks = as_masks(masks_pool, n_pool)
     images = as_images(X_pool) if unit == "superpixel" or score is None else None
     seed = None if random_state is None else int(rng.integers(2**31 - 1))
-    if score is None:
-        chunks = _no_maps(images, n_pool)
-    else:
-        chunks = maps_of(score, learner, X_pool, seed)
+    none = score is None
+    chunks = _no_maps(images, n_pool) if none else maps_of(score, learner, X_pool, seed)
     for idx, maps in chunks:
         for i, map_ in zip(idx, maps, strict=True):
             known = None if masks[i] is None else masks[i] != MISSING

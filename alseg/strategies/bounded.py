@@ -1,8 +1,8 @@
 """A question in bounded time: look at images in random order while there is time, ask among those.
 
-A pool that fits into the time is asked about as a whole, by the very call that would be made without
-a limit, so that the answer is the same bit for bit. How much fits is estimated from what the first
-images took.
+A pool that fits into the time is asked about as a whole, by the very call that would be made
+without a limit, so that the answer is the same bit for bit. How much fits is estimated from what
+the first images took.
 """
 
 import copy
@@ -249,8 +249,9 @@ def within_seconds_sampling(
     strategy : callable, default=entropy_sampling
         A strategy or a score. Images of a score, of a strategy that takes the largest of one
         (`alseg.strategies.score_beside`), and of `class_balanced`, `stochastic`,
-        `stochastic_batches` and `without_near_duplicates` around one are looked at a few at a time until the time is up. Any other strategy is asked about
-        random parts of the pool, each larger than the last, and the last part's answer counts.
+        `stochastic_batches` and `without_near_duplicates` around one are looked at a few at a time
+        until the time is up. Any other strategy is asked about random parts of the pool, each
+        larger than the last, and the last part's answer counts.
     seconds : float or None, default=None
         None is no limit.
     unit : str, default="image"

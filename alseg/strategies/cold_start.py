@@ -1,9 +1,10 @@
 """The first masks: images to ask about when no mask is known yet.
 
 Embeddings are those of an estimator fitted to image labels alone (``"encoder"``, ``"cam"``), of a
-pretrained encoder before any fit (`pretrained_embedding`), or of any network of your own. `alseg.strategies.typiclust_sampling` and `k_means_sampling` work without
-labelled images too; ``class_balanced(alps_sampling)`` and the like share the questions among the
-image classes, which are known from the start.
+pretrained encoder before any fit (`pretrained_embedding`), or of any network of your own.
+`alseg.strategies.typiclust_sampling` and `k_means_sampling` work without labelled images too;
+``class_balanced(alps_sampling)`` and the like share the questions among the image classes, which
+are known from the start.
 """
 
 from alseg.images import as_images

@@ -56,10 +56,10 @@ def learning_loss_score(
     """The loss that the model is expected to have on an image, up to order (learning loss [1]_).
 
     A small network learns, from the embeddings of the labelled images, which of two has the larger
-    loss; see `alseg.query.learning_loss`. It is fitted after the model, to features that stay as they
-    are, where [1]_ trains it along and lets its gradient reach them for the first part of training.
-    The losses are those of images that the model was fitted to, which are smaller than those
-    of others, as in [1]_.
+    loss; see `alseg.query.learning_loss`. It is fitted after the model, to features that stay as
+    they are, where [1]_ trains it along and lets its gradient reach them for the first part of
+    training. The losses are those of images that the model was fitted to, which are smaller than
+    those of others, as in [1]_.
 
     Parameters
     ----------

@@ -56,9 +56,9 @@ def foreground_fraction(learner, X_pool, source="cam", threshold=0.5):
         pool_ids = None
         if fraction.shape != (n_pool,) and getattr(learner, "images", None) is not None:
             pool_ids = learner.pool_ids
-        if pool_ids is not None and len(pool_ids) == n_pool and fraction.ndim == 1:
-            if len(fraction) == n_rows(learner.images):
-                fraction = fraction[pool_ids]
+        known = pool_ids is not None and len(pool_ids) == n_pool and fraction.ndim == 1
+        if known and len(fraction) == n_rows(learner.images):
+            fraction = fraction[pool_ids]
     if fraction.shape != (n_pool,):
         rule = f"one number for each of {n_pool} images"
         raise ValueError(message("source", rule, fraction.shape))

@@ -32,7 +32,8 @@ def without_near_duplicates_sampling(
     """Ask a strategy, and skip images that show the same as one before, whatever the exposure.
 
     Small grey copies are compared, of the images that come into question alone; see
-    `alseg.query.diversity.likeness`. Of a slide scanned five times one tile is asked about, not five.
+    `alseg.query.diversity.likeness`. Of a slide scanned five times one tile is asked about, not
+    five.
 
     Parameters
     ----------

@@ -104,7 +104,7 @@ def test_the_accuracy_that_a_check_asks_for_has_a_margin(n_threads):
 EXPECTED = {
     "check_no_attributes_set_in_init": "skorch's constructor sets history_, initialized_ and"
     " virtual_params_, which its other methods read",
-    "check_parameters_default_constructible": "it asks for defaults that are numbers, text or tuples:"
+    "check_parameters_default_constructible": "it asks for defaults that are numbers, text, tuples:"
     " some are objects, which nothing can change, see test_parameters.py",
 }
 
