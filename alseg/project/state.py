@@ -497,7 +497,8 @@ def check_trusted(project, name, value, sign, what):
         option = name.replace("_", "-")
         raise ProjectError(
             f"{project.folder / STATE} names {what} ({name}: {value!r}), which a folder never "
-            f"loads by itself. If you trust it: alseg query --out {project.folder} --{option} {value}"
+            f"loads by itself. If you trust it: alseg query --out {project.folder} "
+            f"--{option} {value}"
         )
 
 
