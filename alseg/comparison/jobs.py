@@ -12,7 +12,6 @@ not matter how many jobs run at once, where, or how often one is killed.
 """
 
 import functools
-import hashlib
 import re
 import time
 from contextlib import contextmanager
@@ -40,7 +39,7 @@ from alseg.experiment import (
     split,
     stabilised,
 )
-from alseg.files import jsonable
+from alseg.files import digest_of, jsonable
 from alseg.images import as_masks
 from alseg.interfaces import mask_classes_of, set_random_state
 from alseg.pseudo import fits_of_round
@@ -120,7 +119,7 @@ def slug(name):
     plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:40]
     if plain and plain == name:
         return name
-    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}".lstrip("-")
+    return f"{plain}-{digest_of(name, 6)}".lstrip("-")
 
 
 def control_rows(protocol, strategies):
@@ -225,13 +224,16 @@ def _same(row, estimator, augmenter):
 
 
 def _alike(a, b):
-    """Whether two estimators or augmenters have the same parameters."""
+    """Whether two estimators or augmenters would do the same, so that one fit serves both.
+
+    More than `alseg.experiment.same` on their descriptions: these name own code by its class alone.
+    """
     if a is b:
         return True
     if a is None or b is None or described(a) != described(b) or not hasattr(a, "get_params"):
         return False
     mine, other = a.get_params(deep=False), b.get_params(deep=False)
-    # A description names an object by its class alone: there they must be one and the same.
+    # What a description cannot tell apart must be one and the same object.
     return all(
         mine[k] is other[k] or _is_plain(mine[k]) or _alike(mine[k], other[k])
         for k in described(a)

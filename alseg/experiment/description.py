@@ -5,9 +5,7 @@ import hashlib
 import os
 from pathlib import Path
 
-import numpy as np
-
-from alseg.files import jsonable, name_of_kind
+from alseg.files import add_array, file_digest, jsonable, name_of_kind
 from alseg.images import MaskFiles, as_images, as_masks
 from alseg.network import NAMED_WEIGHTS
 
@@ -128,12 +126,13 @@ def _state(path):
 
 @functools.lru_cache(maxsize=2**10)
 def _digest(path, size, changed):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Of a whole file, read again only when its size or its time is another."""
+    return file_digest(path)
 
 
 @functools.lru_cache(maxsize=2**17)
 def _digest_of_ends(path, size, changed):
+    """Of both ends of a file: a data set of large images is told in seconds."""
     with open(path, "rb") as file:
         digest = hashlib.sha256(file.read(_END))
         if size > _END:
@@ -208,7 +207,5 @@ def _digest_of_pairs(told, images, masks):
             elif items[i] is None:
                 digest.update(b"None")
             else:
-                array = np.ascontiguousarray(items[i])
-                digest.update(f"{array.dtype.str}{array.shape}".encode())
-                digest.update(array)
+                add_array(digest, items[i])
     return digest.hexdigest()[:16]

@@ -1,6 +1,5 @@
 """Records on disk: one JSON line a round, appended so that a kill loses at most that round."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from alseg.files import (
     AppendOnly,
     RecordsError,
     current_name,
+    digest_of,
     flat_settings,
     json_text,
     jsonable,
@@ -30,6 +30,9 @@ def comparable(record):
 
 def same(a, b):
     """Whether two configurations are the same, files by their content whatever their names.
+
+    Both are as they stand in a file (`described`), and one may be of an earlier version. Objects at
+    hand are compared by their parameters instead, where own code must be one and the same function.
 
     Parameters
     ----------
@@ -116,7 +119,7 @@ def _read_checksums(path):
 
 def _verify(lines, checksums, path):
     """See that each line is the one that was written there."""
-    digests = [hashlib.sha256(raw).hexdigest() for _, raw in lines]
+    digests = [digest_of(raw) for _, raw in lines]
     for place, ((number, _), digest) in enumerate(zip(lines, digests)):
         if place < len(checksums) and digest == checksums[place]:
             continue
@@ -319,4 +322,4 @@ class Records:
 
 
 def _checksum_line(raw):
-    return hashlib.sha256(raw).hexdigest().encode() + b"\n"
+    return digest_of(raw).encode() + b"\n"

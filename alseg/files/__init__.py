@@ -4,11 +4,11 @@ from alseg.files.contents import (
     as_utf8,
     csv_text,
     defuse,
-    file_digest,
     json_text,
     jsonable,
     read_json,
 )
+from alseg.files.digests import add_array, digest_of, file_digest
 from alseg.files.flat_arguments import PLACES as FLAT_PLACES
 from alseg.files.flat_arguments import flat_settings, nested_names
 from alseg.files.growing import AppendOnly, lock
@@ -57,11 +57,13 @@ __all__ = [
     "OutsideFolder",
     "OwnFolder",
     "RecordsError",
+    "add_array",
     "as_utf8",
     "check_inside",
     "csv_text",
     "current_name",
     "defuse",
+    "digest_of",
     "file_digest",
     "file_name",
     "file_names",

@@ -1,9 +1,8 @@
-"""What files hold: digests, text, tables without formulas, JSON."""
+"""What files hold: text, tables without formulas, JSON."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import math
@@ -16,12 +15,6 @@ import numpy as np
 from alseg._types import StrPath
 from alseg.files.places import naming
 from alseg.validation import message
-
-
-def file_digest(path: StrPath) -> Any:
-    """SHA-256 of a file's content, as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def as_utf8(text: str) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from typing import Any
+
+from alseg.files.digests import digest_of
 
 _RESERVED = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\..*)?", re.IGNORECASE
@@ -50,7 +51,7 @@ def file_name(identifier: str, suffix: str = "") -> Any:
     )
     if unchanged:
         return plain + suffix
-    digest = hashlib.sha256(identifier.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    digest = digest_of(identifier.encode("utf-8", "surrogatepass"), 12)
     cut = plain.encode()[: min(room - 13, 100)].decode(errors="ignore").rstrip(". ")
     return f"{_folded(cut)}~{digest}{suffix}"
 

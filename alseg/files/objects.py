@@ -1,4 +1,15 @@
-"""Classes and functions by name, objects as JSON: what a file may say of code and never runs."""
+"""Classes and functions by name, objects as JSON: what a file may say of code and never runs.
+
+Three things are written as JSON, and each has its own form because it is read for another end:
+
+- values, by `alseg.files.jsonable`: to be read by people and other programs. A tuple becomes a
+  list, NaN becomes null; what is neither number, text, list nor dict is refused.
+- objects that are made again, by `describe_object` and `describe_callable`: a class or function by
+  its name, and what is off its defaults; None where the object could not be made again. A saved
+  model writes its own parameters so too, with each list and tuple told apart (`segmenter.saving`).
+- settings that are compared, by `alseg.experiment.described`: whether a run may go on. Nothing is
+  made of them again, so that they may say of a file its content and of code its name alone.
+"""
 
 from __future__ import annotations
 
@@ -251,6 +262,11 @@ def _packed(param):
 
 
 def _is_same(a, b):
+    """Whether a parameter need not be written, since the default gives it back.
+
+    Stricter than `alseg.experiment.same`, which compares what stands in files, where a tuple is a
+    list already: a list in the place of a tuple is written.
+    """
     plain = is_json(a) or (hasattr(a, "get_params") and not isinstance(a, type))
     return a is b or (type(a) is type(b) and plain and bool(a == b))
 

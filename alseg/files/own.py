@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import stat
@@ -12,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from alseg._types import StrPath
-from alseg.files.contents import as_utf8, file_digest, json_text
+from alseg.files.contents import as_utf8, json_text
+from alseg.files.digests import digest_of, file_digest
 from alseg.files.growing import AppendOnly
 from alseg.files.places import OutsideFolder, check_inside, naming, not_ours
 from alseg.files.whole import remove_empty, replacing, sweep
@@ -174,7 +174,7 @@ class OwnFolder:
         data = as_utf8(data) if isinstance(data, str) else bytes(data)
         with self._guard:
             target = self._target(name)
-            size, digest = len(data), hashlib.sha256(data).hexdigest()
+            size, digest = len(data), digest_of(data)
             if self._holds(target, size, digest):
                 return False
             if self.status(name) == "foreign":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from alseg._types import Function, StrPath
+from alseg.files import digest_of
 from alseg.images.formats import Unreadable
 from alseg.images.read import MASK_MAPPINGS, MAX_ID, mask_values, read_mask
 from alseg.labels import MISSING
@@ -349,7 +349,7 @@ def _key(file):
         return None
     name = os.path.basename(file)
     told = repr((name, stat.st_size, stat.st_mtime_ns)).encode(errors="surrogateescape")
-    return hashlib.sha256(told).hexdigest()[:12]
+    return digest_of(told, 12)
 
 
 def _looked_at(fresh, progress):

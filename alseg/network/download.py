@@ -1,7 +1,6 @@
 """Weights from a URL: downloaded once, told apart by their URL, known by their content after."""
 
 import errno
-import hashlib
 import http.client
 import re
 import time
@@ -12,7 +11,16 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from alseg.files import file_digest, file_name, naming, remove_files, replacing, sweep, write_text
+from alseg.files import (
+    digest_of,
+    file_digest,
+    file_name,
+    naming,
+    remove_files,
+    replacing,
+    sweep,
+    write_text,
+)
 
 # As torchvision names its files: the first digits of the SHA-256 of their content. Not a date.
 _HASH = re.compile(r"-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.\w+$")
@@ -49,7 +57,7 @@ def downloaded(url, folder=None):
     if begins and shared.is_file() and file_digest(shared).startswith(begins):
         return shared
     stem, suffix = Path(name).stem, Path(name).suffix
-    path = folder / file_name(f"{stem}-{hashlib.sha256(url.encode()).hexdigest()[:12]}", suffix)
+    path = folder / file_name(f"{stem}-{digest_of(url, 12)}", suffix)
     if not path.is_file():
         _sweep(folder)
         with replacing(path, folder) as temporary:

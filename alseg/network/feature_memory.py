@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from alseg.files import OutsideFolder, replacing, sweep
+from alseg.files import OutsideFolder, add_array, replacing, sweep
 from alseg.network.encoder import TinyEncoder
 from alseg.network.joint import evaluated
 
@@ -148,7 +148,5 @@ def _ramp(shape, device):
 def _digest(tensors, start=""):
     digest = hashlib.blake2b(start.encode(), digest_size=16)
     for tensor in tensors:
-        array = tensor.detach().cpu().contiguous().numpy()
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(array)
+        add_array(digest, tensor.detach().cpu().numpy())
     return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections import OrderedDict
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from alseg._types import Function, Images
+from alseg.images import fingerprint
 from alseg.query.regions import _frozen
 from alseg.validation import check_number, message
 
@@ -129,5 +129,4 @@ def _fingerprint(images, i):
     if paths is not None:
         stat = os.stat(paths[i])
         return os.path.abspath(paths[i]), stat.st_size, stat.st_mtime_ns
-    image = np.ascontiguousarray(images[i])
-    return image.shape, image.dtype.str, hashlib.blake2b(image.data, digest_size=16).digest()
+    return fingerprint(images[i])

@@ -1,14 +1,13 @@
 """Parts of a page that needs nothing else: its style, pictures, figures, facts."""
 
 import base64
-import hashlib
 import io
 import json
 import re
 from html import escape
 from pathlib import Path
 
-from alseg.files import as_utf8, write_text
+from alseg.files import as_utf8, digest_of, write_text
 from alseg.threads import warnings_ignored
 
 STYLE = """
@@ -126,7 +125,7 @@ def write_page(path, html):
     OSError
         If it cannot be written.
     """
-    digest = hashlib.sha256(as_utf8(html)).hexdigest()[:16]
+    digest = digest_of(as_utf8(html), 16)
     signed = _GENERATOR.replace('"alseg"', f'"alseg {digest}"')
     return write_text(path, html.replace(_GENERATOR, signed, 1), marker=_is_our_page)
 
@@ -137,7 +136,7 @@ def _is_our_page(path):
     if found is None:  # earlier versions had the policy alone
         return f'content="{POLICY}">'.encode() in data[:1000]
     html = data.replace(found[0], _GENERATOR.encode(), 1)
-    return hashlib.sha256(html).hexdigest()[:16] == found[1].decode()
+    return digest_of(html, 16) == found[1].decode()
 
 
 def section(title, *parts):

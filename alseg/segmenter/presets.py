@@ -20,9 +20,10 @@ def alseg():
 
     Image and mask moved together, two streams, joint training, cross-entropy and Dice, no
     validation mask, last weights, threshold 0.5, at an area of at most 128 x 192: chosen by folds
-    of training images among what two cores train within a minute (``benchmarks/studies/recipe.py``). What
-    is no gain there (``benchmarks/studies/ablation.py``), or was not run, is off: a moving average of
-    weights, stain augmentation, pseudo-labels and their agreement, consistency.
+    of training images among what two cores train within a minute
+    (``benchmarks/studies/recipe.py``). What is no gain there (``benchmarks/studies/ablation.py``),
+    or was not run, is off: a moving average of weights, stain augmentation, pseudo-labels and their
+    agreement, consistency.
 
     Returns
     -------
