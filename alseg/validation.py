@@ -202,6 +202,27 @@ def check_rng(random_state: Any) -> Any:
     )
 
 
+def seed_of(random_state: Any, rng: Any) -> int | None:
+    """The seed for what is called on the way: the generator's next; None where none was given.
+
+    None stays None because it leaves the seed to what is called: an estimator's draws then follow
+    its own `random_state`, which decides a run.
+
+    Parameters
+    ----------
+    random_state : None, int, Generator or RandomState
+        As it was given.
+    rng : Generator
+        What `check_rng` made of it.
+
+    Examples
+    --------
+    >>> seed_of(None, np.random.default_rng()), seed_of(0, np.random.default_rng(0))
+    (None, 1826701614)
+    """
+    return None if random_state is None else int(rng.integers(2**31 - 1))
+
+
 def as_labels(name: str, labels: Array) -> Any:
     """Class labels as an array, none of them missing.
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from alseg._types import Function, StrPath
-from alseg.files import digest_of
+from alseg.files import digest_of, jsonable
 from alseg.images.formats import Unreadable
 from alseg.images.read import MASK_MAPPINGS, MAX_ID, mask_values, read_mask
 from alseg.labels import MISSING
@@ -88,13 +88,7 @@ class MaskCoding:
         -------
         dict of str -> value
         """
-        found = dataclasses.asdict(self)
-        return {
-            **found,
-            "values": list(self.values),
-            "rounded": list(self.rounded),
-            "seen": sorted(self.seen),
-        }
+        return jsonable(dataclasses.asdict(self))
 
     @classmethod
     def from_dict(cls, values: Any) -> Any:

@@ -12,7 +12,14 @@ from alseg.query import UNCERTAINTIES, needs_mask_proba, top_n
 from alseg.query import aggregate as aggregate_maps
 from alseg.rows import n_rows
 from alseg.rows import retrieve_rows as rows
-from alseg.validation import check_n_instances, check_number, check_option, check_rng, message
+from alseg.validation import (
+    check_n_instances,
+    check_number,
+    check_option,
+    check_rng,
+    message,
+    seed_of,
+)
 
 TARGETS = ("mask", "label")
 _CHUNK = 16  # images whose probabilities are held at once
@@ -162,8 +169,7 @@ def draws_score(
     n_pool = n_rows(X_pool)
     remedy = "A plain classifier has no draws: use entropy_sampling with target='label'."
     estimator, X_pool = check_estimator(learner, X_pool, remedy)
-    # None leaves the seed to the estimator, whose random_state decides a run.
-    seed = None if random_state is None else int(check_rng(random_state).integers(2**31 - 1))
+    seed = seed_of(random_state, check_rng(random_state))
     scores = estimator.predict_uncertainty(
         X_pool,
         method=method,

@@ -8,7 +8,7 @@ from alseg.calling import accepts, call, check_query_idx, name_of
 from alseg.query import top_n
 from alseg.rows import n_rows
 from alseg.strategies._shared import check_shape
-from alseg.validation import check_rng, message
+from alseg.validation import check_rng, message, seed_of
 
 
 def n_labelled(learner):
@@ -85,12 +85,6 @@ def check_callable(name, value):
     if not callable(value):
         raise TypeError(message(name, "a score or a strategy (callable)", value))
     return value
-
-
-def seed_of(random_state, rng):
-    """The next seed of a generator; None where there was none to make it of."""
-    # None stays None: draws are then the estimator's own.
-    return None if random_state is None else int(rng.integers(2**31 - 1))
 
 
 def scores_of(score, learner, X_pool, random_state=None, y_pool=None):

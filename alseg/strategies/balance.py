@@ -7,9 +7,9 @@ from alseg.query import class_balanced_top_n, class_quotas, interleave
 from alseg.rows import n_rows
 from alseg.rows import retrieve_rows as rows
 from alseg.strategies._shared import check_pool, check_shape
-from alseg.strategies.around_others import check_callable, named, seed_of
+from alseg.strategies.around_others import check_callable, named
 from alseg.strategies.at_random import random_score
-from alseg.validation import check_rng, message
+from alseg.validation import check_rng, message, seed_of
 
 
 def class_balanced_sampling(

@@ -9,7 +9,7 @@ from alseg.query import RegionPicker, superpixels_of
 from alseg.rows import n_rows
 from alseg.rows import retrieve_rows as rows
 from alseg.strategies._shared import check_maps
-from alseg.validation import EmptyPool, check_number, check_rng, message
+from alseg.validation import EmptyPool, check_number, check_rng, message, seed_of
 
 _CHUNK = 32  # images whose maps are held at once
 
@@ -103,7 +103,7 @@ def ask_parts(
     picker = RegionPicker(int(n_instances), unit, size, sliding, per_image, top, rng)
     masks = as_masks(masks_pool, n_pool)
     images = as_images(X_pool) if unit == "superpixel" or score is None else None
-    seed = None if random_state is None else int(rng.integers(2**31 - 1))
+    seed = seed_of(random_state, rng)
     none = score is None
     chunks = _no_maps(images, n_pool) if none else maps_of(score, learner, X_pool, seed)
     for idx, maps in chunks:

@@ -19,7 +19,7 @@ from alseg.strategies.around_others import check_callable, named, pick
 from alseg.strategies.informativeness import entropy_sampling
 from alseg.strategies.near_duplicates import without_near_duplicates_sampling
 from alseg.strategies.underlying import AROUND, inside
-from alseg.validation import EmptyPool, check_number, check_rng, message
+from alseg.validation import EmptyPool, check_number, check_rng, message, seed_of
 
 # The wrappers through which a score is seen, and the argument that it stands in.
 _AROUND = {**AROUND, without_near_duplicates_sampling: "strategy"}
@@ -127,7 +127,7 @@ def look(
     at_least = min(check_number("at_least", at_least, 0, integer=True), n_pool)
     _check_seconds("max_seconds", max_seconds)
     rng = check_rng(random_state)
-    seed = None if random_state is None else int(rng.integers(2**31 - 1))
+    seed = seed_of(random_state, rng)
     order = rng.permutation(n_pool) if order is None else _check_order(order, n_pool)
     scores = _check_known(known, n_pool)
     offered = {"random_state": seed, "y_pool": y_pool, "masks_pool": masks_pool}
@@ -296,7 +296,7 @@ def within_seconds_sampling(
     clock = time.monotonic if clock is None else clock
     # Copies draw what is random here: the strategy gets a generator as it would without a limit.
     rng = check_rng(copy.deepcopy(random_state))
-    seed = None if random_state is None else int(rng.integers(2**31 - 1))
+    seed = seed_of(random_state, rng)
     order = rng.permutation(n_pool)
     offered = {"y_pool": y_pool, "masks_pool": masks_pool}
 

@@ -5,7 +5,7 @@ import numpy as np
 from alseg.images import as_images
 from alseg.query import N_BINS, ceal_groups, predicted_doubt
 from alseg.strategies._shared import check_estimator, check_pool, check_shape
-from alseg.validation import check_number, check_option, check_rng
+from alseg.validation import check_number, check_option, check_rng, seed_of
 
 REMEDY = "CEAL needs masks and stochastic draws of them."
 
@@ -14,8 +14,7 @@ def _doubt(learner, X_pool, random_state, n_draws, reduce):
     check_option("reduce", reduce, ("sum", "mean"))
     check_number("n_draws", n_draws, 2, integer=True)
     estimator, X_pool = check_estimator(learner, X_pool, REMEDY)
-    # None leaves the seed to the estimator, whose random_state decides a run.
-    seed = None if random_state is None else int(check_rng(random_state).integers(2**31 - 1))
+    seed = seed_of(random_state, check_rng(random_state))
     images = as_images(X_pool)
     score, empty = predicted_doubt(estimator, images, n_draws, seed, reduce)
     return check_shape(score, len(images)), empty

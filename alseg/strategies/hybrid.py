@@ -9,11 +9,7 @@ from alseg.strategies.around_others import now, scores_of
 from alseg.strategies.embedding import embeddings_of
 from alseg.strategies.informativeness import entropy_score
 from alseg.strategies.wrappers import finite, pool_embeddings
-from alseg.validation import check_number, check_option, check_rng, message
-
-
-def _seed(random_state, rng):
-    return None if random_state is None else int(rng.integers(2**31 - 1))
+from alseg.validation import check_number, check_option, check_rng, message, seed_of
 
 
 def _nonnegative(scores, score):
@@ -85,7 +81,7 @@ def clue_sampling(
     """
     n_instances = check_pool(X_pool, n_instances)
     rng = check_rng(random_state)
-    weights = scores_of(score, learner, X_pool, _seed(random_state, rng), y_pool)
+    weights = scores_of(score, learner, X_pool, seed_of(random_state, rng), y_pool)
     weights = _nonnegative(weights, score)
     weights = weights if weights.any() else np.ones(len(weights))
     points = Points(pool_embeddings(learner, X_pool, embedding))
@@ -168,7 +164,7 @@ def ranked_batch_sampling(
     """
     n_instances = check_pool(X_pool, n_instances)
     rng = check_rng(random_state)
-    scores = scores_of(score, learner, X_pool, _seed(random_state, rng), y_pool)
+    scores = scores_of(score, learner, X_pool, seed_of(random_state, rng), y_pool)
     top_n(scores, 1, 0)  # NaN is an error there
     points, known = embeddings_of(learner, X_pool, embedding)
     points = finite(points).astype(np.float64)
@@ -291,7 +287,7 @@ def clasp_sampling(
     remedy = "ClaSP asks by the doubt of pixels."
     estimator, X_pool = check_estimator(learner, X_pool, remedy)
     means = _ClassMeans()
-    options = {"random_state": _seed(random_state, rng)} if method in DRAW_UNCERTAINTIES else {}
+    options = {"random_state": seed_of(random_state, rng)} if method in DRAW_UNCERTAINTIES else {}
     scores = estimator.predict_uncertainty(X_pool, method=method, aggregate=means, **options)
     scores = _nonnegative(np.asarray(scores, dtype=float), method)
     by_class = np.concatenate(means.kept)  # (n_pool, C)

@@ -10,7 +10,7 @@ from alseg.strategies._shared import check_pool, check_shape, estimator_of, scor
 from alseg.strategies.around_others import named
 from alseg.strategies.best_parts import ask_parts
 from alseg.strategies.informativeness import entropy_score, margin_score
-from alseg.validation import check_number, check_option, check_rng, message
+from alseg.validation import check_number, check_option, check_rng, message, seed_of
 
 PART_OPTIONS = (
     "size",
@@ -108,7 +108,7 @@ def region_sampling(
         n_pool = n_rows(X_pool)
         if score is None:
             return top_n(rng.random(n_pool), n_instances, rng)
-        seed = None if random_state is None else int(rng.integers(2**31 - 1))
+        seed = seed_of(random_state, rng)
         scores = call(score, learner, X_pool, random_state=seed)
         return top_n(check_shape(scores, n_pool), n_instances, rng)
     return ask_parts(

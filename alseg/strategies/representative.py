@@ -10,10 +10,10 @@ from alseg.query import diversity, top_n
 from alseg.rows import n_rows
 from alseg.rows import retrieve_rows as rows
 from alseg.strategies._shared import check_estimator, check_pool, estimator_of
-from alseg.strategies.around_others import scores_of, seed_of
+from alseg.strategies.around_others import scores_of
 from alseg.strategies.embedding import embeddings_of
 from alseg.strategies.stochastic import mc_variance_score
-from alseg.validation import check_number, check_rng
+from alseg.validation import check_number, check_rng, seed_of
 
 _CHUNK = 64  # images whose pixel probabilities are held at once
 

@@ -3,11 +3,11 @@
 from alseg.calling import name_of
 from alseg.query import diversity, top_n
 from alseg.strategies._shared import check_pool
-from alseg.strategies.around_others import scores_of, seed_of
+from alseg.strategies.around_others import scores_of
 from alseg.strategies.embedding import embeddings_of
 from alseg.strategies.informativeness import entropy_score
 from alseg.strategies.representative import WithoutTraining
-from alseg.validation import check_number, check_rng, message
+from alseg.validation import check_number, check_rng, message, seed_of
 
 
 def typicality_score(learner, X_pool, *, n_neighbors=20, embedding=None, metric="euclidean"):
@@ -197,7 +197,7 @@ def density_weighted_sampling(
     """
     n_instances = check_pool(X_pool, n_instances)
     rng = check_rng(random_state)
-    seed = None if random_state is None else int(rng.integers(2**31 - 1))
+    seed = seed_of(random_state, rng)
     scores = density_weighted_score(
         learner,
         X_pool,

@@ -16,11 +16,10 @@ from alseg.strategies.around_others import (
     part_of,
     pick,
     scores_of,
-    seed_of,
 )
 from alseg.strategies.embedding import embeddings_of
 from alseg.strategies.informativeness import entropy_sampling, entropy_score
-from alseg.validation import check_number, check_option, check_rng, message
+from alseg.validation import check_number, check_option, check_rng, message, seed_of
 
 # -- noise --
 

@@ -49,7 +49,7 @@ SURE = {"selection": "all", "sure": (0.1, 0.9), "weight": 0.5}
 
 
 @dataclass(frozen=True)
-class Row:
+class Ingredient:
     """One ingredient.
 
     change : parameters of the estimator that differ from the defaults
@@ -85,95 +85,103 @@ class Row:
 
 
 ROWS = {
-    "default": Row("the defaults", against=""),
-    "twice": Row("twice the steps", steps=2),
-    "thrice": Row("three times the steps", steps=3),
-    "no-affine": Row("without zoom and rotation", {"augmentation__affine": None}),
-    "no-flips": Row("without flips in training", {"augmentation__flips": "none"}),
-    "unpaired": Row("flips move the image and not its mask", {"augmentation__joint_flip": False}),
-    "no-jitter": Row("without colour jitter", {"augmentation__jitter": 0.0}),
-    "stain": Row("stain 0.05", {"augmentation__stain": 0.05}),
-    "stain-strong": Row(
+    "default": Ingredient("the defaults", against=""),
+    "twice": Ingredient("twice the steps", steps=2),
+    "thrice": Ingredient("three times the steps", steps=3),
+    "no-affine": Ingredient("without zoom and rotation", {"augmentation__affine": None}),
+    "no-flips": Ingredient("without flips in training", {"augmentation__flips": "none"}),
+    "unpaired": Ingredient(
+        "flips move the image and not its mask", {"augmentation__joint_flip": False}
+    ),
+    "no-jitter": Ingredient("without colour jitter", {"augmentation__jitter": 0.0}),
+    "stain": Ingredient("stain 0.05", {"augmentation__stain": 0.05}),
+    "stain-strong": Ingredient(
         "stain 0.2 instead of colour jitter",
         {"augmentation__stain": 0.2, "augmentation__jitter": 0.0},
     ),
-    "passes": Row("shuffled passes instead of two streams", {"schedule__sampling": "passes"}),
-    "no-second": Row("no images without mask in a batch", {"weak_batch_size": 0}),
-    "frozen": Row("encoder's weights stay as pretrained", {"schedule__encoder_lr_scale": 0.0}),
-    "full-lr": Row("encoder learns at the full rate", {"schedule__encoder_lr_scale": 1.0}),
-    "two-phase": Row(
+    "passes": Ingredient(
+        "shuffled passes instead of two streams", {"schedule__sampling": "passes"}
+    ),
+    "no-second": Ingredient("no images without mask in a batch", {"weak_batch_size": 0}),
+    "frozen": Ingredient(
+        "encoder's weights stay as pretrained", {"schedule__encoder_lr_scale": 0.0}
+    ),
+    "full-lr": Ingredient("encoder learns at the full rate", {"schedule__encoder_lr_scale": 1.0}),
+    "two-phase": Ingredient(
         "two phases instead of joint", {"schedule__phases": "two-phase"}, steps=2, against="twice"
     ),
-    "decoder-narrow": Row(
+    "decoder-narrow": Ingredient(
         "decoder of half the width", {"module__decoder_channels": (64, 32, 24, 16)}
     ),
-    "decoder-wide": Row(
+    "decoder-wide": Ingredient(
         "decoder of twice the width", {"module__decoder_channels": (256, 128, 96, 64)}
     ),
-    "no-class": Row("without class loss", {"criterion__class_scale": 0.0}),
-    "ce-alone": Row("cross-entropy without Dice", {"criterion__dice_scale": 0.0}),
-    "dice-alone": Row("Dice without cross-entropy", {"criterion__ce_scale": 0.0}),
-    "ema": Row("moving average of weights, 0.95", {"schedule__ema": 0.95}),
-    "consistency": Row("consistency on images without a mask", {"consistency": 1.0}, also="twice"),
-    "bfloat16": Row("bfloat16 in training", {"execution__amp": True}),
-    "warm-up": Row("encoder warmed up on the fold's images, without labels", warm_up=1),
-    "test-flips": Row("mean over four test flips", {"test_flips": "both"}, reuse=True),
-    "pseudo-published": Row(
+    "no-class": Ingredient("without class loss", {"criterion__class_scale": 0.0}),
+    "ce-alone": Ingredient("cross-entropy without Dice", {"criterion__dice_scale": 0.0}),
+    "dice-alone": Ingredient("Dice without cross-entropy", {"criterion__ce_scale": 0.0}),
+    "ema": Ingredient("moving average of weights, 0.95", {"schedule__ema": 0.95}),
+    "consistency": Ingredient(
+        "consistency on images without a mask", {"consistency": 1.0}, also="twice"
+    ),
+    "bfloat16": Ingredient("bfloat16 in training", {"execution__amp": True}),
+    "warm-up": Ingredient("encoder warmed up on the fold's images, without labels", warm_up=1),
+    "test-flips": Ingredient("mean over four test flips", {"test_flips": "both"}, reuse=True),
+    "pseudo-published": Ingredient(
         "pseudo-labels as published: all pixels, weight 0.1",
         pseudo={"k": 40, "weight": 0.1},
         cycles=1,
         against="twice",
     ),
-    "pseudo-sure": Row(
+    "pseudo-sure": Ingredient(
         "pseudo-labels: sure pixels, weight 0.5", pseudo=SURE, cycles=1, against="twice"
     ),
-    "pseudo-sure-2": Row("the same, two cycles", pseudo=SURE, cycles=2, against="thrice"),
-    "pseudo-neighbours": Row(
+    "pseudo-sure-2": Ingredient("the same, two cycles", pseudo=SURE, cycles=2, against="thrice"),
+    "pseudo-neighbours": Ingredient(
         "sure pixels of images with an annotated one among their 5 nearest by colours",
         pseudo=SURE | {"selection": "neighbours", "k": 5},
         cycles=1,
         against="pseudo-sure",
     ),
-    "pseudo-encoder-neighbours": Row(
+    "pseudo-encoder-neighbours": Ingredient(
         "the same, nearest by the encoder's embeddings",
         pseudo=SURE | {"selection": "neighbours", "k": 5, "descriptor": "encoder"},
         cycles=1,
         against="pseudo-neighbours",
         also="pseudo-sure",
     ),
-    "pseudo-agreed": Row(
+    "pseudo-agreed": Ingredient(
         "sure pixels, weighed by agreement with colours",
         pseudo=SURE | {"agreement": "weight", "evidence": ("colours",)},
         cycles=1,
         against="pseudo-sure",
     ),
-    "pseudo-cam": Row(
+    "pseudo-cam": Ingredient(
         "sure pixels, weighed by agreement with the CAM",
         pseudo=SURE | {"agreement": "weight", "evidence": ("cam",)},
         cycles=1,
         against="pseudo-sure",
     ),
-    "pseudo-weighted": Row(
+    "pseudo-weighted": Ingredient(
         "all pixels, weighed by confidence",
         pseudo={"selection": "all", "labels": "weighted", "weight": 0.5},
         cycles=1,
         against="pseudo-sure",
     ),
-    "pseudo-continued": Row(
+    "pseudo-continued": Ingredient(
         "sure pixels, the second fit goes on from the first",
         pseudo=SURE | {"refit": "continue"},
         cycles=1,
         against="twice",
         also="pseudo-sure",
     ),
-    "pseudo-oracle": Row(
+    "pseudo-oracle": Ingredient(
         "control: the true masks as pseudo-labels, weight 0.5",
         pseudo=SURE,
         cycles=1,
         oracle="all",
         against="twice",
     ),
-    "pseudo-oracle-kept": Row(
+    "pseudo-oracle-kept": Ingredient(
         "control: the true classes of the sure pixels, weight 0.5",
         pseudo=SURE,
         cycles=1,

@@ -59,7 +59,7 @@ SCORE_LAYER = {"mobilenet_v2": "network.encoder.features.13"}  # 96 maps of stri
 
 
 @dataclass(frozen=True)
-class Row:
+class MapSource:
     """One kind of map.
 
     pooling : of the network that it belongs to; None has no network
@@ -78,19 +78,21 @@ class Row:
 
 
 ROWS = {
-    "all-ones": Row("all-ones mask", seeded=False, published=(None, 66.01, 0.00)),
-    "random-pixels": Row("random pixels"),
-    "random-map": Row("random map, as coarse as a CAM"),
-    "stain": Row("haematoxylin", seeded=False),
-    "average": Row("CAM, average pooling", "average", published=(0.00, 66.90, 17.88)),
-    "grad-cam": Row("Grad-CAM", "average", "GradCAM", published=(0.00, 66.30, 21.30)),
-    "grad-cam++": Row("Grad-CAM++", "average", "GradCAMpp"),
-    "layer-cam": Row("LayerCAM", "average", "LayerCAM"),
-    "score-cam": Row("Score-CAM", "average", "ScoreCAM"),
-    "max": Row("CAM, max", "max", published=(1.25, 66.00, 26.32)),
-    "lse": Row("CAM, LSE", "lse", published=(1.25, 66.05, 27.93)),
-    "wildcat": Row("CAM, WILDCAT", "wildcat", published=(1.25, 67.21, 22.96)),
-    "attention": Row("CAM, attention (Deep MIL)", "attention", published=(2.50, 68.52, 41.34)),
+    "all-ones": MapSource("all-ones mask", seeded=False, published=(None, 66.01, 0.00)),
+    "random-pixels": MapSource("random pixels"),
+    "random-map": MapSource("random map, as coarse as a CAM"),
+    "stain": MapSource("haematoxylin", seeded=False),
+    "average": MapSource("CAM, average pooling", "average", published=(0.00, 66.90, 17.88)),
+    "grad-cam": MapSource("Grad-CAM", "average", "GradCAM", published=(0.00, 66.30, 21.30)),
+    "grad-cam++": MapSource("Grad-CAM++", "average", "GradCAMpp"),
+    "layer-cam": MapSource("LayerCAM", "average", "LayerCAM"),
+    "score-cam": MapSource("Score-CAM", "average", "ScoreCAM"),
+    "max": MapSource("CAM, max", "max", published=(1.25, 66.00, 26.32)),
+    "lse": MapSource("CAM, LSE", "lse", published=(1.25, 66.05, 27.93)),
+    "wildcat": MapSource("CAM, WILDCAT", "wildcat", published=(1.25, 67.21, 22.96)),
+    "attention": MapSource(
+        "CAM, attention (Deep MIL)", "attention", published=(2.50, 68.52, 41.34)
+    ),
 }
 
 CONTROLS = ("all-ones", "random-map")

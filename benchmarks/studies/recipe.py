@@ -47,7 +47,7 @@ BOTH = "both together"
 
 
 @dataclass(frozen=True)
-class Row:
+class Recipe:
     """A recipe: parameters of the estimator that are not the first row's.
 
     steps, area : gradient steps, and the largest area of the canvas
@@ -62,20 +62,20 @@ class Row:
 
 # Each image without a mask costs about 0.8 of one with.
 ROWS = {
-    "minute": Row("Lite0, batches of 4 + 2 at 128 x 192", 150),
-    "no-weak": Row("no images without a mask", 200, {"weak_batch_size": 0}),
-    "large-batch": Row("batches of 8 + 4", 90, {"batch_size": 8, "weak_batch_size": 4}),
-    "large-image": Row("at 192 x 288", 75, area=LARGE),
-    "lite2": Row("Lite2", 110, {"encoder": "efficientnet-lite2"}),
-    "mobilenet": Row("MobileNetV2", 170, {"encoder": "mobilenet_v2"}),
-    "fast": Row(
+    "minute": Recipe("Lite0, batches of 4 + 2 at 128 x 192", 150),
+    "no-weak": Recipe("no images without a mask", 200, {"weak_batch_size": 0}),
+    "large-batch": Recipe("batches of 8 + 4", 90, {"batch_size": 8, "weak_batch_size": 4}),
+    "large-image": Recipe("at 192 x 288", 75, area=LARGE),
+    "lite2": Recipe("Lite2", 110, {"encoder": "efficientnet-lite2"}),
+    "mobilenet": Recipe("MobileNetV2", 170, {"encoder": "mobilenet_v2"}),
+    "fast": Recipe(
         "frozen Lite0, cached maps, batches of 4 + 0 at 192 x 288",
         30,
         {"schedule__encoder_lr_scale": 0.0, "feature_cache": "", "weak_batch_size": 0},
         area=LARGE,
     ),
-    "default": Row("the default: Lite0, 4 + 2 at 128 x 192, fewer steps", 125),
-    "faster": Row(
+    "default": Recipe("the default: Lite0, 4 + 2 at 128 x 192, fewer steps", 125),
+    "faster": Recipe(
         "frozen Lite0, 4 cached views, batches of 4 + 0 at 192 x 288, fewer steps",
         20,
         {
@@ -86,7 +86,7 @@ ROWS = {
         },
         area=LARGE,
     ),
-    "twice": Row("twice the steps", 300, longer=True),
+    "twice": Recipe("twice the steps", 300, longer=True),
 }
 
 
