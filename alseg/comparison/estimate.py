@@ -9,7 +9,7 @@ from sklearn.base import clone
 from alseg.comparison.jobs import n_threads, with_steps
 from alseg.experiment import peak_memory, set_passes
 from alseg.pseudo import fits_of_round, most_pseudo_masks
-from alseg.training import steps_of_epoch
+from alseg.segmenter import phases_of_fit
 
 NEEDED = ("max_epochs", "steps_per_epoch", "batch_size")
 """Parameters of an estimator without which its steps cannot be counted."""
@@ -61,15 +61,6 @@ def not_countable(estimator):
     return f"{type(estimator).__name__} has no {named}"
 
 
-def flat_params(estimator):
-    """Parameters of an estimator, the fields of its schedule and network among them."""
-    known = estimator.get_params(deep=False)
-    fields = {}
-    for name in ("network", "schedule"):
-        fields |= known[name].get_params() if hasattr(known.get(name), "get_params") else {}
-    return {**known, **fields, "schedule": fields.get("phases")}
-
-
 def steps_of_fit(estimator, n_masks, n_train, again=False):
     """Gradient steps of a fit.
 
@@ -96,28 +87,8 @@ def steps_of_fit(estimator, n_masks, n_train, again=False):
     >>> steps_of_fit(model, 8, 20, again=True)
     30
     """
-    known = flat_params(estimator)
-    epochs = known["max_epochs"]
-    if again and known.get("refit_epochs") is not None:
-        epochs = known["refit_epochs"]
-    started = again or known.get("start_from") is not None
-    phases = [(epochs, False)]
-    if known.get("schedule") == "two-phase":
-        of_classes = ((known.get("class_phase") or {}).get("max_epochs", epochs), False)
-        of_masks = (epochs, True)
-        phases = [of_classes] if not n_masks else [of_masks] if started else [of_classes, of_masks]
-    total = 0
-    for epochs, frozen in phases:
-        passes = known.get("sampling") == "passes"
-        only = passes and n_masks and (frozen or known.get("pooling", "") is None)
-        total += epochs * steps_of_epoch(
-            n_masks if only else n_train,
-            known["batch_size"],
-            known["steps_per_epoch"],
-            passes,
-            known.get("drop_tiny_last_batch", False),
-        )
-    return total
+    phases = phases_of_fit(estimator, n_train, n_masks, again)
+    return sum(phase.n_epochs * phase.n_steps for phase in phases)
 
 
 class Fit(NamedTuple):
@@ -223,11 +194,9 @@ def measure(estimator, protocol, train, test):
     Measured
     """
     model = with_steps(estimator, protocol).set_params(random_state=0)
-    known, phases = flat_params(model), 1
-    if known.get("schedule") == "two-phase":
-        phases = 1 if known.get("start_from") is not None else 2
-        if known.get("class_phase"):
-            model.set_params(schedule__class_phase={**known["class_phase"], "max_epochs": 1})
+    short = getattr(getattr(model, "schedule", None), "class_phase", None)
+    if short:
+        model.set_params(schedule__class_phase={**short, "max_epochs": 1})
     took, memory = {}, {}
     few = train.take(np.arange(min(len(train.labels), 16)))
     with n_threads(protocol.n_threads), peak_memory(memory, "peak"):
@@ -240,6 +209,7 @@ def measure(estimator, protocol, train, test):
         began = time.perf_counter()
         model.predict_masks(some.images)
         image = (time.perf_counter() - began) / len(some.labels)
+    phases = len(phases_of_fit(model, len(few.labels), len(few.labels)))
     step = max(took[5] - took[2], 0.0) / (3 * phases)
     reading = max(took[2] - 2 * phases * step, 0.0) / len(few.labels)
     return Measured(step, reading, image, memory.get("peak", float("nan")))

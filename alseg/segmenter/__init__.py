@@ -10,6 +10,7 @@ from alseg.segmenter.parameters import (
     Schedule,
     with_fields,
 )
+from alseg.segmenter.phases import phases_of_fit
 from alseg.segmenter.pixel_classifier import PixelClassifier
 from alseg.segmenter.presets import PRESETS, alseg_pseudo_labels, preset_params
 from alseg.segmenter.pretraining import SelfSupervisedPretrainer, simsiam_loss
@@ -31,6 +32,7 @@ __all__ = [
     "alseg_pseudo_labels",
     "haematoxylin",
     "haematoxylin_masks",
+    "phases_of_fit",
     "pool_batches",
     "predict_batch",
     "preset_params",

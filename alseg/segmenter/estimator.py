@@ -52,8 +52,10 @@ from alseg.segmenter.parameters import (
     same_value,
     with_fields,
 )
+from alseg.segmenter.phases import only_annotated, phases_of_fit, steps_of_phase
 from alseg.segmenter.presets import preset_params
 from alseg.segmenter.saving import describe_params, read_model, reading, write_model
+from alseg.segmenter.training_run import TrainingRun
 from alseg.training import (
     AREAS,
     ConsistentBatches,
@@ -72,7 +74,6 @@ from alseg.training import (
     resolve_amp,
     resolve_device,
     scaled,
-    steps_of_epoch,
     undo,
     with_consistency,
 )
@@ -275,6 +276,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     Augmentation(jitter=0.3)
     """
 
+    _run = None  # a `TrainingRun`, while a fit is under way
+
     __metadata_request__fit = {"masks": True, "mask_weight": True}
     __metadata_request__partial_fit = {"masks": True, "mask_weight": True}
 
@@ -457,11 +460,51 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         self.check_params()
         if not fresh:
             self._check_built()
+        given = self._checked(X, y, masks, mask_weight, classes, fresh)
+        started = None
+        if fresh and self.schedule.start_from is not None:
+            started = self._read_start(given.classes)
+        known = self._known_before(fresh, started)
+        train, validation, *known = self._hold_out(given, known)
+        run = self._read_run(given, train, again=bool(not fresh and self.n_steps_))
+        self._check_what_is_learned(run, fresh)
+        if run.n_annotated and not self._holds_out_a_share():
+            known[1] = None  # not worth a fingerprint of each image in each fit
+        before, rows = dict(vars(self)), list(self.history or ())
+        if fresh:
+            # Only now: a fit that is refused leaves the model as it was.
+            self.classes_, self.canvas_ = given.classes, given.canvas
+            self.has_masks_, self.threshold_, self.n_steps_ = False, 0.5, 0
+            self.__dict__.pop("validation_score_", None)
+        self.validation_, (self.held_out_, self.trained_on_) = validation, known
+        self.has_masks_ = self.has_masks_ or run.n_annotated > 0
+        self.device_ = resolve_device(self.device)
+        run.data, self._run = run.data.to(self.device_), run
+        try:
+            self._train(fresh, started)
+        except UntrainableBatch:
+            self.module_.eval()
+            vars(self).clear()
+            vars(self).update(before)
+            if self.history is not None:
+                self.history[:] = rows  # it was cleared in place
+            raise
+        finally:
+            self.__dict__.pop("_run", None)
+        if run.interrupted:
+            # skorch ends a fit quietly here; a loop of queries must not take half a fit for one.
+            raise KeyboardInterrupt
+        self.module_.eval()
+        self._choose_threshold()
+        return self
+
+    def _checked(self, X, y, masks, mask_weight, classes, fresh):
+        """What a fit is given, checked: nothing is decoded yet."""
         images = as_images(X)
         n = len(images)
         y = np.zeros(n, dtype=int) if y is None and not self.has_class_head else check_labels(y, n)
         masks = as_masks(masks, n)
-        mask_weight = check_weight(mask_weight, images)
+        weight = check_weight(mask_weight, images)
         rng = check_rng(self.random_state)
         if classes is not None:
             classes = check_classes(classes, None if fresh else self.classes_)
@@ -473,104 +516,82 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         unknown = np.setdiff1d(y, classes)
         if len(unknown):
             raise ValueError(message("y", f"of the classes {classes.tolist()}", unknown.tolist()))
-        codes = np.searchsorted(classes, y)
-        started = (
-            self._read_start(classes) if fresh and self.schedule.start_from is not None else None
+        return Bunch(
+            images=images, y=y, masks=masks, weight=weight, rng=rng, classes=classes, canvas=canvas
         )
-        known = self._known_before(fresh, started)
-        train, validation, *known = self._hold_out(images, y, masks, mask_weight, rng, known)
-        weight = None if mask_weight is None else [mask_weight[i] for i in train]
-        n_epochs = self.max_epochs
-        if not fresh and self.n_steps_ and self.schedule.refit_epochs is not None:
-            n_epochs = self.schedule.refit_epochs
-        n_train, all_codes = len(train), codes[train]
-        seen = self._drawn(masks.take(train), weight, n_epochs, rng)
+
+    def _read_run(self, given, train, again):
+        """The fit of the images at these positions, of which those that it may draw are decoded."""
+        codes = np.searchsorted(given.classes, given.y)[train]
+        weight = None if given.weight is None else [given.weight[i] for i in train]
+        seen = self._drawn(given.masks.take(train), weight, again, given.rng)
+        all_codes = codes
         if seen is not None:
-            train, weight = train[seen], weight and [weight[i] for i in seen]
-        build, geometry = TrainingData.build, canvas
+            train, codes = train[seen], codes[seen]
+            weight = weight and [weight[i] for i in seen]
+        build, geometry = TrainingData.build, given.canvas
         if self.crop is not None:
             build, geometry = CropData.build, check_crop(self.crop)
+        images = given.images.take(train)
         data = build(
-            images.take(train),
-            codes[train],
-            masks.take(train),
+            images,
+            codes,
+            given.masks.take(train),
             weight,
             geometry,
             self.n_mask_classes,
             self.verbose > 0,
         )
-        annotated = bool(data.annotated().any())
-        if not self.has_class_head and not annotated:
+        n_annotated = int(data.annotated().sum())
+        return TrainingRun(
+            data=data,
+            images=images,
+            labels=given.y[train],
+            codes=codes,
+            all_codes=all_codes,
+            n_annotated=n_annotated,
+            phases=phases_of_fit(self, len(all_codes), n_annotated, again),
+            rng=given.rng,
+        )
+
+    def _check_what_is_learned(self, run, fresh):
+        """Refuse a fit without masks where labels alone teach nothing, or do harm."""
+        if run.n_annotated:
+            return
+        if not self.has_class_head:
             raise ValueError(
-                "masks must be annotated in at least one pixel with Network(pooling=None), got none that is:"
-                " without a class head there is nothing else to learn from."
+                "masks must be annotated in at least one pixel with Network(pooling=None), got none"
+                " that is: without a class head there is nothing else to learn from."
             )
-        if not annotated and not fresh and self.has_masks_ and self.schedule.phases == "two-phase":
+        if not fresh and self.has_masks_ and self.schedule.phases == "two-phase":
             rule = "annotated in at least one pixel to go on after masks with phases='two-phase'"
             remedy = "Labels alone would change the encoder beneath the decoder: give masks too."
             raise ValueError(message("masks", rule, "none that is", remedy))
-        if annotated and not self._holds_out_a_share():
-            known[1] = None  # not worth a fingerprint of each image in each fit
-        before, rows = dict(vars(self)), list(self.history or ())
-        if fresh:
-            # Only now: a fit that is refused leaves the model as it was.
-            self.classes_, self.canvas_ = classes, canvas
-            self.has_masks_, self.threshold_, self.n_steps_ = False, 0.5, 0
-            self.__dict__.pop("validation_score_", None)
-        self.validation_, (self.held_out_, self.trained_on_) = validation, known
-        self.has_masks_ = self.has_masks_ or annotated
-        self.device_ = resolve_device(self.device)
-        self._data, self._rng = data.to(self.device_), rng
-        self._seen = images.take(train), y[train]
-        self._all_codes, self._n_left_out = all_codes, n_train - len(train)
-        self._n_epochs, self._part_size = n_epochs, PartSize("training", _TRAIN_NOTE)
-        with forked_torch_rng(int(rng.integers(2**63 - 1)), self.device_):
+
+    def _train(self, fresh, started):
+        """Take the run through skorch's loop, the global random numbers aside."""
+        run = self._run
+        with forked_torch_rng(int(run.rng.integers(2**63 - 1)), self.device_):
             try:
-                positions = np.arange(len(data))
                 if fresh:
                     self.initialize()
                 else:
                     self._follow_parameters()
                 if started is not None:
                     self._load_start(started)
-                self._phases = self._unchecked = self._phases_of_fit()
-                self._phase = self._phases[0]
-                super().partial_fit(positions, codes[train])
-            except UntrainableBatch:
-                self.module_.eval()
-                vars(self).clear()
-                vars(self).update(before)
-                if self.history is not None:
-                    self.history[:] = rows  # it was cleared in place
-                raise
+                run.begin(run.phases[0])
+                super().partial_fit(np.arange(len(run.data)), run.codes)
             finally:
-                if self.__dict__.pop("_phase", None):
+                if run.phase is not None:
                     self._set_frozen(False)
-                for name in (
-                    "_data",
-                    "_rng",
-                    "_n_epochs",
-                    "_part_size",
-                    "_seen",
-                    "_phases",
-                    "_unchecked",
-                    "_all_codes",
-                    "_n_left_out",
-                ):
-                    self.__dict__.pop(name, None)
-                interrupted = self.__dict__.pop("_interrupted", False)
-        if interrupted:
-            # skorch ends a fit quietly here; a loop of queries must not take half a fit for a whole.
-            raise KeyboardInterrupt
-        self.module_.eval()
-        if self.threshold == "validation":
-            if self.has_masks_ and validation is not None:  # else the one that there is
-                self.threshold_ = self._validation_threshold()
-        else:
-            self.threshold_ = float(self.threshold)
-        return self
 
-    def _drawn(self, masks, weight, n_epochs, rng):
+    def _choose_threshold(self):
+        if self.threshold != "validation":
+            self.threshold_ = float(self.threshold)
+        elif self.has_masks_ and self.validation_ is not None:  # else the one that there is
+            self.threshold_ = self._validation_threshold()
+
+    def _drawn(self, masks, weight, again, rng):
         """Positions of the images that are worth reading, or None for all: batches hold so many."""
         n = len(masks)
         if (
@@ -581,11 +602,12 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             return None
         if same_value(self.network.normalize, "dataset"):  # measured over all images
             return None
-        n_steps = max(n_epochs, 1) * steps_of_epoch(n, self.batch_size, self.steps_per_epoch)
+        *_, last = phases_of_fit(self, n, n, again)
+        n_steps = max(last.n_epochs, 1) * last.n_steps
         of_classes = 0
         if self.schedule.phases == "two-phase":  # its first phase draws from all images
-            epochs = (self.schedule.class_phase or {}).get("max_epochs", n_epochs)
-            of_classes = epochs * steps_of_epoch(n, self.batch_size, self.steps_per_epoch)
+            epochs = (self.schedule.class_phase or {}).get("max_epochs", last.n_epochs)
+            of_classes = epochs * last.n_steps
         n_first = (n_steps + of_classes) * self.batch_size
         n_second = n_steps * self.weak_batch_size + of_classes * self.batch_size
         if n <= min(n_first, n_second):
@@ -668,8 +690,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             return started.fitted["held_out_"], started.fitted["trained_on_"]
         return frozenset(), frozenset()
 
-    def _hold_out(self, images, y, masks, mask_weight, rng, known):
+    def _hold_out(self, given, known):
         """Positions to train on, the validation part, and the fingerprints held out and seen."""
+        images, y, masks, weight = given.images, given.y, given.masks, given.weight
         everything = np.arange(len(images))
         if self.validation is None:
             return everything, None, *known
@@ -686,10 +709,10 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
                 " be held out: give a ValidationSet, or a fraction from the first fit on."
             )
             raise ValueError(message("validation", rule, share, remedy))
-        train, held, *known = hold_out(images, y, masks, mask_weight, share, rng, *known)
+        train, held, *known = hold_out(images, y, masks, weight, share, given.rng, *known)
         if not len(held):
             return train, None, *known
-        held_masks = experts_masks(masks, mask_weight, held)
+        held_masks = experts_masks(masks, weight, held)
         return train, ValidationSet(images.take(held), y[held], held_masks), *known
 
     def _check_validation_set(self, masks):
@@ -766,8 +789,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             options = {name: value for name, value in options.items() if name in known}
         self.module_ = self.module(**{**options, **self.get_params_for("module")})
         measured = isinstance(self.network.normalize, str) and self.network.normalize == "dataset"
-        if measured and hasattr(self, "_data"):
-            self.module_.measure(self._data.images)
+        if measured and self._run is not None:
+            self.module_.measure(self._run.data.images)
         if self.execution.channels_last:
             self.module_ = self.module_.to(memory_format=torch.channels_last)
         self._freeze_encoder()
@@ -819,9 +842,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         known = keywords(self.criterion)
         if self._from_scratch() and known is not None and "class_scale" in known:
             options.setdefault("class_scale", CLASS_SCALE_FROM_SCRATCH)
-        self._weighs_classes = self.class_weight is not None and hasattr(self, "_data")
+        self._weighs_classes = self.class_weight is not None and self._run is not None
         if self._weighs_classes:
-            y = self.classes_[self._all_codes]
+            y = self.classes_[self._run.all_codes]
             weight = np.ones(len(self.classes_))
             present = np.unique(y)
             weight[np.searchsorted(self.classes_, present)] = compute_class_weight(
@@ -868,8 +891,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     def notify(self, method_name, **cb_kwargs):
         """Tell the callbacks; skorch's loop has positions and codes where they see images and labels."""
         getattr(self, method_name)(self, **cb_kwargs)
-        if hasattr(self, "_seen"):
-            for name, part in zip(("X", "y"), self._seen):
+        if self._run is not None:
+            for name, part in (("X", self._run.images), ("y", self._run.labels)):
                 if name in cb_kwargs:
                     cb_kwargs[name] = part
             for name in ("dataset_train", "dataset_valid"):
@@ -880,82 +903,56 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def _seen_dataset(self, dataset):
         idx = np.array([int(dataset[i][0]) for i in range(len(dataset))])
-        images, labels = self._seen
-        return Dataset(images.take(idx), labels[idx])
+        return Dataset(self._run.images.take(idx), self._run.labels[idx])
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         """Freeze what rests in this phase, and renew the optimizer, before a callback looks at them."""
-        if hasattr(self, "_phase"):
-            self._set_frozen(self._phase == "mask")
+        if self._run is not None:
+            self._set_frozen(self._run.phase.name == "mask")
             self._renew_optimizer()
-
-    def _phases_of_fit(self):
-        if self.schedule.phases != "two-phase":
-            return ("joint",)
-        if not bool(self._data.annotated().any()):
-            return ("classifier",)
-        if self.n_steps_ or self.schedule.start_from is not None:
-            return ("mask",)  # the classifier is frozen since the first fit
-        return ("classifier", "mask")
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train over one or two phases; see skorch."""
-        epochs = self._n_epochs if epochs is None else epochs
+        run = self._run
         # What callbacks score are images, predicted as after the fit, and never a batch's output.
         use_caching, self.use_caching = self.use_caching, False
         try:
-            for i, phase in enumerate(self._phases):
+            for i, phase in enumerate(run.phases):
                 if i:  # for callbacks each phase is a training of its own
                     self.notify("on_train_end", X=X, y=y)
-                    self._phase = phase
+                    run.begin(phase)
                     self.notify("on_train_begin", X=X, y=y)
-                options = self._phase_options(epochs)
-                n_steps = self._n_steps(len(X))
-                self._scheduler = make_scheduler(
-                    self.optimizer_,
-                    options["lr_schedule"],
-                    options["lr"],
-                    options["max_epochs"] * n_steps,
-                    n_steps,
-                )
-                self._best = None
-                self._average = (
-                    None
-                    if self.schedule.ema is None
-                    else WeightAverage(self.module_, self.schedule.ema)
-                )
-                try:
-                    name = {"joint": "fit", "mask": "fit masks"}.get(self._phase, "fit classes")
-                    total = options["max_epochs"] * n_steps
-                    with progress(name, total, "steps", self.verbose > 0) as self._bar:
-                        super().fit_loop(X, y, epochs=options["max_epochs"], **fit_params)
-                except KeyboardInterrupt as interrupt:
-                    if not _is_from_callback(interrupt):
-                        raise
-                if self._best is not None:
-                    self.module_.load_state_dict(self._best[1])
-                    if self.schedule.keep_epoch == "validation":
-                        self.validation_score_ = self._best[0]
-                elif self._average is not None:
-                    self._average.keep()
+                self._train_phase(X, y, epochs, fit_params)
         except KeyboardInterrupt:
-            self._interrupted = True
+            run.interrupted = True
             raise
         finally:
             self.use_caching = use_caching
-            self.__dict__.pop("_scheduler", None)
-            self.__dict__.pop("_best", None)
-            self.__dict__.pop("_average", None)
-            self.__dict__.pop("_bar", None)
         return self
 
-    def _phase_options(self, epochs):
-        """Learning rate, its schedule and epochs of the present phase."""
-        lr = self.get_params_for("optimizer").get("lr", self.lr)
-        options = {"lr": lr, "lr_schedule": self.schedule.lr_schedule, "max_epochs": epochs}
-        if self._phase == "classifier":
-            options.update(self.schedule.class_phase or {})
-        return options
+    def _train_phase(self, X, y, epochs, fit_params):
+        """The epochs of the present phase, and the weights that it ends with."""
+        run, phase = self._run, self._run.phase
+        epochs = phase.n_epochs if epochs is None else epochs
+        total = epochs * phase.n_steps
+        run.scheduler = make_scheduler(
+            self.optimizer_, phase.lr_schedule, phase.lr, total, phase.n_steps
+        )
+        if self.schedule.ema is not None:
+            run.average = WeightAverage(self.module_, self.schedule.ema)
+        name = {"joint": "fit", "mask": "fit masks"}.get(phase.name, "fit classes")
+        try:
+            with progress(name, total, "steps", self.verbose > 0) as run.bar:
+                super().fit_loop(X, y, epochs=epochs, **fit_params)
+        except KeyboardInterrupt as interrupt:
+            if not _is_from_callback(interrupt):
+                raise
+        if run.best is not None:
+            self.module_.load_state_dict(run.best[1])
+            if self.schedule.keep_epoch == "validation":
+                self.validation_score_ = run.best[0]
+        elif run.average is not None:
+            run.average.keep()
 
     def _read_start(self, classes):
         """The model to start from, if it is of these classes."""
@@ -1000,7 +997,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         """Remember the weights of this epoch if `keep_epoch` prefers them."""
         if self.schedule.keep_epoch == "last":
             return
-        with nullcontext() if self._average is None else self._average.shown():
+        average = self._run.average
+        with nullcontext() if average is None else average.shown():
             self._remember_if_best()
 
     def _remember_if_best(self):
@@ -1008,20 +1006,15 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             rows = [row for row in self.history[-1]["batches"] if "train_loss" in row]
             sizes = np.array([row["train_batch_size"] for row in rows])
             value = -float(np.average([row["train_loss"] for row in rows], weights=sizes))
-            better = self._best is None or value > self._best[0]
-        elif self.validation_ is None:
-            return  # nothing was held out, since nothing is annotated
-        else:
+            self._run.keep_best(value, self.module_)
+        elif self.validation_ is not None:  # else nothing was held out: nothing is annotated
             value = self._validation_score()
             self.history.record("validation_score", value)
-            better = self._best is None or value >= self._best[0]
-        if better:
-            state = self.module_.state_dict()
-            self._best = value, {name: weight.clone() for name, weight in state.items()}
+            self._run.keep_best(value, self.module_, later=True)
 
     def _validation_score(self):
         part = self.validation_
-        if self._phase == "classifier" or not self.has_masks_:
+        if self._run.phase.name == "classifier" or not self.has_masks_:
             return self.score(part.images, part.labels)
         images = as_images(part.images)
         predicted = [mask_from_proba(proba, 0.5) for proba in self._iter_mask_proba(images)]
@@ -1043,45 +1036,28 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         groups = self.optimizer_.param_groups
         known = {id(p) for group in groups for p in group["params"]}
         learn = {id(p) for p in self.module_.parameters() if p.requires_grad}
-        if self._phase == "mask" or learn - known:
+        if self._run.phase.name == "mask" or learn - known:
             with self._current_init_context("optimizer"):
                 self.initialize_optimizer()
             for group in self.optimizer_.param_groups:  # skorch's `LRScheduler` goes on from it
                 group["initial_lr"] = group["lr"]
 
-    def _n_steps(self, n):
-        n += self._n_left_out
-        passes = self.schedule.sampling == "passes"
-        if passes and self._only_annotated and self._data.annotated().any():
-            n = int(self._data.annotated().sum())
-        return steps_of_epoch(
-            n, self.batch_size, self.steps_per_epoch, passes, self.schedule.drop_tiny_last_batch
-        )
-
-    @property
-    def _only_annotated(self):
-        # With streams the frozen phase draws as it always has: both kinds, one after the other.
-        frozen = self._phase == "mask" and self.schedule.sampling == "passes"
-        # Without a class head an image without a mask teaches nothing but consistency.
-        useless = not self.has_class_head and not as_consistency(self.consistency).weight
-        return useless or frozen
-
     def get_iterator(self, dataset, training=False):
         """Batches of the decoded images that `dataset` (of positions) names."""
         positions = torch.as_tensor([int(dataset[i][0]) for i in range(len(dataset))])
-        data = self._data
+        run, data = self._run, self._run.data
         if len(positions) < len(data):
             data = data.take(positions)
         if training:
             self._check_smallest_batches(data)
-        batches = self._batches_of(data, training, self._rng)
+        batches = self._batches_of(data, training, run.phase, run.rng)
         consistency = as_consistency(self.consistency)
         if not training or not consistency.weight:
             return batches
-        n_steps = self._phase_options(self._n_epochs)["max_epochs"] * len(batches)
+        n_steps = run.phase.n_epochs * len(batches)
         return ConsistentBatches(batches, self._present_mask_logits, consistency, n_steps)
 
-    def _batches_of(self, data, training, rng):
+    def _batches_of(self, data, training, phase, rng):
         augmentation = {"flips": "none", "affine": None, "jitter": 0.0}
         if training:
             names = ("flips", "affine", "jitter", "stain")
@@ -1090,16 +1066,16 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         passes = self.schedule.sampling == "passes" and not self.steps_per_epoch
         return TrainingBatches(
             data,
-            None if passes else self._n_steps(len(data)),
+            None if passes else self._steps_of(phase, len(data)),
             self.batch_size,
             self.weak_batch_size,
             augmentation,
             rng,
-            decode=self._phase != "classifier",
+            decode=phase.name != "classifier",
             device=self.device_,
             memory_format=self._memory_format,
             sampling=self.schedule.sampling,
-            only_annotated=self._only_annotated,
+            only_annotated=only_annotated(self, phase.name),
             drop_tiny=self.schedule.drop_tiny_last_batch,
             joint_flip=self.augmentation.joint_flip,
             n_views=self.augmentation.n_views
@@ -1109,15 +1085,22 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def _check_smallest_batches(self, data):
         """Refuse, in the first phase, a batch of any phase from which BatchNorm cannot train."""
-        phases, self._unchecked = self._unchecked, ()
-        present = self._phase
+        phases, self._run.unchecked = self._run.unchecked, []
+        present = self._run.phase
         try:
-            for self._phase in phases:
-                n, n_decode = self._batches_of(data, True, np.random.default_rng(0)).smallest()
+            for phase in phases:
+                self._run.phase = phase  # what is frozen in it decides which BatchNorm trains
+                batches = self._batches_of(data, True, phase, np.random.default_rng(0))
+                n, n_decode = batches.smallest()
                 if n == 1 or n_decode == 1:  # of two images each channel has two values anywhere
                     self._check_batch(min(n, 2), min(n_decode, 2))
         finally:
-            self._phase = present
+            self._run.phase = present
+
+    def _steps_of(self, phase, n):
+        """Steps of an epoch over n of the images that were read; `train_split` may leave fewer."""
+        run = self._run
+        return steps_of_phase(self, phase.name, n + run.n_left_out, run.n_annotated)
 
     def _check_batch(self, n, n_decode):
         self._set_training(True)
@@ -1143,8 +1126,9 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def _present_mask_logits(self, x):
         """Mask logits of a batch by the network in training, or its average, as it would predict."""
-        average = nullcontext() if self._average is None else self._average.shown()
-        with torch.no_grad(), average, evaluating(self.module_):
+        average = self._run.average
+        shown = nullcontext() if average is None else average.shown()
+        with torch.no_grad(), shown, evaluating(self.module_):
             return self.infer({"x": x, "n_decode": len(x)})["mask_logits"].float()
 
     @property
@@ -1177,19 +1161,23 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             loss.backward()
             return {"loss": loss, "y_pred": y_pred}
 
-        return self._part_size.run(step, len(x["x"]))
+        return self._run.part_size.run(step, len(x["x"]))
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """The criterion of a batch; in the mask phase the class loss is off, its part being frozen."""
-        if getattr(self, "_phase", "joint") == "mask":
+        if self._phase_name == "mask":
             y_pred = {**y_pred, "logits": y_pred["logits"].detach()}
         return with_consistency(self.criterion_, y_pred, y_true)
+
+    @property
+    def _phase_name(self):
+        return None if self._run is None else self._run.phase.name
 
     def _set_training(self, training=True):
         super()._set_training(training)
         if self._frozen_encoder is not None:
             self._frozen_encoder.eval()
-        phase = getattr(self, "_phase", None)
+        phase = self._phase_name
         if training and phase == "mask":
             for part in self.module_.class_parts():
                 part.eval()  # frozen statistics and no dropout, as published
@@ -1201,10 +1189,10 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         """Advance the learning rate."""
         if training:
             self.n_steps_ += 1
-            if self._average is not None:
-                self._average.update()
-            if self._scheduler is not None:
-                self._scheduler.step()
+            if self._run.average is not None:
+                self._run.average.update()
+            if self._run.scheduler is not None:
+                self._run.scheduler.step()
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """An epoch whose losses are read at its end: reading each would stall a GPU at each step."""
@@ -1217,14 +1205,14 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
             losses.append((step["loss"].detach(), len(batch[0]["x"])))
             self.notify("on_batch_end", batch=batch, training=training, **step)
             if training:
-                self._bar.update()
+                self._run.bar.update()
         rows = self.history[-1]["batches"][-len(losses) :] if losses else []
         values = torch.stack([loss for loss, _ in losses]).cpu().tolist() if losses else []
         for row, value, (_, size) in zip(rows, values, losses):
             row[prefix + "_loss"], row[prefix + "_batch_size"] = value, size
         self.history.record(prefix + "_batch_count", len(losses))
         if training and values:
-            self._bar.set_postfix(loss=f"{np.mean(values):.3f}")
+            self._run.bar.set_postfix(loss=f"{np.mean(values):.3f}")
 
     # -- prediction --------------------------------------------------------------------------------
 
@@ -1535,7 +1523,7 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     def __getstate__(self):
         state = super().__getstate__()
-        state.pop("_bar", None)  # of a fit that goes on, which a callback may pickle
+        state.pop("_run", None)  # of a fit that goes on, which a callback may pickle
         return state
 
     def __setstate__(self, state):
@@ -1670,11 +1658,6 @@ class _EpochTable(PrintLog):
             super().on_epoch_end(net, **kwargs)
 
 
-# What it means that a batch goes through the network in parts, see `alseg.training.memory`.
-_TRAIN_NOTE = (
-    "Steps keep their batch and its gradient, but BatchNorm sees the parts, and a step takes longer:"
-    " set a smaller batch_size or image_size to avoid it."
-)
 _PREDICT_NOTE = "Results stay as they are; set a smaller predict_batch_size to avoid it."
 
 

@@ -20,7 +20,7 @@ from alseg.network.decoder import OneLogitConv
 from alseg.network.encoder import ResNetEncoder
 from alseg.network.published_networks import PlainUNet, TwoEncoderNetwork, _HalvingConv2d
 from alseg.pseudo.augmenter import PseudoLabelAugmenter
-from alseg.segmenter import with_fields
+from alseg.segmenter import phases_of_fit, with_fields
 from alseg.segmenter.checks import check_param_names
 from alseg.segmenter.estimator import JointCAMSegmenter, ValidationSet
 from alseg.segmenter.inference import mask_draws, predict_batch
@@ -331,14 +331,13 @@ def test_survey_loss_is_monais_and_torchs():
 def lrs(model, phase, n_steps, epochs):
     """Learning rate at the first step of each of these epochs, as the estimator sets it."""
     weights = [torch.nn.Parameter(torch.zeros(1))]
-    model._phase = phase
+    (found,) = [one for one in phases_of_fit(model, 8, 8) if one.name == phase]
     groups = [{"params": weights, "lr": 9.0, "lr_scale": 1.0}]
     vars(model)["optimizer_"] = optimizer = torch.optim.SGD(groups, lr=9.0)
-    options = model._phase_options(model.max_epochs)
     scheduler = make_scheduler(
-        optimizer, options["lr_schedule"], options["lr"], options["max_epochs"] * n_steps, n_steps
+        optimizer, found.lr_schedule, found.lr, found.n_epochs * n_steps, n_steps
     )
-    return [options["lr"] * scheduler.lr_lambdas[0](epoch * n_steps) for epoch in epochs]
+    return [found.lr * scheduler.lr_lambdas[0](epoch * n_steps) for epoch in epochs]
 
 
 @pytest.mark.parametrize(

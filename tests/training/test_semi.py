@@ -335,8 +335,8 @@ def test_the_model_predicts_as_it_is_and_its_average_where_there_is_one():
             assert not found.requires_grad
             assert all(m.training for m in self.module_.modules())
             weights = before
-            if self._average is not None:
-                with self._average.shown():
+            if self._run.average is not None:
+                with self._run.average.shown():
                     weights = {k: v.clone() for k, v in self.module_.state_dict().items()}
             seen["last"] = x, found, weights
             return found

@@ -127,7 +127,7 @@ def test_the_second_of_two_phases_is_refused_before_the_first():
 
     class Watched(JointCAMSegmenter):
         def train_step(self, batch, **fit_params):
-            seen.append(self._phase)
+            seen.append(self._run.phase.name)
             return super().train_step(batch, **fit_params)
 
     partly = [masks[0], None, None, None]
