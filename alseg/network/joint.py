@@ -157,7 +157,7 @@ class JointCAMNetwork(nn.Module):
     def classify(self, features, size):
         """Feature maps to logits (N, K) and cam (N, K, h, w), padding cropped off the cam."""
         logits, cam = self.class_head(self.embed(features))
-        return logits, self._crop(cam, size, self.encoder.strides[self.cam_level])
+        return logits, self.crop_maps(cam, size, self.encoder.strides[self.cam_level])
 
     def decode(self, features):
         """Feature maps to the decoder's map, before the last dropout."""
@@ -167,7 +167,7 @@ class JointCAMNetwork(nn.Module):
         """The decoder's map to mask logits (N, C, H, W); with `grid`, at the decoder's stride."""
         mask_logits = self.mask_conv(self.mask_dropout(decoded))
         if grid:
-            return self._crop(mask_logits, size, self.min_stride)
+            return self.crop_maps(mask_logits, size, self.min_stride)
         return self.upsample(mask_logits, size)
 
     def upsample(self, mask_logits, size):
@@ -191,7 +191,8 @@ class JointCAMNetwork(nn.Module):
         return {"logits": logits, "cam": cam, "mask_logits": mask_logits}
 
     @staticmethod
-    def _crop(maps, size, stride):
+    def crop_maps(maps, size, stride):
+        """Maps at a stride without what stands beyond an image of this size, which was padded."""
         h, w = (-(-s // stride) for s in size)
         return maps[:, :, :h, :w]
 

@@ -1,6 +1,8 @@
 """`JointCAMSegmenter` and `PixelClassifier`: image labels for all, masks for some; their files."""
 
-from alseg.segmenter.estimator import NORMALIZATIONS, JointCAMSegmenter, ValidationSet
+from alseg.segmenter.assembly import NORMALIZATIONS
+from alseg.segmenter.estimator import JointCAMSegmenter
+from alseg.segmenter.fits import ValidationSet
 from alseg.segmenter.inference import pool_batches, predict_batch, saliency
 from alseg.segmenter.parameters import (
     Augmentation,

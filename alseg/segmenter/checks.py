@@ -8,6 +8,7 @@ from sklearn.utils.validation import column_or_1d
 from skorch.callbacks import BatchScoring, InputShapeSetter, LRScheduler
 
 from alseg.files import FLAT_PLACES
+from alseg.images import as_masks
 from alseg.segmenter import inference
 from alseg.segmenter.parameters import KINDS, as_consistency, check_kinds
 from alseg.training import check_crop
@@ -273,3 +274,9 @@ def check_weight(mask_weight, images):
             raise ValueError(message(f"mask_weight[{i}]", "finite and >= 0", float(weight.min())))
         weights.append(weight if weight.ndim else float(weight))
     return weights
+
+
+def list_masks(masks, n):
+    """The masks of n images, decoded: a list of (H, W) arrays and None."""
+    masks = as_masks(masks, n)
+    return [masks[i] for i in range(n)]

@@ -1,4 +1,4 @@
-"""Streaming prediction over a pool: one pass a batch, draws as running sums, nothing kept but results."""
+"""Streaming prediction over a pool: one pass a batch, draws as running sums, only results kept."""
 
 import numpy as np
 import torch
@@ -54,7 +54,8 @@ def predict_batch(
         Whether the mask branch was trained. If not, `mask_proba` is the scaled CAM of the predicted
         class and its complement.
     test_flips : {"none", "horizontal", "both"}
-        Flips whose class and mask probabilities are averaged; the CAM is that of the unflipped image.
+        Flips whose class and mask probabilities are averaged; the CAM is that of the unflipped
+        image.
     need : collection of {"proba", "mask_proba", "cam", "embedding", "decoder_embedding", \
 "cam_embedding"}
     restore : None or callable, default=None
@@ -74,9 +75,8 @@ def predict_batch(
     with torch.inference_mode():
         for axes in flips:
             features = network.encode(x.flip(axes) if axes else x)
-            if not axes:
-                if "embedding" in need:
-                    out["embedding"] = network.embed(features).mean((2, 3))
+            if not axes and "embedding" in need:
+                out["embedding"] = network.embed(features).mean((2, 3))
             logits, cam = network.classify(features, size)
             if not axes:
                 out["cam"] = cam
@@ -116,7 +116,9 @@ def cam_embedding(network, features, logits, cam, size):
     tensor of shape (N, d)
         The plain mean where the CAM is constant.
     """
-    maps = network._crop(network.embed(features), size, network.encoder.strides[network.cam_level])
+    maps = network.crop_maps(
+        network.embed(features), size, network.encoder.strides[network.cam_level]
+    )
     chosen = cam[torch.arange(len(cam), device=cam.device), logits.argmax(1)]
     return weighted_mean(maps, saliency(chosen, cam.shape[2:]))
 
@@ -139,7 +141,7 @@ def foreground_embedding(network, features, size):
     """
     decoded = network.decode(features)
     predicted = network.mask_head(decoded, size, grid=True).argmax(1)
-    maps = network._crop(decoded, size, network.min_stride)
+    maps = network.crop_maps(decoded, size, network.min_stride)
     return weighted_mean(maps, (predicted != 0).float())
 
 
@@ -176,7 +178,7 @@ def saliency(cam, size):
 
 
 def cam_proba(cam, classes, size):
-    """The CAM of one class an image as pixel probabilities (N, 2, H, W) of background and foreground."""
+    """The CAM of one class an image as probabilities (N, 2, H, W) of background and foreground."""
     chosen = cam[torch.arange(len(cam), device=cam.device), classes]
     foreground = saliency(chosen, size)
     return torch.stack([1 - foreground, foreground], 1)
@@ -229,7 +231,7 @@ def mask_draws(network, x, n_draws, has_masks=True, restore=None, seed=None):
             if restore:
                 logits = restore(network.upsample(logits, size))
             else:
-                logits = network._crop(logits, size, network.min_stride)
+                logits = network.crop_maps(logits, size, network.min_stride)
             yield logits.float().softmax(1)
         return
     features = still.encode(x) if where == "decoder" else None

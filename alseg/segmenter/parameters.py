@@ -1,4 +1,4 @@
-"""Arguments of `JointCAMSegmenter` that belong together, as values: `Network`, `Augmentation`, ..."""
+"""Arguments of `JointCAMSegmenter` that belong together, as values: `Network`, `Schedule`, ..."""
 
 import dataclasses
 import numbers
@@ -321,7 +321,7 @@ KINDS = {
 
 
 def with_fields(params, present=None):
-    """Parameters whose names such as ``augmentation__jitter`` are put into the objects they belong to.
+    """Parameters, with fields such as ``augmentation__jitter`` put into the objects they are of.
 
     Parameters
     ----------

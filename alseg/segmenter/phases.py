@@ -96,7 +96,7 @@ def steps_of_phase(estimator, name, n_images, n_masks):
 
 
 def only_annotated(estimator, name):
-    """Whether batches of this phase leave out what has no mask, where there is something with one."""
+    """Whether batches of this phase leave out what has no mask, where anything has one."""
     # With streams the frozen phase draws as it always has: both kinds, one after the other.
     frozen = name == "mask" and schedule_of(estimator).sampling == "passes"
     # Without a class head an image without a mask teaches nothing but consistency.

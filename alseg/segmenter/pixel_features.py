@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from alseg.network import FeatureMemory, build_encoder, evaluated, normalization_of
-from alseg.segmenter.estimator import NORMALIZATIONS
+from alseg.segmenter.assembly import NORMALIZATIONS
 from alseg.validation import check_option, message
 
 FEATURES = ("filters", "encoder")

@@ -1,7 +1,7 @@
 """Set-ups as arguments of `JointCAMSegmenter`: published ones, and our own recipe.
 
-Each function gives a dict of arguments; `JointCAMSegmenter.from_preset(name, **overrides)` makes the
-estimator. What a preset cannot say, since it is the loop's, stands in `docs/user/presets.md`.
+Each function gives a dict of arguments; `JointCAMSegmenter.from_preset(name, **overrides)` makes
+the estimator. What a preset cannot say, since it is the loop's, stands in `docs/user/presets.md`.
 """
 
 import inspect

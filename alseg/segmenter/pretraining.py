@@ -13,7 +13,7 @@ from alseg.files import replacing
 from alseg.images import as_images
 from alseg.network import build_encoder, forked_torch_rng, normalization_of
 from alseg.progress import progress
-from alseg.segmenter.estimator import NORMALIZATIONS
+from alseg.segmenter.assembly import NORMALIZATIONS
 from alseg.segmenter.inference import pool_batches
 from alseg.segmenter.parameters import check_affine
 from alseg.training import (

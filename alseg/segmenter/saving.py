@@ -28,6 +28,7 @@ from alseg.validation import check_option, message
 FORMAT = "alseg.JointCAMSegmenter/1"
 WEIGHTS, RECORD = "model.safetensors", "model.json"
 _WEIGHTS_NAMES = re.compile(r"model(-[0-9a-f]{8})?\.safetensors")
+UNKNOWN = "unknown"  # stands for `trained_on_` where it is not known
 # What a saved model never decides: where weights are read from, and how trustingly.
 UNSAFE = ("torch_load_kwargs", "module__encoder_weights", "module__encoder", "device", "compile")
 # What a saved model may name of ours.
@@ -160,7 +161,7 @@ def read_model(path):
     params : dict of str -> object
     left_out : set of str
     fitted : dict of str -> object
-        Attributes of the fitted model.
+        Attributes of the fitted model; `trained_on_` is None where it is not known.
     state : dict of str -> tensor
 
     Raises
@@ -183,7 +184,24 @@ def read_model(path):
             "trained_on_": frozenset(map(str, record.get("trained_on", ()))),
             "n_steps_": int(record["n_steps"]),
         }
+        seen = fitted["trained_on_"]
+        # Earlier versions left it empty where they did not know.
+        if seen == {UNKNOWN} or (fitted["has_masks_"] and not seen):
+            fitted["trained_on_"] = None
         return params, set(nested_names(dict.fromkeys(record["left_out"]))), fitted, state
+
+
+def take_normalization(network, state):
+    """Make room for the normalisation of saved weights: of one channel, or of each.
+
+    Parameters
+    ----------
+    network : nn.Module
+    state : dict of str -> tensor
+    """
+    for name, now in dict(network.named_buffers(recurse=False)).items():
+        if name in ("mean", "std") and name in state and state[name].numel() in (1, 3):
+            setattr(network, name, state[name].to(now.device, now.dtype, copy=True))
 
 
 def read_parts(path, form=FORMAT):

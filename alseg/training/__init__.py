@@ -1,19 +1,7 @@
 """From images and masks to a fitted network: batches, losses, schedules, devices."""
 
 from alseg.training.augment import FLIPS, colour_jitter, random_affine, random_flip, stain_jitter
-from alseg.training.batches import (
-    AREAS,
-    CropData,
-    TrainingBatches,
-    TrainingData,
-    choose_canvas,
-    cycle,
-    drawn,
-    mask_tensor,
-    n_batches,
-    steps_of_epoch,
-    to_unit,
-)
+from alseg.training.batches import TrainingBatches, cycle, drawn, n_batches, steps_of_epoch
 from alseg.training.consistency import (
     ConsistentBatches,
     consistency_loss,
@@ -27,6 +15,14 @@ from alseg.training.held_out import experts_masks, hold_out
 from alseg.training.losses import JointLoss, mask_loss
 from alseg.training.memory import PartSize, in_parts
 from alseg.training.schedules import check_lr_schedule, make_scheduler, one_cycle
+from alseg.training.training_data import (
+    AREAS,
+    CropData,
+    TrainingData,
+    choose_canvas,
+    mask_tensor,
+    to_unit,
+)
 
 __all__ = [
     "AREAS",

@@ -176,7 +176,7 @@ def explained(model, explainer, images, classes, layer=None):
                 scores = classifier(normalised(network, x))
                 wanted = [int(c) for c in np.asarray(classes)[list(positions)]]
                 (cam,) = extractor(wanted, scores, normalized=False)
-                maps += network._crop(cam[:, None], x.shape[2:], stride)[:, 0].detach().cpu()
+                maps += network.crop_maps(cam[:, None], x.shape[2:], stride)[:, 0].detach().cpu()
     return maps
 
 

@@ -25,7 +25,7 @@ from alseg.experiment.protocol import Protocol
 from alseg.experiment.records import comparable, same
 from alseg.files import RecordsError
 from alseg.learner.ensemble import DeepEnsemble
-from alseg.segmenter.estimator import ValidationSet
+from alseg.segmenter import ValidationSet
 from alseg.strategies import (
     by_region,
     class_balanced,

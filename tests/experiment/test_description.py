@@ -14,7 +14,7 @@ from alseg.experiment.description import describe_data, described, described_fil
 from alseg.experiment.records import same
 from alseg.images import ImageFiles, MaskFiles
 from alseg.learner.ensemble import DeepEnsemble
-from alseg.segmenter.estimator import JointCAMSegmenter, ValidationSet
+from alseg.segmenter import JointCAMSegmenter, ValidationSet
 
 
 def test_files_are_told_by_name_and_content(tmp_path, monkeypatch):

@@ -9,7 +9,8 @@ from alseg.images import as_images, as_masks
 from alseg.network.encoder import TinyEncoder
 from alseg.network.feature_memory import FeatureMemory
 from alseg.segmenter import with_fields
-from alseg.training.batches import TrainingBatches, TrainingData
+from alseg.training.batches import TrainingBatches
+from alseg.training.training_data import TrainingData
 
 
 @pytest.fixture(scope="module")

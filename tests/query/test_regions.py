@@ -47,7 +47,7 @@ from alseg.strategies import (
     ripu_score,
 )
 from alseg.testing.toys import ToySegmenter, toy_images
-from alseg.training.batches import TrainingData, mask_tensor
+from alseg.training.training_data import TrainingData, mask_tensor
 from alseg.validation import EmptyPool
 
 SCORES = [

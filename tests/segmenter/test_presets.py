@@ -20,9 +20,8 @@ from alseg.network.decoder import OneLogitConv
 from alseg.network.encoder import ResNetEncoder
 from alseg.network.published_networks import PlainUNet, TwoEncoderNetwork, _HalvingConv2d
 from alseg.pseudo.augmenter import PseudoLabelAugmenter
-from alseg.segmenter import phases_of_fit, with_fields
+from alseg.segmenter import JointCAMSegmenter, ValidationSet, phases_of_fit, with_fields
 from alseg.segmenter.checks import check_param_names
-from alseg.segmenter.estimator import JointCAMSegmenter, ValidationSet
 from alseg.segmenter.inference import mask_draws, predict_batch
 from alseg.segmenter.presets import PRESETS, alseg_pseudo_labels, preset_params
 from alseg.strategies import (
@@ -35,9 +34,10 @@ from alseg.strategies import (
 )
 from alseg.strategies.as_released import released_entropy, released_variance
 from alseg.training import crops
-from alseg.training.batches import CropData, TrainingBatches, TrainingData, n_batches
+from alseg.training.batches import TrainingBatches, n_batches
 from alseg.training.losses import JointLoss
 from alseg.training.schedules import make_scheduler, poly_decay, step_decay
+from alseg.training.training_data import CropData, TrainingData
 from alseg.validation import check_rng
 
 NO_WEIGHTS = {"encoder_weights": None}

@@ -31,8 +31,7 @@ from alseg.labels import MISSING
 from alseg.metrics.overlap import dice_per_image
 from alseg.metrics.scoring import dice_scorer
 from alseg.network.published_networks import PlainUNet
-from alseg.segmenter import with_fields
-from alseg.segmenter.estimator import JointCAMSegmenter, ValidationSet
+from alseg.segmenter import JointCAMSegmenter, ValidationSet, with_fields
 from alseg.training.schedules import one_cycle
 
 H, W = 32, 48

@@ -18,8 +18,8 @@ from alseg.query.diversity import class_context, k_center_greedy
 from alseg.strategies import alps_sampling, pretrained_embedding
 from alseg.strategies.embedding import embeddings_of
 from alseg.testing.toys import ToyLearner, ToySegmenter, toy_images
-from alseg.training.batches import to_unit
 from alseg.training.decoding import image_tensor
+from alseg.training.training_data import to_unit
 
 ARRAYS = {
     "core_set_sampling": lambda P, L, n: diversity.k_center_greedy(P, n, L),

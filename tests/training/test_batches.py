@@ -9,15 +9,9 @@ from PIL import Image
 
 from alseg.images import as_images, as_masks
 from alseg.labels import MISSING
-from alseg.training.batches import (
-    MAX_AREA,
-    TrainingBatches,
-    TrainingData,
-    choose_canvas,
-    cycle,
-    mask_tensor,
-)
+from alseg.training.batches import TrainingBatches, cycle
 from alseg.training.decoding import image_tensor
+from alseg.training.training_data import MAX_AREA, TrainingData, choose_canvas, mask_tensor
 
 PLAIN = {"flips": "none", "affine": None, "jitter": 0.0}
 MOVED = {"flips": "both", "affine": (0.25, 15.0), "jitter": 0.15}

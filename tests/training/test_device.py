@@ -23,9 +23,10 @@ from alseg.network.random_numbers import forked_torch_rng
 from alseg.segmenter import with_fields
 from alseg.segmenter.estimator import JointCAMSegmenter
 from alseg.segmenter.pretraining import SelfSupervisedPretrainer
-from alseg.training.batches import CropData, JoinedImages, TrainingBatches, TrainingData, send
+from alseg.training.batches import TrainingBatches, send
 from alseg.training.device import resolve_amp, resolve_device
 from alseg.training.memory import PartSize
+from alseg.training.training_data import CropData, JoinedImages, TrainingData
 
 AUGMENTED = {"flips": "both", "affine": (0.25, 15.0), "stain": 0.05, "jitter": 0.15}
 N_STEPS = 2
@@ -404,7 +405,7 @@ def test_a_fit_names_its_own_device(monkeypatch):
         seen.append(device)
         raise KeyboardInterrupt  # this is all that is wanted
 
-    for module in ("estimator", "pretraining"):
+    for module in ("fits", "pretraining"):
         monkeypatch.setattr(f"alseg.segmenter.{module}.forked_torch_rng", seeding)
     images, labels, masks = glands()
     for model in (

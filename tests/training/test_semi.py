@@ -13,7 +13,7 @@ from alseg.segmenter import with_fields
 from alseg.segmenter.estimator import JointCAMSegmenter
 from alseg.segmenter.parameters import as_consistency
 from alseg.training.augment import colour_jitter, stain_jitter
-from alseg.training.batches import TrainingBatches, TrainingData
+from alseg.training.batches import TrainingBatches
 from alseg.training.consistency import (
     ConsistentBatches,
     consistency_loss,
@@ -22,6 +22,7 @@ from alseg.training.consistency import (
     with_consistency,
 )
 from alseg.training.losses import JointLoss
+from alseg.training.training_data import TrainingData
 
 H, W = 32, 48
 

@@ -1,0 +1,313 @@
+"""What skorch builds from the parameters of a segmenter: network, loss and optimizer."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+from skorch import NeuralNet
+from skorch.callbacks import PrintLog
+
+from alseg.network import FeatureMemory, JointCAMNetwork, normalization_of, starts_at_random
+from alseg.segmenter.checks import check_params, keywords
+from alseg.segmenter.parameters import same_value, with_fields
+from alseg.training import resolve_device
+from alseg.validation import check_option, message
+
+NORMALIZATIONS = {
+    "half": (0.5, 0.5),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+# Weight of the class loss where an encoder starts from random weights. The loss's own 0.1 was
+# chosen with trained encoders, whose features tell the classes from the start; from random weights
+# the mask loss would shape the features alone, and a short fit hardly learn the class.
+CLASS_SCALE_FROM_SCRATCH = 0.3
+
+# What network and canvas are built from: a fit that goes on cannot follow a change of these.
+_BUILT_FROM = (
+    "encoder",
+    "encoder_weights",
+    "n_mask_classes",
+    "image_size",
+    "crop",
+    "module",
+    "compile",
+)
+
+
+class AssembledSegmenter(NeuralNet):
+    """A skorch net whose parts follow from the parameters of `JointCAMSegmenter`."""
+
+    _run = None  # a `TrainingRun`, while a fit is under way
+
+    def __setattr__(self, name, value):
+        # skorch takes any module set from outside for one of its own components and refuses it.
+        if name == "encoder":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def _get_param_names(self):
+        # skorch counts a set of its own, `_params_to_validate`, among the parameters.
+        return [name for name in super()._get_param_names() if not name.startswith("_")]
+
+    def set_params(self, **params):
+        """Set parameters, as the constructor takes them; those of the optimizer hold from now on.
+
+        Those of the network hold from the next fit that starts anew, and the fitted one stays. A
+        field such as ``augmentation__jitter`` is set in a copy of the object that it belongs to.
+        """
+        params = with_fields(params, vars(self))
+        rest = dict(params)
+        if not self.initialized_ and "callbacks" in rest:
+            self.callbacks = rest.pop("callbacks")  # skorch would build them here and now
+        if self.initialized_ and hasattr(self, "classes_"):
+            # skorch would put a network of random weights in place of the fitted one.
+            later = [name for name in rest if self._is_of_next_fit(name)]
+            vars(self).update({name: rest.pop(name) for name in later})
+            self._params_to_validate.update(later)
+        super().set_params(**rest)
+        # Of a fitted net skorch changes the optimizer alone, which the next fit builds anew.
+        own = [k for k in params if k.startswith("optimizer__") and "param_groups__" not in k]
+        vars(self).update({name: params[name] for name in own})
+        self._params_to_validate.update(own)
+        return self
+
+    def _is_of_next_fit(self, name):
+        parts = (*self._modules, "compile", "dataset", "iterator_train", "iterator_valid")
+        return name == "optimizer" or name.partition("__")[0] in parts
+
+    def check_params(self):
+        """Check all parameters, before any file is read; `fit` calls it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one is not known, out of its range, or does not go with another.
+        """
+        check_params(self)
+
+    @property
+    def has_class_head(self):
+        """Whether the network classifies images and has class maps, or gives masks alone."""
+        return self.network.pooling is not None
+
+    @property
+    def _default_callbacks(self):
+        # A bar says that it goes on; the table of epochs is for those who ask for more.
+        found = super()._default_callbacks
+        return [(name, _EpochTable() if name == "print_log" else one) for name, one in found]
+
+    @contextmanager
+    def _on_device(self):
+        """Show skorch the resolved device where it reads `self.device`, and put it back."""
+        device = self.device
+        self.device = self.device_ = resolve_device(device)
+        try:
+            yield
+        finally:
+            self.device = device
+
+    def initialize(self):
+        """Build network, loss and optimizer; `fit` calls it."""
+        with self._on_device():
+            return super().initialize()
+
+    def _initialize_module(self, reason=None):
+        with self._on_device():
+            super()._initialize_module(reason)
+        self._built = self._built_from()
+        return self
+
+    def _initialize_criterion(self, reason=None):
+        with self._on_device():
+            return super()._initialize_criterion(reason)
+
+    def load_params(self, *args, **kwargs):
+        """Load weights that `save_params` or a `Checkpoint` wrote; see skorch."""
+        with self._on_device():
+            return super().load_params(*args, **kwargs)
+
+    def initialize_module(self):
+        """Build the network from the parameters."""
+        n_classes = len(self.classes_) if hasattr(self, "classes_") else 2
+        options = {
+            "encoder": self.encoder,
+            "encoder_weights": self.encoder_weights,
+            "n_classes": n_classes,
+            "n_mask_classes": self.n_mask_classes,
+            "pooling": self.network.pooling,
+            "cam_stride": self.network.cam_stride,
+            "dropout": self.network.dropout,
+            "dropout_placement": self.network.dropout_placement,
+            "class_dropout": self.network.class_dropout,
+        }
+        options["mean"], options["std"] = self._normalization()
+        known = keywords(self.module)
+        if known is not None:  # a network that is one whole takes no encoder
+            options = {name: value for name, value in options.items() if name in known}
+        self.module_ = self.module(**{**options, **self.get_params_for("module")})
+        measured = isinstance(self.network.normalize, str) and self.network.normalize == "dataset"
+        if measured and self._run is not None:
+            self.module_.measure(self._run.data.images)
+        if self.execution.channels_last:
+            self.module_ = self.module_.to(memory_format=torch.channels_last)
+        self._freeze_encoder()
+        self._attach_memory()
+        return self
+
+    def _attach_memory(self):
+        """Read maps of a frozen encoder from `feature_cache`, or compute them where it is None."""
+        module = self._network
+        if self.feature_cache is None:
+            if hasattr(module, "feature_memory"):
+                module.feature_memory = None
+            return
+        if getattr(type(module), "encode", None) is not JointCAMNetwork.encode:
+            raise ValueError(
+                message("module", "a JointCAMNetwork with feature_cache", type(module).__name__)
+            )
+        module.feature_memory = FeatureMemory(self.feature_cache)
+
+    @property
+    def _network(self):
+        return getattr(self.module_, "_orig_mod", self.module_)  # of a compiled one
+
+    @property
+    def _frozen_encoder(self):
+        return (
+            getattr(self.module_, "encoder", None) if self.schedule.encoder_lr_scale == 0 else None
+        )
+
+    def _freeze_encoder(self):
+        if self._frozen_encoder is not None:
+            self._frozen_encoder.requires_grad_(False)
+
+    @property
+    def _memory_format(self):
+        return torch.channels_last if self.execution.channels_last else torch.contiguous_format
+
+    def _normalization(self):
+        normalize = self.network.normalize
+        if isinstance(normalize, str):
+            check_option("network.normalize", normalize, ("auto", "dataset", *NORMALIZATIONS))
+            if normalize == "dataset":
+                normalize = "half"  # until the network has measured the images
+            if normalize == "auto":
+                normalize = normalization_of(self.encoder, self.encoder_weights)
+            return NORMALIZATIONS[normalize]
+        mean, std = normalize
+        return mean, std
+
+    def initialize_criterion(self):
+        """Build the loss, with the class weights of the labels at hand."""
+        options = self.get_params_for("criterion")
+        known = keywords(self.criterion)
+        if self._from_scratch() and known is not None and "class_scale" in known:
+            options.setdefault("class_scale", CLASS_SCALE_FROM_SCRATCH)
+        self._weighs_classes = self.class_weight is not None and self._run is not None
+        if self._weighs_classes:
+            y = self.classes_[self._run.all_codes]
+            weight = np.ones(len(self.classes_))
+            present = np.unique(y)
+            weight[np.searchsorted(self.classes_, present)] = compute_class_weight(
+                self.class_weight, classes=present, y=y
+            )
+            options["class_weight"] = torch.as_tensor(weight, dtype=torch.float32)
+        self.criterion_ = self.criterion(**options)
+        return self
+
+    def _from_scratch(self):
+        """Whether the encoder starts from random weights, see `starts_at_random`."""
+        if self.schedule.start_from is not None:
+            return False
+        known = keywords(self.module)
+        if known is not None and "encoder" not in known:
+            return True  # a network that is one whole
+        own = {"encoder": self.encoder, "encoder_weights": self.encoder_weights}
+        start = {**own, **self.get_params_for("module")}
+        return starts_at_random(start["encoder"], start["encoder_weights"])
+
+    def initialize_optimizer(self, triggered_directly=None):
+        """Build the optimizer over what is trainable, the encoder at its own learning rate."""
+        self._optimizer_class = self.optimizer
+        named = [(k, p) for k, p in self.module_.named_parameters() if p.requires_grad]
+        _, options = self.get_params_for_optimizer("optimizer", named)
+        if self.get_params_for("optimizer").get("param_groups"):
+            groups, _ = self.get_params_for_optimizer("optimizer", named)
+            self.optimizer_ = self.optimizer(*groups, **options)
+        else:
+            lr = options["lr"]
+            # A compiled module puts a prefix of its own before every name.
+            in_encoder = [k.removeprefix("_orig_mod.").startswith("encoder.") for k, _ in named]
+            encoder = [p for (_, p), inside in zip(named, in_encoder) if inside]
+            rest = [p for (_, p), inside in zip(named, in_encoder) if not inside]
+            groups = [{"params": rest, "lr": lr, "lr_scale": 1.0}]
+            if encoder:
+                scale = self.schedule.encoder_lr_scale
+                groups.append({"params": encoder, "lr": lr * scale, "lr_scale": scale})
+            self.optimizer_ = self.optimizer(groups, **options)
+        return self
+
+    def _set_frozen(self, frozen):
+        for part in self.module_.class_parts():
+            part.requires_grad_(not frozen)
+        self._freeze_encoder()
+
+    def _renew_optimizer(self):
+        """A new optimizer for the frozen phase, or where an earlier fit's lacks something."""
+        groups = self.optimizer_.param_groups
+        known = {id(p) for group in groups for p in group["params"]}
+        learn = {id(p) for p in self.module_.parameters() if p.requires_grad}
+        if self._run.phase.name == "mask" or learn - known:
+            with self._current_init_context("optimizer"):
+                self.initialize_optimizer()
+            for group in self.optimizer_.param_groups:  # skorch's `LRScheduler` goes on from it
+                group["initial_lr"] = group["lr"]
+
+    def _follow_parameters(self):
+        """What a fit that goes on takes from parameters and labels anew."""
+        if self.class_weight is not None or getattr(self, "_weighs_classes", False):
+            self._initialize_criterion()
+        self.module_.to(memory_format=self._memory_format)
+        self._attach_memory()
+        if getattr(self, "_optimizer_class", self.optimizer) is not self.optimizer:
+            self._initialize_optimizer()
+        for group in self.optimizer_.param_groups[1:]:
+            if "lr_scale" in group:
+                group["lr_scale"] = self.schedule.encoder_lr_scale
+
+    def _built_from(self):
+        params = self.get_params(deep=False)
+        for name, value in self.network.get_params().items():
+            params[f"network.{name}"] = value
+        own = [n for n in params if n.startswith(("module__", "compile__", "network."))]
+        if np.isscalar(params["image_size"]) and not isinstance(params["image_size"], str):
+            params["image_size"] = (params["image_size"],) * 2  # the same, said in short
+        return {name: params.get(name) for name in (*_BUILT_FROM, *own)}
+
+    def _check_built(self):
+        """Refuse parameters that the network was not built with, and so would do nothing."""
+        built = getattr(self, "_built", None)
+        if built is None:  # a copy of an earlier version
+            return
+        for name, now in self._built_from().items():
+            then = built.get(name)
+            if not same_value(then, now):
+                rule = f"as when the network was built, {_shortened(then)}"
+                remedy = f"Set {name} back, or start anew with fit (and warm_start=False)."
+                raise ValueError(message(name, rule, now, remedy))
+
+
+class _EpochTable(PrintLog):
+    """A line an epoch, with ``verbose=2``; a sink of the user's always gets it."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if net.verbose > 1 or self.sink is not print:
+            super().on_epoch_end(net, **kwargs)
+
+
+def _shortened(value):
+    shown = repr(value)
+    return shown if len(shown) <= 80 else shown[:77] + "..."

@@ -1,0 +1,374 @@
+"""What a segmenter is fitted to: checked, held out from, drawn, read, and trained on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import Bunch
+
+from alseg.images import as_images, as_masks, check_pairs
+from alseg.labels import MISSING, is_annotated
+from alseg.metrics import best_threshold
+from alseg.network import forked_torch_rng
+from alseg.segmenter.checks import check_classes, check_labels, check_weight, checked_image_size
+from alseg.segmenter.looping import LoopingSegmenter, UntrainableBatch
+from alseg.segmenter.parameters import Network, same_value
+from alseg.segmenter.phases import phases_of_fit
+from alseg.segmenter.saving import read_model, take_normalization
+from alseg.segmenter.training_run import TrainingRun
+from alseg.training import (
+    AREAS,
+    CropData,
+    TrainingData,
+    check_crop,
+    choose_canvas,
+    drawn,
+    experts_masks,
+    hold_out,
+    resolve_device,
+    scaled,
+)
+from alseg.validation import check_number, check_rng, message
+
+# Images whose sizes decide the canvas, where the user names none: of more, so many spread over all.
+_SIZES = 1000
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Images with labels and masks that choose the threshold and are never trained on.
+
+    Parameters
+    ----------
+    images, labels, masks
+        As `X`, `y` and `masks` of `JointCAMSegmenter.fit`.
+    """
+
+    images: Any
+    labels: Any
+    masks: Any
+
+
+class FittingSegmenter(LoopingSegmenter):
+    """A segmenter with `fit` and `partial_fit`."""
+
+    def fit(self, X, y, masks=None, mask_weight=None):
+        """Fit from scratch (or go on, with `warm_start`).
+
+        Parameters
+        ----------
+        X : images
+            ndarray of shape (n, H, W, C) uint8 or float in [0, 1]; or a list or 1-D object array of
+            arrays of differing sizes, or of file paths.
+        y : array-like of shape (n,)
+            Class label of each image; None with ``pooling=None``.
+        masks : None, ndarray of shape (n, H, W) int, or sequence of n (H, W) arrays, paths and None
+            Pixel classes; -1 where not annotated. None is not annotated at all.
+        mask_weight : None, array-like of shape (n,), or n arrays of shape (H, W), default=None
+            What a mask counts in the loss: 1 for an expert's (the default), less for a pseudo-mask;
+            0 leaves the mask out.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If arguments disagree in length or size, a label or pixel class is not valid, an image
+            holds NaN, or a file cannot be read: before any training.
+        """
+        goes_on = self.warm_start and self.initialized_ and hasattr(self, "classes_")
+        return self._fit(X, y, masks, mask_weight, fresh=not goes_on)
+
+    def partial_fit(self, X, y, classes=None, masks=None, mask_weight=None):
+        """Train on, for another `max_epochs`, from the present weights.
+
+        Parameters
+        ----------
+        X, y, masks, mask_weight
+            As in `fit`.
+        classes : array-like of shape (K,) or None
+            All image classes, at the first call; the sorted labels of `y` by default. Later they
+            may be left out, and are the same.
+
+        Returns
+        -------
+        self
+        """
+        fresh = not self.initialized_ or not hasattr(self, "classes_")
+        return self._fit(X, y, masks, mask_weight, fresh=fresh, classes=classes)
+
+    def _fit(self, X, y, masks, mask_weight, fresh, classes=None):
+        self.check_params()
+        if not fresh:
+            self._check_built()
+        given = self._checked(X, y, masks, mask_weight, classes, fresh)
+        started = None
+        if fresh and self.schedule.start_from is not None:
+            started = self._read_start(given.classes)
+        known = self._known_before(fresh, started)
+        train, validation, *known = self._hold_out(given, known)
+        run = self._read_run(given, train, again=bool(not fresh and self.n_steps_))
+        self._check_what_is_learned(run, fresh)
+        if run.n_annotated and not self._holds_out_a_share():
+            known[1] = None  # not worth a fingerprint of each image in each fit
+        before, rows = dict(vars(self)), list(self.history or ())
+        if fresh:
+            # Only now: a fit that is refused leaves the model as it was.
+            self.classes_, self.canvas_ = given.classes, given.canvas
+            self.has_masks_, self.threshold_, self.n_steps_ = False, 0.5, 0
+            self.__dict__.pop("validation_score_", None)
+        self.validation_, (self.held_out_, self.trained_on_) = validation, known
+        self.has_masks_ = self.has_masks_ or run.n_annotated > 0
+        self.device_ = resolve_device(self.device)
+        run.data, self._run = run.data.to(self.device_), run
+        try:
+            self._train(fresh, started)
+        except UntrainableBatch:
+            self.module_.eval()
+            vars(self).clear()
+            vars(self).update(before)
+            if self.history is not None:
+                self.history[:] = rows  # it was cleared in place
+            raise
+        finally:
+            self.__dict__.pop("_run", None)
+        if run.interrupted:
+            # skorch ends a fit quietly here; a loop of queries must not take half a fit for one.
+            raise KeyboardInterrupt
+        self.module_.eval()
+        self._choose_threshold()
+        return self
+
+    def _checked(self, X, y, masks, mask_weight, classes, fresh):
+        """What a fit is given, checked: nothing is decoded yet."""
+        images = as_images(X)
+        n = len(images)
+        y = np.zeros(n, dtype=int) if y is None and not self.has_class_head else check_labels(y, n)
+        masks = as_masks(masks, n)
+        weight = check_weight(mask_weight, images)
+        rng = check_rng(self.random_state)
+        if classes is not None:
+            classes = check_classes(classes, None if fresh else self.classes_)
+        if fresh:
+            classes = np.unique(y) if classes is None else classes
+            canvas = self._canvas(images)
+        else:
+            classes, canvas = self.classes_, self.canvas_
+        unknown = np.setdiff1d(y, classes)
+        if len(unknown):
+            raise ValueError(message("y", f"of the classes {classes.tolist()}", unknown.tolist()))
+        return Bunch(
+            images=images, y=y, masks=masks, weight=weight, rng=rng, classes=classes, canvas=canvas
+        )
+
+    def _read_run(self, given, train, again):
+        """The fit of the images at these positions, of which those that it may draw are decoded."""
+        codes = np.searchsorted(given.classes, given.y)[train]
+        weight = None if given.weight is None else [given.weight[i] for i in train]
+        seen = self._drawn(given.masks.take(train), weight, again, given.rng)
+        all_codes = codes
+        if seen is not None:
+            train, codes = train[seen], codes[seen]
+            weight = weight and [weight[i] for i in seen]
+        build, geometry = TrainingData.build, given.canvas
+        if self.crop is not None:
+            build, geometry = CropData.build, check_crop(self.crop)
+        images = given.images.take(train)
+        data = build(
+            images,
+            codes,
+            given.masks.take(train),
+            weight,
+            geometry,
+            self.n_mask_classes,
+            self.verbose > 0,
+        )
+        n_annotated = int(data.annotated().sum())
+        return TrainingRun(
+            data=data,
+            images=images,
+            labels=given.y[train],
+            codes=codes,
+            all_codes=all_codes,
+            n_annotated=n_annotated,
+            phases=phases_of_fit(self, len(all_codes), n_annotated, again),
+            rng=given.rng,
+        )
+
+    def _check_what_is_learned(self, run, fresh):
+        """Refuse a fit without masks where labels alone teach nothing, or do harm."""
+        if run.n_annotated:
+            return
+        if not self.has_class_head:
+            raise ValueError(
+                "masks must be annotated in at least one pixel with Network(pooling=None), got none"
+                " that is: without a class head there is nothing else to learn from."
+            )
+        if not fresh and self.has_masks_ and self.schedule.phases == "two-phase":
+            rule = "annotated in at least one pixel to go on after masks with phases='two-phase'"
+            remedy = "Labels alone would change the encoder beneath the decoder: give masks too."
+            raise ValueError(message("masks", rule, "none that is", remedy))
+
+    def _train(self, fresh, started):
+        """Take the run through skorch's loop, the global random numbers aside."""
+        run = self._run
+        with forked_torch_rng(int(run.rng.integers(2**63 - 1)), self.device_):
+            try:
+                if fresh:
+                    self.initialize()
+                else:
+                    self._follow_parameters()
+                if started is not None:
+                    self._load_start(started)
+                run.begin(run.phases[0])
+                super().partial_fit(np.arange(len(run.data)), run.codes)
+            finally:
+                if run.phase is not None:
+                    self._set_frozen(False)
+
+    def _choose_threshold(self):
+        if self.threshold != "validation":
+            self.threshold_ = float(self.threshold)
+        elif self.has_masks_ and self.validation_ is not None:  # else the one that there is
+            self.threshold_ = self._validation_threshold()
+
+    def _drawn(self, masks, weight, again, rng):
+        """Positions of the images that are worth reading, or None for all: batches hold so many."""
+        n = len(masks)
+        if (
+            self.schedule.sampling == "passes"
+            or self.train_split is not None
+            or n <= self.batch_size
+        ):
+            return None
+        if same_value(self.network.normalize, "dataset"):  # measured over all images
+            return None
+        *_, last = phases_of_fit(self, n, n, again)
+        n_steps = max(last.n_epochs, 1) * last.n_steps
+        of_classes = 0
+        if self.schedule.phases == "two-phase":  # its first phase draws from all images
+            epochs = (self.schedule.class_phase or {}).get("max_epochs", last.n_epochs)
+            of_classes = epochs * last.n_steps
+        n_first = (n_steps + of_classes) * self.batch_size
+        n_second = n_steps * self.weak_batch_size + of_classes * self.batch_size
+        if n <= min(n_first, n_second):
+            return None
+        top = [0.0] * n
+        for i in range(n):
+            if (mask := masks[i]) is not None:
+                known = (mask != MISSING) * (1.0 if weight is None else weight[i])
+                top[i] = float(known.max())
+        seen = drawn(np.array(top, dtype=np.float32), n_first, n_second, rng)
+        return None if len(seen) == n else seen
+
+    def _canvas(self, images):
+        if self.crop is not None:
+            crop = check_crop(self.crop)
+            return scaled((crop["size"],) * 2, crop["scale"])
+        size = checked_image_size(self.image_size)
+        if size is not None and size != "large":
+            return size
+        n = len(images)
+        some = np.unique(np.linspace(0, n - 1, min(n, _SIZES)).round().astype(int))
+        return choose_canvas([images.size(i) for i in some], AREAS[size])
+
+    def _holds_out_a_share(self):
+        return not (self.validation is None or isinstance(self.validation, ValidationSet))
+
+    def _known_before(self, fresh, started):
+        """Fingerprints held out and trained on in the fits that this one goes on from."""
+        if not fresh:
+            return self.held_out_, self.trained_on_
+        if started is not None:
+            return started.fitted["held_out_"], started.fitted["trained_on_"]
+        return frozenset(), frozenset()
+
+    def _hold_out(self, given, known):
+        """Positions to train on, the validation part, and the fingerprints held out and seen."""
+        images, y, masks, weight = given.images, given.y, given.masks, given.weight
+        everything = np.arange(len(images))
+        if self.validation is None:
+            return everything, None, *known
+        if isinstance(self.validation, ValidationSet):
+            self._check_validation_set(masks)
+            return everything, self.validation, *known
+        share = check_number("validation", self.validation, 0, 1, open_low=True)
+        if known[1] is None:
+            rule = (
+                "None or a ValidationSet after a fit on masks (or schedule.start_from) without one"
+            )
+            remedy = (
+                "Without a fraction it is not known which images it was trained on, and they might"
+                " be held out: give a ValidationSet, or a fraction from the first fit on."
+            )
+            raise ValueError(message("validation", rule, share, remedy))
+        train, held, *known = hold_out(images, y, masks, weight, share, given.rng, *known)
+        if not len(held):
+            return train, None, *known
+        held_masks = experts_masks(masks, weight, held)
+        return train, ValidationSet(images.take(held), y[held], held_masks), *known
+
+    def _check_validation_set(self, masks):
+        part, n = self.validation, len(self.validation.images)
+        check_pairs(part.images, part.masks, self.n_mask_classes)
+        chooses = "validation" in (self.threshold, self.schedule.keep_epoch)
+        if chooses and any(is_annotated(masks[i]) for i in range(len(masks))):
+            held = as_masks(part.masks, n)
+            if not any(is_annotated(held[i]) for i in range(n)):
+                rule = (
+                    "annotated in at least one pixel, as a threshold or an epoch is chosen by them"
+                )
+                raise ValueError(message("masks of the ValidationSet", rule, "none that is"))
+
+    def _validation_threshold(self):
+        part = self.validation_
+        images = as_images(part.images)
+        masks = as_masks(part.masks, len(images))
+        return best_threshold(self._iter_mask_proba(images), (masks[i] for i in range(len(images))))
+
+    def _read_start(self, classes):
+        """The model to start from, if it is of these classes."""
+        params, _, fitted, state = read_model(self.schedule.start_from)
+        if not np.array_equal(fitted["classes_"], classes):
+            raise ValueError(
+                message(
+                    "schedule.start_from",
+                    f"a model of the classes {classes.tolist()}",
+                    fitted["classes_"].tolist(),
+                )
+            )
+        return Bunch(params=params, fitted=fitted, state=state)
+
+    def _load_start(self, started):
+        now, then = self.network.normalize, started.params.get("network", Network()).normalize
+        if not (same_value(now, "auto") or same_value(now, then)):
+            self._check_normalization(started.state)
+        take_normalization(self._network, started.state)
+        try:
+            self._network.load_state_dict(started.state)
+        except RuntimeError as error:
+            raise ValueError(
+                message(
+                    "schedule.start_from",
+                    "a model of the same network",
+                    str(self.schedule.start_from),
+                    str(error).splitlines()[-1].strip(),
+                )
+            ) from error
+
+    def _check_normalization(self, state):
+        for name in ("mean", "std"):
+            then, now = state.get(name), getattr(self._network, name, None)
+            if torch.is_tensor(then) and torch.is_tensor(now) and not _close(then, now.cpu()):
+                rule = f"'auto', or that of the model in schedule.start_from, whose {name} is"
+                rule = f"{rule} {[round(value, 4) for value in then.flatten().tolist()]}"
+                remedy = "Its weights expect images normalised as they were."
+                raise ValueError(message("network.normalize", rule, self.network.normalize, remedy))
+
+
+def _close(a, b):
+    alike = a.shape == b.shape or 1 in (a.numel(), b.numel())
+    return alike and bool(torch.isclose(a, b).all())

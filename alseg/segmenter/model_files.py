@@ -1,0 +1,153 @@
+"""A segmenter in a file: pickled, saved, loaded."""
+
+import warnings
+from contextlib import nullcontext
+
+from alseg._version import __version__
+from alseg.network import forked_torch_rng, normalization_of
+from alseg.segmenter.checks import check_param_names
+from alseg.segmenter.parameters import same_value, with_fields
+from alseg.segmenter.predictions import PredictingSegmenter
+from alseg.segmenter.saving import (
+    UNKNOWN,
+    describe_params,
+    read_model,
+    reading,
+    take_normalization,
+    write_model,
+)
+from alseg.training import resolve_device
+from alseg.validation import message
+
+
+class SavedSegmenter(PredictingSegmenter):
+    """A segmenter with `save` and `load`."""
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        state.pop("_run", None)  # of a fit that goes on, which a callback may pickle
+        return state
+
+    def __setstate__(self, state):
+        state = dict(state)
+        device = state["device"]
+        state["device"] = state.get("device_", "cpu")
+        super().__setstate__(state)
+        if "device_" in state:
+            self.device_ = self.__dict__["device"]  # the CPU, where the GPU of before is not there
+        self.__dict__["device"] = device
+
+    def save(self, path):
+        """Write the fitted model to a folder: weights as safetensors, parameters as JSON.
+
+        The folder is written beside and moved into place. Optimizer state is not saved.
+
+        Parameters
+        ----------
+        path : str or Path
+            A new folder, or one that `save` wrote before, which is replaced.
+
+        Raises
+        ------
+        NotFittedError
+            If it is not fitted.
+        ValueError
+            If `path` exists and is something else, or a parameter of the network was changed
+            after the fit.
+        """
+        self._check_fitted()
+        self._check_built()
+        params, left_out = describe_params(
+            self.get_params(deep=False), type(self)().get_params(deep=False)
+        )
+        record = {
+            "version": __version__,
+            "params": params,
+            "left_out": left_out,
+            "classes": self.classes_.tolist(),
+            "classes_dtype": self.classes_.dtype.str,
+            "canvas": list(self.canvas_),
+            "has_masks": self.has_masks_,
+            "threshold": self.threshold_,
+            "n_steps": self.n_steps_,
+            "held_out": sorted(self.held_out_),
+            "trained_on": [UNKNOWN] if self.trained_on_ is None else sorted(self.trained_on_),
+        }
+        write_model(path, record, self._network.state_dict())
+
+    @classmethod
+    def load(cls, path, device="auto", **params):
+        """Read a model that `save` wrote; nothing in it is executed.
+
+        Parameters
+        ----------
+        path : str or Path
+        device : str, default="auto"
+        **params
+            Parameters that JSON could not hold, such as an encoder module (an error names those
+            that are needed), and those that replace the saved ones, such as
+            ``schedule__start_from=None``.
+
+        Returns
+        -------
+        JointCAMSegmenter
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If the folder is not a saved model.
+        """
+        saved, left_out, fitted, state = read_model(path)
+        for name in ("encoder", "module", "optimizer"):
+            if name in left_out - set(params):
+                raise ValueError(
+                    f"This model was saved with its own {name}, which is code and is not in the"
+                    f" file: load(path, {name}=...) with the same one."
+                )
+        # A field is given where its object is, too.
+        ignored = [
+            name for name in sorted(left_out - set(params)) if name.partition("__")[0] not in params
+        ]
+        if ignored:
+            warnings.warn(f"Not in the saved model, so at their defaults: {ignored}.", stacklevel=2)
+        model = cls(**with_fields({**saved, "device": device, **params}))
+        check_param_names(model)
+        for name in ("module", "criterion", "optimizer"):
+            if not callable(getattr(model, name)):
+                raise ValueError(message(name, "a class", getattr(model, name)))
+        n_steps = fitted.pop("n_steps_")
+        for name, value in fitted.items():
+            setattr(model, name, value)
+        weights, network = model.encoder_weights, model.network
+        measured = same_value(network.normalize, "auto")
+        if measured:
+            model.set_params(network__normalize=normalization_of(model.encoder, weights))
+        model.encoder_weights = None  # all weights come from the saved ones
+        try:
+            # Without code of the caller's all that can be wrong is the folder.
+            own = {"encoder", "module", "criterion", "optimizer"} & params.keys()
+            with (
+                nullcontext() if own else reading(path),
+                forked_torch_rng(0, resolve_device(device)),
+            ):
+                model.initialize()
+        finally:
+            model.encoder_weights, model.network = weights, network
+        model._built = model._built_from()
+        if measured:  # it may have started from a model of another one
+            take_normalization(model._network, state)
+        model._initialize_criterion()  # anew: its class_scale depends on `encoder_weights`
+        try:
+            model.module_.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(
+                message(
+                    "path",
+                    "a saved model with the weights of its network",
+                    str(path),
+                    str(error).splitlines()[-1].strip(),
+                )
+            ) from error
+        model.module_.eval()
+        model.n_steps_ = n_steps
+        return model
