@@ -1,4 +1,4 @@
-"""Many strategies, many seeds, one protocol, and a verdict."""
+"""Strategies compared: many seeds of each under one protocol, and a verdict about them."""
 
 from alseg._lazy import attach
 

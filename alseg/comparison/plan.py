@@ -1,4 +1,4 @@
-"""Many strategies, many seeds, one protocol, and a verdict: `compare_strategies`."""
+"""`compare_strategies`: many strategies and seeds under one protocol; and its `Plan`."""
 
 import os
 import sys

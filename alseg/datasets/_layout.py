@@ -1,4 +1,4 @@
-"""A folder that says by its layout what is in it: `images/<class>/*` and `masks/*`."""
+"""Folders without a manifest: classes and masks from the layout `images/<class>/*`, `masks/*`."""
 
 from __future__ import annotations
 

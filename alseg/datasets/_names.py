@@ -1,4 +1,4 @@
-"""Names of images: safe ones of our own, and the files of masks that fit them."""
+"""Names of images: safe ids made of their paths, and which mask files belong to them."""
 
 from __future__ import annotations
 

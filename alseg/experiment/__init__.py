@@ -1,4 +1,4 @@
-"""Evidence: the experiment, its records on disk, and statistics over them."""
+"""One active-learning experiment: its rounds, their records on disk, and statistics of them."""
 
 from alseg._lazy import attach
 

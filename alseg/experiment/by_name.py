@@ -1,4 +1,4 @@
-"""From the names on a command line to functions."""
+"""Strategies by the names that a command line gives them."""
 
 import importlib
 import os

@@ -1,4 +1,4 @@
-"""What more masks would bring: a learning curve fitted to the rounds so far, with an interval."""
+"""What score more masks would bring: learning curves that fit the rounds so far, averaged."""
 
 from typing import NamedTuple
 
@@ -59,7 +59,7 @@ class Backtest(NamedTuple):
 
 
 def forecast(n_masks, scores, at, confidence=0.9):
-    """Score after more masks, with an interval that widens the less is known.
+    """Score after more masks, with an interval that is the wider, the fewer rounds there are.
 
     Averages over all power laws ``a - b n ** -c`` (rates c from 0.1 to 1, asymptotes a up to 1),
     each weighted by how well it fits the rounds so far, so nothing hangs on one fit to three

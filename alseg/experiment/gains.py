@@ -1,4 +1,4 @@
-"""What the masks of a comparison were worth: saved against the control, by foreground, ahead."""
+"""What masks were worth in a comparison: labels saved, foreground annotated, forecasts tested."""
 
 import numpy as np
 
@@ -145,7 +145,7 @@ def efficiency_by_row(foreground, curves, full):
 
 
 def backtest_rows(curves, confidence=0.9):
-    """How good forecasts from the first rounds of each row would have been of its later rounds.
+    """How well the first rounds of each row forecast its later ones, as they came out.
 
     Parameters
     ----------

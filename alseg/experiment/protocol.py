@@ -1,4 +1,4 @@
-"""What is fixed before strategies are compared, as a value: written to JSON and read back equal."""
+"""The protocol of a comparison: what is fixed before it starts, and can be kept as JSON."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ _LISTED = 5  # groups that one error names
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """How strategies are compared, and how the verdict is reached; nothing of it after the fact.
+    """How strategies are compared and how the verdict is reached, fixed before anything is run.
 
     All strategies of a seed start from the same images, annotated at random and class-balanced, and
     from one network fitted to them. Each round asks, annotates, fits and measures.

@@ -1,4 +1,4 @@
-"""The one door for writing: whole files or none, in folders of ours, nothing of the user's."""
+"""All writing to disk: a file whole or not at all, and never over one that is the user's."""
 
 from alseg.files.contents import (
     as_utf8,

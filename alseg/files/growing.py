@@ -1,4 +1,4 @@
-"""Files that only grow, locked, and known to be the ones at their paths."""
+"""Files that are only appended to: locked, and checked to be still the ones at their paths."""
 
 from __future__ import annotations
 

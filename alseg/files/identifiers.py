@@ -1,4 +1,4 @@
-"""File names of ours from any text."""
+"""Safe file names made of any text."""
 
 from __future__ import annotations
 

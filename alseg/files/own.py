@@ -1,4 +1,4 @@
-"""Folders of ours among the user's files: a ledger tells what is ours."""
+"""Folders where alseg writes among a user's files: a ledger says which files are alseg's."""
 
 from __future__ import annotations
 

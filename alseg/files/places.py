@@ -1,4 +1,4 @@
-"""Where we may write, what stands in the way, and errors that name the file."""
+"""Where alseg may write, and errors that name the file that stands in the way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading images and masks: one face over arrays, lists of differing sizes, and files."""
+"""Images and masks, read alike from arrays, lists of differing sizes, and files."""
 
 from alseg.images.coding import MaskCoding, decide_coding
 from alseg.images.formats import IMAGE_SUFFIXES, is_image_name

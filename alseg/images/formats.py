@@ -1,4 +1,4 @@
-"""What is opened as an image, by content and never by name, and what an error says of the rest."""
+"""Which files are images, told by their content and not their name; errors about the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many images or masks: lazy sequences of files, and one face over every form of input."""
+"""Many images or masks as one sequence: arrays, lists, or files that are read when asked for."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def _as_key(key):
 
 
 def as_images(X: Images) -> Any:
-    """One face over every form that images are given in.
+    """Images in any form as one sequence with a length, positions and `take`.
 
     Parameters
     ----------
@@ -310,7 +310,7 @@ def as_images(X: Images) -> Any:
 
 
 def as_masks(masks: Masks, n_samples: int) -> Any:
-    """One face over every form that masks are given in.
+    """Masks in any form as one sequence with a length, positions and `take`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How far probabilities are right: average precision of pixels, and calibration."""
+"""How good probabilities are: average precision of pixels, and calibration error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers of a test set in one line: means, the worst tenth, by class label."""
+"""Numbers about a whole test set: means, the mean of the worst tenth, means by class label."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from alseg.validation import message
 
 
 def worst_tenth(values: Array) -> Any:
-    """Mean of the lowest tenth of the values: what the bad images are like.
+    """Mean of the lowest tenth of the values: how good the worst images are.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What to ask: arrays in, scores and positions out."""
+"""What to ask about: arrays of predictions in, scores or positions in the pool out."""
 
 from alseg._lazy import attach
 

@@ -1,4 +1,4 @@
-"""CEAL's groups and counts: what a score of doubt makes of a pool, arrays in, positions out."""
+"""CEAL's groups of a pool by how unsure the model is, and its counts of pseudo-labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sections of a comparison's page on what masks were worth: saved, by foreground, and ahead."""
+"""Sections of a comparison's page on what masks were worth: saved, foreground, forecasts."""
 
 from html import escape
 

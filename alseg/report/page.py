@@ -1,4 +1,4 @@
-"""Parts of a page that needs nothing else: its style, pictures, figures, facts."""
+"""Parts of an HTML page that loads nothing from elsewhere: style, pictures, figures, facts."""
 
 import base64
 import io
@@ -184,7 +184,7 @@ def facts(items):
 
 
 def details(title, content):
-    """What not all readers want, as JSON behind a line that opens; nothing if it is empty."""
+    """A value as JSON, folded away until a reader opens it; nothing if it is empty."""
     if not content:
         return ""
     text = json.dumps(content, indent=2, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The table of a comparison: as numbers to go on with, and as text to read."""
+"""The table of a comparison, a line a row: as numbers to compute with, and as text to read."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Representative and diverse picks: embeddings in, positions out; and near-duplicates of images.
+"""Representative and diverse picks: embeddings in, positions in the pool out; near-duplicates.
 
 Nothing here keeps an n x n matrix. Embeddings are read a block at a time; for k-centre and
 k-means++ picks and k-means they may be memory-mapped. Computations are in the precision of the
