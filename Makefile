@@ -38,8 +38,13 @@ OLDEST = tests/test_calling.py tests/test_validation.py tests/files tests/images
 	tests/network tests/training tests/datasets tests/query tests/segmenter/test_sklearn_checks.py \
 	tests/segmenter/test_callbacks.py tests/learner/test_committee.py tests/experiment
 
+# Pillow before 13 takes a small YCbCr TIFF for a truncated one.
+ODD = tests/images/test_image_files.py
+NEWER = $(ODD)::test_palettes_colours_and_alpha_in_tiffs \
+	$(ODD)::test_pillow_images_are_read_as_the_files_that_they_would_be
+
 test-oldest: .venv-oldest/.done
-	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile $(OLDEST)
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile $(OLDEST) $(NEWER:%=--deselect %)
 
 .venv-oldest/.done: setup.cfg constraints-oldest.txt
 	$(PYTHON) -m venv .venv-oldest
@@ -101,6 +106,7 @@ types: dev
 EXAMPLES ?= 1
 
 docs: dev
+	rm -rf docs/generated # a page of a name that is gone would be a warning
 	$(BIN)/python -m sphinx -b html -q -W --keep-going -D plot_gallery=$(EXAMPLES) docs docs/_build
 
 # Which lines the tests reach, of the processes that they start too; fails below the share that

@@ -398,7 +398,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n, n_features_), float32
+        ndarray of shape (n, n_features), float32
         """
         return np.stack(self._predict_each(X, _mean_features))
 
