@@ -1,5 +1,9 @@
 """Fitted scikit-learn classifiers as plain numbers and arrays, and back: nothing is pickled."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from alseg.files import describe_object
@@ -17,7 +21,7 @@ STORABLE = (*_FORESTS, *_TREES, "GaussianNB", "LogisticRegression")
 """Classifiers that can be stored, on their own or in a `Pipeline` after a `StandardScaler`."""
 
 
-def is_storable(classifier):
+def is_storable(classifier: Any) -> bool:
     """Whether a classifier can be stored as arrays: its kind and its parameters, fitted or not.
 
     Examples
@@ -36,7 +40,7 @@ def is_storable(classifier):
     )
 
 
-def describe_classifier(classifier):
+def describe_classifier(classifier: Any) -> dict[str, Any]:
     """Kind and parameters of a storable classifier, as JSON.
 
     Examples
@@ -52,7 +56,7 @@ def describe_classifier(classifier):
     return {"kind": type(classifier).__name__, "params": params}
 
 
-def make_classifier(described):
+def make_classifier(described: dict[str, Any]) -> Any:
     """A new classifier of what `describe_classifier` wrote.
 
     Raises
@@ -74,7 +78,7 @@ def make_classifier(described):
     )
 
 
-def to_arrays(model):
+def to_arrays(model: Any) -> dict[str, np.ndarray]:
     """What fitting has made of a storable classifier.
 
     Parameters
@@ -106,11 +110,11 @@ def to_arrays(model):
         "n_nodes": np.array([state["node_count"] for state in states]),
         "depths": np.array([state["max_depth"] for state in states]),
         "values": np.concatenate([state["values"] for state in states])[:, 0],  # (n_nodes, K)
-        **{f"node_{name}": np.ascontiguousarray(nodes[name]) for name in nodes.dtype.names},
+        **{f"node_{name}": np.ascontiguousarray(nodes[name]) for name in nodes.dtype.fields or ()},
     }
 
 
-def from_arrays(described, arrays):
+def from_arrays(described: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     """A fitted classifier of what `describe_classifier` and `to_arrays` gave.
 
     Parameters

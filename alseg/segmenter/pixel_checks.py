@@ -1,6 +1,9 @@
 """What `PixelClassifier` is given, checked before anything is read or fitted."""
 
+from __future__ import annotations
+
 import os
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +14,7 @@ from alseg.validation import check_number, message
 _MOST_CLASSES = np.iinfo(np.int16).max  # masks are held as int16
 
 
-def check_pixel_params(model):
+def check_pixel_params(model: Any) -> None:
     """Check all parameters of an estimator, before any file is read.
 
     Parameters

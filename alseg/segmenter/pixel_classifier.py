@@ -1,6 +1,10 @@
 """PixelClassifier: scikit-learn on the features of single pixels, fitted in seconds."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +13,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from alseg._types import Images, Masks, Random, StrPath
 from alseg._version import __version__
 from alseg.images import as_images, as_masks, stack
 from alseg.metrics import mask_from_proba, mean_dice
@@ -153,24 +158,24 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        classifier=None,
-        features="filters",
+        classifier: Any = None,
+        features: Any = "filters",
         *,
-        n_mask_classes=2,
-        image_size=None,
-        n_pixels=500,
-        sigmas=(0.5, 16.0),
-        encoder="efficientnet-lite0",
-        encoder_weights="bundled",
-        encoder_strides=(4, 8, 16),
-        feature_cache=None,
-        n_label_images=100,
-        threshold=0.5,
-        n_jobs=None,
-        random_state=None,
-        device="auto",
-        verbose=0,
-    ):
+        n_mask_classes: int = 2,
+        image_size: Any = None,
+        n_pixels: int | None = 500,
+        sigmas: tuple[float, float] = (0.5, 16.0),
+        encoder: Any = "efficientnet-lite0",
+        encoder_weights: Any = "bundled",
+        encoder_strides: Sequence[int] = (4, 8, 16),
+        feature_cache: StrPath | None = None,
+        n_label_images: int = 100,
+        threshold: float = 0.5,
+        n_jobs: int | None = None,
+        random_state: Random = None,
+        device: str = "auto",
+        verbose: int = 0,
+    ) -> None:
         self.classifier = classifier
         self.features = features
         self.n_mask_classes = n_mask_classes
@@ -190,7 +195,9 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     # -- fitting ---------------------------------------------------------------------------------
 
-    def fit(self, X, y, masks=None, mask_weight=None):
+    def fit(
+        self, X: Images, y: Any, masks: Masks = None, mask_weight: Any = None
+    ) -> PixelClassifier:
         """Fit from scratch: a classifier of pixels, and one of images.
 
         Parameters
@@ -255,10 +262,10 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             )
         if y is not None:
             new["label_classifier_"] = fitted_labels(np.stack(embeddings), codes[named])
-        vars(self).update(new)
+        self.__dict__.update(new)
         return self
 
-    def check_params(self):
+    def check_params(self) -> None:
         """Check all parameters, before any file is read.
 
         Raises
@@ -358,7 +365,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return proba
 
     @property
-    def has_class_head(self):
+    def has_class_head(self) -> bool:
         """Whether it predicts image labels; so it does before a fit, too."""
         return getattr(self, "label_classifier_", self) is not None
 
@@ -379,17 +386,17 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 " their pixels."
             )
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Images) -> np.ndarray:
         """Class probabilities of images: ndarray of shape (n, K), float, rows summing to 1."""
         self._check_labels("predict_proba")
         return self._label_proba(self._predict_each(X, _mean_features))
 
-    def predict(self, X):
+    def predict(self, X: Images) -> np.ndarray:
         """Class label of each image: ndarray of shape (n,), of the kind of `classes_`."""
         self._check_labels("predict")
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
-    def transform(self, X):
+    def transform(self, X: Images) -> np.ndarray:
         """Embeddings of images, what their classes are told by: the mean features of their pixels.
 
         Parameters
@@ -402,7 +409,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         return np.stack(self._predict_each(X, _mean_features))
 
-    def predict_mask_proba(self, X):
+    def predict_mask_proba(self, X: Images) -> np.ndarray:
         """Class probabilities of pixels, each image at its own size.
 
         Returns
@@ -412,7 +419,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self._check_masks("predict_mask_proba")
         return stack(self._predict_each(X, self._mask_proba))
 
-    def predict_masks(self, X):
+    def predict_masks(self, X: Images) -> np.ndarray:
         """Class of each pixel, each image at its own size.
 
         Returns
@@ -426,7 +433,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         return stack(self._predict_each(X, mask))
 
-    def predict_joint(self, X):
+    def predict_joint(self, X: Images) -> Bunch:
         """Everything about each image, its features computed once.
 
         Returns
@@ -450,14 +457,14 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def predict_uncertainty(
         self,
-        X,
-        method="entropy",
-        aggregate="mean",
-        target="mask",
-        return_maps=False,
-        n_draws=None,
-        random_state=None,
-    ):
+        X: Images,
+        method: str = "entropy",
+        aggregate: Any = "mean",
+        target: str = "mask",
+        return_maps: bool = False,
+        n_draws: int | None = None,
+        random_state: Random = None,
+    ) -> Any:
         """How unsure the model is of each image: larger is more worth asking.
 
         Parameters
@@ -518,7 +525,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         rule = f"one of {sorted(UNCERTAINTIES)} without a forest, whose trees are the draws"
         raise ValueError(message("method", rule, f"draws of {type(self.classifier_).__name__}"))
 
-    def score_masks(self, X, masks):
+    def score_masks(self, X: Images, masks: Masks) -> float:
         """Mean Dice of the foreground over the images that have a mask, in [0, 1]."""
         masks = as_masks(masks, len(as_images(X)))
         known = [masks[i] for i in range(len(masks))]
@@ -534,7 +541,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     # -- saving ----------------------------------------------------------------------------------
 
     @available_if(_can_be_saved)
-    def save(self, path):
+    def save(self, path: StrPath) -> None:
         """Write the fitted model to a folder: arrays as safetensors, parameters as JSON.
 
         There is no such method with a classifier that only a pickle could hold; forests and trees,
@@ -581,7 +588,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         write_model(path, record, arrays)
 
     @classmethod
-    def load(cls, path, device="auto", **params):
+    def load(cls, path: StrPath, device: str = "auto", **params: Any) -> PixelClassifier:
         """Read a model that `save` wrote; nothing in it is executed.
 
         Parameters
@@ -627,7 +634,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         model = cls(**{**saved, "device": device, **params})
         model.check_params()
         fitted["device_"] = resolve_device(device)
-        vars(model).update(fitted)
+        model.__dict__.update(fitted)
         model.feature_functions_ = model._loaded_functions(_below("encoder", arrays))
         return model
 

@@ -1,6 +1,10 @@
 """What a pixel classifier sees of a pixel: filters at several scales, maps of a frozen encoder."""
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +18,7 @@ FEATURES = ("filters", "encoder")
 """Features that have a name."""
 
 
-def filter_features(image, sigmas=(0.5, 16.0)):
+def filter_features(image: np.ndarray, sigmas: tuple[float, float] = (0.5, 16.0)) -> np.ndarray:
     """Intensity, edges and texture around each pixel at several scales, channel by channel.
 
     Parameters
@@ -72,7 +76,9 @@ class EncoderFeatures:
     (10, 12, 96)
     """
 
-    def __init__(self, encoder, weights, strides, device, cache):
+    def __init__(
+        self, encoder: Any, weights: Any, strides: Sequence[int], device: str, cache: Any
+    ) -> None:
         self.encoder = build_encoder(encoder, weights).to(device).eval()
         known = list(self.encoder.strides)
         unknown = [stride for stride in strides if stride not in known]
@@ -83,7 +89,7 @@ class EncoderFeatures:
         self.device = device
         self.memory = None if cache is None else FeatureMemory(cache)
 
-    def __call__(self, image):
+    def __call__(self, image: np.ndarray) -> np.ndarray:
         """The features of one image (H, W, 3), float32 in [0, 1]: (H, W, d), float32."""
         height, width = image.shape[:2]
         mean, std = (
@@ -111,7 +117,7 @@ class EncoderFeatures:
         maps = evaluated(self.encoder)(x)
         return [one.float().clamp(-limit, limit).half().float() for one in maps]
 
-    def load(self, state, weights):
+    def load(self, state: dict[str, torch.Tensor], weights: Any) -> None:
         """Take saved weights, of an encoder that was made with `weights`.
 
         Raises
@@ -130,7 +136,9 @@ class EncoderFeatures:
         self.normalization = normalization_of(self.encoder, weights)
 
 
-def feature_functions(features, sigmas, make_encoder):
+def feature_functions(
+    features: Any, sigmas: tuple[float, float], make_encoder: Callable[[], EncoderFeatures]
+) -> list[Callable[[np.ndarray], np.ndarray]]:
     """The functions that give the features of an image, each ``f(image) -> (H, W, d)``.
 
     Parameters
@@ -145,7 +153,7 @@ def feature_functions(features, sigmas, make_encoder):
     -------
     list of callable
     """
-    found = []
+    found: list[Callable[[np.ndarray], np.ndarray]] = []
     for one in as_feature_list(features):
         if callable(one):
             found.append(functools.partial(_checked, one))
@@ -156,7 +164,7 @@ def feature_functions(features, sigmas, make_encoder):
     return found
 
 
-def as_feature_list(features):
+def as_feature_list(features: Any) -> list[Any]:
     """Features as a list of names and callables, checked.
 
     Raises
@@ -182,7 +190,9 @@ def as_feature_list(features):
     return listed
 
 
-def image_features(image, functions):
+def image_features(
+    image: np.ndarray, functions: list[Callable[[np.ndarray], np.ndarray]]
+) -> np.ndarray:
     """All features of the pixels of an image, side by side.
 
     Parameters

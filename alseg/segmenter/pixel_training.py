@@ -1,14 +1,21 @@
 """Which pixels and images a `PixelClassifier` learns from, and the fits of its two classifiers."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from sklearn.utils.validation import has_fit_parameter
 
+from alseg._types import Images, Masks
 from alseg.images import read_pairs
 from alseg.labels import MISSING
 from alseg.validation import message
 
 
-def draw_of_each(positions, classes, n, rng):
+def draw_of_each(
+    positions: np.ndarray, classes: np.ndarray, n: int | None, rng: np.random.Generator
+) -> np.ndarray:
     """Draw at most n of some positions, each with its class; of each class at least one.
 
     Parameters
@@ -37,7 +44,14 @@ def draw_of_each(positions, classes, n, rng):
     return np.sort(positions[order[:n]])
 
 
-def drawn_pixels(images, masks, weights, n_mask_classes, n_pixels, seed):
+def drawn_pixels(
+    images: Images,
+    masks: Masks,
+    weights: list[Any] | None,
+    n_mask_classes: int,
+    n_pixels: int | None,
+    seed: int,
+) -> dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Of each image with annotated pixels: positions of some, their classes and weights.
 
     What is drawn of an image depends on the seed, its position and its own mask alone.
@@ -77,13 +91,15 @@ def drawn_pixels(images, masks, weights, n_mask_classes, n_pixels, seed):
     return drawn
 
 
-def drawn_images(codes, n, seed):
+def drawn_images(codes: np.ndarray, n: int, seed: int) -> list[int]:
     """Positions of the images that the image's class is learned from: list of at most n int."""
     rng = np.random.default_rng([seed, len(codes)])
     return draw_of_each(np.arange(len(codes)), codes, n, rng).tolist()
 
 
-def places_on(grid, places, size):
+def places_on(
+    grid: tuple[int, int], places: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, ...]:
     """Where pixels of an image stand on a grid of another size: an index of it.
 
     Examples
@@ -96,7 +112,9 @@ def places_on(grid, places, size):
     )
 
 
-def fitted_pixels(classifier, X, classes, weight, seed):
+def fitted_pixels(
+    classifier: Any, X: np.ndarray, classes: np.ndarray, weight: np.ndarray, seed: int
+) -> Any:
     """Fit a classifier of pixels.
 
     Parameters
@@ -125,7 +143,7 @@ def fitted_pixels(classifier, X, classes, weight, seed):
     return classifier.set_params(**dict.fromkeys(_named(classifier, "n_jobs"), 1))
 
 
-def fitted_labels(embeddings, codes):
+def fitted_labels(embeddings: np.ndarray, codes: np.ndarray) -> Any:
     """A classifier of images by their mean features."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -135,7 +153,7 @@ def fitted_labels(embeddings, codes):
     return _or_constant(classifier, codes).fit(embeddings.astype(float), codes)
 
 
-def is_forest(classifier):
+def is_forest(classifier: Any) -> bool:
     """Whether a classifier has trees, with its classes in the same order and all features."""
     from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
