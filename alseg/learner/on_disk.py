@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from alseg.files import (
+    add_array,
     describe_callable,
     describe_object,
     is_json,
@@ -252,8 +253,7 @@ def _save_images(images, folder, token, include, previous):
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     digest = hashlib.sha256()
     for array in arrays.values():
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(array)
+        add_array(digest, array)
     state = {"kind": kind, "file": f"images-{token}.npz", "sha256": digest.hexdigest()}
     before = previous.get("images", {})
     if before.get("sha256") == state["sha256"] and _inside(folder, before["file"]).exists():

@@ -1,11 +1,10 @@
 """Masks that somebody has drawn: found by their names, checked, kept, and looked at."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 
-from alseg.files import file_name, file_names
+from alseg.files import digest_of, file_name, file_names
 from alseg.images import MaskFiles, as_images, decide_coding
 from alseg.labels import MISSING
 from alseg.project.answers import look_at_mask
@@ -63,7 +62,7 @@ def add(
     for name, mask in masks.items():
         data = stored_bytes(mask)
         # Named by content: what an old state names is never written over.
-        file = file_name(f"{name}-{hashlib.sha256(data).hexdigest()[:8]}", ".png")
+        file = file_name(f"{name}-{digest_of(data, 8)}", ".png")
         project.files.write(f"masks/{file}", data)
         look = looks[name]
         project.state["masks"][name] = {

@@ -1,6 +1,5 @@
 """Predicted masks and labels of a folder of images, written to a folder of their own."""
 
-import hashlib
 import json
 import os
 from contextlib import closing
@@ -10,6 +9,7 @@ from alseg.files import (
     AppendOnly,
     OwnFolder,
     csv_text,
+    digest_of,
     file_digest,
     file_name,
     file_names,
@@ -236,7 +236,7 @@ def _predict_all(folder, record, model, key, todo, targets, bad, progress, total
                 "of": _of(todo[name], key),
                 "label": jsonable(label),
                 "proba": [round(float(value), 6) for value in proba],
-                "sha256": hashlib.sha256(data).hexdigest(),
+                "sha256": digest_of(data),
             }
             # The row first: one without its mask is predicted again.
             record.append(json.dumps(row).encode() + b"\n", durable=False)

@@ -106,7 +106,7 @@ def names_of(out):
     return [line.partition(":")[0] for line in out.splitlines() if line]
 
 
-def measure(root, images, new, options, one_core, place):
+def time_commands(root, images, new, options, one_core, place):
     """The commands of one annotator, once: seconds and MiB of each."""
     state, out = place / "state", place / "predicted"
     found = {}
@@ -149,7 +149,7 @@ def main():
                 runs = []
                 for repeat in range(args.repeats):
                     work = Path(place, f"{name}-{preset}-{repeat}")
-                    runs.append(measure(root, images, new, options, one_core, work))
+                    runs.append(time_commands(root, images, new, options, one_core, work))
                     shutil.rmtree(work)
                 limit = FAST_LIMIT if one_core else NEXT_LIMIT
                 limits = {

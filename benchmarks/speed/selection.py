@@ -200,7 +200,7 @@ def child(*arguments):
     return said_by_child("benchmarks.speed.selection", arguments)
 
 
-def measure(kind, *arguments):
+def run_as_child(kind, *arguments):
     """What a child does: one side, or one case of scale or draws.
 
     Each runs on a few points first: what a library imports is not what choosing costs.
@@ -423,7 +423,7 @@ def main(argv=None):
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.child:
-        measure(*arguments.child)
+        run_as_child(*arguments.child)
         return 0
     rows, started = [], time.time()
     if arguments.out.exists():  # parts that are not run again stay

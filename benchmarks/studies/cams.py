@@ -248,7 +248,7 @@ def scores(maps, parts):
     }
 
 
-def measure(name, parts, options, seed, network):
+def scores_of_row(name, parts, options, seed, network):
     """The record of one row and seed; `network` gives (model, seconds) of a pooling and a seed."""
     row, test = ROWS[name], parts["test"]
     if row.pooling is None:
@@ -330,7 +330,7 @@ def run_all(options, rows, parts, out):
 
     def record_of(tasks):
         ((seed, name),) = tasks
-        return [{**measure(name, held, options, seed, network), "environment": machine}]
+        return [{**scores_of_row(name, held, options, seed, network), "environment": machine}]
 
     def key_of(record):
         return record["seed"], record["row"]

@@ -50,7 +50,7 @@ def mask_errors(predicted, true):
     return {"pixel": np.array(pixel), "dice": np.array(dice)}
 
 
-def measure(data, options, placement, seed, n_masks, n_draws, with_test):
+def fit_and_score(data, options, placement, seed, n_masks, n_draws, with_test):
     """Fit with one placement; scores and errors of the images whose mask it was not shown."""
     train, valid = data.train, data.valid
     order = class_balanced_top_n(
@@ -201,7 +201,7 @@ def main(argv=None):
         for placement in PLACEMENTS:
             row = done.get((placement, seed))
             if row is None:
-                row = measure(
+                row = fit_and_score(
                     data,
                     options,
                     placement,

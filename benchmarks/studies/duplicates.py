@@ -51,7 +51,7 @@ def changes(image):
     return found
 
 
-def measure(name, groups_are_one):
+def likeness_within(name, groups_are_one):
     root = find_data(name)
     with open(root / "manifest.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -101,7 +101,7 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     rows = []
     for name in arguments.data:
-        rows.append(measure(name, SETS[name]))
+        rows.append(likeness_within(name, SETS[name]))
         print(json.dumps(rows[-1]), flush=True)
     if set(arguments.data) == set(SETS):
         write_record(RESULTS / "duplicates.json", rows, limit=ALIKE)

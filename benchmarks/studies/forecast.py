@@ -33,7 +33,7 @@ def own_curves(path):
     return np.array(grid), np.array([[chain[n] for n in grid] for chain in whole])
 
 
-def measure(confidence):
+def backtest_all(confidence):
     sets = {
         f"{data}, published means": (N_MASKS[data], np.stack(list(curves.values())) / 100)
         for data, curves in CURVES.items()
@@ -73,7 +73,7 @@ def main(argv=None):
     parser.add_argument("--confidence", type=float, default=0.9)
     parser.add_argument("--out", type=Path, default=RESULTS / "forecast.json")
     args = parser.parse_args(argv)
-    rows = measure(args.confidence)
+    rows = backtest_all(args.confidence)
     write_record(args.out, rows, confidence=args.confidence)
     args.out.with_suffix(".md").write_text(table(rows), encoding="utf-8")
     print(table(rows))

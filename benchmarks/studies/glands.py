@@ -25,7 +25,7 @@ from benchmarks.core.results import BATCHES, RESULTS, write_record
 from benchmarks.core.tables import spread
 
 
-def measure(seed, budgets, n_train, epochs):
+def scores_of_seed(seed, budgets, n_train, epochs):
     train = make_glands(n_train, random_state=seed)
     test = make_glands(60, random_state=1000 + seed)
     order = class_balanced_top_n(np.zeros(n_train), train.labels, n_train, random_state=seed)
@@ -88,7 +88,7 @@ def main(argv=None):
     torch.set_num_threads(arguments.threads)
     rows = []
     for seed in arguments.seeds:
-        rows += measure(seed, arguments.budgets, arguments.n_train, arguments.epochs)
+        rows += scores_of_seed(seed, arguments.budgets, arguments.n_train, arguments.epochs)
     write_record(arguments.out, rows, command="python -m benchmarks.studies.glands")
     arguments.out.with_suffix(".md").write_text(table(rows), encoding="utf-8")
     print(table(rows))

@@ -79,7 +79,7 @@ def partly(masks, ids):
     return [masks[i] if i in set(ids) else None for i in range(len(masks))]
 
 
-def measure(model, test, test_flips=("none", "both")):
+def scores_with_flips(model, test, test_flips=("none", "both")):
     """The metrics of `evaluate`, without and with the mean over four flips."""
     rows = {}
     for flips in test_flips:
@@ -104,7 +104,7 @@ def row(method, seed, budget, model, test, seconds, ids, n_steps, **extra):
         "n_masks_validation": 0,
         "gradient_steps": n_steps,
         "sample_ids": ids,
-        "metrics": measure(model, test),
+        "metrics": scores_with_flips(model, test),
         "seconds": {"fit": seconds},
         **extra,
     }

@@ -70,7 +70,7 @@ def embeddings(train, options, masks=None):
     return model.fit(train.images, train.labels, masks).transform(train.images)
 
 
-def measure(everywhere, within, train, agreement):
+def agreement_of_neighbours(everywhere, within, train, agreement):
     """Of one descriptor: shares, and for each image the agreement with its nearest ones."""
     patients, n = np.asarray(train.groups), len(train.labels)
     nearest = everywhere.argmin(1)
@@ -140,7 +140,7 @@ def main(argv=None):
     agreement = agreements(train)
     histograms = colour_histograms(images)
     found = {"random": chance(train, agreement)}
-    found["histogram"] = measure(
+    found["histogram"] = agreement_of_neighbours(
         distances(within_class_distances(histograms), n),
         distances(within_class_distances(histograms, labels), n),
         train,
@@ -149,7 +149,7 @@ def main(argv=None):
 
     def by_cosine(rows):
         pair = within_class_cosine(rows), within_class_cosine(rows, labels)
-        return measure(*(distances(blocks, n) for blocks in pair), train, agreement)
+        return agreement_of_neighbours(*(distances(blocks, n) for blocks in pair), train, agreement)
 
     start = {"encoder_weights": weights}
     still = {"max_epochs": 0, "network": Network(normalize="imagenet"), "random_state": 0}
@@ -164,7 +164,7 @@ def main(argv=None):
     found["encoder, fitted"] = average(fitted)
     # What no descriptor can do better: by the agreement itself.
     blind = distances([(np.arange(n), np.where(np.isnan(agreement), np.inf, -agreement))], n)
-    best = measure(blind, blind, train, agreement)
+    best = agreement_of_neighbours(blind, blind, train, agreement)
     found["the best there is"] = {**best, "same_class": None, "same_patient": None}
 
     patients, rows = np.asarray(train.groups), []

@@ -146,7 +146,7 @@ def question(name, strategy, sizes):
     return functools.partial(strategy, **options), round(n_pixels / side**2)
 
 
-def measure(data, name, kind, sizes, seed, start, loaded):
+def three_rounds(data, name, kind, sizes, seed, start, loaded):
     """One task, or round 0 alone if the name is None: its records become a row."""
     torch.set_num_threads(1)
     base = peak_memory_mib()["peak"]
@@ -211,12 +211,12 @@ def measure(data, name, kind, sizes, seed, start, loaded):
 
 
 def attempt(task):
-    """`measure`, where an error becomes part of the row: one strategy must not end the others."""
+    """`three_rounds`, with an error as part of the row: one strategy must not end the others."""
     data, name, kind = task[:3]
     begun = time.perf_counter()
     row = {"data": data, "strategy": name, "kind": kind}
     try:
-        row |= measure(data, name, kind, *task[3:])
+        row |= three_rounds(data, name, kind, *task[3:])
     except Exception as error:
         traceback.print_exc()
         row["error"] = f"{type(error).__name__}: {error}"

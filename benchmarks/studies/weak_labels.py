@@ -76,7 +76,7 @@ DATA = {
 HISTOLOGY = ("glands", "glands-stroma", "glas")
 
 
-def measure(name, seed, pooling):
+def scores_of_labels_alone(name, seed, pooling):
     train, test, options = DATA[name](seed)
     start = time.perf_counter()
     model = JointCAMSegmenter(
@@ -168,7 +168,7 @@ def main(argv=None):
                 key = (name, pooling, seed)
                 if key in rows and not arguments.again:
                     continue
-                rows[key] = measure(name, seed, pooling)
+                rows[key] = scores_of_labels_alone(name, seed, pooling)
                 print(json.dumps(rows[key]), flush=True)
                 write(arguments.out, rows)
     write(arguments.out, rows)
