@@ -228,7 +228,7 @@ def test_cut_records_are_completed(finished, tmp_path, cut):
 
 KILLED = """
 import os, random, signal, sys, time
-import torch
+import torch, torch._dynamo  # the latter with the first fit, else: in each fork anew
 torch.set_num_threads(1)
 sys.path[:0] = sys.argv[1].split(os.pathsep)
 import test_run
