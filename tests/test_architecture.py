@@ -486,6 +486,17 @@ def test_documented_parameters_are_the_real_ones(name):
         assert not missing, f"alseg.{name}.{qualified} does not document {missing}"
 
 
+def test_editors_are_told_the_public_names():
+    told = {
+        name.name: node.module
+        for block in TREES[""].body
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in block.body
+        for name in node.names
+    }
+    assert told == alseg._PUBLIC
+
+
 def test_public_names_are_there():
     assert sorted(set(alseg.__all__)) == sorted(alseg.__all__)
     for public in alseg.__all__:
