@@ -78,10 +78,9 @@ def _of_statement(node):
 
 
 def arguments(node):
-    """Arguments that a caller may give: without `self` and `cls`, with `*args` and `**kwargs`."""
-    given = node.args
-    found = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
-    return [one for one in found if one is not None and one.arg not in ("self", "cls")]
+    """Arguments that have a name: without `self`, `cls`, `*args` and `**kwargs`."""
+    given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return [one for one in given if one.arg not in ("self", "cls")]
 
 
 def lines_of_code(text):
