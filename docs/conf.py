@@ -74,7 +74,7 @@ def skip_requests(app, what, name, obj, skip, options):
 
 def describe_value(app, what, name, obj, options, lines):
     """A value is described where it is defined, which may be below the package that offers it."""
-    if what != "data":
+    if what != "data" or type(obj).__module__.startswith("alseg."):  # an object of a class of ours
         return
     from sphinx.pycode import ModuleAnalyzer
 
