@@ -414,6 +414,7 @@ def test_names_of_before_a_move_are_todays():
         == "alseg.query.diversity:k_center_greedy"
     )
     assert current_name("alseg.experiment.chains.Row") == "alseg.comparison.Row"
+    assert current_name("alseg.ceal.Schedule") == "alseg.query.CEALSchedule"
     assert current_name("alseg.training.losses.JointLoss") == "alseg.training.JointLoss"
     found = resolve_callable("s", {"name": "alseg.strategies.uncertainty:entropy_sampling"})
     assert found is entropy_sampling and function_name(found) == "alseg.strategies:entropy_sampling"

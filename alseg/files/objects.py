@@ -64,6 +64,8 @@ MOVED = {
     "threshold": "metrics",
     "uncertainty": "query",
 }
+# Names that are others now, after the move of their modules.
+RENAMED = {"alseg.query.Schedule": "alseg.query.CEALSchedule"}
 _INNER = ("experiment.statistics", "query.diversity")  # packages inside packages
 _OURS = re.compile(r"alseg\.(\w+(?:\.\w+)*)([.:])([A-Za-z_]\w*)")
 
@@ -92,8 +94,12 @@ def current_name(name: str) -> Any:
     for n in (2, 1):
         inner = ".".join(parts[:n])
         if inner in MOVED or inner in _INNER:
-            return f"alseg.{MOVED.get(inner, inner)}{found[2]}{found[3]}"
-    return f"alseg.{parts[0]}{found[2]}{found[3]}"
+            package = MOVED.get(inner, inner)
+            break
+    else:
+        package = parts[0]
+    name = f"alseg.{package}{found[2]}{found[3]}"
+    return RENAMED.get(name, name)
 
 
 def name_of_kind(kind: Any, separator: Any = ".") -> Any:

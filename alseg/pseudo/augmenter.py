@@ -95,7 +95,7 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         "sampled" draws the class of each pixel from its predicted probabilities, anew at each
         `transform`. The expected gradient of the cross-entropy is then that of soft labels, the
         probabilities themselves, which [2]_ trains on.
-    schedule : alseg.query.Schedule, dict of its parameters, or None, default=None
+    schedule : alseg.query.CEALSchedule, dict of its parameters, or None, default=None
         How many images "ceal" labels, by the number of images with an annotation. None is as
         published: from the fifth round of 35 after 600 on, 20 and then 20 more a round.
     n_draws : int, default=20

@@ -22,7 +22,7 @@ __all__, __getattr__, __dir__ = attach(
         ],
         "ceal": [
             "N_BINS",
-            "Schedule",
+            "CEALSchedule",
             "as_schedule",
             "ceal_groups",
             "doubt",

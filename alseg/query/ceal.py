@@ -15,7 +15,7 @@ N_BINS = 80
 
 
 @dataclass(frozen=True)
-class Schedule:
+class CEALSchedule:
     """How many pseudo-labels there are at which number of annotated images, as published [1]_.
 
     The iteration is counted by what is annotated, so that it is known after a restart too.
@@ -39,7 +39,7 @@ class Schedule:
 
     Examples
     --------
-    >>> schedule = Schedule()
+    >>> schedule = CEALSchedule()
     >>> [schedule.n_pseudo(600 + 35 * iteration) for iteration in (1, 4, 5, 6, 10)]
     [0, 0, 20, 40, 120]
     """
@@ -67,11 +67,11 @@ class Schedule:
 
 
 def as_schedule(schedule: Any) -> Any:
-    """A `Schedule` of one, of its arguments as a dict, or of None, which is the published one."""
-    if schedule is None or isinstance(schedule, Schedule):
-        return schedule or Schedule()
-    known = Schedule.__dataclass_fields__
-    return Schedule(**check_keys("schedule", schedule, known, "None, a Schedule"))
+    """A `CEALSchedule` of one, of its arguments as a dict, or of None, which is the published one."""
+    if schedule is None or isinstance(schedule, CEALSchedule):
+        return schedule or CEALSchedule()
+    known = CEALSchedule.__dataclass_fields__
+    return CEALSchedule(**check_keys("schedule", schedule, known, "None, a CEALSchedule"))
 
 
 def histogram_bins(scores: Array, n_bins: int = N_BINS) -> Any:

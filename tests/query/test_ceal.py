@@ -10,7 +10,7 @@ from alseg import ActiveLearner, PseudoLabelAugmenter
 from alseg.images import as_images
 from alseg.labels import MISSING
 from alseg.query.ceal import (
-    Schedule,
+    CEALSchedule,
     ceal_groups,
     doubt,
     group_counts,
@@ -70,7 +70,7 @@ def painted(doubts, height=3, width=5, found=True):
 
 
 def test_published_schedule():
-    schedule, labelled, pool = Schedule(), 600, 1000
+    schedule, labelled, pool = CEALSchedule(), 600, 1000
     table = []
     for iteration in range(1, 11):
         before, labelled = pool, labelled + 35
@@ -81,12 +81,12 @@ def test_published_schedule():
     assert [row[1] for row in table] == [1000, 965, 930, 895, 860, 825, 790, 755, 720, 685]
     assert [row[2] for row in table] == [0, 0, 0, 0, 20, 40, 60, 80, 100, 120]
     assert schedule.iteration(0) == 0 and schedule.n_pseudo(600) == 0
-    small = Schedule(n_initial=4, n_per_round=2, start=1, n_first=3, growth=1)
+    small = CEALSchedule(n_initial=4, n_per_round=2, start=1, n_first=3, growth=1)
     assert [small.n_pseudo(n) for n in (4, 5, 6, 8, 9)] == [0, 0, 3, 4, 4]
     with pytest.raises(ValueError, match="n_per_round must be >= 1"):
-        Schedule(n_per_round=0)
+        CEALSchedule(n_per_round=0)
     with pytest.raises(TypeError, match="growth must be an integer"):
-        Schedule(growth=1.5)
+        CEALSchedule(growth=1.5)
 
 
 def test_group_counts():
@@ -413,7 +413,7 @@ def test_bad_settings():
 
     with pytest.raises(ValueError, match="schedule must be .*'n_frist'.*Did you mean 'n_first'"):
         fit(schedule={"n_frist": 3})
-    with pytest.raises(TypeError, match="schedule must be None, a Schedule or a dict"):
+    with pytest.raises(TypeError, match="schedule must be None, a CEALSchedule or a dict"):
         fit(schedule=3)
     with pytest.raises(ValueError, match="labels must be one of"):
         fit(labels="soft")
