@@ -67,7 +67,7 @@ class CEALSchedule:
 
 
 def as_schedule(schedule: Any) -> Any:
-    """A `CEALSchedule` of one, of its arguments as a dict, or of None, which is the published one."""
+    """A `CEALSchedule` of one, of a dict of its arguments, or of None: the published one."""
     if schedule is None or isinstance(schedule, CEALSchedule):
         return schedule or CEALSchedule()
     known = CEALSchedule.__dataclass_fields__
