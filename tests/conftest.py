@@ -1,14 +1,13 @@
 """Fixtures that the whole suite shares: small images, one torch thread, the real data if there."""
 
 import gc
-import os
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from real_data import data_folder
 
 # A machine that is busy with something else is no fault.
 settings.register_profile("alseg", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,15 +41,6 @@ def _one_thread():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
-
-
-def data_folder(name):
-    """The folder of a real data set, or a skip that says where it was looked for."""
-    roots = [os.environ.get("ALSEG_DATA"), Path(__file__).parents[2] / "shared" / "data"]
-    for root in filter(None, roots):
-        if (Path(root) / name).is_dir():
-            return Path(root) / name
-    pytest.skip(f"no real data: neither ALSEG_DATA nor ../shared/data has a folder {name!r}")
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import pickle
 
 import numpy as np
 import pytest
-from conftest import data_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from real_data import data_folder
 
 from alseg.datasets import (
     Dataset,

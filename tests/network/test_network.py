@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import data_folder
+from real_data import data_folder
 from safetensors.torch import load_file, save_file
 from torch import nn
 
