@@ -181,9 +181,9 @@ def meets(thing: Any, protocol: type) -> bool:
 
     Examples
     --------
-    >>> from sklearn.svm import SVC
-    >>> meets(SVC(), ClassHead), meets(len, Score)
-    (True, True)
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> meets(GaussianNB(), ClassHead), meets(GaussianNB(), MaskProbabilities), meets(len, Score)
+    (True, False, True)
     """
     return all(hasattr(thing, name) for name in _asked_by(protocol))
 

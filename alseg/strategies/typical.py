@@ -25,6 +25,7 @@ def typicality_score(learner, X_pool, *, n_neighbors=20, embedding=None, metric=
 
     Examples
     --------
+    >>> import numpy as np
     >>> typicality_score(None, np.array([[0.0], [1.0], [4.0]]), embedding="input").argmax()
     np.int64(1)
     """
@@ -70,6 +71,7 @@ def typiclust_sampling(
 
     Examples
     --------
+    >>> import numpy as np
     >>> X_pool = np.array([[0.0], [1.0], [2.0], [9.0]])
     >>> typiclust_sampling(None, X_pool, 1, 0, embedding="input")
     array([1])
@@ -104,6 +106,7 @@ def density_score(learner, X_pool, *, embedding=None, metric="cosine"):
 
     Examples
     --------
+    >>> import numpy as np
     >>> density_score(None, np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), embedding="input")
     array([0.83333333, 0.83333333, 0.66666667])
     """
@@ -139,6 +142,7 @@ def density_weighted_score(
 
     Examples
     --------
+    >>> import numpy as np
     >>> density_weighted_score(
     ...     None, np.array([[1.0, 0.0], [2.0, 0.0]]), score=lambda learner, X: X[:, 0],
     ...     embedding="input",
@@ -189,6 +193,7 @@ def density_weighted_sampling(
 
     Examples
     --------
+    >>> import numpy as np
     >>> X_pool = np.array([[1.0, 0.0], [2.0, 0.0]])
     >>> density_weighted_sampling(
     ...     None, X_pool, score=lambda learner, X: X[:, 0], embedding="input"

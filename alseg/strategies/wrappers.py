@@ -506,6 +506,7 @@ def mixture(strategies, weights=None):
 
     Examples
     --------
+    >>> import functools
     >>> from alseg.strategies import random_sampling
     >>> fading = functools.partial(ramp, start=1, stop=0, first=10, last=50)
     >>> mixture([entropy_sampling, random_sampling], [1, fading]).__name__

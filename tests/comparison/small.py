@@ -1,5 +1,6 @@
 """The small comparison that tests run, and the same in a process of its own, to be killed."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -72,8 +73,9 @@ class Started:
         return self._said.recv()
 
     def kill(self):
-        """Kill it with all that it has started."""
-        os.killpg(self._process.pid, signal.SIGKILL)
+        """Kill it with all that it has started, if it has not ended by itself."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.join()
 
 
