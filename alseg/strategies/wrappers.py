@@ -507,7 +507,7 @@ def mixture(strategies, weights=None):
     Examples
     --------
     >>> import functools
-    >>> from alseg.strategies import random_sampling
+    >>> from alseg.strategies import entropy_sampling, ramp, random_sampling
     >>> fading = functools.partial(ramp, start=1, stop=0, first=10, last=50)
     >>> mixture([entropy_sampling, random_sampling], [1, fading]).__name__
     'mixture(entropy_sampling, random_sampling)'
