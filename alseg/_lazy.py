@@ -1,9 +1,13 @@
 """Packages whose names are imported when they are first asked for."""
 
+from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 
-def attach(package, modules):
+def attach(
+    package: str, modules: dict[str, list[str]]
+) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
     """`__all__`, `__getattr__` and `__dir__` of a package whose names are found when used.
 
     Parameters
@@ -20,12 +24,12 @@ def attach(package, modules):
     """
     where = {name: module for module, names in modules.items() for name in names}
 
-    def __getattr__(name):
+    def __getattr__(name: str) -> Any:
         if name in where:
             return getattr(import_module(f"{package}.{where[name]}"), name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    def __dir__():
+    def __dir__() -> list[str]:
         return sorted(where)
 
     return sorted(where), __getattr__, __dir__

@@ -89,7 +89,7 @@ def check_query_idx(
 # -- calling a strategy -------------------------------------------------------------------------
 
 
-def _parameters(function):
+def _parameters(function: Function) -> dict[str, inspect.Parameter]:
     """Parameters that a caller may still give by name, or {} where there is no signature."""
     try:
         parameters = inspect.signature(function).parameters
@@ -120,7 +120,7 @@ def accepts(function: Function, name: str) -> bool:
     return name in _parameters(function)
 
 
-def unit_of(strategy: Function, /, **given: Any) -> Any:
+def unit_of(strategy: Function, /, **given: Any) -> str:
     """What a strategy asks about: its `unit`, given by the caller, bound, or its default.
 
     Returns
@@ -210,7 +210,7 @@ def call(function: Function, learner: Any, X_pool: Images, **offered: Any) -> An
     return function(learner, X_pool, **named)
 
 
-def name_of(function: Function) -> Any:
+def name_of(function: Function) -> str:
     """A name to show, also of a `functools.partial`.
 
     Examples

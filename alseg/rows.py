@@ -14,11 +14,11 @@ from alseg.validation import as_labels, message
 # -- data containers ----------------------------------------------------------------------------
 
 
-def _is_frame(X):
+def _is_frame(X: Any) -> bool:
     return hasattr(X, "iloc")
 
 
-def n_rows(X: Any) -> Any:
+def n_rows(X: Any) -> int:
     """Number of samples of an array, sparse matrix, data frame, list or lazy sequence."""
     shape = getattr(X, "shape", None)
     return int(shape[0]) if shape is not None else len(X)
@@ -93,7 +93,7 @@ def data_vstack(blocks: Any) -> Any:
     )
 
 
-def _frame_vstack(blocks):
+def _frame_vstack(blocks: Any) -> Any:
     import pandas as pd
 
     first = blocks[0]
@@ -167,7 +167,7 @@ def check_training_data(X: Any, y: Array, force_all_finite: Any = True) -> None:
     )
 
 
-def _is_lazy_or_ragged(X):
+def _is_lazy_or_ragged(X: Any) -> bool:
     if sp.issparse(X) or _is_frame(X):
         return False
     if isinstance(X, np.ndarray):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 
 class ProcessLock:
@@ -24,11 +24,11 @@ class ProcessLock:
         if hasattr(os, "register_at_fork"):  # the thread that holds it is not in a forked child
             os.register_at_fork(after_in_child=self._renew)
 
-    def _renew(self):
+    def _renew(self) -> None:
         self._lock = threading.RLock()
 
     @contextmanager
-    def held(self):
+    def held(self) -> Iterator[None]:
         """Wait for it, and have it inside the ``with``."""
         with self._lock:
             yield
@@ -38,7 +38,7 @@ _filtering = ProcessLock()
 
 
 @contextmanager
-def warnings_ignored(message: str, category: Any = Warning):
+def warnings_ignored(message: str, category: type[Warning] = Warning) -> Iterator[None]:
     """Ignore some warnings inside: their filters are the process's, and come back as they were.
 
     Parameters

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import numbers
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from alseg._types import Array
+from alseg._types import Array, Random
 
 
 class EmptyPool(ValueError):
@@ -18,11 +19,11 @@ class EmptyPool(ValueError):
 class UnknownName(KeyError, ValueError):
     """A name that is not there. Unlike a bare KeyError it says so in a sentence."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
 
 
-def message(name: str, rule: str, value: Any, remedy: Any = "") -> Any:
+def message(name: str, rule: str, value: Any, remedy: str = "") -> str:
     """Build the text of an error about an argument.
 
     Examples
@@ -37,7 +38,7 @@ def message(name: str, rule: str, value: Any, remedy: Any = "") -> Any:
     return f"{text} {remedy}" if remedy else text
 
 
-def printable(text: str) -> Any:
+def printable(text: str) -> str:
     """Text as it may be shown: control characters and bytes that are no UTF-8 as their escapes.
 
     Examples
@@ -50,7 +51,7 @@ def printable(text: str) -> Any:
     )
 
 
-def counted(n: int, one: Any, many: Any = None) -> Any:
+def counted(n: int, one: str, many: str | None = None) -> str:
     """A number and what is counted.
 
     Examples
@@ -61,7 +62,7 @@ def counted(n: int, one: Any, many: Any = None) -> Any:
     return f"{n} {one if n == 1 else many or one + 's'}"
 
 
-def did_you_mean(value: Any, options: Any) -> Any:
+def did_you_mean(value: Any, options: Iterable[Any]) -> str:
     """A remedy that names the nearest option, or an empty string.
 
     Examples
@@ -164,7 +165,7 @@ def check_number(
     return value
 
 
-def check_n_instances(n_instances: int, n_pool: int) -> Any:
+def check_n_instances(n_instances: int, n_pool: int) -> int:
     """Return `n_instances` as an int if that many can be picked from a pool of `n_pool`.
 
     Raises
@@ -182,7 +183,7 @@ def check_n_instances(n_instances: int, n_pool: int) -> Any:
     return int(n_instances)
 
 
-def check_rng(random_state: Any) -> Any:
+def check_rng(random_state: Random) -> np.random.Generator:
     """A `numpy.random.Generator` from None, an int, a Generator or a legacy RandomState.
 
     The global state is never touched: None draws fresh entropy from the system. A RandomState is
@@ -196,7 +197,7 @@ def check_rng(random_state: Any) -> Any:
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(2**31 - 1))
     if random_state is None or isinstance(random_state, (numbers.Integral, np.random.Generator)):
-        return np.random.default_rng(random_state)  # type: ignore[arg-type]
+        return np.random.default_rng(random_state)
     raise TypeError(
         message("random_state", "None, an int, a Generator or a RandomState", random_state)
     )
@@ -262,7 +263,7 @@ def as_labels(name: str, labels: Array) -> Any:
     return np.asarray(labels) if array is None else array
 
 
-def _is_missing(label):
+def _is_missing(label: Any) -> bool:
     if label is None or type(label).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(label, (float, complex, np.inexact, np.datetime64)) and label != label
