@@ -31,7 +31,8 @@ def test_forecast_shapes_limits_and_missing_rounds():
     scores = 0.95 - 0.9 * N**-0.5
     one, many = forecast(N, scores, 50), forecast(N, scores, [50.0, 60.0, 1e6])
     assert isinstance(one.mean, float) and many.low.shape == (3,)
-    assert (one.mean, one.low, one.high) == (many.mean[0], many.low[0], many.high[0])
+    # Sums of one column and of three round differently on some processors.
+    assert one[1:] == pytest.approx((many.mean[0], many.low[0], many.high[0]), rel=1e-12)
     assert (np.diff(many.mean) > 0).all() and many.high[-1] <= 1
     # any unit of masks
     in_pixels = forecast(1e4 * N, scores, 5e5)
