@@ -11,6 +11,7 @@ from alseg.project.answers import look_at_mask
 from alseg.project.folders import image_files_under
 from alseg.project.mask_files import read_proposal, read_stored, stored_bytes
 from alseg.project.state import ProjectError, clean, mapping_of
+from alseg.report import ask_folder
 
 
 def add(
@@ -195,7 +196,7 @@ def _proposal(project, name, shape):
     for found in reversed(project.state["rounds"]):
         if name in found["ids"]:
             file = file_names(found["ids"], ".png")[found["ids"].index(name)]
-            path = project.folder / "ask" / f"round_{found['round']:03d}" / file
+            path = project.folder / ask_folder(found["round"]) / file
             if not path.is_file():
                 return None
             try:

@@ -19,6 +19,7 @@ from alseg.progress import progress
 from alseg.project.mask_files import mask_bytes
 from alseg.project.state import check_trusted, clean, estimator_of
 from alseg.query import class_balanced_top_n, top_n
+from alseg.report import ask_folder
 from alseg.validation import EmptyPool, check_number, counted
 
 N_CONTEXT = 100
@@ -109,7 +110,7 @@ def _again(project, open_):
 
 
 def _folder(project, number):
-    return project.folder / "ask" / f"round_{number:03d}"
+    return project.folder / ask_folder(number)
 
 
 class _Question:
@@ -422,7 +423,7 @@ def _remove_old_models(project, but):
 
 def _write(project, sample_ids, model, question, show):
     number = 1 + max((found["round"] for found in project.state["rounds"]), default=0)
-    folder = f"ask/round_{number:03d}"
+    folder = ask_folder(number)
     project.files.remove(folder)  # of a command that was killed: no state names it
     names = project.data.ids[sample_ids].tolist()
     images = question.images.take(sample_ids)

@@ -18,6 +18,7 @@ from alseg.calling import unit_of
 from alseg.files import OwnFolder, jsonable, nested_names, read_json, write_json
 from alseg.images import as_masks
 from alseg.project.mask_files import read_stored
+from alseg.report import ask_folder
 from alseg.validation import counted, message
 
 FORMAT = "alseg.Project/1"
@@ -352,11 +353,11 @@ def clean(project):
     for step in state.get("history", ()):
         before = step.get("before") or {}
         named |= {entry["file"] for entry in before.values() if entry is not None}
-    rounds = {f"round_{found['round']:03d}" for found in state["rounds"]}
+    asked = {ask_folder(found["round"]) for found in state["rounds"]}
     for name in project.files.names():
         top, _, rest = name.partition("/")
         stale = (top == "masks" and rest not in named) or (
-            top == "ask" and rest.partition("/")[0] not in rounds
+            top == "ask" and f"ask/{rest.partition('/')[0]}" not in asked
         )
         if stale:
             project.files.remove(name)

@@ -18,7 +18,7 @@ __all__, __getattr__, __dir__ = attach(
             "paired_differences",
             "penalty_heatmap",
         ],
-        "question": ["question_page"],
+        "question": ["ask_folder", "question_page"],
         "row_table": ["comparison_numbers", "comparison_table", "verdict_text"],
         "run_page": ["write_report"],
         "tables": ["as_markdown", "rounds_table"],

@@ -23,6 +23,17 @@ _STYLE = """<style>
 </style>"""
 
 
+def ask_folder(number):
+    """Where the question of a round stands in a state folder.
+
+    Examples
+    --------
+    >>> ask_folder(7)
+    'ask/round_007'
+    """
+    return f"ask/round_{number:03d}"
+
+
 def question_page(number, queries, images, proposals, state, class_names, side=640):
     """The page about a round of questions, one HTML file with its pictures inside.
 
@@ -46,7 +57,7 @@ def question_page(number, queries, images, proposals, state, class_names, side=6
     -------
     html : str
     """
-    folder = Path(state) / "ask" / f"round_{number:03d}"
+    folder = Path(state) / ask_folder(number)
     proposed = any(proposal is not None for proposal in proposals)
     cards = []
     for i, (query, proposal) in enumerate(zip(queries, proposals, strict=True)):
