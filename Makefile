@@ -38,12 +38,10 @@ OLDEST = tests/test_calling.py tests/test_validation.py tests/files tests/images
 	tests/network tests/training tests/datasets tests/query tests/segmenter/test_sklearn_checks.py \
 	tests/segmenter/test_callbacks.py tests/learner/test_committee.py tests/experiment
 
-# Pillow before 13 takes a small YCbCr TIFF for a truncated one; the torch of that time that comes
-# without being asked for is a build for GPUs, which one test notices where there is no driver.
+# Pillow before 13 takes a small YCbCr TIFF for a truncated one.
 ODD = tests/images/test_image_files.py
 NEWER = $(ODD)::test_palettes_colours_and_alpha_in_tiffs \
-	$(ODD)::test_pillow_images_are_read_as_the_files_that_they_would_be \
-	tests/training/test_device.py::test_on_the_cpu_no_gpu_is_touched
+	$(ODD)::test_pillow_images_are_read_as_the_files_that_they_would_be
 
 test-oldest: .venv-oldest/.done
 	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile $(OLDEST) $(NEWER:%=--deselect %)
