@@ -1,5 +1,7 @@
 """Several predictions of one image: stochastic draws, a committee's members, a deep ensemble's."""
 
+import functools
+
 import numpy as np
 
 from alseg.images import as_images, stack
@@ -9,6 +11,7 @@ from alseg.query import aggregate as aggregate_maps
 from alseg.rows import n_rows
 from alseg.strategies._shared import (
     TARGETS,
+    ask_images,
     check_map_target,
     check_pool,
     check_shape,
@@ -390,8 +393,7 @@ def committee_sampling(
     >>> committee_sampling(pair, [[0.0], [3.0]], target="label")
     array([1])
     """
-    n_instances = check_pool(X_pool, n_instances)
-    scores = committee_score(
-        learner, X_pool, method=method, aggregate=aggregate, target=target, members=members
+    score = functools.partial(
+        committee_score, method=method, aggregate=aggregate, target=target, members=members
     )
-    return top_n(scores, n_instances, random_state)
+    return ask_images(score, learner, X_pool, n_instances, random_state)

@@ -1,16 +1,18 @@
 """Two looks at one image that should agree: transformed views, and CAM against decoder."""
 
+import functools
+
 import numpy as np
 
 from alseg.images import as_images, stack
 from alseg.interfaces import JointPredictions, meets
-from alseg.query import DRAW_UNCERTAINTIES, bald, needs_mask_proba, sums_for, top_n
+from alseg.query import DRAW_UNCERTAINTIES, bald, needs_mask_proba, sums_for
 from alseg.query import aggregate as aggregate_maps
 from alseg.rows import n_rows
 from alseg.strategies._shared import (
     TARGETS,
+    ask_images,
     check_map_target,
-    check_pool,
     check_shape,
     estimator_of,
 )
@@ -242,11 +244,10 @@ def tta_sampling(
     >>> tta_sampling(ToySegmenter(), toy_images(5), 2, random_state=0).shape
     (2,)
     """
-    n_instances = check_pool(X_pool, n_instances)
-    scores = tta_score(
-        learner, X_pool, method=method, views=views, aggregate=aggregate, target=target
+    score = functools.partial(
+        tta_score, method=method, views=views, aggregate=aggregate, target=target
     )
-    return top_n(scores, n_instances, random_state)
+    return ask_images(score, learner, X_pool, n_instances, random_state)
 
 
 def cam_disagreement_score(learner, X_pool, *, aggregate="mean", power=1.0, return_maps=False):
@@ -358,6 +359,5 @@ def cam_disagreement_sampling(
     >>> cam_disagreement_sampling(ToySegmenter(), toy_images(5), 2).shape
     (2,)
     """
-    n_instances = check_pool(X_pool, n_instances)
-    scores = cam_disagreement_score(learner, X_pool, aggregate=aggregate, power=power)
-    return top_n(scores, n_instances, random_state)
+    score = functools.partial(cam_disagreement_score, aggregate=aggregate, power=power)
+    return ask_images(score, learner, X_pool, n_instances, random_state)
