@@ -17,22 +17,6 @@ from alseg._types import Array, Function, Masks
 from alseg.query.uncertainty import floating, is_tensor, namespace
 from alseg.validation import check_number, check_option, message
 
-__all__ = [
-    "AGGREGATIONS",
-    "aggregate",
-    "boundary_mean",
-    "classwise_mean",
-    "distance_weighted",
-    "foreground_mean",
-    "needs_mask_proba",
-    "patch_max",
-    "pixel_max",
-    "pixel_mean",
-    "pixel_sum",
-    "quantile",
-    "top_fraction",
-]
-
 
 def _flat(maps):
     maps = floating(maps)

@@ -12,8 +12,6 @@ from alseg.labels import MISSING
 from alseg.query.regions import Regions
 from alseg.validation import check_number, message
 
-__all__ = ["AnnotationCost", "annotation_cost", "polygon_clicks"]
-
 
 class AnnotationCost(NamedTuple):
     """What some annotations cost; sums of them by `+`.

@@ -10,8 +10,6 @@ from alseg._types import Array, Random
 from alseg.query.diversity.cover import draw
 from alseg.validation import check_n_instances, check_rng, message
 
-__all__ = ["badge_picks", "expected_gradient_length", "label_residuals", "outer_picks"]
-
 BLOCK_BYTES = 8 * 2**20
 
 

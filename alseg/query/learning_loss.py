@@ -9,8 +9,6 @@ import numpy as np
 from alseg._types import Array, Images, Random
 from alseg.validation import check_number, check_rng, message
 
-__all__ = ["LossPredictor", "pair_loss"]
-
 
 def pair_loss(predicted: Array, losses: Array, margin: float = 1.0) -> Any:
     """Mean hinge over all pairs of images, ``max(0, margin - sgn(l_i - l_j) (s_i - s_j))`` [1]_.

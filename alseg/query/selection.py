@@ -9,8 +9,6 @@ import numpy as np
 from alseg._types import Array, Random
 from alseg.validation import as_labels, check_n_instances, check_option, check_rng, message
 
-__all__ = ["class_balanced_top_n", "class_quotas", "shares", "stochastic_top_n", "top_n"]
-
 NOISES = ("power", "softmax", "softrank")
 
 

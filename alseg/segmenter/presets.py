@@ -12,8 +12,6 @@ from alseg.network import PlainUNet, TwoEncoderNetwork
 from alseg.segmenter.parameters import Augmentation, Network, Schedule, with_fields
 from alseg.validation import check_option
 
-__all__ = ["PRESETS", "alseg_pseudo_labels", "preset_params"]
-
 
 def alseg():
     """Our own recipe, which is the defaults of the estimator: 125 steps of a pretrained Lite0.
