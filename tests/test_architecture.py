@@ -51,6 +51,7 @@ FLOOR = {name: level for level, line in enumerate(FLOORS) for name in line.split
 
 # Slow to import, or absent beside some builds of torch: only inside the function that needs them.
 IMPORT_LATE = {"monai", "skimage", "matplotlib", "pandas", "tifffile", "modAL", "torchvision"}
+IMPORT_LATE |= {"timm", "segmentation_models_pytorch", "transformers"}
 NEVER = {"torchvision", "pickle", "dill", "albumentations", "random"}
 
 

@@ -1,0 +1,5 @@
+"""What tests and the documentation's examples need alike, before either imports anything."""
+
+from foreign_packages import make_torchvision_importable
+
+make_torchvision_importable()
