@@ -387,6 +387,50 @@ class Comparison:
 
         return comparison_table(self)
 
+    def to_frame(self, cost=None, per_image=False):
+        """All scores as a tidy table: a line for each row, seed, round and metric.
+
+        Parameters
+        ----------
+        cost : {"images", "pixels", "clicks", "seconds"} or None, default=None
+            What the column ``cost`` counts; None is the protocol's `cost`.
+        per_image : bool, default=False
+            Whether the scores of single test images have lines too.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As `alseg.report.tidy_frame` makes it of the records.
+        """
+        from alseg.report import tidy_frame
+
+        return tidy_frame(self.records, cost or self.protocol.cost, per_image)
+
+    def to_csv(self, path, cost=None, per_image=False):
+        """Write `to_frame` as a CSV file.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where no file is, or one that this has written.
+        cost, per_image
+            As in `to_frame`.
+
+        Returns
+        -------
+        path : Path
+            ``pandas.read_csv(path)`` gives the numbers again; pandas before 3.1 wants
+            ``float_precision="round_trip"`` for the last of their digits.
+
+        Raises
+        ------
+        NotOurs
+            If another file is at `path`.
+        """
+        from alseg.report import write_csv
+
+        return write_csv(path, self.to_frame(cost, per_image))
+
     def plot(self, ax=None, x="masks", metric=None):
         """Draw the learning curves.
 

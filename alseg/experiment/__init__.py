@@ -18,7 +18,7 @@ __all__, __getattr__, __dir__ = attach(
             "saved_by_row",
         ],
         "machine": ["environment", "peak_memory", "peak_memory_mib", "release_memory", "versions"],
-        "protocol": ["Protocol", "check_groups", "split", "told_groups"],
+        "protocol": ["COSTS", "Protocol", "check_groups", "split", "told_groups"],
         "records": ["Records", "read_records", "same"],
         "rounds": [
             "annotated_part",

@@ -22,5 +22,6 @@ __all__, __getattr__, __dir__ = attach(
         "row_table": ["comparison_numbers", "comparison_table", "verdict_text"],
         "run_page": ["write_report"],
         "tables": ["as_markdown", "rounds_table"],
+        "tidy": ["tidy_frame", "write_csv"],
     },
 )
