@@ -44,7 +44,7 @@ class Pixels:
 
     Attributes
     ----------
-    values : ndarray of shape (H, W) or (H, W, 3)
+    values : ndarray of shape (H, W) or (H, W, C)
         Any dtype. Positions in the palette where there is one; 0 and 1 where `bilevel`.
     alpha : ndarray of shape (H, W) or None
         0 is transparent; the scale is the file's.
@@ -281,7 +281,7 @@ def _from_tiff(where, file):
             return _tiff_by_pillow(where, file, page)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    values = array if array.ndim == 2 else array[:, :, 0] if colours == 1 else array[:, :, :3]
+    values = array if array.ndim == 2 else array[:, :, 0] if colours == 1 else array[:, :, :colours]
     pixels = Pixels(
         values,
         alpha=array[:, :, colours] if alpha else None,
@@ -311,6 +311,8 @@ def _tiff_channels(where, page):
         n_samples == colours + 1 and alpha in {_PREMULTIPLIED, _ALPHA} and page.planarconfig == 1
     ):
         return colours, alpha
+    if page.photometric in {_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB}:
+        return n_samples, 0  # bands, markers: channels that are no colours
     return refuse_channels(where, n_samples)
 
 

@@ -32,6 +32,8 @@ def read_image(path: StrPath) -> Any:
     Returns
     -------
     image : ndarray of shape (H, W, 3), uint8, or float32 in [0, 1]
+        (H, W, C) of a TIFF file whose pixels have C values that are neither grey nor colours
+        (bands of a satellite, markers).
         Whole numbers of more than 8 bits are divided by the largest number of 8, 12 or 16 bits
         that the file's largest value fits in (255, 4095 or 65535), or by that of the depth that
         the file itself states (TIFF): a camera's 12 bits in a file of 16 come out neither dark
@@ -46,7 +48,7 @@ def read_image(path: StrPath) -> Any:
         If the machine is at fault and not the file: memory, too many open files, a broken disk.
     ValueError
         If it is empty, truncated, corrupt or not an image; of more than 128 megapixels; or if it
-        holds several planes (pages, slices, frames), or channels that are neither grey nor RGB.
+        holds several planes (pages, slices, frames).
         Every message names the file.
 
     Examples
@@ -155,6 +157,9 @@ def as_values(where: Any, pixels: Any) -> Any:
     elif pixels.palette is not None:
         values, kind = _palette_values(values, pixels.palette)
     elif values.ndim == 3:
+        if values.shape[2] != 3:
+            problem = f"it holds {values.shape[2]} channels, so they are no ids"
+            raise Unreadable(where, problem, "Save the channel that counts as a file of its own.")
         values, kind = _channel_values(where, values, kind)
     if values.dtype.kind == "f":
         if not (np.isfinite(values).all() and (values == np.round(values)).all()):

@@ -244,16 +244,17 @@ def as_images(X: Images) -> Any:
 
     Parameters
     ----------
-    X : ndarray of shape (n, H, W, 3), (n, H, W, 1) or (n, H, W); or sequence of n
-        uint8, or float in [0, 1]. A list or 1-D object array holds arrays of shape (H, W),
-        (H, W, 1) or (H, W, 3) of differing sizes, PIL images (each as `read_image` reads the
+    X : ndarray of shape (n, H, W, C) or (n, H, W); or sequence of n
+        uint8, or float in [0, 1]; any number of channels, at most as many as rows or columns where
+        they are more than three. A list or 1-D object array holds arrays of shape (H, W)
+        or (H, W, C) of differing sizes, PIL images (each as `read_image` reads the
         file that it would be), or paths; `ImageFiles` is taken as it is.
 
     Returns
     -------
     images : sequence
-        ``len(images)``; ``images[i]`` is (H, W, 3), uint8 or float32 in [0, 1], grey repeated
-        (it may be the very memory of `X`: not to be written to);
+        ``len(images)``; ``images[i]`` is (H, W, C), uint8 or float32 in [0, 1], grey repeated
+        to three channels (it may be the very memory of `X`: not to be written to);
         ``images.size(i)`` is (H, W) without decoding; ``images.take(idx)`` the same for the
         positions `idx`, without a copy; ``images.where(i)`` names an element in errors;
         ``images.path(i)`` is the path of a file, None of an array.
@@ -263,7 +264,8 @@ def as_images(X: Images) -> Any:
     TypeError
         If the dtype is neither uint8 nor float, or `X` is no sequence of images.
     ValueError
-        If it is empty, has other than 1 or 3 channels, NaN, or floats outside [0, 1].
+        If it is empty, has channels first or images of differing channels, NaN, or floats outside
+        [0, 1].
 
     Examples
     --------
@@ -306,6 +308,7 @@ def as_images(X: Images) -> Any:
             raise ValueError(message(f"X[{i}]", "of shape (H, W) or (H, W, C)", array.shape))
         _check_pixels(f"X[{i}]", array, array.shape[2] if array.ndim == 3 else 1)
         items[i] = array
+    _check_channels(items)
     return _HeldImages(items)
 
 
@@ -535,27 +538,48 @@ def _shape_remedy(shape):
 
 
 def _check_pixels(name, array, n_channels):
-    """Raise unless `array` holds pixels: uint8, or floats in [0, 1], of 1 or 3 channels."""
+    """Raise unless `array` holds pixels: uint8, or floats in [0, 1], and its channels are last."""
     if array.dtype != np.uint8 and array.dtype.kind != "f":
-        remedy = "Divide by the largest possible value, or pass uint8."
+        remedy = (
+            "Say what is black and what is white, such as for 16 bits: "
+            "alseg.images.from_sequence(X, value_range=(0, 65535))."
+        )
         raise TypeError(message(name, "uint8, or float in [0, 1]", str(array.dtype), remedy))
     if array.size == 0:
         raise ValueError(message(name, "an image with pixels", array.shape))
-    if n_channels not in (1, 3):
-        remedy = ""
-        if n_channels in (2, 4):
-            remedy = "Drop the alpha channel."
-        elif array.ndim >= 3 and array.shape[-3] in (1, 3):
-            remedy = "Put the channels last: np.moveaxis(X, -3, -1)."
-        raise ValueError(message(name, "of 1 or 3 channels in the last axis", array.shape, remedy))
+    if n_channels not in (1, 3) and n_channels > min(array.shape[-3:-1]):
+        remedy = (
+            "Put the channels last: np.moveaxis(X, -3, -1), or "
+            "alseg.images.from_sequence(X, channels_first=True)."
+        )
+        rule = "of fewer channels, in the last axis, than rows and columns"
+        raise ValueError(message(name, rule, array.shape, remedy))
     if array.dtype.kind == "f":
         problem = float_problem(array)
         if problem:
             if name == "X":  # the whole array: name the first image at fault
                 first = next(i for i, image in enumerate(array) if float_problem(image))
                 name, problem = f"X[{first}]", float_problem(array[first])
-            remedy = " Divide by 255, or pass uint8." if array.max() > 1 else ""
+            remedy = ""
+            if array.max() > 1:
+                remedy = (
+                    " Divide by 255, pass uint8, or say what is black and what is white: "
+                    "alseg.images.from_sequence(X, value_range=(0, 255))."
+                )
             raise ValueError(f"{name} must be finite and in [0, 1], but {problem}.{remedy}")
+
+
+def _check_channels(items):
+    """Raise where arrays among `items` have differing channels, grey counting as three."""
+    first = None
+    for i, item in enumerate(items):
+        if isinstance(item, str):
+            continue
+        n_channels = item.shape[2] if item.ndim == 3 and item.shape[2] != 1 else 3
+        first = n_channels if first is None else first
+        if n_channels != first:
+            rule = f"of {first} channels, as those before it"
+            raise ValueError(message(f"X[{i}]", rule, item.shape))
 
 
 def _check_ids(name, array):

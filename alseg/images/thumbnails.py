@@ -58,6 +58,10 @@ def _of_file(path, side):
 
 
 def _of_array(image, side):
+    if image.shape[2] != 3:  # no colours: all channels count alike
+        top = 255 if image.dtype == np.uint8 else 1
+        grey = image.mean(axis=2, dtype=np.float32) / np.float32(top)
+        return np.asarray(_shrunk(Image.fromarray(grey), side))
     if image.dtype == np.uint8:
         grey = Image.fromarray(image).convert("L")
         return np.asarray(_shrunk(grey, side), np.float32) / 255

@@ -1,6 +1,7 @@
 """The network: encoder, class head with CAM, mask decoder."""
 
 from alseg.network.cam import POOLINGS, CAMHead
+from alseg.network.channels import of_channels, with_channels
 from alseg.network.decoder import UNetDecoder
 from alseg.network.encoder import (
     BUNDLED,

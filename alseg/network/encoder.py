@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from alseg.network.channels import takes_channels, with_channels
 from alseg.network.download import downloaded, forget
 from alseg.validation import check_option, message
 
@@ -331,7 +332,7 @@ def normalization_of(encoder, weights):
     return "imagenet" if str(weights) == "imagenet" else "half"
 
 
-def build_encoder(encoder="efficientnet-lite0", weights="bundled"):
+def build_encoder(encoder="efficientnet-lite0", weights="bundled", n_channels=3):
     """Make an encoder from a name, or copy a module, and load weights into it.
 
     Parameters
@@ -349,6 +350,9 @@ def build_encoder(encoder="efficientnet-lite0", weights="bundled"):
         ``"imagenet"`` downloads the published ones once. Anything else is a file or URL:
         safetensors, or a checkpoint as torchvision publishes them, which is read with
         ``weights_only=True``.
+    n_channels : int, default=3
+        Channels of the images; the first layer is adapted to others than three, see
+        `with_channels`.
 
     Returns
     -------
@@ -364,8 +368,8 @@ def build_encoder(encoder="efficientnet-lite0", weights="bundled"):
     """
     if isinstance(encoder, nn.Module):
         check_encoder(encoder)
-        net = copy.deepcopy(encoder)
-        check_maps(net)
+        net = with_channels(copy.deepcopy(encoder), n_channels)
+        check_maps(net, n_channels)
         name = type(encoder).__name__
     else:
         name = check_option("encoder", encoder, ENCODERS)
@@ -382,8 +386,8 @@ def build_encoder(encoder="efficientnet-lite0", weights="bundled"):
     loaded = name == "efficientnet-b0" and str(weights) == "imagenet"
     own = str(weights) == "bundled" and name not in BUNDLED
     if weights is not None and not loaded and not own:
-        load_weights(net, weights, name)
-    return net
+        load_weights(net, weights, name, n_channels)
+    return with_channels(net, n_channels)
 
 
 def check_encoder(encoder):
@@ -407,16 +411,20 @@ def check_encoder(encoder):
         )
 
 
-def check_maps(encoder):
+def check_maps(encoder, n_channels=3):
     """Raise unless an encoder's maps have the channels and strides that it declares."""
     side = 2 * max(encoder.strides)
-    x = torch.zeros(1, getattr(encoder, "in_channels", 3), side, side)
+    x = torch.zeros(1, getattr(encoder, "in_channels", n_channels), side, side)
     x = x.to(next((p.device for p in encoder.parameters()), x.device))
     modes = [(m, m.training) for m in encoder.modules()]
     try:
         encoder.eval()  # BatchNorm statistics stay, and no random number is drawn
         with torch.no_grad():
             maps = encoder(x)
+    except RuntimeError as error:
+        rule = f"a module that takes images (N, {x.shape[1]}, {side}, {side})"
+        shown = f"{type(encoder).__name__}: {error}"
+        raise ValueError(message("encoder", rule, shown)) from error
     finally:
         for m, mode in modes:
             m.training = mode
@@ -436,8 +444,10 @@ def check_maps(encoder):
         )
 
 
-def load_weights(net, weights, name):
+def load_weights(net, weights, name, n_channels=3):
     """Load a checkpoint into an encoder; its classification layers are left out, all else must fit.
+
+    It may be of three channels or of `n_channels`, whose first layer the encoder gets then.
 
     Raises
     ------
@@ -445,6 +455,8 @@ def load_weights(net, weights, name):
         If the file is not a checkpoint, or its names or shapes are not this network's.
     """
     state = read_weights(weights, name)
+    if takes_channels(net, state, n_channels):
+        with_channels(net, n_channels)
     own = net.state_dict()
     # Checkpoints of before BatchNorm counted its batches, and 8-bit exports, have no counter.
     missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from alseg.network.cam import CAMHead, NoClassHead
+from alseg.network.channels import of_channels
 from alseg.network.decoder import OneLogitConv, UNetDecoder
 from alseg.network.encoder import build_encoder
 from alseg.network.random_numbers import Generators, forked_torch_rng
@@ -42,13 +43,16 @@ class JointCAMNetwork(nn.Module):
     class_dropout : float in [0, 1), default=0.1
     head_options : dict or None
         Further arguments of `CAMHead`.
-    mean, std : float or sequence of 3 floats, default=0.5
-        Input normalisation: ``(x - mean) / std`` for x in [0, 1].
+    mean, std : float or sequence of floats, default=0.5
+        Input normalisation: ``(x - mean) / std`` for x in [0, 1], of all channels or of each. Three
+        numbers, of RGB, are repeated for further channels, as the weights are.
     decoder : None or callable, default=None
         Given the channels of the encoder's maps, it makes a module of ``out_channels`` that maps
         these maps to one at the first map's stride. None is `UNetDecoder`.
     one_logit : bool, default=False
         For two mask classes, one map of logits, as before a sigmoid, instead of two.
+    n_channels : int, default=3
+        Channels of the images. The encoder's first layer is adapted to others than three.
     """
 
     feature_memory = None  # a `FeatureMemory`, while the encoder is frozen
@@ -70,11 +74,12 @@ class JointCAMNetwork(nn.Module):
         std=0.5,
         decoder=None,
         one_logit=False,
+        n_channels=3,
     ):
         super().__init__()
         check_option("dropout_placement", dropout_placement, ("last", "everywhere"))
         everywhere = dropout if dropout_placement == "everywhere" else 0.0
-        self.encoder = build_encoder(encoder, encoder_weights)
+        self.encoder = build_encoder(encoder, encoder_weights, n_channels)
         channels, strides = list(self.encoder.out_channels), list(self.encoder.strides)
         self.max_stride, self.min_stride = strides[-1], strides[0]
         self.cam_level = next(
@@ -100,11 +105,11 @@ class JointCAMNetwork(nn.Module):
             self.mask_conv = OneLogitConv(self.decoder.out_channels)
         else:
             self.mask_conv = nn.Conv2d(self.decoder.out_channels, n_mask_classes, 1)
-        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).reshape(-1, 1, 1))
-        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).reshape(-1, 1, 1))
+        self.register_buffer("mean", of_channels(mean, n_channels))
+        self.register_buffer("std", of_channels(std, n_channels))
 
     def colours(self, x):
-        """The channels that the encoder sees, of images (N, 3, H, W); here all three."""
+        """The channels that the encoder sees, of images (N, C, H, W); here all."""
         return x
 
     def measure(self, images):
@@ -112,7 +117,7 @@ class JointCAMNetwork(nn.Module):
 
         Parameters
         ----------
-        images : iterable of tensors of shape (3, H, W), uint8 or float in [0, 1]
+        images : iterable of tensors of shape (C, H, W), uint8 or float in [0, 1]
         """
         n, total, squares = 0, 0.0, 0.0
         for image in images:
@@ -132,7 +137,7 @@ class JointCAMNetwork(nn.Module):
         return (self.decoder, self.mask_dropout, self.mask_conv)
 
     def encode(self, x):
-        """Images (N, 3, H, W) in [0, 1] to feature maps; any size, padded right and below."""
+        """Images (N, C, H, W) in [0, 1] to feature maps; any size, padded right and below."""
         x = (self.colours(x) - self.mean) / self.std
         h, w = x.shape[2:]
         pad_h, pad_w = -h % self.max_stride, -w % self.max_stride

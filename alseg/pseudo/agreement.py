@@ -57,8 +57,9 @@ def colour_evidence(image, example, mask):
 
     Parameters
     ----------
-    image : ndarray of shape (H, W, 3) or (H, W, 1), uint8 or float in [0, 1]
-    example : ndarray of shape (h, w, 3) or (h, w, 1)
+    image : ndarray of shape (H, W, C), uint8 or float in [0, 1]
+        Of more than three channels the first three count.
+    example : ndarray of shape (h, w, C)
         An annotated image, best of the same stain.
     mask : ndarray of shape (h, w), int
         Of the example; `MISSING` pixels do not count.
@@ -126,5 +127,5 @@ def _colours(image):
     image = np.asarray(image)
     unit = image / 255 if image.dtype == np.uint8 else image
     levels = np.clip((unit * _LEVELS).astype(int), 0, _LEVELS - 1)
-    levels = np.broadcast_to(levels, (*levels.shape[:2], 3))
+    levels = levels[..., np.minimum(range(3), levels.shape[2] - 1)]
     return (levels[..., 0] * _LEVELS + levels[..., 1]) * _LEVELS + levels[..., 2]

@@ -17,12 +17,15 @@ _BLOCK_BYTES = 2**25  # of one intermediate array; larger blocks are not faster
 def colour_histogram(image):
     """Colour distribution of one image, one histogram for each of red, green and blue.
 
+    Of images of other channels than grey or RGB the first three are taken for colours, the last
+    repeated where there are two.
+
     The colours are saturated threefold, the image brought to a height of 128 pixels and slightly
     blurred first, so that the histogram tells stains apart and not noise.
 
     Parameters
     ----------
-    image : ndarray of shape (H, W, 3), (H, W, 1) or (H, W), uint8 or float in [0, 1]
+    image : ndarray of shape (H, W, C) or (H, W), uint8 or float in [0, 1]
 
     Returns
     -------
@@ -229,11 +232,11 @@ def _as_rgb8(image):
     image = np.asarray(image)
     if image.ndim == 2:
         image = image[..., None]
-    if image.ndim != 3 or image.shape[2] not in (1, 3):
-        raise ValueError(message("image", "of shape (H, W, 3) or (H, W, 1)", image.shape))
+    if image.ndim != 3:
+        raise ValueError(message("image", "of shape (H, W, C) or (H, W)", image.shape))
     if image.dtype != np.uint8:
         image = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(image, image.shape[:2] + (3,)))
+    return np.ascontiguousarray(image[..., np.minimum(range(3), image.shape[2] - 1)])
 
 
 def _negentropy(p):

@@ -40,6 +40,7 @@ class AssembledSegmenter(NeuralNet):
     """A skorch net whose parts follow from the parameters of `JointCAMSegmenter`."""
 
     _run = None  # a `TrainingRun`, while a fit is under way
+    n_channels_ = 3  # until a fit says otherwise
 
     def __setattr__(self, name, value):
         # skorch takes any module set from outside for one of its own components and refuses it.
@@ -145,6 +146,9 @@ class AssembledSegmenter(NeuralNet):
         }
         options["mean"], options["std"] = self._normalization()
         known = keywords(self.module)
+        if self.n_channels_ != 3:
+            self._check_takes_channels(known)
+            options["n_channels"] = self.n_channels_
         if known is not None:  # a network that is one whole takes no encoder
             options = {name: value for name, value in options.items() if name in known}
         self.module_ = self.module(**{**options, **self.get_params_for("module")})
@@ -156,6 +160,11 @@ class AssembledSegmenter(NeuralNet):
         self._freeze_encoder()
         self._attach_memory()
         return self
+
+    def _check_takes_channels(self, known):
+        if known is not None and "n_channels" not in known:
+            rule = f"a network with an argument `n_channels`, for images of {self.n_channels_}"
+            raise ValueError(message("module", rule, self.module.__name__))
 
     def _attach_memory(self):
         """Read maps of a frozen encoder from `feature_cache`, or compute them where it is None."""

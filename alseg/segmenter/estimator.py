@@ -119,6 +119,8 @@ dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         Image classes, sorted.
     canvas_ : (int, int)
         Height and width at which the network works.
+    n_channels_ : int
+        Channels of the images of the fit, 3 of grey ones too.
     has_masks_ : bool
         Whether any pixel was annotated at fit; otherwise masks come from the CAM.
     threshold_ : float

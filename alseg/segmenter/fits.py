@@ -13,7 +13,7 @@ from alseg.metrics import best_threshold
 from alseg.network import forked_torch_rng
 from alseg.segmenter.checks import check_classes, check_labels, check_weight, checked_image_size
 from alseg.segmenter.looping import LoopingSegmenter, UntrainableBatch
-from alseg.segmenter.parameters import Network, same_value
+from alseg.segmenter.parameters import Network, as_consistency, same_value
 from alseg.segmenter.phases import phases_of_fit
 from alseg.segmenter.saving import read_model, take_normalization
 from alseg.segmenter.training_run import TrainingRun
@@ -60,7 +60,8 @@ class FittingSegmenter(LoopingSegmenter):
         ----------
         X : images
             ndarray of shape (n, H, W, C) uint8 or float in [0, 1]; or a list or 1-D object array of
-            arrays of differing sizes, or of file paths.
+            arrays of differing sizes, or of file paths; or images of `alseg.images.from_torch` and
+            its like. Grey is repeated to three channels; of others the network has as many.
         y : array-like of shape (n,)
             Class label of each image; None with ``pooling=None``.
         masks : None, ndarray of shape (n, H, W) int, or sequence of n (H, W) arrays, paths and None
@@ -112,12 +113,14 @@ class FittingSegmenter(LoopingSegmenter):
         train, validation, *known = self._hold_out(given, known)
         run = self._read_run(given, train, again=bool(not fresh and self.n_steps_))
         self._check_what_is_learned(run, fresh)
+        self._check_channels(run.data.n_channels, fresh)
         if run.n_annotated and not self._holds_out_a_share():
             known[1] = None  # not worth a fingerprint of each image in each fit
         before, rows = dict(vars(self)), list(self.history or ())
         if fresh:
             # Only now: a fit that is refused leaves the model as it was.
             self.classes_, self.canvas_ = given.classes, given.canvas
+            self.n_channels_ = run.data.n_channels
             self.has_masks_, self.threshold_, self.n_steps_ = False, 0.5, 0
             self.__dict__.pop("validation_score_", None)
         self.validation_, (self.held_out_, self.trained_on_) = validation, known
@@ -211,6 +214,21 @@ class FittingSegmenter(LoopingSegmenter):
             rule = "annotated in at least one pixel to go on after masks with phases='two-phase'"
             remedy = "Labels alone would change the encoder beneath the decoder: give masks too."
             raise ValueError(message("masks", rule, "none that is", remedy))
+
+    def _check_channels(self, n_channels, fresh):
+        """Refuse images of other channels than the network was built for, or stain in them."""
+        if not fresh and n_channels != self.n_channels_:
+            rule = f"of {self.n_channels_} channels, as in the fit that this one goes on from"
+            raise ValueError(message("X", rule, f"{n_channels} channels"))
+        if n_channels == 3:
+            return
+        for name, options in (
+            ("augmentation", self.augmentation),
+            ("consistency", as_consistency(self.consistency)),
+        ):
+            if options.stain:
+                rule = f"0 with images of {n_channels} channels: stains are told by RGB"
+                raise ValueError(message(f"{name}.stain", rule, options.stain))
 
     def _train(self, fresh, started):
         """Take the run through skorch's loop, the global random numbers aside."""

@@ -9,20 +9,20 @@ from alseg.images import as_images
 from alseg.network import Generators, dropout_mask, evaluated, with_dropout
 from alseg.progress import progress
 from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES, sums_for
-from alseg.training import decoded, image_tensor, scaled, to_unit, whole_image
+from alseg.training import alike, decoded, image_tensor, scaled, to_unit, whole_image
 
 TEST_FLIPS = {"both": ((), (-1,), (-2,), (-1, -2)), "horizontal": ((), (-1,)), "none": ((),)}
 
 
 def pool_batches(images, canvas, batch_size, device, memory_format, show=False):
-    """Read a pool batch by batch: pairs of (positions, tensor of shape (b, 3, h, w) in [0, 1])."""
+    """Read a pool batch by batch: pairs of (positions, tensor of shape (b, C, h, w) in [0, 1])."""
     if not hasattr(images, "path"):
         images = as_images(images)
     with progress("predict", len(images), show=show) as bar:
         for start in range(0, len(images), batch_size):
             positions = range(start, min(start + batch_size, len(images)))
             pixels = [to_unit(decoded(images, i, canvas).to(device)) for i in positions]
-            yield positions, torch.stack(pixels).contiguous(memory_format=memory_format)
+            yield positions, torch.stack(alike(pixels)).contiguous(memory_format=memory_format)
             bar.update(len(positions))
 
 
@@ -49,7 +49,7 @@ def predict_batch(
     Parameters
     ----------
     network : JointCAMNetwork
-    x : tensor of shape (N, 3, H, W)
+    x : tensor of shape (N, C, H, W)
     has_masks : bool
         Whether the mask branch was trained. If not, `mask_proba` is the scaled CAM of the predicted
         class and its complement.
@@ -196,7 +196,7 @@ def mask_draws(network, x, n_draws, has_masks=True, restore=None, seed=None):
     Parameters
     ----------
     network : JointCAMNetwork
-    x : tensor of shape (N, 3, H, W)
+    x : tensor of shape (N, C, H, W)
     n_draws : int
     has_masks : bool
         False draws from the CAM of the predicted class, by the class head's dropout.

@@ -67,6 +67,7 @@ class SavedSegmenter(PredictingSegmenter):
             "classes": self.classes_.tolist(),
             "classes_dtype": self.classes_.dtype.str,
             "canvas": list(self.canvas_),
+            "n_channels": self.n_channels_,
             "has_masks": self.has_masks_,
             "threshold": self.threshold_,
             "n_steps": self.n_steps_,

@@ -79,7 +79,8 @@ class Network(Options):
     normalize : {"auto", "half", "imagenet", "dataset"} or (mean, std), default="auto"
         Input normalisation. ``"half"`` maps [0, 1] to [-1, 1]; ``"auto"`` is ``"imagenet"`` with
         ``encoder_weights="imagenet"`` and ``"half"`` otherwise; ``"dataset"`` is one mean and one
-        standard deviation of all pixels of the images of the first fit.
+        standard deviation of all pixels of the images of the first fit. A pair may hold numbers, or
+        one of each channel. Of ``"imagenet"`` the three are repeated for further channels.
 
     Examples
     --------
@@ -119,7 +120,7 @@ class Augmentation(Options):
     affine : None or (scale, degrees), default=(0.25, 15.0)
         Random zoom and rotation.
     jitter : float in [0, 1], default=0.15
-        Random gain and offset of the colour channels.
+        Random gain and offset of each channel, however many there are.
     stain : float in [0, 1], default=0.0
         Random amounts of haematoxylin and eosin, for histology alone, see
         `alseg.training.stain_jitter`. Published strengths are 0.05 (light) and 0.2 (strong).

@@ -139,8 +139,8 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Whether it predicts image labels: False after a fit without `y`.
     canvas_ : (int, int) or None
         Size at which features are computed; None is each image's own.
-    n_features_ : int
-        Of a pixel.
+    n_features_, n_channels_ : int
+        Of a pixel: features, and channels of the images (3 of grey ones too).
     threshold_ : float
     device_ : str
 
@@ -240,13 +240,15 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             )
         classes, codes = np.unique([0] if y is None else y, return_inverse=True)
         canvas, device = self._canvas(images), resolve_device(self.device)
+        n_channels = images[0].shape[2]
         new = {
             "classes_": classes,
             "canvas_": canvas,
             "device_": device,
             "has_masks_": bool(drawn),
             "threshold_": float(self.threshold),
-            "feature_functions_": self._make_functions(seed, device),
+            "n_channels_": n_channels,
+            "feature_functions_": self._make_functions(seed, device, n_channels),
             "label_classifier_": None,
             "classifier_": None,
         }
@@ -285,7 +287,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         some = np.unique(np.linspace(0, n - 1, min(n, 1000)).round().astype(int))
         return choose_canvas([images.size(i) for i in some], AREAS[size])
 
-    def _make_functions(self, seed, device):
+    def _make_functions(self, seed, device, n_channels):
         def make_encoder():
             with forked_torch_rng(seed, device):
                 return EncoderFeatures(
@@ -294,6 +296,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     self.encoder_strides,
                     device,
                     self.feature_cache,
+                    n_channels,
                 )
 
         return feature_functions(self.features, self.sigmas, make_encoder)
@@ -304,7 +307,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         rows, embeddings = [], {}
 
         def look(i):
-            found = self._features(images, i, new["canvas_"], new["feature_functions_"])
+            found = self._features(images, i, new)
             pixels = None
             if i in drawn:
                 pixels = found[places_on(found.shape[:2], drawn[i][0], images.size(i))]
@@ -325,10 +328,15 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     # -- prediction ------------------------------------------------------------------------------
 
-    def _features(self, images, i, canvas, functions):
-        image = to_unit(decoded(images, i, canvas or images.size(i)))
+    def _features(self, images, i, fitted):
+        image = to_unit(decoded(images, i, fitted["canvas_"] or images.size(i)))
+        n_channels = fitted.get("n_channels_", 3)  # earlier versions knew no other
+        if len(image) != n_channels:
+            rule = f"of {n_channels} channels, as at the fit (its first image)"
+            raise ValueError(message("X", rule, f"{len(image)} channels"))
         # A copy: what is decoded is shared.
-        return image_features(np.array(image.movedim(0, -1).numpy(), order="C"), functions)
+        image = np.array(image.movedim(0, -1).numpy(), order="C")
+        return image_features(image, fitted["feature_functions_"])
 
     def _each(self, function, positions, what):
         """Yield ``function(i)`` in order, some images at once, none held longer than needed."""
@@ -346,7 +354,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         images = as_images(X)
 
         def predict(i):
-            found = self._features(images, i, self.canvas_, self.feature_functions_)
+            found = self._features(images, i, vars(self))
             return function(found, images.size(i))
 
         return list(self._each(predict, range(len(images)), "predict"))
@@ -575,6 +583,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             "canvas": self.canvas_ and list(self.canvas_),
             "threshold": self.threshold_,
             "n_features": self.n_features_,
+            "n_channels": self.n_channels_,
         }
         arrays = {}
         for name, part in (("classifier", self.classifier_), ("labels", self.label_classifier_)):
@@ -620,6 +629,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 "canvas_": record["canvas"] and tuple(int(side) for side in record["canvas"]),
                 "threshold_": float(record["threshold"]),
                 "n_features_": int(record["n_features"]),
+                "n_channels_": int(record.get("n_channels", 3)),
                 "has_masks_": record["classifier"] is not None,
             }
             for name, attribute in (("classifier", "classifier_"), ("labels", "label_classifier_")):
@@ -641,7 +651,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def _loaded_functions(self, state):
         weights, self.encoder_weights = self.encoder_weights, None  # all are the saved ones
         try:
-            functions = self._make_functions(0, self.device_)
+            functions = self._make_functions(0, self.device_, self.n_channels_)
         finally:
             self.encoder_weights = weights
         for function in functions:

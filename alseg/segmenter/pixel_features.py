@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from alseg.network import FeatureMemory, build_encoder, evaluated, normalization_of
+from alseg.network import FeatureMemory, build_encoder, evaluated, normalization_of, of_channels
 from alseg.segmenter.assembly import NORMALIZATIONS
 from alseg.validation import check_option, message
 
@@ -63,6 +63,8 @@ class EncoderFeatures:
     cache : None, str or Path
         A folder that keeps the maps of images seen before, see `alseg.network.FeatureMemory`. It
         holds float16, to which maps are rounded without it too: it changes no number.
+    n_channels : int, default=3
+        Of the images; see `alseg.network.build_encoder`.
 
     Attributes
     ----------
@@ -77,9 +79,15 @@ class EncoderFeatures:
     """
 
     def __init__(
-        self, encoder: Any, weights: Any, strides: Sequence[int], device: str, cache: Any
+        self,
+        encoder: Any,
+        weights: Any,
+        strides: Sequence[int],
+        device: str,
+        cache: Any,
+        n_channels: int = 3,
     ) -> None:
-        self.encoder = build_encoder(encoder, weights).to(device).eval()
+        self.encoder = build_encoder(encoder, weights, n_channels).to(device).eval()
         known = list(self.encoder.strides)
         unknown = [stride for stride in strides if stride not in known]
         if unknown or not len(strides):
@@ -90,10 +98,10 @@ class EncoderFeatures:
         self.memory = None if cache is None else FeatureMemory(cache)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """The features of one image (H, W, 3), float32 in [0, 1]: (H, W, d), float32."""
+        """The features of one image (H, W, C), float32 in [0, 1]: (H, W, d), float32."""
         height, width = image.shape[:2]
         mean, std = (
-            torch.tensor(value).reshape(-1, 1, 1) for value in NORMALIZATIONS[self.normalization]
+            of_channels(value, image.shape[2]) for value in NORMALIZATIONS[self.normalization]
         )
         x = (torch.from_numpy(image).movedim(-1, 0)[None] - mean) / std
         deepest = self.encoder.strides[-1]

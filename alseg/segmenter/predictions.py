@@ -57,6 +57,13 @@ class PredictingSegmenter(FittingSegmenter):
         return functools.partial(undo, size=images.size(positions[0]), crop=check_crop(self.crop))
 
     def _batches(self, images):
+        for positions, x in self._read_batches(images):
+            if x.shape[1] != self.n_channels_:
+                rule = f"of {self.n_channels_} channels, as at the fit"
+                raise ValueError(message("X", rule, f"{x.shape[1]} channels"))
+            yield positions, x
+
+    def _read_batches(self, images):
         if self.crop is not None:
             return inference.whole_batches(
                 images,

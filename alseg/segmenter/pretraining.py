@@ -11,7 +11,7 @@ from torch import nn
 
 from alseg.files import replacing
 from alseg.images import as_images
-from alseg.network import build_encoder, forked_torch_rng, normalization_of
+from alseg.network import build_encoder, forked_torch_rng, normalization_of, of_channels
 from alseg.progress import progress
 from alseg.segmenter.assembly import NORMALIZATIONS
 from alseg.segmenter.inference import pool_batches
@@ -19,6 +19,7 @@ from alseg.segmenter.parameters import check_affine
 from alseg.training import (
     AREAS,
     FLIPS,
+    alike,
     choose_canvas,
     colour_jitter,
     cycle,
@@ -166,7 +167,8 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
         rng = check_rng(self.random_state)
         device = resolve_device(self.device)
         with forked_torch_rng(int(rng.integers(2**63 - 1)), device):
-            encoder = build_encoder(self.encoder, self.encoder_weights)
+            n_channels = images[0].shape[2]
+            encoder = build_encoder(self.encoder, self.encoder_weights, n_channels)
             projector, predictor = heads(encoder.out_channels[-1], self.n_hidden)
             canvas = self._canvas(images, encoder.strides[-1])
             views = self._views(images, canvas, rng, device)
@@ -208,9 +210,7 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
             for i in seen.tolist():
                 pixels.append(decoded(images, i, canvas))
                 bar.update()
-        if any(p.dtype != pixels[0].dtype for p in pixels):
-            pixels = [to_unit(p) for p in pixels]
-        pixels = torch.stack(pixels).to(device)
+        pixels = torch.stack(alike(pixels)).to(device)
         return self._view_batches(pixels, order, generator)
 
     def _view_batches(self, pixels, order, generator):
@@ -228,7 +228,7 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
 
     def _pooled(self, encoder, x):
         mean, std = NORMALIZATIONS[self.normalize_]
-        mean, std = (torch.tensor(v, device=x.device).reshape(-1, 1, 1) for v in (mean, std))
+        mean, std = (of_channels(v, x.shape[1]).to(x.device) for v in (mean, std))
         return encoder((x - mean) / std)[-1].mean((2, 3))
 
     def transform(self, X):

@@ -177,6 +177,7 @@ def read_model(path):
         fitted = {
             "classes_": np.array(record["classes"], dtype=np.dtype(record["classes_dtype"])),
             "canvas_": tuple(int(s) for s in record["canvas"]),
+            "n_channels_": int(record.get("n_channels", 3)),  # earlier versions knew no other
             "has_masks_": bool(record["has_masks"]),
             "threshold_": float(record["threshold"]),
             "validation_": None,
@@ -200,7 +201,7 @@ def take_normalization(network, state):
     state : dict of str -> tensor
     """
     for name, now in dict(network.named_buffers(recurse=False)).items():
-        if name in ("mean", "std") and name in state and state[name].numel() in (1, 3):
+        if name in ("mean", "std") and name in state and state[name].numel() in (1, 3, now.numel()):
             setattr(network, name, state[name].to(now.device, now.dtype, copy=True))
 
 

@@ -52,24 +52,26 @@ def pretrained_embedding(
     """
     check_number("image_size", image_size, 8, integer=True)
     check_number("batch_size", batch_size, 1, integer=True)
-    built = []
+    built = {}  # by the number of channels
 
     def embed(X):
         import torch  # strategies that need no network do not wait for it
 
-        from alseg.network import build_encoder, forked_torch_rng, normalization_of
+        from alseg.network import build_encoder, forked_torch_rng, normalization_of, of_channels
         from alseg.segmenter import NORMALIZATIONS, pool_batches
         from alseg.training import resolve_device
 
-        where = resolve_device(device)
-        if not built:
+        where, images = resolve_device(device), as_images(X)
+        n_channels = images[0].shape[2]
+        if n_channels not in built:
             numbers = NORMALIZATIONS[normalization_of(encoder, weights)]
-            mean, std = (torch.tensor(v, device=where).reshape(1, -1, 1, 1) for v in numbers)
+            mean, std = (of_channels(v, n_channels).to(where) for v in numbers)
             with forked_torch_rng(0):  # it draws weights before it reads those of the file
-                built.append((build_encoder(encoder, weights).eval().to(where), mean, std))
-        network, mean, std = built[0]
+                network = build_encoder(encoder, weights, n_channels)
+                built[n_channels] = network.eval().to(where), mean, std
+        network, mean, std = built[n_channels]
         side = -(-image_size // network.strides[-1]) * network.strides[-1]
-        pool = pool_batches(as_images(X), (side, side), batch_size, where, torch.contiguous_format)
+        pool = pool_batches(images, (side, side), batch_size, where, torch.contiguous_format)
         with torch.inference_mode():
             maps = [network((x - mean) / std)[-1].float().mean((2, 3)).cpu() for _, x in pool]
         return torch.cat(maps).numpy()

@@ -252,7 +252,8 @@ class TrainingBatches:
         if options.get("stain"):
             draw["stain"], draw["stain_shift"] = draw_stains(n, generator, options["stain"])
         if options["jitter"]:
-            draw["gain"], draw["offset"] = draw_colours(n, 3, generator, options["jitter"])
+            colours = draw_colours(n, self.data.n_channels, generator, options["jitter"])
+            draw["gain"], draw["offset"] = colours
         return draw
 
     def _batch(self, draw, n_decode):

@@ -26,11 +26,13 @@ _n_bytes, _lock = 0, threading.Lock()
 
 
 def image_tensor(image, canvas):
-    """An (H, W, C) array to a (3, h, w) tensor of the same dtype, resized with anti-aliasing."""
+    """An (H, W, C) array to a (C, h, w) tensor of the same dtype, resized with anti-aliasing.
+
+    Grey is repeated to three channels.
+    """
     tensor = torch.from_numpy(np.array(image, copy=True)).movedim(-1, 0)
     if tensor.shape[0] == 1:
         tensor = tensor.expand(3, -1, -1)
-    tensor = tensor[:3]
     if tuple(tensor.shape[1:]) != tuple(canvas):
         if tensor.dtype != torch.uint8:
             tensor = tensor.float()
@@ -51,7 +53,7 @@ def decoded(images, i, canvas):
 
     Returns
     -------
-    tensor of shape (3, h, w), uint8 or float32
+    tensor of shape (C, h, w), uint8 or float32
         `image_tensor` of the image, bit for bit. Not to be written to: others get the same.
     """
     path = images.path(i)

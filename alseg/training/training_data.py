@@ -12,6 +12,7 @@ from alseg.images import as_images, read_pairs
 from alseg.labels import MISSING
 from alseg.training.crops import enlarged, random_corner, reflected, scaled, squares, whole_image
 from alseg.training.decoding import decoded, image_tensor
+from alseg.validation import message
 
 # Largest area of a canvas that is chosen by the images, by the name that `image_size` has for it:
 # what two cores train on within a minute, and within some.
@@ -84,6 +85,30 @@ def _nearest(tensor, canvas):
     return resized[0, 0].to(tensor.dtype)
 
 
+def alike(tensors):
+    """Images (C, H, W) of one dtype, uint8 or float, and one number of channels.
+
+    Raises
+    ------
+    ValueError
+        If they have differing numbers of channels.
+
+    Examples
+    --------
+    >>> grey = torch.zeros(3, 1, 1, dtype=torch.uint8)
+    >>> [one.dtype for one in alike([grey, grey.float()])]
+    [torch.float32, torch.float32]
+    """
+    counts = [len(one) for one in tensors]
+    if len(set(counts)) > 1:
+        other = next(i for i, n in enumerate(counts) if n != counts[0])
+        shown = f"{counts[0]} in one image, {counts[other]} in another"
+        raise ValueError(message("X", "images of one number of channels", shown))
+    if any(one.dtype != tensors[0].dtype for one in tensors):
+        return [to_unit(one) for one in tensors]
+    return tensors
+
+
 def to_unit(images):
     """uint8 [0, 255] or float [0, 1] to float [0, 1], contiguous strides kept."""
     return images.float().div_(255) if images.dtype == torch.uint8 else images
@@ -93,7 +118,7 @@ def to_unit(images):
 class TrainingData:
     """What a fit trains on, at the size of the network.
 
-    images : tensor of shape (n, 3, h, w), uint8 or float
+    images : tensor of shape (n, C, h, w), uint8 or float
     labels : tensor of shape (n,), int64
     masks : tensor of shape (n, h, w), int16, MISSING where not annotated or of weight 0
     weights : tensor of shape (n, 1, 1) or (n, h, w), float32
@@ -117,6 +142,11 @@ class TrainingData:
         """Height and width of the images of a batch."""
         return tuple(self.images.shape[2:])
 
+    @property
+    def n_channels(self):
+        """Channels of the images."""
+        return self.images.shape[1]
+
     @classmethod
     def build(cls, images, labels, masks, mask_weight, canvas, n_mask_classes, show=False):
         """Decode every image once; `images` and `masks` as `as_images` and `as_masks` give them."""
@@ -133,8 +163,7 @@ class TrainingData:
                 mask_pixels[i], weights[i] = mask_tensor(mask, canvas, mask_weight[i])
             else:
                 mask_pixels[i] = mask_tensor(mask, canvas)
-        if any(p.dtype != pixels[0].dtype for p in pixels):
-            pixels = [to_unit(p) for p in pixels]
+        pixels = alike(pixels)
         # A weight of 0 is no annotation: the fit is then the one without that mask, bit for bit.
         mask_pixels = torch.where(weights > 0, mask_pixels, MISSING)
         return cls(
@@ -174,7 +203,7 @@ class TrainingData:
 class CropData:
     """What a fit trains on by random crops: images of differing sizes, see `alseg.training.crops`.
 
-    images : list of n tensors of shape (3, H, W), uint8 or float
+    images : list of n tensors of shape (C, H, W), uint8 or float
     labels : tensor of shape (n,), int64
     masks : list of n tensors of shape (H, W), int16, MISSING where not annotated or of weight 0
     weights : list of n tensors of shape (1, 1) or (H, W), float32
@@ -202,6 +231,11 @@ class CropData:
         """Height and width of the images of a batch."""
         return scaled((self.crop["size"],) * 2, self.crop["scale"])
 
+    @property
+    def n_channels(self):
+        """Channels of the images."""
+        return len(self.images[0])
+
     @classmethod
     def build(cls, images, labels, masks, mask_weight, crop, n_mask_classes, show=False):
         """Decode every image once; arguments as of `TrainingData.build`."""
@@ -222,8 +256,7 @@ class CropData:
                     weight = torch.full((1, 1), float(mask_weight[i]))
             mask_pixels.append(torch.where(weight > 0, known, MISSING))
             weights.append(weight)
-        if any(p.dtype != pixels[0].dtype for p in pixels):
-            pixels = [to_unit(p) for p in pixels]
+        pixels = alike(pixels)
         labels = torch.as_tensor(labels, dtype=torch.int64)
         return cls(pixels, labels, mask_pixels, weights, crop)
 
@@ -295,7 +328,7 @@ def _crop_fields(images, masks, weights, data):
 class JoinedImages:
     """Images of differing sizes in one long row of pixels, so that one read cuts a whole batch.
 
-    pixels : tensor of shape (P, 3), uint8 or float
+    pixels : tensor of shape (P, C), uint8 or float
     masks : tensor of shape (P,), int16
     weights : tensor of shape (n, 1, 1), or (P,) where they differ within an image, float32
     starts, widths : tensors of shape (n,), int64
@@ -310,16 +343,16 @@ class JoinedImages:
 
     @classmethod
     def build(cls, images, masks, weights, device):
-        """Join images (3, H, W), masks (H, W) and weights (1, 1) or (H, W), on a device."""
-        counts = torch.tensor([mask.numel() for mask in masks])
+        """Join images (C, H, W), masks (H, W) and weights (1, 1) or (H, W), on a device."""
+        counts, n_channels = torch.tensor([mask.numel() for mask in masks]), len(images[0])
         starts, n_pixels = counts.cumsum(0) - counts, int(counts.sum())
-        pixels = torch.empty(n_pixels, 3, dtype=images[0].dtype, device=device)
+        pixels = torch.empty(n_pixels, n_channels, dtype=images[0].dtype, device=device)
         joined = torch.empty(n_pixels, dtype=masks[0].dtype, device=device)
         uniform = all(weight.numel() == 1 for weight in weights)
         spread = torch.stack(weights).to(device) if uniform else joined.new_empty(n_pixels).float()
         for i, (start, count) in enumerate(zip(starts.tolist(), counts.tolist())):
             part = slice(start, start + count)
-            pixels[part] = images[i].movedim(0, -1).reshape(-1, 3).to(device)
+            pixels[part] = images[i].movedim(0, -1).reshape(-1, n_channels).to(device)
             joined[part] = masks[i].reshape(-1).to(device)
             if not uniform:
                 spread[part] = weights[i].expand(masks[i].shape).reshape(-1).to(device)
@@ -331,7 +364,7 @@ class JoinedImages:
         images, parts, weights, start = [], [], [], 0
         for i, shape in enumerate(mask.shape for mask in masks):
             part = slice(start, start + shape.numel())
-            images.append(self.pixels[part].view(*shape, 3).movedim(-1, 0))
+            images.append(self.pixels[part].view(*shape, self.pixels.shape[1]).movedim(-1, 0))
             parts.append(self.masks[part].view(shape))
             uniform = self.weights.ndim == 3
             weights.append(self.weights[i] if uniform else self.weights[part].view(shape))
@@ -339,7 +372,7 @@ class JoinedImages:
         return images, parts, weights
 
     def cut(self, positions, corners, side):
-        """Squares (N, 3, side, side) of images, with masks and weights, by their corners (N, 2)."""
+        """Squares (N, C, side, side) of images, with masks and weights, by their corners (N, 2)."""
         widths = self.widths[positions]
         starts = self.starts[positions] + corners[:, 0] * widths + corners[:, 1]
         where = squares(starts, widths, side)

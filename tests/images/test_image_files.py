@@ -601,13 +601,22 @@ def test_smaller_copies_of_the_picture_are_no_planes(tmp_path, rgb):
     ],
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_channels_that_are_no_colours_are_refused(tmp_path, shape, options, dtype):
-    path = tiff(tmp_path / "c.tif", np.ones(shape, dtype), **options)
+def test_channels_that_are_no_colours_are_channels_of_an_image_and_no_mask(
+    tmp_path, shape, options, dtype
+):
     n_channels = min(shape) if min(shape) < 6 else 7
-    for reader in (read_image, read_mask):
-        rule = rf"c\.tif' .* holds {n_channels} channels .* neither grey nor RGB .*Save the channel"
-        with pytest.raises(ValueError, match=rule):
-            reader(path)
+    stored = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    path = tiff(tmp_path / "c.tif", stored, **options)
+    last = stored if shape[0] == 6 else np.moveaxis(stored, 0, -1)
+    image = read_image(path)
+    assert image.shape == (6, 9, n_channels)
+    top = 255 if dtype == np.uint8 or stored.max() <= 255 else 4095
+    expected = last if dtype == np.uint8 else last / np.float32(top)
+    np.testing.assert_array_equal(image, expected.astype(image.dtype))
+    with pytest.raises(
+        ValueError, match=rf"c\.tif' .* holds {n_channels} channels, so they are no"
+    ):
+        read_mask(path)
 
 
 # ---- more than 8 bits --------------------------------------------------------------------------

@@ -398,8 +398,10 @@ def test_bad_images_raise():
     floats[1, 0, 0, 0] = 255
     with pytest.raises(ValueError, match=r"X\[1\].*in \[0, 255\], not in \[0, 1\]. Divide by 255"):
         as_images(floats)
-    with pytest.raises(ValueError, match="X must be of 1 or 3 channels .*alpha"):
-        as_images(np.zeros((2, 4, 5, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"X\[1\] must be of 3 channels, as those before it"):
+        as_images([uint8[0], np.zeros((6, 7, 5), np.uint8)])
+    with pytest.raises(ValueError, match=r"X\[1\] must be of 5 channels, .*got \(6, 7\)"):
+        as_images([np.zeros((6, 7, 5), np.uint8), np.zeros((6, 7), np.uint8)])
     with pytest.raises(ValueError, match="Put the channels last"):
         as_images(np.moveaxis(uint8, -1, 1))
     with pytest.raises(ValueError, match="X must be at least one image"):

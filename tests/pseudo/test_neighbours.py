@@ -168,8 +168,8 @@ def test_bad_input():
         within_class_distances(np.full((2, 1, 2), 0.5), [0, 1, 2])
     with pytest.raises(ValueError, match="histograms must be of shape"):
         within_class_distances(np.full((2, 2), 0.5))
-    with pytest.raises(ValueError, match=r"image must be of shape \(H, W, 3\)"):
-        colour_histogram(np.zeros((4, 4, 5), np.uint8))
+    with pytest.raises(ValueError, match=r"image must be of shape \(H, W, C\)"):
+        colour_histogram(np.zeros((2, 4, 4, 3), np.uint8))
 
 
 def test_the_published_gate_on_glas(glas_folder):
