@@ -10,7 +10,9 @@ if TYPE_CHECKING:  # for editors and type checkers; `_PUBLIC` says the same to P
     from alseg.experiment import Protocol as Protocol
     from alseg.labels import MISSING as MISSING
     from alseg.learner import ActiveLearner as ActiveLearner
+    from alseg.learner import BayesianOptimizer as BayesianOptimizer
     from alseg.learner import Committee as Committee
+    from alseg.learner import CommitteeRegressor as CommitteeRegressor
     from alseg.metrics import dice_scorer as dice_scorer
     from alseg.pseudo import PseudoLabelAugmenter as PseudoLabelAugmenter
     from alseg.segmenter import Augmentation as Augmentation
@@ -28,7 +30,9 @@ if TYPE_CHECKING:  # for editors and type checkers; `_PUBLIC` says the same to P
 _PUBLIC = {
     "ActiveLearner": "alseg.learner",
     "Augmentation": "alseg.segmenter",
+    "BayesianOptimizer": "alseg.learner",
     "Committee": "alseg.learner",
+    "CommitteeRegressor": "alseg.learner",
     "Consistency": "alseg.segmenter",
     "EmptyPool": "alseg.validation",
     "Execution": "alseg.segmenter",

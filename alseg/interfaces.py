@@ -23,6 +23,7 @@ __all__ = [
     "JointPredictions",
     "MaskProbabilities",
     "Oracle",
+    "PoolQuery",
     "Saved",
     "Score",
     "ScoresMasks",
@@ -270,6 +271,32 @@ class Strategy(Protocol):
         Of the keywords `random_state`, `y_pool` and `masks_pool` those are passed that it names. A
         parameter `unit` says by its default what `n_instances` counts, where that is not images.
         """
+
+
+@runtime_checkable
+class PoolQuery(Protocol):
+    """A query strategy on feature vectors, as scikit-activeml's pool strategies are.
+
+    An object with parameters, as a scikit-learn estimator has them. `ActiveLearner`, `Committee`
+    and `compare_strategies` take it as it is; see `alseg.strategies.from_skactiveml` for what its
+    ``query`` is given.
+    """
+
+    missing_label: Any
+    """What stands in `y` where a label is not known."""
+
+    def query(self, X: Any, y: Any, candidates: Any = None, batch_size: int = 1) -> Any:
+        """Positions in `X`, shape (batch_size,), of rows without a label.
+
+        Of the keywords `clf`, `estimator`, `ensemble`, `discriminator` and `reg` those are passed
+        that it names.
+        """
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters of the constructor, by name."""
+
+    def set_params(self, **params: Any) -> Any:
+        """Change parameters; the object itself comes back."""
 
 
 @runtime_checkable

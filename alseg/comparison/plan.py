@@ -31,7 +31,7 @@ from alseg.experiment import (
 from alseg.files import AppendOnly, FolderInUse, RecordsError, jsonable, sweep, write_json
 from alseg.images import as_masks
 from alseg.interfaces import ChecksParams, has_class_head, mask_classes_of, meets
-from alseg.strategies import current_description
+from alseg.strategies import as_function, current_description
 from alseg.validation import check_number, check_option, did_you_mean, message
 
 
@@ -60,8 +60,8 @@ def compare_strategies(
     estimator : estimator
         As `JointCAMSegmenter`; never fitted itself. `random_state` is set from the seed.
     strategies : dict of str -> callable or Row
-        Names of the rows, and ``f(learner, X_pool, n_instances=1, ...) -> query_idx``; a `Row` also
-        has an augmenter or an estimator of its own.
+        Names of the rows, and ``f(learner, X_pool, n_instances=1, ...) -> query_idx`` or a strategy
+        of scikit-activeml; a `Row` also has an augmenter or an estimator of its own.
     data : Parts with train and test, (Dataset, Dataset), or a Dataset with `protocol.n_folds`
         All training masks known: they play the expert.
     out : str or Path
@@ -576,6 +576,7 @@ def _checked_rows(strategies):
     rows = {}
     for name, value in strategies.items():
         row = value if isinstance(value, Row) else Row(value)
+        row = row._replace(strategy=as_function(row.strategy))
         if not isinstance(name, str) or not name:
             raise TypeError(message("strategies", "named by strings", name))
         if not callable(row.strategy):

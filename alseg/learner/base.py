@@ -3,7 +3,7 @@
 import numpy as np
 
 from alseg.calling import accepts, call_strategy
-from alseg.interfaces import ScoresMasks, mask_classes_of, meets
+from alseg.interfaces import PoolQuery, ScoresMasks, mask_classes_of, meets
 from alseg.metrics import mean_dice
 from alseg.query import Regions
 from alseg.rows import retrieve_rows, transform_without_estimating
@@ -14,7 +14,7 @@ class Querying:
     """What `ActiveLearner` and `Committee` share: asking a strategy."""
 
     def _query_pool(self, X_pool, args, kwargs, strategy=None):
-        strategy = self.query_strategy if strategy is None else strategy
+        strategy = self._strategy() if strategy is None else strategy
         extras = {}
         # A seed that the user did not ask for would override the strategy's own default; and one
         # that is not used is not drawn.
@@ -34,9 +34,17 @@ class Querying:
 
     def _resolved_strategy(self, strategy):
         strategy = self._default_strategy() if strategy is None else strategy
-        if not callable(strategy):
+        if not callable(strategy) and not meets(strategy, PoolQuery):
             raise TypeError(message("query_strategy", "callable", strategy))
         return strategy
+
+    def _strategy(self):
+        """The strategy as a function: one on feature vectors is asked about the images' own."""
+        if callable(self.query_strategy):
+            return self.query_strategy
+        from alseg.strategies import as_function
+
+        return as_function(self._resolved_strategy(self.query_strategy))
 
 
 class Predicting:

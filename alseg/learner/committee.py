@@ -96,8 +96,9 @@ class Committee(_CommitteeBase):
     ----------
     learner_list : list of ActiveLearner
         Ours or modAL's. Give each its own `random_state`: equal ones bootstrap alike.
-    query_strategy : callable or None, default=None
-        ``f(committee, X_pool, ...) -> query_idx``. None is modAL's vote entropy sampling.
+    query_strategy : callable, alseg.interfaces.PoolQuery or None, default=None
+        ``f(committee, X_pool, ...) -> query_idx``, or a strategy of scikit-activeml. None is
+        modAL's vote entropy sampling.
     on_transformed : bool, default=False
         Read by strategies that measure distances.
     given_classes : array-like of shape (n_classes,) or None, default=None

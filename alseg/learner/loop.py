@@ -32,9 +32,10 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         In mask mode one with ``fit(X, y, masks=None, mask_weight=None)``, such as
         `JointCAMSegmenter`; it is never fitted itself there, only clones of it. Elsewhere it is
         fitted in place, as modAL does.
-    query_strategy : callable or None, default=None
-        ``f(learner, X_pool, n_instances=1, ...) -> query_idx``, alseg's or modAL's. None is
-        modAL's uncertainty sampling, in mask mode `alseg.strategies.entropy_sampling`.
+    query_strategy : callable, alseg.interfaces.PoolQuery or None, default=None
+        ``f(learner, X_pool, n_instances=1, ...) -> query_idx``, alseg's or modAL's; or a strategy
+        of scikit-activeml, see `alseg.strategies.from_skactiveml`. None is modAL's uncertainty
+        sampling, in mask mode `alseg.strategies.entropy_sampling`.
     X_training, y_training : array-like of shape (n_samples, ...) or None, default=None
         Initial data; the estimator is fitted to them at once. In mask mode they are not given but
         read: the annotated images (at least one pixel) and their labels, None while there are none.
@@ -346,7 +347,7 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         """
         if isinstance(X_pool, numbers.Number):
             raise TypeError(message("X_pool", "a pool", X_pool, "Write query(n_instances=...)."))
-        strategy = self.query_strategy
+        strategy = self._strategy()
         if max_seconds is not None:
             strategy, args, kwargs = self._within(max_seconds, X_pool, args, kwargs)
         return self._mode.query(strategy, X_pool, among, args, kwargs)
@@ -361,7 +362,7 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         """The strategy in bounded time, and the arguments that are left to give."""
         from alseg.strategies import as_strategy, within_seconds
 
-        strategy = self.query_strategy
+        strategy = self._strategy()
         if args and X_pool is not None:  # after the learner and the pool
             names = list(inspect.signature(strategy).parameters)[2 : 2 + len(args)]
             args, kwargs = args[len(names) :], {**dict(zip(names, args)), **kwargs}

@@ -27,6 +27,7 @@ from alseg.strategies.disagreement import (
 from alseg.strategies.embedding import embeddings_of
 from alseg.strategies.expected_change import badge_sampling, egl_sampling, egl_score
 from alseg.strategies.expected_error import learning_loss_sampling, learning_loss_score
+from alseg.strategies.feature_queries import as_function, from_skactiveml
 from alseg.strategies.foreground import foreground_random, foreground_random_sampling
 from alseg.strategies.hybrid import clasp_sampling, clue_sampling, ranked_batch_sampling
 from alseg.strategies.image_parts import (
@@ -124,6 +125,7 @@ __all__ = [
     "foreground_random",
     "foreground_random_sampling",
     "fps_sampling",
+    "from_skactiveml",
     "k_means_plus_plus_sampling",
     "k_means_sampling",
     "learning_loss_sampling",

@@ -25,6 +25,7 @@ from sklearn.utils.fixes import parse_version
 
 from alseg.learner.committee import Committee, CommitteeRegressor
 from alseg.learner.loop import ActiveLearner
+from alseg.learner.optimizing import BayesianOptimizer
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3)) + np.repeat(np.eye(3) * 2, 20, axis=0)
@@ -276,3 +277,31 @@ def test_regressors_are_modals():
     assert row.shape == (3,)
     ours.teach(row.reshape(1, -1), target[:1])
     assert [len(learner.y_training) for learner in ours] == [21, 36]
+
+
+# -- modAL's optimizer --
+
+
+@pytest.mark.parametrize("acquisition", ["max_EI", "max_PI", "max_UCB"])
+def test_an_optimizer_asks_and_finds_as_modals(acquisition):
+    from modAL import acquisition as acquisitions
+    from modAL.models import BayesianOptimizer as ModalOptimizer
+    from sklearn.gaussian_process import GaussianProcessRegressor
+
+    X = np.linspace(0, 8, 33)[:, None]
+    y = np.sin(X[:, 0]) - (X[:, 0] - 4) ** 2 / 10
+    strategy, known = getattr(acquisitions, acquisition), [0, 16]
+    ours = BayesianOptimizer(GaussianProcessRegressor(), strategy)
+    assert ours.get_max() == (None, -np.inf)
+    ours.fit(X[known], y[known])
+    for _ in range(4):
+        # modAL's own cannot be taught on scikit-learn 1.8: it is made anew.
+        theirs = ModalOptimizer(GaussianProcessRegressor(), strategy, X[known], y[known])
+        idx, x = ours.query(X)
+        np.testing.assert_array_equal(idx, theirs.query(X)[0])
+        assert ours.y_max == theirs.y_max and ours.X_max == theirs.X_max
+        ours.teach(x, y[idx])
+        known.extend(np.atleast_1d(idx).tolist())
+    assert ours.y_max == y[known].max() == ours.get_max()[1]
+    assert clone(ours).y_max == ours.y_max
+    assert BayesianOptimizer(GaussianProcessRegressor()).query_strategy is acquisitions.max_EI

@@ -85,6 +85,7 @@ def test_every_exported_strategy_is_checked():
         "ramp",
         "look",
         "pretrained_embedding",
+        "from_skactiveml",  # in test_feature_queries.py
     }  # no strategies
     assert {"by_region", "class_balanced", "stochastic", "mixture"} <= wrappers
     for wrapper in wrappers:
