@@ -2,16 +2,9 @@
 
 from alseg.network.cam import POOLINGS, CAMHead
 from alseg.network.channels import of_channels, with_channels
+from alseg.network.checkpoints import BUNDLED, NAMED_WEIGHTS, bundled_file
 from alseg.network.decoder import UNetDecoder
-from alseg.network.encoder import (
-    BUNDLED,
-    ENCODERS,
-    NAMED_WEIGHTS,
-    build_encoder,
-    bundled_file,
-    normalization_of,
-    starts_at_random,
-)
+from alseg.network.encoder import ENCODERS, build_encoder, normalization_of, starts_at_random
 from alseg.network.feature_memory import FeatureMemory
 from alseg.network.joint import (
     JointCAMNetwork,

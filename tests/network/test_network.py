@@ -17,14 +17,9 @@ from torch import nn
 from alseg.images import read_image
 from alseg.network import ENCODERS, JointCAMNetwork, build_encoder, dropout_active
 from alseg.network.cam import POOLINGS, CAMHead, count
+from alseg.network.checkpoints import bundled_file, read_weights
 from alseg.network.decoder import UNetDecoder
-from alseg.network.encoder import (
-    TinyEncoder,
-    bundled_file,
-    normalization_of,
-    read_weights,
-    starts_at_random,
-)
+from alseg.network.encoder import TinyEncoder, normalization_of, starts_at_random
 from alseg.network.joint import evaluating
 from alseg.training.decoding import image_tensor
 
