@@ -120,6 +120,17 @@ def accepts(function: Function, name: str) -> bool:
     return name in _parameters(function)
 
 
+def argument_names(function: Function) -> list[str]:
+    """Names of the arguments that `function` can be given by name.
+
+    Examples
+    --------
+    >>> argument_names(lambda X, y, *, masks=None, **others: 0)
+    ['X', 'y', 'masks']
+    """
+    return list(_parameters(function))
+
+
 def unit_of(strategy: Function, /, **given: Any) -> str:
     """What a strategy asks about: its `unit`, given by the caller, bound, or its default.
 

@@ -6,6 +6,7 @@ for granted where it is not there, so that this stands in one place.
 """
 
 import functools
+import sys
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -30,6 +31,8 @@ __all__ = [
     "Strategy",
     "TellsFits",
     "Uncertainty",
+    "before_and_last",
+    "estimator_of",
     "has_class_head",
     "has_learned_masks",
     "is_fitted",
@@ -47,7 +50,8 @@ class Estimator(Protocol):
 
     It is a scikit-learn estimator: its constructor keeps its parameters, so that `clone` makes an
     unfitted one of the same, and a fit starts anew. After `fit` it has ``classes_``, the class
-    labels, by which a fitted one is told. Everything else is asked for where it is of use: see
+    labels, or, without a class head, any attribute whose name ends in an underscore: a fitted one
+    is told by it. Everything else is asked for where it is of use: see
     `ClassHead`, `JointPredictions`, `ClassMaps`, `Uncertainty`, `Embeddings`, `GoesOn`, `Saved`,
     `ChecksParams`.
     Attributes that are read where they are there: ``n_mask_classes`` (2 is taken without it),
@@ -195,6 +199,72 @@ def _asked_by(protocol: type) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name == "__call__" or name[0] != "_"))
 
 
+def estimator_of(learner: Any) -> Any:
+    """The model that predicts, behind learners, searches and other wrappers.
+
+    Of what stands inside one another (a learner's, a search's or a wrapper's ``estimator``) it is
+    the outermost with `predict_mask_proba`; without one, the outermost with `predict_proba` or
+    `predict`. A learner (which has ``X_training``) is always looked into, and so is a fitted search
+    (``best_estimator_``); an ensemble (``estimators_``) never is, for what it was made of is not
+    fitted.
+
+    Parameters
+    ----------
+    learner : object
+
+    Returns
+    -------
+    object
+        The innermost where nothing in it predicts.
+
+    Examples
+    --------
+    >>> from alseg import ActiveLearner
+    >>> from sklearn.calibration import CalibratedClassifierCV
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> estimator_of(ActiveLearner(GaussianNB()))
+    GaussianNB()
+    >>> estimator_of(CalibratedClassifierCV(GaussianNB()))  # it predicts, its template does not
+    CalibratedClassifierCV(estimator=GaussianNB())
+    """
+    chain = [learner]
+    while not hasattr(chain[-1], "estimators_"):
+        inner = getattr(chain[-1], "best_estimator_", None)
+        if inner is None:
+            inner = getattr(chain[-1], "estimator", None)
+        if inner is None:
+            break
+        looked_into = hasattr(chain[-1], "X_training") or hasattr(chain[-1], "best_estimator_")
+        chain = [inner] if looked_into else [*chain, inner]
+    last = chain[-1]
+    if hasattr(last, "estimators_") and len(chain) == 1:
+        return last
+    for name in ("predict_mask_proba", "predict_proba", "predict"):
+        for one in chain:
+            if hasattr(one, name):
+                return one
+    return last
+
+
+def before_and_last(estimator: Any) -> tuple[Any, Any]:
+    """What goes before the last step of a scikit-learn `Pipeline` (None where nothing), and that.
+
+    A pipeline hands on the methods that scikit-learn knows, and none of its last step's own.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> before_and_last(make_pipeline(StandardScaler(), GaussianNB()))[1], before_and_last(3)
+    (GaussianNB(), (None, 3))
+    """
+    module = sys.modules.get("sklearn.pipeline")  # before its import there is no pipeline
+    if module is None or not isinstance(estimator, module.Pipeline):
+        return None, estimator
+    return (estimator[:-1] if len(estimator.steps) > 1 else None), estimator[-1]
+
+
 def has_class_head(estimator: Any) -> bool:
     """Whether an estimator predicts classes of images.
 
@@ -214,8 +284,24 @@ def has_class_head(estimator: Any) -> bool:
 
 
 def is_fitted(estimator: Any) -> bool:
-    """Whether an estimator has ``classes_``."""
-    return hasattr(estimator, "classes_")
+    """Whether an estimator has ``classes_``, or says by scikit-learn's signs that it is fitted.
+
+    These are ``__sklearn_is_fitted__`` and attributes whose names end in an underscore, so that
+    one without a class head needs no ``classes_``.
+
+    Examples
+    --------
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> is_fitted(StandardScaler()), is_fitted(StandardScaler().fit([[0.0], [1.0]]))
+    (False, True)
+    """
+    if hasattr(estimator, "classes_"):
+        return True
+    said = getattr(estimator, "__sklearn_is_fitted__", None)
+    if said is not None:
+        return bool(said())
+    names = getattr(estimator, "__dict__", {})
+    return any(name[-1:] == "_" and name[:2] != "__" for name in names)
 
 
 def has_learned_masks(estimator: Any) -> bool:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, clone
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -20,7 +21,7 @@ from alseg import interfaces as asked
 from alseg.datasets import make_glands
 from alseg.experiment import run
 from alseg.learner import DeepEnsemble
-from alseg.metrics import mean_dice
+from alseg.metrics import dice_scorer, mean_dice
 from alseg.network import PlainUNet, build_encoder
 from alseg.oracles import MaskOracle
 from alseg.strategies import by_region, entropy_sampling, entropy_score, random_sampling
@@ -203,6 +204,72 @@ def test_a_fitted_estimator_is_told_by_its_classes(glands):
     assert asked.is_fitted(model) and asked.has_learned_masks(model)
     model.has_masks_ = False
     assert not asked.has_learned_masks(model) and not asked.is_fitted(clone(model))
+
+
+class Wrapper(BaseEstimator):
+    """Predicts with the model inside it, in a way of its own."""
+
+    def __init__(self, estimator=None):
+        self.estimator = estimator
+
+    def predict_proba(self, X):
+        return np.ones((len(X), 1))
+
+
+class MaskWrapper(Wrapper):
+    def predict_mask_proba(self, X):
+        return np.full((len(X), 2, *np.shape(X)[1:3]), 0.5)
+
+
+def test_the_model_behind_a_learner_is_the_outermost_that_predicts():
+    inner = Brightness()
+    outer = MaskWrapper(inner)
+    assert asked.estimator_of(outer) is outer
+    assert asked.estimator_of(ActiveLearner(outer)) is outer
+    assert asked.estimator_of(Wrapper(inner)) is inner  # masks are what most ask for
+    labels = Wrapper(LogisticRegression())
+    assert asked.estimator_of(ActiveLearner(labels)) is labels
+    search = GridSearchCV(LogisticRegression(), {"C": [1.0]}, cv=2)
+    assert asked.estimator_of(search) is search
+    X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
+    assert asked.estimator_of(search.fit(X, y)) is search.best_estimator_
+    forest = RandomForestClassifier(2).fit(X, y)
+    assert asked.estimator_of(forest) is forest and asked.estimator_of(None) is None
+    images = np.zeros((3, 4, 5, 3), np.uint8)
+    np.testing.assert_allclose(entropy_score(outer, images), np.log(2))
+    assert PseudoLabelAugmenter("all").fit(
+        images, [0, 1, 0], [np.zeros((4, 5), int), None, None], estimator=outer
+    )
+
+
+def test_the_last_step_of_a_pipeline_is_told_by_its_class():
+    pipeline = make_pipeline(FunctionTransformer(), LogisticRegression())
+    before, last = asked.before_and_last(pipeline)
+    assert last is pipeline[-1] and len(before) == 1
+    assert asked.before_and_last(make_pipeline(last)) == (None, last)
+    model = Brightness()
+    model.steps = "gradient steps, say"
+    assert asked.before_and_last(model) == (None, model)
+    with pytest.raises(TypeError, match="estimator must be one with `score_masks`"):
+        dice_scorer(model, np.zeros((1, 2, 2, 3)), None, masks=np.zeros((1, 2, 2), int))
+
+
+def test_a_fitted_estimator_without_classes_is_told_by_scikit_learns_signs():
+    class Thresholds:
+        pass
+
+    model = Thresholds()
+    assert not asked.is_fitted(model)
+    model.threshold_ = 0.5
+    assert asked.is_fitted(model) and asked.has_learned_masks(model)
+
+    class Says:
+        level_ = 1
+
+        def __sklearn_is_fitted__(self):
+            return False
+
+    assert not asked.is_fitted(Says())
 
 
 def test_steps_inside_are_seeded_too():

@@ -2,12 +2,46 @@
 
 import numpy as np
 
-from alseg.calling import accepts, call_strategy
+from alseg.calling import accepts, accepts_any, argument_names, call_strategy
 from alseg.interfaces import PoolQuery, ScoresMasks, mask_classes_of, meets
 from alseg.metrics import mean_dice
 from alseg.query import Regions
 from alseg.rows import retrieve_rows, transform_without_estimating
-from alseg.validation import check_rng, message
+from alseg.validation import check_rng, did_you_mean, message
+
+
+def check_fit_kwargs(learner, estimator, fit_kwargs, own):
+    """Refuse keywords that are no arguments of an estimator's `fit`, with what was meant.
+
+    Parameters
+    ----------
+    learner : ActiveLearner
+        Whose hook `_fit_to_known`, if it is the user's, may take some for itself.
+    estimator : object
+    fit_kwargs : dict
+    own : list of str
+        Arguments of the learner, of which one may be misspelt.
+
+    Raises
+    ------
+    TypeError
+        If `fit` names neither the keyword nor ``**kwargs``; or, with the latter, if the keyword is
+        spelt nearly as one of `own` and `fit` does not name it.
+    """
+    fit = getattr(estimator, "fit", None)
+    anything = fit is None or accepts_any(fit)
+    taken = {*(() if fit is None else argument_names(fit)), *argument_names(learner._fit_to_known)}
+    taken -= {"bootstrap"}  # the learner's own
+    for name in fit_kwargs:
+        if name in taken:
+            continue
+        known = [*own, *taken]
+        meant = did_you_mean(name, own if anything else known)
+        if anything and not (meant and "__" not in name):  # "step__argument" is a pipeline's
+            continue
+        kind = type(estimator).__name__
+        rule = f"an argument of ActiveLearner or of {kind}.fit"
+        raise TypeError(message("a keyword", rule, name, meant))
 
 
 class Querying:

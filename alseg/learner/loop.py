@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, clone
 
 from alseg.calling import accepts
 from alseg.learner.annotating import Annotating
-from alseg.learner.base import Predicting, Querying, Seeded
+from alseg.learner.base import Predicting, Querying, Seeded, check_fit_kwargs
 from alseg.learner.on_disk import read_learner
 from alseg.learner.teaching import Teaching
 from alseg.validation import message
@@ -70,7 +70,8 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         in the same state has the same answer.
     **fit_kwargs
         Handed to the estimator's ``fit`` at construction; in mask mode at every fit. Of those with
-        an entry a sample a bootstrap draws the same rows.
+        an entry a sample a bootstrap draws the same rows. What that ``fit`` has no argument for is
+        a TypeError, and so is what is spelt nearly as an argument of the learner.
 
     Attributes
     ----------
@@ -140,6 +141,7 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
     ):
         if not isinstance(force_all_finite, (bool, np.bool_)):
             raise TypeError(message("force_all_finite", "a bool", force_all_finite))
+        check_fit_kwargs(self, estimator, fit_kwargs, _OWN_ARGUMENTS)
         if images is None and masks is not None:
             fit_kwargs["masks"] = masks
         self.images = images
@@ -436,3 +438,11 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         learner = cls(**arguments)
         learner.__dict__.update(state)
         return learner
+
+
+# What `fit_kwargs` are not.
+_OWN_ARGUMENTS = [
+    name
+    for name, parameter in inspect.signature(ActiveLearner).parameters.items()
+    if parameter.kind is not parameter.VAR_KEYWORD
+]

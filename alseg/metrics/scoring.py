@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from alseg._types import Array, Masks
+from alseg.interfaces import before_and_last
 from alseg.validation import message
 
 # -- for scikit-learn's searches --
@@ -70,9 +71,8 @@ class DiceScorer:
                 "masks to fit, or params={'masks': masks}."
             )
             raise ValueError(message("masks", "given to dice_scorer", None, remedy))
-        if hasattr(estimator, "steps"):  # a Pipeline hands on no method of its last step's own
-            before, estimator = estimator[:-1], estimator[-1]
-            X = before.transform(X) if len(before.steps) else X
+        before, estimator = before_and_last(estimator)
+        X = X if before is None else before.transform(X)
         if not hasattr(estimator, "score_masks"):
             raise TypeError(message("estimator", "one with `score_masks`", estimator))
         return estimator.score_masks(X, masks)

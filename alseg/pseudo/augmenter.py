@@ -14,6 +14,7 @@ from alseg.interfaces import (
     Embeddings,
     JointPredictions,
     MaskProbabilities,
+    estimator_of,
     has_class_head,
     meets,
 )
@@ -633,9 +634,9 @@ def _lead(proba, labels):
 
 
 def _segmenter(estimator):
-    for candidate in (estimator, getattr(estimator, "estimator", None)):
-        if meets(candidate, MaskProbabilities):
-            return candidate
+    found = estimator_of(estimator)
+    if meets(found, MaskProbabilities):
+        return found
     raise TypeError(message("estimator", "an object with predict_mask_proba", estimator))
 
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from alseg.interfaces import has_class_head
 from alseg.segmenter.parameters import Schedule, as_consistency
 from alseg.training import steps_of_epoch
 
@@ -100,7 +101,7 @@ def only_annotated(estimator, name):
     # With streams the frozen phase draws as it always has: both kinds, one after the other.
     frozen = name == "mask" and schedule_of(estimator).sampling == "passes"
     # Without a class head an image without a mask teaches nothing but consistency.
-    useless = not getattr(estimator, "has_class_head", True)
+    useless = not has_class_head(estimator)
     return frozen or (
         useless and not as_consistency(getattr(estimator, "consistency", None)).weight
     )

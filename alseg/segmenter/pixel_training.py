@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from alseg._types import Images, Masks
@@ -178,7 +179,7 @@ def _named(classifier, name):
 def _weight_name(classifier):
     """The argument of `fit` that takes weights of samples, of a pipeline its last step's."""
     last, name = classifier, "sample_weight"
-    if hasattr(classifier, "steps"):
+    if isinstance(classifier, Pipeline):
         step, last = classifier.steps[-1]
         name = f"{step}__{name}"
     if has_fit_parameter(last, "sample_weight"):

@@ -3,11 +3,16 @@
 import functools
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 
 from alseg.calling import call
 from alseg.images import stack
-from alseg.interfaces import MaskProbabilities, Uncertainty, meets
+from alseg.interfaces import (
+    MaskProbabilities,
+    Uncertainty,
+    before_and_last,
+    estimator_of,
+    meets,
+)
 from alseg.query import UNCERTAINTIES, needs_mask_proba, top_n
 from alseg.query import aggregate as aggregate_maps
 from alseg.rows import n_rows
@@ -30,26 +35,33 @@ def check_pool(X_pool, n_instances):
     return check_n_instances(n_instances, n_rows(X_pool))
 
 
-def estimator_of(learner):
-    """The fitted estimator behind learners and searches."""
-    while True:
-        if hasattr(learner, "estimators_"):  # an ensemble: its `estimator` is an unfitted template
-            return learner
-        inner = getattr(learner, "best_estimator_", None)  # a search: not its unfitted template
-        inner = getattr(learner, "estimator", None) if inner is None else inner
-        if inner is None:
-            return learner
-        learner = inner
-
-
 def last_step(learner, X_pool):
     """The estimator behind `learner`, and the pool as it sees it: the last step of a `Pipeline`."""
-    estimator = estimator_of(learner)
-    if not isinstance(estimator, Pipeline):
-        return estimator, X_pool
-    if len(estimator.steps) > 1:
-        X_pool = estimator[:-1].transform(X_pool)
-    return estimator[-1], X_pool
+    before, last = before_and_last(estimator_of(learner))
+    return last, X_pool if before is None else before.transform(X_pool)
+
+
+def target_of(learner, target, models=None):
+    """Whose doubt is meant: the pixels', or of a model that gives no masks the image's.
+
+    Parameters
+    ----------
+    learner : object
+    target : {"mask", "label"} or None
+        None is "mask" where the model gives probabilities of pixels or uncertainties of its own.
+    models : list or None, default=None
+        The models that are asked, where they are not the one behind `learner`.
+
+    Returns
+    -------
+    {"mask", "label"}
+    """
+    if target is not None:
+        return check_option("target", target, TARGETS)
+    models = [estimator_of(learner)] if models is None else models
+    lasts = [before_and_last(model)[1] for model in models]
+    sees = all(meets(last, MaskProbabilities) or meets(last, Uncertainty) for last in lasts)
+    return "mask" if sees else "label"
 
 
 def check_estimator(learner, X_pool, remedy):
@@ -128,16 +140,16 @@ def plain_score(learner, X_pool, method, aggregate, target, return_maps=False):
 
     With `return_maps` the maps too, each at its image's own size.
     """
-    check_option("target", target, TARGETS)
+    needs_mask_proba(aggregate)  # an unknown name is an error before anything is fitted
+    target = target_of(learner, target)
     check_map_target(target, return_maps)
-    needs_mask_proba(aggregate)  # an unknown name is an error before the pool is predicted
     n_pool = n_rows(X_pool)
     if target == "mask":
         last, seen = last_step(learner, X_pool)
         if meets(last, MaskProbabilities) and not meets(last, Uncertainty):
             score_of = functools.partial(UNCERTAINTIES[method], axis=0)
             return scores_of_proba(last, seen, score_of, aggregate, return_maps)
-        remedy = "It can do target='label': functools.partial(strategy, target='label')."
+        remedy = "It can do target='label', which target=None takes by itself."
         estimator, X_pool = check_estimator(learner, X_pool, remedy)
         options = {"return_maps": True} if return_maps else {}
         scores = estimator.predict_uncertainty(
@@ -162,10 +174,10 @@ def draws_score(
 
     With `return_maps` the maps too, each at its image's own size.
     """
-    check_option("target", target, TARGETS)
-    check_map_target(target, return_maps)
     needs_mask_proba(aggregate)
     check_number("n_draws", n_draws, low=2, integer=True)
+    target = target_of(learner, target)
+    check_map_target(target, return_maps)
     n_pool = n_rows(X_pool)
     remedy = "A plain classifier has no draws: use entropy_sampling with target='label'."
     estimator, X_pool = check_estimator(learner, X_pool, remedy)

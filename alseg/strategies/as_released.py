@@ -28,7 +28,7 @@ def released_form(name, value, intended, released, aggregate, target, return_map
     """
     if check_option(name, value, (intended, released)) == intended:
         return False
-    if aggregate != "mean" or target != "mask" or return_maps:
+    if aggregate != "mean" or target == "label" or return_maps:
         rule = f"{intended!r} but for whole images, target='mask' and aggregate='mean'"
         raise ValueError(message(name, rule, value))
     return True

@@ -10,13 +10,13 @@ from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES, needs_mask_proba, sum
 from alseg.query import aggregate as aggregate_maps
 from alseg.rows import n_rows
 from alseg.strategies._shared import (
-    TARGETS,
     ask_images,
     check_map_target,
     check_pool,
     check_shape,
     draws_score,
     estimator_of,
+    target_of,
 )
 from alseg.validation import check_option, message
 
@@ -30,7 +30,7 @@ def mc_dropout_score(
     *,
     method="predictive_entropy",
     aggregate="mean",
-    target="mask",
+    target=None,
     n_draws=20,
     return_maps=False,
 ):
@@ -49,7 +49,8 @@ def mc_dropout_score(
         "variation_ratio".
     aggregate : str or callable, default="mean"
         From the pixels to the image, see `alseg.query.aggregate`; not used for labels.
-    target : {"mask", "label"}, default="mask"
+    target : {"mask", "label"} or None, default=None
+        None is "mask", and "label" of a model that gives no masks.
         Whose uncertainty: the pixels' classes, or the image's class.
     n_draws : int, default=20
     return_maps : bool, default=False
@@ -92,7 +93,7 @@ def mc_dropout_sampling(
     *,
     method="predictive_entropy",
     aggregate="mean",
-    target="mask",
+    target=None,
     n_draws=20,
 ):
     """Ask about the images of the largest `mc_dropout_score`.
@@ -209,7 +210,7 @@ def committee_score(
     *,
     method="vote_entropy",
     aggregate="mean",
-    target="mask",
+    target=None,
     members=None,
     return_maps=False,
 ):
@@ -230,7 +231,8 @@ def committee_score(
     aggregate : str or callable, default="mean"
         From the pixels to the image, see `alseg.query.aggregate`; not used for labels. Maps
         are of each image's own size: "sum" and "max" favour large images.
-    target : {"mask", "label"}, default="mask"
+    target : {"mask", "label"} or None, default=None
+        None is "mask", and "label" of a model that gives no masks.
         Disagreement about the pixels' classes (members need `predict_mask_proba`), or about the
         image's class (`predict_proba`). A class that a member has not seen has probability 0.
     members : list of estimators or None, default=None
@@ -266,10 +268,10 @@ def committee_score(
     array([0.   , 0.693])
     """
     check_option("method", method, DRAW_UNCERTAINTIES)
-    check_option("target", target, TARGETS)
-    check_map_target(target, return_maps)
     needs_mask_proba(aggregate)
     members = members_of(learner if members is None else members)
+    target = target_of(learner, target, members)
+    check_map_target(target, return_maps)
     n_pool = n_rows(X_pool)
     if target == "label":
         for member in members:
@@ -358,7 +360,7 @@ def committee_sampling(
     *,
     method="vote_entropy",
     aggregate="mean",
-    target="mask",
+    target=None,
     members=None,
 ):
     """Ask about the images that a committee disagrees about most.

@@ -1,13 +1,11 @@
 """Where embeddings of a pool and of the labelled images come from."""
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 
 from alseg.calling import accepts
-from alseg.interfaces import Embeddings, meets
+from alseg.interfaces import Embeddings, before_and_last, estimator_of, meets
 from alseg.query.diversity import as_embeddings
 from alseg.rows import n_rows
-from alseg.strategies._shared import estimator_of
 from alseg.validation import check_option, message
 
 EMBEDDINGS = ("encoder", "decoder", "cam", "input")
@@ -71,8 +69,7 @@ def _by_name(learner, X_pool, embedding):
     if embedding is not None:
         check_option("embedding", embedding, EMBEDDINGS)
     estimator = estimator_of(learner)
-    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
-    before = estimator[:-1] if last is not estimator and len(estimator.steps) > 1 else None
+    before, last = before_and_last(estimator)
     if embedding == "input" or (embedding is None and not meets(last, Embeddings)):
         seen = X_pool if embedding == "input" or before is None else before.transform(X_pool)
         if np.ndim(seen) != 2 or getattr(seen, "dtype", np.dtype(float)).kind not in "fiub":

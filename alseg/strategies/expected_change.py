@@ -4,7 +4,7 @@ import numpy as np
 
 from alseg.query import badge_picks, expected_gradient_length, outer_picks, top_n
 from alseg.rows import n_rows
-from alseg.strategies._shared import TARGETS, check_pool, check_shape, estimator_of
+from alseg.strategies._shared import check_pool, check_shape, estimator_of, target_of
 from alseg.strategies.wrappers import pool_embeddings
 from alseg.validation import check_option, message
 
@@ -36,7 +36,7 @@ def badge_sampling(
     n_instances=1,
     random_state=None,
     *,
-    target="mask",
+    target=None,
     loss="cross_entropy",
     embedding=None,
 ):
@@ -55,7 +55,8 @@ def badge_sampling(
     X_pool : images of shape (n_pool, ...), or any sequence of images or paths
     n_instances : int, default=1
     random_state : None, int, numpy Generator or RandomState, default=None
-    target : {"mask", "label"}, default="mask"
+    target : {"mask", "label"} or None, default=None
+        None is "mask", and "label" of a model that gives no masks.
     loss : {"cross_entropy", "joint"}, default="cross_entropy"
         With masks; "joint" adds the Dice loss, see `alseg.training.mask_loss`.
     embedding : None, str, callable or array, default=None
@@ -85,8 +86,8 @@ def badge_sampling(
     (2,)
     """
     n_instances = check_pool(X_pool, n_instances)
-    check_option("target", target, TARGETS)
     check_option("loss", loss, LOSSES)
+    target = target_of(learner, target)
     if target == "label":
         proba = _proba(learner, X_pool)
         return badge_picks(
@@ -99,7 +100,7 @@ def badge_sampling(
     return outer_picks(np.ones((len(gradients), 1)), gradients, n_instances, random_state)
 
 
-def egl_score(learner, X_pool, *, target="mask", embedding=None):
+def egl_score(learner, X_pool, *, target=None, embedding=None):
     """How long a gradient of the last layer is expected to be (expected gradient length [1]_).
 
     For labels the expectation of the length over the predicted class. For masks, where all classes
@@ -113,7 +114,8 @@ def egl_score(learner, X_pool, *, target="mask", embedding=None):
         With `gradient_length`, such as `JointCAMSegmenter` fitted with masks; for
         ``target="label"`` with `predict_proba`, and `transform` or `embedding`.
     X_pool : images of shape (n_pool, ...), or any sequence of images or paths
-    target : {"mask", "label"}, default="mask"
+    target : {"mask", "label"} or None, default=None
+        None is "mask", and "label" of a model that gives no masks.
     embedding : None, str, callable or array, default=None
         With labels; None is `transform`.
 
@@ -137,16 +139,14 @@ def egl_score(learner, X_pool, *, target="mask", embedding=None):
     >>> egl_score(ToySegmenter(), toy_images(5)).shape
     (5,)
     """
-    check_option("target", target, TARGETS)
+    target = target_of(learner, target)
     if target == "label":
         proba = _proba(learner, X_pool)
         return expected_gradient_length(proba, pool_embeddings(learner, X_pool, embedding))
     return check_shape(_segmenter(learner, "gradient_length")(X_pool), n_rows(X_pool))
 
 
-def egl_sampling(
-    learner, X_pool, n_instances=1, random_state=None, *, target="mask", embedding=None
-):
+def egl_sampling(learner, X_pool, n_instances=1, random_state=None, *, target=None, embedding=None):
     """Ask about the images of the largest `egl_score`.
 
     Parameters

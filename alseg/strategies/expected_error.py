@@ -7,7 +7,7 @@ from alseg.interfaces import MaskProbabilities, meets
 from alseg.labels import MISSING
 from alseg.query import LossPredictor, top_n
 from alseg.rows import n_rows
-from alseg.strategies._shared import TARGETS, check_pool, check_shape, estimator_of
+from alseg.strategies._shared import TARGETS, check_pool, check_shape, estimator_of, target_of
 from alseg.strategies.disagreement import chunks
 from alseg.strategies.embedding import embeddings_of
 from alseg.strategies.wrappers import finite
@@ -48,7 +48,7 @@ def learning_loss_score(
     X_pool,
     random_state=None,
     *,
-    target="mask",
+    target=None,
     embedding=None,
     margin=1.0,
     n_steps=200,
@@ -68,7 +68,8 @@ def learning_loss_score(
     X_pool : images of shape (n_pool, ...), or any sequence of images or paths
     random_state : None, int, numpy Generator or RandomState, default=None
         Where the small network starts.
-    target : {"mask", "label"}, default="mask"
+    target : {"mask", "label"} or None, default=None
+        None is "mask", and "label" of a model that gives no masks.
         The mean cross-entropy of annotated pixels, or that of the label.
     embedding : None, str, callable, array or pair of arrays, default=None
         See `alseg.strategies.embedding.embeddings_of`.
@@ -97,7 +98,8 @@ def learning_loss_score(
     >>> learning_loss_score(learner, toy_images(5), 0, target="label").shape
     (5,)
     """
-    check_option("target", target, TARGETS)
+    if target is not None:
+        check_option("target", target, TARGETS)
     check_number("n_steps", n_steps, 1, integer=True)
     check_number("margin", margin, 0, open_low=True)
     if getattr(learner, "X_training", None) is None:
@@ -109,6 +111,9 @@ def learning_loss_score(
     points = finite(points)
     if known is None:
         return np.zeros(len(points))
+    if target is None:  # the masks of a learner that has some
+        has_masks = hasattr(learner, "masks") and learner.masks is not None
+        target = target_of(learner, None) if has_masks else "label"
     losses = (_mask_losses if target == "mask" else _label_losses)(learner, learner.X_training)
     predictor = LossPredictor(margin=margin, n_steps=n_steps, random_state=random_state)
     return check_shape(predictor.fit(finite(known), losses).predict(points), len(points))
@@ -120,7 +125,7 @@ def learning_loss_sampling(
     n_instances=1,
     random_state=None,
     *,
-    target="mask",
+    target=None,
     embedding=None,
     margin=1.0,
     n_steps=200,

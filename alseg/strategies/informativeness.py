@@ -6,7 +6,7 @@ from alseg.strategies._shared import ask_images, plain_score
 from alseg.strategies.as_released import released_entropy, released_form
 
 
-def least_confidence_score(learner, X_pool, *, aggregate="mean", target="mask", return_maps=False):
+def least_confidence_score(learner, X_pool, *, aggregate="mean", target=None, return_maps=False):
     """One minus the probability of the most likely class, of pixels or of the image.
 
     The formula is `alseg.query.least_confidence`.
@@ -20,7 +20,8 @@ def least_confidence_score(learner, X_pool, *, aggregate="mean", target="mask", 
         Of one size or of differing sizes.
     aggregate : str or callable, default="mean"
         From the pixels to the image, see `alseg.query.aggregate`; not used for labels.
-    target : {"mask", "label"}, default="mask"
+    target : {"mask", "label"} or None, default=None
+        None is "mask", and "label" of a model that gives no masks.
         Whose uncertainty: the pixels' classes, or the image's class.
     return_maps : bool, default=False
         Return the maps too, each at its image's own size (for masks).
@@ -53,7 +54,7 @@ def least_confidence_sampling(
     random_state=None,
     *,
     aggregate="mean",
-    target="mask",
+    target=None,
 ):
     """Ask about the images of the largest `least_confidence_score`.
 
@@ -88,7 +89,7 @@ def least_confidence_sampling(
     return ask_images(score, learner, X_pool, n_instances, random_state)
 
 
-def margin_score(learner, X_pool, *, aggregate="mean", target="mask", return_maps=False):
+def margin_score(learner, X_pool, *, aggregate="mean", target=None, return_maps=False):
     """One minus the gap between the two most likely classes, of pixels or of the image.
 
     The formula is `alseg.query.margin`.
@@ -126,7 +127,7 @@ def margin_sampling(
     random_state=None,
     *,
     aggregate="mean",
-    target="mask",
+    target=None,
 ):
     """Ask about the images of the largest `margin_score`.
 
@@ -166,7 +167,7 @@ def entropy_score(
     X_pool,
     *,
     aggregate="mean",
-    target="mask",
+    target=None,
     return_maps=False,
     entropy_form="binary",
 ):
@@ -220,7 +221,7 @@ def entropy_sampling(
     random_state=None,
     *,
     aggregate="mean",
-    target="mask",
+    target=None,
     entropy_form="binary",
 ):
     """Ask about the images of the largest `entropy_score`.

@@ -12,7 +12,7 @@ def mc_variance_score(
     random_state=None,
     *,
     aggregate="mean",
-    target="mask",
+    target=None,
     n_draws=20,
     return_maps=False,
     mc_variance_axis="draws",
@@ -32,7 +32,8 @@ def mc_variance_score(
         Decides the draws; None leaves them to the estimator's own `random_state`.
     aggregate : str or callable, default="mean"
         From the pixels to the image, see `alseg.query.aggregate`; not used for labels.
-    target : {"mask", "label"}, default="mask"
+    target : {"mask", "label"} or None, default=None
+        None is "mask", and "label" of a model that gives no masks.
         Whose uncertainty: the pixels' classes, or the image's class.
     n_draws : int, default=20
         Stochastic predictions of each image; their memory does not grow with it.
@@ -83,7 +84,7 @@ def mc_variance_sampling(
     random_state=None,
     *,
     aggregate="mean",
-    target="mask",
+    target=None,
     n_draws=20,
     mc_variance_axis="draws",
 ):
@@ -132,7 +133,7 @@ def bald_score(
     random_state=None,
     *,
     aggregate="mean",
-    target="mask",
+    target=None,
     n_draws=20,
     return_maps=False,
 ):
@@ -180,7 +181,7 @@ def bald_sampling(
     random_state=None,
     *,
     aggregate="mean",
-    target="mask",
+    target=None,
     n_draws=20,
 ):
     """Ask about the images of the largest `bald_score`.

@@ -10,11 +10,11 @@ from alseg.query import DRAW_UNCERTAINTIES, bald, needs_mask_proba, sums_for
 from alseg.query import aggregate as aggregate_maps
 from alseg.rows import n_rows
 from alseg.strategies._shared import (
-    TARGETS,
     ask_images,
     check_map_target,
     check_shape,
     estimator_of,
+    target_of,
 )
 from alseg.strategies.disagreement import chunks, pixel_scores
 from alseg.validation import check_number, check_option, did_you_mean, message
@@ -114,7 +114,7 @@ def tta_score(
     method="mc_variance",
     views=FLIPS,
     aggregate="mean",
-    target="mask",
+    target=None,
     return_maps=False,
 ):
     """How much the prediction changes when the image is flipped or turned (test-time augmentation).
@@ -137,7 +137,8 @@ def tta_score(
         canvas sees of it.
     aggregate : str or callable, default="mean"
         See `alseg.query.aggregate`; maps are of each image's own size.
-    target : {"mask", "label"}, default="mask"
+    target : {"mask", "label"} or None, default=None
+        None is "mask", and "label" of a model that gives no masks.
     return_maps : bool, default=False
         Return the maps too, each at its image's own size.
 
@@ -166,10 +167,10 @@ def tta_score(
     array([0., 0.])
     """
     check_option("method", method, DRAW_UNCERTAINTIES)
-    check_option("target", target, TARGETS)
-    check_map_target(target, return_maps)
     needs_mask_proba(aggregate)
     pairs = _check_views(views)
+    target = target_of(learner, target)
+    check_map_target(target, return_maps)
     estimator = estimator_of(learner)
     name = "predict_mask_proba" if target == "mask" else "predict_proba"
     if not hasattr(estimator, name):
@@ -212,7 +213,7 @@ def tta_sampling(
     method="mc_variance",
     views=FLIPS,
     aggregate="mean",
-    target="mask",
+    target=None,
 ):
     """Ask about the images whose prediction changes most when they are flipped or turned.
 

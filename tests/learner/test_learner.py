@@ -1753,3 +1753,41 @@ def test_the_real_estimator_is_as_before_after_an_interrupt(monkeypatch):
     warm = real_learner(random_sampling, warm_start=True)
     warm.annotate([0], BIG_MASKS[:1]).annotate([1], BIG_MASKS[1:2])
     assert warm.estimator.n_steps_ == 4
+
+
+# -- keywords --
+
+
+@pytest.mark.parametrize(
+    ("estimator", "keyword", "meant"),
+    [
+        (GaussianNB(), "query_stategy", "Did you mean 'query_strategy'"),
+        (GaussianNB(), "sample_weigth", "Did you mean 'sample_weight'"),
+        (GaussianNB(), "epochs", "GaussianNB.fit, got 'epochs'.$"),
+        (GaussianNB(), "bootstrap", "Did you mean 'bootstrap_init'"),
+        # it takes any keyword, and would be the one to complain, after hours
+        (make_pipeline(StandardScaler(), GaussianNB()), "random_sate", "mean 'random_state'"),
+        (JointCAMSegmenter(), "mask_weigth", "Did you mean 'mask_weight'"),
+    ],
+)
+def test_a_misspelt_keyword_is_refused_at_once(estimator, keyword, meant):
+    rule = "a keyword must be an argument of ActiveLearner or of .*" + meant
+    with pytest.raises(TypeError, match=rule):
+        ActiveLearner(estimator, **{keyword: 1})
+    with pytest.raises(TypeError, match=rule):
+        ActiveLearner(estimator, images=np.zeros((2, 4, 4, 3)), labels=[0, 1], **{keyword: 1})
+
+
+def test_keywords_that_a_fit_or_a_hook_takes_are_taken():
+    class Reading(ActiveLearner):
+        def _fit_to_known(self, bootstrap=False, rounds=0, **fit_kwargs):
+            self.rounds = rounds
+            return super()._fit_to_known(bootstrap=bootstrap, **fit_kwargs)
+
+    weight = np.arange(1.0, len(START) + 1)
+    given = {"X_training": X[START], "y_training": Y[START]}
+    assert Reading(GaussianNB(), **given, sample_weight=weight, rounds=3).rounds == 3
+    pipeline = make_pipeline(StandardScaler(), GaussianNB())
+    learner = ActiveLearner(pipeline, **given, gaussiannb__sample_weight=weight)
+    alone = GaussianNB().fit(StandardScaler().fit_transform(X[START]), Y[START], weight)
+    np.testing.assert_allclose(learner.estimator[-1].theta_, alone.theta_)

@@ -230,9 +230,9 @@ def test_strategies_on_labels(rng):
     scores = egl_score(model, X, target="label", embedding=lambda X: X)
     np.testing.assert_allclose(scores, expected_gradient_length(proba, X))
     with pytest.raises(TypeError, match="learner must be with `gradient_embedding`.*'label'"):
-        badge_sampling(model, X)
+        badge_sampling(model, X, target="mask")
     with pytest.raises(TypeError, match="learner must be with `gradient_length`"):
-        egl_score(model, X)
+        egl_score(model, X, target="mask")
 
 
 def test_strategies_on_masks():

@@ -129,7 +129,7 @@ def test_what_is_no_committee():
     with pytest.raises(ValueError, match="at least 2 members, got 1. One cannot disagree"):
         committee_score([ToySegmenter()], X)
     with pytest.raises(TypeError, match="members must be with `predict_mask_proba`.*'label'"):
-        committee_score([GaussianNB(), GaussianNB()], X)
+        committee_score([GaussianNB(), GaussianNB()], X, target="mask")
     with pytest.raises(TypeError, match="members must be with `predict_proba`"):
         committee_score([Constant(0), Constant(1)], X, target="label")
     with pytest.raises(ValueError, match="method must be one of .*Did you mean 'bald'"):
@@ -234,7 +234,7 @@ def test_bad_views():
     with pytest.raises(ValueError, match="views must be mapped back to"):
         tta_score(toy, [np.zeros((4, 6, 3))], views=["identity", (np.rot90, None)])
     with pytest.raises(TypeError, match="learner must be with `predict_mask_proba`"):
-        tta_sampling(GaussianNB(), X)
+        tta_sampling(GaussianNB(), X, target="mask")
 
 
 # -- CAM against decoder --

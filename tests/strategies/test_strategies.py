@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from alseg import strategies, testing
+from alseg import ActiveLearner, strategies, testing
 from alseg.calling import accepts
 from alseg.images import ImageFiles, stack
 from alseg.query.selection import class_balanced_top_n, top_n
@@ -262,6 +262,34 @@ def test_kinds_of_pools_for_plain_classifiers(points, kind):
     assert sorted(y[picked].tolist()) == ["a", "b", "c"]
 
 
+def test_of_a_model_without_masks_labels_are_meant(points):
+    X, y, classifier = points
+    committee = [classifier, LogisticRegression(C=0.01).fit(X, y)]
+    given = {"embedding": lambda X: X}
+    for name, model, options in (
+        *((name, classifier, {}) for name in PLAIN),
+        ("committee", committee, {}),
+        ("badge", classifier, given),
+        ("egl", classifier, given),
+        ("learning_loss", ActiveLearner(classifier, X_training=X[:9], y_training=y[:9]), given),
+    ):
+        ask = functools.partial(getattr(strategies, f"{name}_sampling"), random_state=0, **options)
+        picked = ask(model, X, 3)
+        np.testing.assert_array_equal(picked, ask(model, X, 3, target="label"))
+    np.testing.assert_array_equal(
+        class_balanced(entropy_sampling)(classifier, X, 3, random_state=0, y_pool=y),
+        class_balanced(functools.partial(entropy_sampling, target="label"))(
+            classifier, X, 3, random_state=0, y_pool=y
+        ),
+    )
+    toy, X_pool = ToySegmenter(), toy_images(5)
+    np.testing.assert_array_equal(
+        entropy_score(toy, X_pool), entropy_score(toy, X_pool, target="mask")
+    )
+    with pytest.raises(ValueError, match="target must be 'mask' for maps"):
+        entropy_score(classifier, X, return_maps=True)
+
+
 def test_a_search_and_an_ensemble_predict_as_a_whole(points):
     X, y, _ = points
     search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1]}, cv=2).fit(X, y)
@@ -275,9 +303,9 @@ def test_masks_of_a_plain_classifier_are_an_error(points):
     X, _, classifier = points
     for name in PLAIN:
         with pytest.raises(TypeError, match="predict_uncertainty.*LogisticRegression.*'label'"):
-            getattr(strategies, f"{name}_sampling")(classifier, X)
+            getattr(strategies, f"{name}_sampling")(classifier, X, target="mask")
     for name in DRAWS:
-        for target in ("mask", "label"):
+        for target in ("mask", "label", None):
             with pytest.raises(TypeError, match="LogisticRegression.*has no draws"):
                 getattr(strategies, f"{name}_sampling")(classifier, X, target=target)
     with pytest.raises(TypeError, match="learner must be with `predict_proba`"):
