@@ -2,6 +2,7 @@
 
 from alseg.images.coding import MaskCoding, decide_coding
 from alseg.images.formats import IMAGE_SUFFIXES, is_image_name
+from alseg.images.joined import join_images
 from alseg.images.pairs import check_pairs, read_pairs
 from alseg.images.read import MASK_MAPPINGS, image_size, mask_values, read_image, read_mask
 from alseg.images.sequences import ImageFiles, MaskFiles, as_images, as_masks, fingerprint, stack
@@ -20,6 +21,7 @@ __all__ = [
     "fingerprint",
     "image_size",
     "is_image_name",
+    "join_images",
     "mask_values",
     "read_image",
     "read_mask",

@@ -12,6 +12,7 @@ from alseg.labels import MISSING, fraction_annotated, is_annotated
 from alseg.learner.base import Mode
 from alseg.learner.on_disk import write_learner
 from alseg.learner.refitting import refitted
+from alseg.learner.source_set import SourceSet
 from alseg.query import Regions
 from alseg.rows import retrieve_rows
 from alseg.validation import EmptyPool, as_labels, check_n_instances, check_number, message
@@ -88,6 +89,15 @@ class Annotating(Mode):
         n = len(faces)
         nothing, given = np.full(n, None, dtype=object), as_masks(masks, n)
         self.know(_merged(nothing, range(n), given, faces, self._n_classes, skip=True))
+
+    def source_set(self, source):
+        """A source as it was given, checked as the learner's own masks are."""
+
+        def check(masks, faces):
+            nothing, n = np.full(len(faces), None, dtype=object), len(faces)
+            return _merged(nothing, range(n), masks, faces, self._n_classes, skip=True)
+
+        return SourceSet(source, check)
 
     def know(self, masks, **others):
         """Take masks, and other changes of the learner's state with them."""
@@ -192,6 +202,7 @@ class Annotating(Mode):
             "random_state": self.query_seed(),
             "y_pool": learner.labels[pool_ids],
             "masks_pool": learner.masks[pool_ids],
+            **learner._source_extra(),
         }
         if accepts_any(strategy):
             kwargs["n_instances"] = n_instances

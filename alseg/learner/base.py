@@ -54,11 +54,16 @@ class Querying:
         # that is not used is not drawn.
         if self._seeds_queries() and accepts(strategy, "random_state"):
             extras["random_state"] = self._query_seed()
+        extras |= self._source_extra()
         result = call_strategy(strategy, self, X_pool, *args, extras=extras, **kwargs)
         if isinstance(result, tuple):
             return result
         asked = result.sample_ids if isinstance(result, Regions) else result
         return result, retrieve_rows(X_pool, asked)
+
+    def _source_extra(self):
+        """A set of images from elsewhere, for strategies that name `source`."""
+        return {}
 
     def _seeds_queries(self):
         return self.random_state is not None
@@ -175,6 +180,10 @@ class Mode:
     def set_masks(self, masks):
         """Replace all that is known of the masks."""
         self.refuse("Setting masks")
+
+    def source_set(self, source):
+        """A source as it was given, checked."""
+        self.refuse("A source")
 
     def annotate(self, sample_ids, masks, fit):
         """See `ActiveLearner.annotate`."""

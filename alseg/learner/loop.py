@@ -15,7 +15,7 @@ from alseg.learner.annotating import Annotating
 from alseg.learner.base import Predicting, Querying, Seeded, check_fit_kwargs
 from alseg.learner.on_disk import read_learner
 from alseg.learner.teaching import Teaching
-from alseg.validation import message
+from alseg.validation import check_number, message
 
 
 class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
@@ -60,6 +60,12 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         after the augmenter has used that model, to its masks. An augmenter with a method
         ``fits_of_round(warm_start)`` says otherwise (`alseg.pseudo.fits_of_round`), as
         `PseudoLabelAugmenter` does by its ``refit``.
+    source : Dataset, (images, labels, masks) or None, default=None
+        Mask mode: annotated images of another domain. Every fit is to them too, and nobody is
+        asked about them. Strategies that name `source`, such as `aada_sampling`, are given it. It
+        is not saved.
+    source_weight : float, default=1.0
+        What the masks of the source count in the loss; its class labels count as the others'.
     warm_start : bool, default=False
         Whether a refit continues from the present model with ``partial_fit`` instead of starting
         from scratch.
@@ -84,6 +90,8 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         Mask mode: images with any annotated pixel, and images not fully annotated.
     looked_at : (int, int) or None
         Of the last `query` with `max_seconds`: images looked at, and images of the pool.
+    source_set : object or None
+        Mask mode: the `images`, `labels` and `masks` of the source.
     gradient_steps : int or None
         Mask mode: of the last refit, all of its fits; None where the estimator does not count.
     true_masks : masks of all images, or None
@@ -117,6 +125,7 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
 
     true_masks = None
     gradient_steps = None
+    source_set = None
     looked_at = None
     _asking = False  # whether a strategy is running, which may need a model
     _seconds_fitted = 0.0  # in fits that a question had to wait for
@@ -135,6 +144,8 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         labels=None,
         masks=None,
         augmenter=None,
+        source=None,
+        source_weight=1.0,
         warm_start=False,
         random_state=None,
         **fit_kwargs,
@@ -155,6 +166,8 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         self.random_state = random_state
         self.fit_kwargs = fit_kwargs
         self._mode.start(X_training, y_training, labels, masks)
+        self.source_weight = check_number("source_weight", source_weight, 0)
+        self.source = source
 
     @property
     def _mode(self):
@@ -200,6 +213,19 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
     @masks.setter
     def masks(self, masks):
         self._mode.set_masks(masks)
+
+    @property
+    def source(self):
+        """Annotated images of another domain, as they were given."""
+        return self.__dict__.get("source")
+
+    @source.setter
+    def source(self, source):
+        found = None if source is None else self._mode.source_set(source)
+        self.__dict__.update(source=source, source_set=found)
+
+    def _source_extra(self):
+        return {} if self.source is None else {"source": self.source_set}
 
     @property
     def annotated_ids(self):
@@ -400,7 +426,9 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         return self._mode.write(path, include_images)
 
     @classmethod
-    def load(cls, path, *, estimator=None, query_strategy=None, augmenter=None, images=None):
+    def load(
+        cls, path, *, estimator=None, query_strategy=None, augmenter=None, images=None, source=None
+    ):
         """The learner that `save` wrote; its next answers are those of the one saved.
 
         With ``warm_start=True`` nearly so: what an optimizer remembers of its steps is not kept.
@@ -422,6 +450,8 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
             Needed if it is not one of alseg's with parameters in plain JSON.
         images : as for `ActiveLearner`, or None, default=None
             Needed if they were not written. Otherwise they replace what the folder names.
+        source : as for `ActiveLearner`, or None, default=None
+            Needed if there was one.
 
         Returns
         -------
@@ -434,7 +464,9 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         ValueError
             If its files are damaged, of a later version, or name something that is not alseg's.
         """
-        arguments, state = read_learner(Path(path), estimator, query_strategy, augmenter, images)
+        arguments, state = read_learner(
+            Path(path), estimator, query_strategy, augmenter, images, source
+        )
         learner = cls(**arguments)
         learner.__dict__.update(state)
         return learner

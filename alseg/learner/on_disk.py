@@ -67,6 +67,8 @@ def write_learner(learner, folder, include_images=True):
         "on_transformed": bool(learner.on_transformed),
         "warm_start": bool(learner.warm_start),
         "fit_kwargs": learner.fit_kwargs,
+        "source": None if learner.source is None else {"n_images": len(learner.source_set)},
+        "source_weight": float(learner.source_weight),
         "labels": {"dtype": learner.labels.dtype.str, "values": learner.labels.tolist()},
         "query_strategy": _described(learner.query_strategy, describe_callable),
         "augmenter": _described(learner.augmenter, describe_object),
@@ -82,13 +84,15 @@ def write_learner(learner, folder, include_images=True):
     _sweep(folder, state)
 
 
-def read_learner(folder, estimator=None, query_strategy=None, augmenter=None, images=None):
+def read_learner(
+    folder, estimator=None, query_strategy=None, augmenter=None, images=None, source=None
+):
     """What `write_learner` wrote, with what is given in its place.
 
     Parameters
     ----------
     folder : Path
-    estimator, query_strategy, augmenter, images
+    estimator, query_strategy, augmenter, images, source
         See `ActiveLearner.load`.
 
     Returns
@@ -120,6 +124,8 @@ def read_learner(folder, estimator=None, query_strategy=None, augmenter=None, im
         "labels": np.array(labels["values"], dtype=np.dtype(labels["dtype"])),
         "masks": _load_masks(_inside(folder, state["masks"]), len(labels["values"])),
         "augmenter": augmenter,
+        "source": _same_source(state.get("source"), source),  # older files lack it
+        "source_weight": state.get("source_weight", 1.0),
         "warm_start": state["warm_start"],
         "random_state": int(state["root"]) if state["seeded"] else None,
         **state["fit_kwargs"],
@@ -139,6 +145,18 @@ def _save_estimator(estimator, folder):
         raise TypeError(message("estimator", "one with save(path) and load(path)", estimator))
     estimator.save(folder)
     return {"class": name, "file": folder.name}
+
+
+def _same_source(saved, given):
+    if saved is not None and given is None:
+        rule = f"given, as it is not saved: {saved['n_images']} images"
+        raise ValueError(message("source", rule, None))
+    labels = (
+        getattr(given, "labels", None) if given is None or hasattr(given, "labels") else given[1]
+    )
+    if saved is not None and len(labels) != saved["n_images"]:
+        raise ValueError(message("source", f"the one of {saved['n_images']} images", "another"))
+    return given
 
 
 def _sweep(folder, state):

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import clone
 
 from alseg.interfaces import GoesOn, has_learned_masks, is_fitted, meets, set_random_state
+from alseg.learner.source_set import fit_data
 from alseg.pseudo import fits_of_round
 from alseg.validation import message
 
@@ -40,6 +41,9 @@ class _Round:
         if self.augmenter is not None and "mask_weight" in fit_kwargs:
             remedy = "Its masks have weights of their own."
             raise ValueError(message("mask_weight", "left out with an augmenter", "one", remedy))
+        if learner.source is not None and "mask_weight" in fit_kwargs:
+            remedy = "Give source_weight=."
+            raise ValueError(message("mask_weight", "left out with a source", "one", remedy))
 
     def changes(self):
         has_masks = any(mask is not None for mask in self.masks)
@@ -105,9 +109,7 @@ class _Round:
         steps_before = getattr(model, "n_steps_", 0) if go_on else 0
         # Other random numbers than those that the fit before has used.
         seed = self.seed_of("continue" if start == "this" else "fit")
-        given = {"masks": masks} if masks is not None else {}
-        if mask_weight is not None:
-            given["mask_weight"] = mask_weight
+        images, labels, given = fit_data(self.learner, masks, mask_weight)
         if go_on and not meets(model, GoesOn):
             remedy = "Take warm_start=False, and an augmenter that starts each fit anew."
             raise TypeError(
@@ -117,7 +119,7 @@ class _Round:
         if seed is not None:  # also of a fit that goes on, which else repeats the draws before it
             set_random_state(model, seed)
         fit = model.partial_fit if go_on else model.fit
-        fit(self.learner.images, self.learner.labels, **given, **self.fit_kwargs)
+        fit(images, labels, **given, **self.fit_kwargs)
         steps = getattr(model, "n_steps_", None)
         self.counts.append(None if steps is None else steps - steps_before)
         return model

@@ -24,6 +24,11 @@ from alseg.strategies.disagreement import (
     mc_dropout_score,
     pixel_scores,
 )
+from alseg.strategies.domain import (
+    aada_sampling,
+    aada_score,
+    with_source,
+)
 from alseg.strategies.embedding import embeddings_of
 from alseg.strategies.expected_change import badge_sampling, egl_sampling, egl_score
 from alseg.strategies.expected_error import learning_loss_sampling, learning_loss_score
@@ -91,6 +96,8 @@ from alseg.strategies.wrappers import (
 )
 
 __all__ = [
+    "aada_sampling",
+    "aada_score",
     "alps_sampling",
     "badge_sampling",
     "bald_sampling",
@@ -160,6 +167,7 @@ __all__ = [
     "tta_score",
     "typicality_score",
     "typiclust_sampling",
+    "with_source",
     "within_seconds",
     "without_near_duplicates",
 ]

@@ -64,6 +64,50 @@ def embeddings_of(learner, X_pool, embedding=None):
     return pool, as_embeddings(labelled, "embedding of the labelled images")
 
 
+def source_embeddings(learner, X_pool, embedding=None, source=None):
+    """Embeddings of a source: annotated images of another domain.
+
+    Parameters
+    ----------
+    learner, X_pool, embedding
+        As for `embeddings_of`.
+    source : object with `images`, images, or array of shape (n_source, d), or None, default=None
+        None is the learner's `source_set`, if it has one; an array of two dimensions is taken for
+        the embeddings themselves.
+
+    Returns
+    -------
+    ndarray of shape (n_source, d), or None
+        None where there is no source.
+
+    Raises
+    ------
+    TypeError
+        If `embedding` is arrays, which have no rows of the source.
+
+    Examples
+    --------
+    >>> source_embeddings(None, ["a.png"], lambda X: np.ones((len(X), 2)), ["b.png", "c.png"])
+    array([[1., 1.],
+           [1., 1.]])
+    >>> source_embeddings(None, ["a.png"]) is None
+    True
+    """
+    source = getattr(learner, "source_set", None) if source is None else source
+    if source is None:
+        return None
+    if isinstance(source, np.ndarray) and source.ndim == 2:
+        return as_embeddings(source, "source")
+    images = getattr(source, "images", source)
+    if embedding is not None and not isinstance(embedding, str) and not callable(embedding):
+        remedy = "Give source= an array of its embeddings, or embedding= a function of images."
+        raise TypeError(
+            message("source", "embeddings where embedding= is arrays", "images", remedy)
+        )
+    embed = embedding if callable(embedding) else _by_name(learner, X_pool, embedding)
+    return as_embeddings(embed(images), "embedding of the source")
+
+
 def _by_name(learner, X_pool, embedding):
     """A function from images to embeddings."""
     if embedding is not None:
@@ -86,7 +130,11 @@ def _by_name(learner, X_pool, embedding):
 def _looked_up(learner, table, n_pool, training):
     table = as_embeddings(table, "embedding")
     images = getattr(learner, "images", None)
-    if images is not None and len(table) == n_rows(images) and len(learner.pool_ids) == n_pool:
+    of_pool = (
+        images is not None and len(table) == n_rows(images) and len(learner.pool_ids) == n_pool
+    )
+    n_training = 0 if training is None else n_rows(training)
+    if of_pool and n_training == len(learner.annotated_ids):  # more with a source
         return table[learner.pool_ids], table[learner.annotated_ids]
     if training is None and len(table) == n_pool:
         return table, None

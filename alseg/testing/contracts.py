@@ -91,6 +91,9 @@ def _wrapped():
         strategy = strategies.foreground_random(source)
         found[strategy.__name__] = strategy
     found["clasp_sampling(bald)"] = functools.partial(strategies.clasp_sampling, method="bald")
+    for inner in (strategies.core_set_sampling, strategies.core_set_score):
+        found[f"with_source({inner.__name__})"] = strategies.with_source(inner)
+    found["aada_sampling(0.5)"] = functools.partial(strategies.aada_sampling, top=0.5)
     found["badge_sampling(joint)"] = functools.partial(strategies.badge_sampling, loss="joint")
     # An hour is all of the pool; no time is the fewest images that a question needs.
     for inner in (score, draws, strategies.alps_sampling, strategies.class_balanced(score)):

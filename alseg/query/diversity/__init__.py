@@ -29,7 +29,11 @@ from alseg.query.diversity.density import (
     typicality,
     typiclust,
 )
-from alseg.query.diversity.discriminative import discriminative_picks, looks_unlabelled
+from alseg.query.diversity.discriminative import (
+    discriminative_picks,
+    looks_unlabelled,
+    odds_of_unlabelled,
+)
 from alseg.query.diversity.duplicates import ALIKE, distinct_images, first_distinct, likeness
 from alseg.query.diversity.points import Points, as_embeddings, squared
 
@@ -51,6 +55,7 @@ __all__ = [
     "likeness",
     "looks_unlabelled",
     "nearest_context",
+    "odds_of_unlabelled",
     "prob_cover",
     "purity_radius",
     "represent_then_spread",

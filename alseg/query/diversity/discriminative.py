@@ -47,14 +47,55 @@ def looks_unlabelled(
     >>> int(proba.argmax())
     2
     """
+    model, both = _told_apart(X, labelled, classifier, random_state)
+    return np.asarray(model.predict_proba(both), dtype=float)[:, 1]
+
+
+def odds_of_unlabelled(
+    X: Images, labelled: Array, classifier: Any = None, random_state: Random = None
+) -> np.ndarray:
+    """Odds of being one of the unlabelled, ``p / (1 - p)``: the ratio of the two densities [1]_.
+
+    Parameters
+    ----------
+    X, labelled, classifier, random_state
+        As for `looks_unlabelled`, whose probability p is.
+
+    Returns
+    -------
+    odds : ndarray of shape (n_samples,), float
+        Above 0, and finite: from ``exp(-500)`` to ``exp(500)``, by the classifier's own logit where
+        it has one, so that it does not round to 1 what is far.
+
+    References
+    ----------
+    .. [1] Su et al. 2020, arXiv:1904.07848, section 3.
+
+    Examples
+    --------
+    >>> odds = odds_of_unlabelled([[0.0], [1.0], [9.0]], [[0.0], [0.5]])
+    >>> bool(odds[2] > 1 > odds[0])
+    True
+    """
+    model, both = _told_apart(X, labelled, classifier, random_state)
+    if classifier is None:
+        logit = model.decision_function(both)
+    else:
+        p = np.asarray(model.predict_proba(both), dtype=float)[:, 1]
+        with np.errstate(divide="ignore"):
+            logit = np.log(p) - np.log1p(-p)
+    return np.exp(np.clip(logit, -500, 500))
+
+
+def _told_apart(X, labelled, classifier, random_state):
+    """A classifier fitted to tell the rows of X (True) from labelled ones; and its rows of X."""
     X, labelled = _check(X, labelled)
     model = _build(classifier, check_rng(random_state))
     both = np.concatenate([X, labelled]).astype(np.result_type(np.float32, X.dtype), copy=False)
     if not np.isfinite(both).all():
         raise ValueError("X and labelled must be finite, got NaN or infinite values.")
-    unlabelled = np.arange(len(both)) < len(X)
-    model.fit(both, unlabelled)
-    return np.asarray(model.predict_proba(both[: len(X)]), dtype=float)[:, 1]
+    model.fit(both, np.arange(len(both)) < len(X))
+    return model, both[: len(X)]
 
 
 def _check(X, labelled):
