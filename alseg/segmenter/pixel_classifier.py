@@ -240,7 +240,8 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             )
         classes, codes = np.unique([0] if y is None else y, return_inverse=True)
         canvas, device = self._canvas(images), resolve_device(self.device)
-        n_channels = images[0].shape[2]
+        named = [] if y is None else drawn_images(codes, self.n_label_images, seed)
+        n_channels = images[min({*drawn, *named})].shape[2]  # of one that is read anyway
         new = {
             "classes_": classes,
             "canvas_": canvas,
@@ -252,7 +253,6 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             "label_classifier_": None,
             "classifier_": None,
         }
-        named = [] if y is None else drawn_images(codes, self.n_label_images, seed)
         rows, embeddings = self._look(images, drawn, named, new)
         new["n_features_"] = len(embeddings[-1] if embeddings else rows[-1][0])
         if drawn:
