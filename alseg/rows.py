@@ -76,7 +76,7 @@ def data_vstack(blocks: Any) -> Any:
         return sp.vstack(blocks, format=next(b.format for b in blocks if sp.issparse(b)))
     if _is_frame(first):
         return _frame_vstack(blocks)
-    if hasattr(first, "paths"):  # a lazy sequence of files stays one
+    if hasattr(first, "joined"):  # a lazy sequence stays one
         return first.joined(blocks[1:])
     if isinstance(first, np.ndarray):
         return np.concatenate(blocks)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from alseg._types import Array, Masks
-from alseg.images import ImageFiles, MaskFiles, stack
+from alseg.images import ImageFiles, LazyImages, LazyMasks, MaskFiles, stack
 from alseg.validation import UnknownName, as_labels, did_you_mean, message
 
 _SHOWN = 5  # names of files and classes in one line
@@ -21,7 +21,7 @@ class Dataset:
 
     Parameters
     ----------
-    images : ndarray of shape (n, H, W, 3), list of arrays, or ImageFiles
+    images : ndarray of shape (n, H, W, C), list of arrays, ImageFiles or LazyImages
     labels : ndarray of shape (n,)
         Class label of each image.
     masks : ndarray of shape (n, H, W), int, MaskFiles, object array of arrays and None, or None
@@ -108,9 +108,14 @@ class Dataset:
 
 
 def n_masks(masks: Masks) -> int:
-    """How many images have a mask, as a `Dataset` holds them; files are not opened."""
+    """How many images have a mask, as a `Dataset` holds them; files are not opened.
+
+    Of `LazyMasks` all count: which are None is not known until they are read.
+    """
     if masks is None:
         return 0
+    if isinstance(masks, LazyMasks):
+        return len(masks)
     paths: Any = getattr(masks, "paths", masks)
     return sum(path is not None for path in paths)
 
@@ -127,7 +132,7 @@ def _shown(name):
 def _take(values, idx):
     if values is None:
         return None
-    if isinstance(values, (np.ndarray, ImageFiles, MaskFiles)):
+    if isinstance(values, (np.ndarray, ImageFiles, MaskFiles, LazyImages, LazyMasks)):
         return values[idx]
     positions = np.flatnonzero(idx) if idx.dtype == bool else idx
     return stack([values[i] for i in positions])

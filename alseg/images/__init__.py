@@ -1,6 +1,15 @@
 """Images and masks, read alike from arrays, lists of differing sizes, and files."""
 
 from alseg.images.coding import MaskCoding, decide_coding
+from alseg.images.foreign import (
+    LazyImages,
+    LazyMasks,
+    Triple,
+    from_hf,
+    from_monai,
+    from_sequence,
+    from_torch,
+)
 from alseg.images.formats import IMAGE_SUFFIXES, is_image_name
 from alseg.images.joined import join_images
 from alseg.images.pairs import check_pairs, read_pairs
@@ -11,14 +20,21 @@ from alseg.images.thumbnails import thumbnails
 __all__ = [
     "IMAGE_SUFFIXES",
     "ImageFiles",
+    "LazyImages",
+    "LazyMasks",
     "MASK_MAPPINGS",
     "MaskCoding",
     "MaskFiles",
+    "Triple",
     "as_images",
     "as_masks",
     "check_pairs",
     "decide_coding",
     "fingerprint",
+    "from_hf",
+    "from_monai",
+    "from_sequence",
+    "from_torch",
     "image_size",
     "is_image_name",
     "join_images",

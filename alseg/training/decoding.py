@@ -1,10 +1,11 @@
-"""Images at the network's size, and those of files kept from one round to the next.
+"""Images at the network's size, and those of files and other sources kept between rounds.
 
 A round reads its files to fit and again to predict the pool, and so does the next: what a file
 was decoded to is kept, up to `LIMIT` bytes, those unused for longest leaving first. What is kept is
 never stale: it belongs to the file with its size and times, and that of a file written within the
 last seconds, whose times may not change when it is written again, is not kept. Arrays are not kept
-at all: nothing tells that one was changed in place.
+at all: nothing tells that one was changed in place. What other libraries' data sets give is: they
+were seen to give the same each time.
 """
 
 import os
@@ -57,10 +58,10 @@ def decoded(images, i, canvas):
         `image_tensor` of the image, bit for bit. Not to be written to: others get the same.
     """
     path = images.path(i)
-    if path is None:
-        return image_tensor(images[i], canvas)
-    before = _state(path)
+    before = None if path is None else _state(path)
     key = None if before is None else (os.path.abspath(path), before, tuple(canvas))
+    if hasattr(images, "key"):  # of a source that gives the same each time
+        key = (*images.key(i), tuple(canvas))
     if key is not None:
         with _lock:
             if key in _kept:
@@ -68,9 +69,14 @@ def decoded(images, i, canvas):
                 return _kept[key]
     with torch.inference_mode(False):  # whoever asks first: others may train on it
         tensor = image_tensor(images[i], canvas)
-    if key is not None and _state(path) == before and time.time_ns() - max(before[:2]) > _FRESH:
+    if key is not None and (before is None or _stays(path, before)):
         _keep(key, tensor)
     return tensor
+
+
+def _stays(path, before):
+    """Whether a file is as it was, and long enough for its times to tell."""
+    return _state(path) == before and time.time_ns() - max(before[:2]) > _FRESH
 
 
 def forget():
