@@ -38,6 +38,7 @@ from alseg.experiment import (
     set_passes,
     split,
     stabilised,
+    told_measures,
 )
 from alseg.files import digest_of, jsonable
 from alseg.images import as_masks
@@ -292,6 +293,7 @@ def run_job(job, protocol, data, out):
                 epochs=protocol.epochs,
                 until=Until(protocol),
                 cost_rates=(protocol.seconds_per_image, protocol.seconds_per_click),
+                metrics=protocol.metrics,
                 checked=True,
                 allow_torn_groups=True,  # the plan has asked
             )
@@ -389,6 +391,9 @@ def _reference(job, protocol, train, test, out):
         "estimator": described(estimator) if trained else None,
         "data": describe_data(train, test),
     }
+    measures = {name: one.resolved() for name, one in protocol.metrics.items()}
+    if measures:
+        config["metrics"] = told_measures(measures)
     with Records(out / job.folder, config) as records:
         if records.records:
             return list(records.records)
@@ -405,7 +410,7 @@ def _reference(job, protocol, train, test, out):
                 model.fit(train.images, train.labels, masks)
             seconds["fit"] = round(time.perf_counter() - began, 3)
         began = time.perf_counter()
-        metrics = evaluate(model, test)
+        metrics = evaluate(model, test, measures)
         seconds["evaluate"] = round(time.perf_counter() - began, 3)
         if not trained:
             for found in (metrics, *metrics["by_label"].values()):

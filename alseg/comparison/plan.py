@@ -14,6 +14,7 @@ from alseg.comparison.estimate import measure, not_countable, predictions_of_job
 from alseg.comparison.jobs import Row, control_rows, make_jobs, read_job, run_job, with_steps
 from alseg.comparison.result import FILE_NAME, read_comparison, read_file
 from alseg.experiment import (
+    ERRORS,
     SCORES,
     Protocol,
     annotated_part,
@@ -222,18 +223,26 @@ class Plan:
             if any(unit_of(row.strategy) != "image" for row in self.rows.values()):
                 rule = "None where a row asks about parts of images: it has no number of masks"
                 raise ValueError(message("window", rule, protocol.window))
-        if protocol.metric not in SCORES:  # an error of calibration: the verdict would turn it over
-            remedy = did_you_mean(protocol.metric, SCORES)
-            rule = f"one of {list(SCORES)}, of which more is better"
+        known = [*SCORES, *ERRORS, *protocol.metrics]
+        if protocol.metric not in known:
+            remedy = did_you_mean(protocol.metric, known)
+            remedy = remedy or "Give one of your own as metrics={name: function}."
+            rule = f"one of {known}"
             raise ValueError(message("metric", rule, protocol.metric, remedy))
+        for own in protocol.metrics.values():  # a function, or its name in a file
+            own.resolved()
 
     def _check_parts(self, train, test):
         """Whether the masks at hand suffice for the metric and the questions."""
         protocol = self.protocol
         n_known = len(annotated_part(train).labels)
-        if protocol.metric.startswith("object_") and getattr(test, "instances", None) is None:
+        if getattr(test, "instances", None) is None:
             rule = "another one: the test images have no numbers of objects"
-            raise ValueError(message("metric", rule, protocol.metric))
+            if protocol.metric.startswith("object_"):
+                raise ValueError(message("metric", rule, protocol.metric))
+            for name, own in protocol.metrics.items():
+                if own.told == "object_hausdorff":
+                    raise ValueError(message(f"metrics[{name!r}]", rule, own.told))
         if not any(mask is not None for mask in as_masks(test.masks, len(test.labels))):
             raise ValueError(message("test.masks", "masks of some images", "none"))
         chains = [job for job in self.jobs if job.kind == "chain"]
@@ -246,7 +255,8 @@ class Plan:
     def _check_estimator(self, estimator):
         """Whether a model has what the metric and the number of steps need."""
         protocol = self.protocol
-        if protocol.metric == "class_accuracy" and not has_class_head(estimator):
+        of_class = ("class_accuracy", "label_calibration_error")
+        if protocol.metric in of_class and not has_class_head(estimator):
             rule = "another one: a model without a class head has none"
             raise ValueError(message("metric", rule, protocol.metric))
         known = estimator.get_params(deep=False)

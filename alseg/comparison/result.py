@@ -194,7 +194,17 @@ class Comparison:
         """
         nothing = np.full(len(self.seeds), np.nan)  # a row that has not begun still counts
         areas = {**dict.fromkeys(self.names, nothing), **self.areas(metric)}
-        return statistics.verdict(areas, self.control, self.family, alpha=self.alpha)
+        metric, better = metric or self.metric, self.protocol.better(metric)
+        unit = "area" if metric == "dice" else f"area under {metric}"
+        return statistics.verdict(
+            areas,
+            self.control,
+            self.family,
+            alpha=self.alpha,
+            unit=unit if better == "higher" else f"{unit}, of which less is better,",
+            scale=self.protocol.scale(metric),
+            better=better,
+        )
 
     def patient_intervals(self, random_state=0):
         """Differences to the control, where patients are drawn by chance as well as seeds.
@@ -255,9 +265,12 @@ class Comparison:
         Returns
         -------
         dict of str -> alseg.experiment.Forecast
-            For the mean over seeds that are complete; of rows with at least three rounds.
+            For the mean over seeds that are complete; of rows with at least three rounds. Empty for
+            a score of one's own, or one of which less is better.
         """
         check_number("more", more, 1, integer=True)
+        if not self._is_share(metric):
+            return {}
         found = {}
         for name, (x, y) in self.curves(metric).items():
             at, scores = mean_curve(x, y)  # else later rounds would be means of fewer seeds
@@ -277,9 +290,10 @@ class Comparison:
         Returns
         -------
         result : alseg.experiment.Backtest, or None
-            Of the mean curves of all rows; None if no row has more than three rounds.
+            Of the mean curves of all rows; None if no row has more than three rounds, or where
+            `forecast` is empty.
         """
-        return backtest_rows(self.curves(metric), confidence)
+        return backtest_rows(self.curves(metric), confidence) if self._is_share(metric) else None
 
     def labels_saved(self, shares=(90, 95, 99), metric=None, x="masks"):
         """How many labels less than the control each row needs for a share of full supervision.
@@ -296,8 +310,10 @@ class Comparison:
         -------
         dict of str -> dict of number -> alseg.experiment.statistics.LabelsSaved
             By row and share, of the mean curves, where both may not reach it: see ``bound``. Empty
-            without full supervision or the control.
+            without full supervision or the control, and where less is better.
         """
+        if self.protocol.better(metric) == "lower":
+            return {}
         return saved_by_row(self.curves(metric, x), self.control, self._full(metric), shares)
 
     def foreground_efficiency(self, metric=None):
@@ -311,11 +327,14 @@ class Comparison:
         -------
         dict of str -> float
             As `alseg.experiment.statistics.foreground_efficiency`, of the mean curves; infinite
-            where the first round closes the gap. Without full supervision, or a gap to it, empty.
+            where the first round closes the gap. Without full supervision, or a gap to it, and
+            where less is better, empty.
             Records of before foreground was counted need the data, see `read_comparison`.
         """
         full, curves = self._full(metric), self.curves(metric)
-        return efficiency_by_row(self.foreground(), curves, full) if np.isfinite(full) else {}
+        if not np.isfinite(full) or self.protocol.better(metric) == "lower":
+            return {}
+        return efficiency_by_row(self.foreground(), curves, full)
 
     def foreground(self):
         """Share of the training images' foreground that is annotated, over rounds.
@@ -366,9 +385,14 @@ class Comparison:
         return {name: (int(ranks[k]), without[k]) for k, name in enumerate(names)}
 
     def _common_areas(self, metric):
-        """Areas of the rows in the seeds that all of them have: (n_rows, n_seeds)."""
+        """Areas in the seeds that all rows have, larger is better: (n_rows, n_seeds)."""
         areas = np.array(list(self.areas(metric).values())).reshape(-1, len(self.seeds))
-        return areas[:, np.isfinite(areas).all(axis=0)]
+        areas = areas[:, np.isfinite(areas).all(axis=0)]
+        return areas if self.protocol.better(metric) == "higher" else -areas
+
+    def _is_share(self, metric):
+        """Whether a metric is in [0, 1], and more of it better."""
+        return self.protocol.scale(metric) == 100 and self.protocol.better(metric) == "higher"
 
     def _full(self, metric):
         """Mean score of full supervision, NaN without."""
@@ -376,8 +400,12 @@ class Comparison:
         values = values[np.isfinite(values)]
         return float(values.mean()) if len(values) else np.nan
 
-    def table(self):
+    def table(self, metric=None):
         """A row for each strategy, control and reference.
+
+        Parameters
+        ----------
+        metric : str or None, default=None
 
         Returns
         -------
@@ -385,7 +413,7 @@ class Comparison:
         """
         from alseg.report import comparison_table
 
-        return comparison_table(self)
+        return comparison_table(self, metric)
 
     def to_frame(self, cost=None, per_image=False):
         """All scores as a tidy table: a line for each row, seed, round and metric.

@@ -7,7 +7,7 @@ __all__, __getattr__, __dir__ = attach(
     {
         "by_name": ["resolve_strategy"],
         "description": ["describe_data", "described", "described_value"],
-        "evaluation": ["SCORES", "evaluate"],
+        "evaluation": ["ERRORS", "SCORES", "evaluate"],
         "forecasting": ["Backtest", "Forecast", "backtest", "forecast"],
         "gains": [
             "backtest_rows",
@@ -18,6 +18,7 @@ __all__, __getattr__, __dir__ = attach(
             "saved_by_row",
         ],
         "machine": ["environment", "peak_memory", "peak_memory_mib", "release_memory", "versions"],
+        "measures": ["Measure", "told_measures"],
         "protocol": ["COSTS", "Protocol", "check_groups", "split", "told_groups"],
         "records": ["Records", "read_records", "same"],
         "rounds": [

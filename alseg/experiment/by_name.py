@@ -46,7 +46,7 @@ def resolve_strategy(name):
     if not isinstance(name, str):
         raise ValueError(message("strategy", "a name", name))
     if ":" in name:
-        return _own(name)
+        return import_own(name)
     known = strategy_names()
     short = name.replace("-", "_").removesuffix(SUFFIX)
     if short in known:
@@ -55,7 +55,24 @@ def resolve_strategy(name):
     raise ValueError(message("strategy", f"one of {known}", name, remedy))
 
 
-def _own(name):
+def import_own(name, argument="strategy"):
+    """What ``package.module:name`` names, where that can be imported, also from the working folder.
+
+    Parameters
+    ----------
+    name : str
+    argument : str, default="strategy"
+        What an error calls it.
+
+    Returns
+    -------
+    callable
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
     module_name, _, path = name.partition(":")
     here = os.getcwd()
     # As `python -m` does, and only after the installed packages: no name of theirs is hidden.
@@ -66,7 +83,7 @@ def _own(name):
     except (Exception, SystemExit) as error:  # it runs whatever its author wrote
         raise ValueError(
             message(
-                "strategy",
+                argument,
                 "package.module:name of a module that can be imported",
                 name,
                 f"{type(error).__name__}: {error}.",
@@ -75,8 +92,8 @@ def _own(name):
     for part in path.split("."):
         if not hasattr(found, part):
             remedy = did_you_mean(part, [n for n in dir(found) if not n.startswith("_")])
-            raise ValueError(message("strategy", f"a name in {module_name}", path, remedy))
+            raise ValueError(message(argument, f"a name in {module_name}", path, remedy))
         found = getattr(found, part)
     if not callable(found):
-        raise ValueError(message("strategy", "a function", name))
+        raise ValueError(message(argument, "a function", name))
     return found

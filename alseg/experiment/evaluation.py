@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils import Bunch
 
+from alseg.experiment.measures import average, measure_image
 from alseg.images import as_images, as_masks
 from alseg.interfaces import JointPredictions, has_class_head, mask_classes_of, meets
 from alseg.metrics import (
@@ -35,6 +36,12 @@ SCORES = (
 )
 """Numbers of `evaluate` of which more is better."""
 
+ERRORS = ("mask_calibration_error", "label_calibration_error")
+"""Numbers of `evaluate` of which less is better."""
+
+TAKEN = (*SCORES, *ERRORS)
+"""Names that no measure of one's own may have."""
+
 _CHUNK = 16  # images whose pixel probabilities are held at once
 
 
@@ -66,7 +73,7 @@ def predict_all(model, images):
     return found
 
 
-def evaluate(model, test):
+def evaluate(model, test, measures=None):
     """Measure a model on images with labels and masks.
 
     Parameters
@@ -75,6 +82,8 @@ def evaluate(model, test):
         Fitted; anything with its ``predict_joint``.
     test : Dataset
         Images without a mask count for the class accuracy alone.
+    measures : dict of str -> Measure, default=None
+        Further scores, see `alseg.experiment.Protocol`.
 
     Returns
     -------
@@ -87,13 +96,17 @@ def evaluate(model, test):
         probabilities), ``by_label`` with ``n_images``, ``dice``, ``mean_iou`` and
         ``class_accuracy`` for each class, ``by_subset`` with ``n_images``, ``dice``, and where
         there are objects ``object_dice`` and ``object_f1`` for each of ``test.subsets`` where it
-        has them, and ``dice_per_image`` in the order of `test`. All in [0, 1].
+        has them, and ``dice_per_image`` in the order of `test`. All in [0, 1]. Of each of
+        `measures` the mean over the images that have one, None where none has, and
+        ``<name>_per_image``.
     """
     images = as_images(test.images)
     n = len(images)
     labels = np.asarray(test.labels)
     truth = as_masks(test.masks, n)
     masks = [truth[i] for i in range(n)]
+    instances = as_masks(getattr(test, "instances", None), n)
+    measured = {name: [] for name in measures or ()}
     head = has_class_head(model)
     predicted_labels, predicted_masks, label_proba = [], [], []
     calibration = 0
@@ -109,6 +122,8 @@ def evaluate(model, test):
             proba = [p[:, ::4, ::4] for p in joint.mask_proba]
             some = [None if m is None else m[::4, ::4] for m in masks[start:stop]]
             calibration = calibration + calibration_bins(proba, some)
+        for name, values in _measured(measures, model, joint, masks, instances, start).items():
+            measured[name] += values
     n_mask_classes = mask_classes_of(model)
     columns = {}
     if head:
@@ -148,7 +163,29 @@ def evaluate(model, test):
         for label in parts["dice"]
     }
     metrics["dice_per_image"] = dice
+    for name, values in measured.items():
+        metrics |= {name: average(values), f"{name}_per_image": np.array(values)}
     return metrics
+
+
+def _measured(measures, model, joint, masks, instances, start):
+    """Values of each measure for the images of one chunk."""
+
+    def one_hot(mask):
+        return np.stack([mask == c for c in range(mask_classes_of(model))]).astype(np.float32)
+
+    found = {name: [] for name in measures or ()}
+    for k, mask in enumerate(joint.masks if found else ()):
+        one = measure_image(
+            measures,
+            masks[start + k],
+            mask,
+            instances=instances[start + k],
+            proba=joint.mask_proba[k] if "mask_proba" in joint else one_hot(mask),
+        )
+        for name, value in one.items():
+            found[name].append(value)
+    return found
 
 
 def _mean(values):

@@ -1,10 +1,13 @@
 """The protocol of a comparison: what is fixed before it starts, and can be kept as JSON."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from alseg.datasets import Dataset, torn_groups
+from alseg.experiment.evaluation import ERRORS, TAKEN
+from alseg.experiment.measures import NAMED, as_measures, told_measures
 from alseg.files import jsonable, read_json, write_json
 from alseg.validation import check_number, check_option, did_you_mean, message
 
@@ -60,7 +63,16 @@ class Protocol:
         The rows whose p-values are adjusted together (Holm). None is all strategies given, without
         the control and the added control rows.
     metric : str, default="dice"
-        Name of a number among the records' ``metrics``.
+        What the verdict is about: a number among the records' ``metrics`` of which more is better,
+        or one of `metrics`. "hausdorff", "hd95" and "object_hausdorff" are measured by being named.
+    metrics : dict of str -> value, or sequence of str, default=()
+        Further scores of each test image, which records, tables and reports then have: names among
+        "hausdorff", "hd95" (the 95th percentile) and "object_hausdorff", which are distances in
+        pixels; or, by name, ``f(truth, prediction) -> float`` of two integer masks (H, W), -1
+        where the truth is not annotated, or such a function as ``package.module:name``. Less is
+        better with ``(f, "lower")``. Where it has parameters `proba` or `instances`, it gets the
+        probabilities (C, H, W) and the numbers of the true objects, or None. Images are averaged;
+        one whose value is NaN is left out of the mean, and an infinite value is an error.
     window : (float, float) or None, default=None
         Masks between which the area under the curve is taken; None is all of them.
     alpha : float, default=0.05
@@ -96,6 +108,7 @@ class Protocol:
     control: str = "random"
     family: tuple | None = None
     metric: str = "dice"
+    metrics: Any = dataclasses.field(default=(), hash=False)
     window: tuple | None = None
     alpha: float = 0.05
     references: tuple = REFERENCES
@@ -103,6 +116,10 @@ class Protocol:
 
     def __post_init__(self):
         self._check_numbers()
+        measures = as_measures(self.metrics, TAKEN)
+        if self.metric in NAMED and self.metric not in measures:
+            measures[self.metric] = NAMED[self.metric]
+        object.__setattr__(self, "metrics", measures)
         if self.n_steps is not None and self.epochs is not None:
             raise ValueError(message("epochs", "None where n_steps is given", self.epochs))
         check_option("cost", self.cost, COSTS)
@@ -142,7 +159,43 @@ class Protocol:
         -------
         dict of str -> value
         """
-        return jsonable(dataclasses.asdict(self))
+        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        found["metrics"] = told_measures(self.metrics)
+        if not self.metrics:  # as files of before have it
+            del found["metrics"]
+        return jsonable(found)
+
+    def better(self, metric=None):
+        """Whether more or less of a metric is better.
+
+        Parameters
+        ----------
+        metric : str or None, default=None
+            None is the protocol's.
+
+        Returns
+        -------
+        {"higher", "lower"}
+        """
+        metric = metric or self.metric
+        if metric in self.metrics:
+            return self.metrics[metric].better
+        return "lower" if metric in ERRORS else "higher"
+
+    def scale(self, metric=None):
+        """What a metric is multiplied by where people read it.
+
+        Parameters
+        ----------
+        metric : str or None, default=None
+            None is the protocol's.
+
+        Returns
+        -------
+        float
+            100 for scores in [0, 1], which are shown in per cent; 1 for those of `metrics`.
+        """
+        return 1.0 if (metric or self.metric) in self.metrics else 100.0
 
     @classmethod
     def from_dict(cls, values):

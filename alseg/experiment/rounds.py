@@ -12,8 +12,9 @@ from sklearn.base import clone
 
 from alseg.calling import unit_of
 from alseg.experiment.description import describe_data, described
-from alseg.experiment.evaluation import evaluate, predict_all
+from alseg.experiment.evaluation import TAKEN, evaluate, predict_all
 from alseg.experiment.machine import environment, peak_memory, peak_memory_mib
+from alseg.experiment.measures import as_measures, told_measures
 from alseg.experiment.protocol import check_groups
 from alseg.experiment.records import Records, read_records, same
 from alseg.experiment.stopping import agreement
@@ -51,6 +52,7 @@ def run(
     epochs=None,
     until=None,
     cost_rates=(0.0, 1.0),
+    metrics=None,
     checked=False,
     allow_torn_groups=False,
 ):
@@ -107,6 +109,8 @@ def run(
         stands in the last record as ``stopped``. It must depend on the records alone.
     cost_rates : (float, float), default=(0.0, 1.0)
         Seconds per image and per click of `alseg.query.annotation_cost`.
+    metrics : dict, sequence of str or None, default=None
+        Further scores, as ``Protocol(metrics=)`` takes them.
     checked : bool, default=False
         Whether the data were checked before (`check_data`).
     allow_torn_groups : bool, default=False
@@ -158,6 +162,7 @@ def run(
     check_number("initial", initial, 1, integer=True)
     _check_wanted(len(labels), initial, rounds, n_instances, strategy)
     name = getattr(strategy, "__name__", repr(strategy)) if name is None else name
+    measures = {key: one.resolved() for key, one in as_measures(metrics, TAKEN).items()}
     config = {
         "strategy": name,
         "seed": seed,
@@ -171,6 +176,7 @@ def run(
         ("warm_start", warm_start, False),
         ("epochs", epochs, None),
         ("cost_rates", list(cost_rates), [0.0, 1.0]),
+        ("metrics", told_measures(measures), {}),
     ):
         if value != usual:
             config[key] = value
@@ -196,6 +202,7 @@ def run(
             warm_start,
             epochs,
             cost_rates,
+            measures,
         )
         loop.replay(records.records)
         if done == 1 and start is not None:
@@ -322,7 +329,9 @@ class _Loop:
         warm_start,
         epochs,
         cost_rates,
+        measures,
     ):
+        self.measures = measures
         self.estimator, self.train, self.test, self.seed = estimator, train, test, seed
         self.initial, self.n_instances = initial, n_instances
         self.epochs, self.cost_rates = epochs, cost_rates
@@ -400,7 +409,7 @@ class _Loop:
         self.foreground += foreground_pixels(masks)
         model = learner.estimator
         with watch("evaluate"):
-            metrics = evaluate(model, self.test)
+            metrics = evaluate(model, self.test, self.measures)
             seen, self.watched_masks = self.watched_masks, model.predict_masks(self.watched)
             agreed = None if seen is None else agreement(seen, self.watched_masks)
         device = getattr(model, "device_", None)

@@ -19,6 +19,7 @@ from alseg.metrics.instances import (
     object_dice_from_overlaps,
     object_f1,
     object_f1_from_overlaps,
+    object_hausdorff,
     object_overlaps,
 )
 from alseg.metrics.overlap import (
@@ -72,6 +73,7 @@ __all__ = [
     "object_dice_from_overlaps",
     "object_f1",
     "object_f1_from_overlaps",
+    "object_hausdorff",
     "object_overlaps",
     "pixel_average_precision",
     "pixel_confusion",

@@ -84,7 +84,7 @@ def draw_curves(comparison, ax=None, x="masks", metric=None):
     metric = metric or comparison.metric
     shown = ShownRows(comparison, metric)
     ax = plots.new_axes(8.0, 4.5) if ax is None else ax
-    return shown.overview(ax, shown.percent(x), x)
+    return shown.overview(ax, shown.scaled(x), x)
 
 
 def write_comparison_report(comparison, path=None, images=None):
@@ -162,8 +162,9 @@ def _head(shown):
     if n_test:
         found.append(("test images", str(n_test), ""))
     lead = (
-        f"Scores are {shown.name} on the test images, in per cent, each row run once with each "
-        f"seed. Rows of a seed start from the same images, so differences to {comparison.control} "
+        f"Scores are {shown.name} on the test images{shown.in_unit}, each row run once with each "
+        f"seed. {'Less is better. ' if shown.lower else ''}Rows of a seed start from the same "
+        f"images, so differences to {comparison.control} "
         "are paired by seed."
     )
     torn = told_groups(next(filter(None, (r.get("torn_groups") for r in comparison.records)), None))
@@ -181,7 +182,7 @@ def _head(shown):
 
 def _missing(shown):
     """Says which rows lack rounds."""
-    curves, lacking = shown.percent("masks"), []
+    curves, lacking = shown.scaled("masks"), []
     for name in shown.comparison.names:
         y = curves[name][1] if name in curves else np.full((len(shown.comparison.seeds), 1), np.nan)
         whole = int(np.isfinite(y).all(axis=1).sum())

@@ -21,9 +21,9 @@ def metric_name(metric):
     return known.get(metric, str(metric).replace("_", " "))
 
 
-def has_verdict(comparison):
+def has_verdict(comparison, metric=None):
     """Whether there is a curve of the control and of a row of the family."""
-    there = comparison.curves(comparison.metric) if comparison.records else {}
+    there = comparison.curves(metric) if comparison.records else {}
     return comparison.control in there and any(name in there for name in comparison.family)
 
 
@@ -34,36 +34,40 @@ def verdict_text(comparison):
     return str(comparison.verdict())
 
 
-def comparison_numbers(comparison):
+def comparison_numbers(comparison, metric=None):
     """All that is known of each row, as numbers.
 
     Parameters
     ----------
     comparison : alseg.comparison.Comparison
+    metric : str or None, default=None
+        None is the comparison's.
 
     Returns
     -------
     table : pandas.DataFrame
-        A line for each row and, after them, each reference. Scores are per cent, NaN is "not
-        there". Columns: ``row``, ``seeds`` (complete ones); ``final``, ``final_sd``; ``area``,
-        ``area_sd``; ``difference``, ``low``, ``high`` (of the areas to the control, paired by seed,
-        with Student's t interval), ``p_value``, and for rows of the family ``p_holm``, ``p_sign``,
-        ``floor_sign``, ``decision``; ``final_difference``, ``final_low``, ``final_high`` (of the
-        last round; the interval by bootstrap over seeds and test images or their groups, where the
-        records hold Dice by image); ``masks_90``, ``masks_95``, ``masks_99`` (with which the mean
-        curve reaches that share of full supervision; infinite where it does not); ``masks``,
-        ``masks_validation``; ``fit_seconds``, ``query_seconds`` (means of a round), ``peak_mib``
-        (of any round), ``gpu_mib``.
+        A line for each row and, after them, each reference. Scores are per cent, except those of
+        `Protocol.metrics`; NaN is "not there". Columns: ``row``, ``seeds`` (complete ones);
+        ``final``, ``final_sd``; ``area``, ``area_sd``; ``difference``, ``low``, ``high`` (of the
+        areas to the control, paired by seed, with Student's t interval), ``p_value``, and for rows
+        of the family ``p_holm``, ``p_sign``, ``floor_sign``, ``decision``; ``final_difference``,
+        ``final_low``, ``final_high`` (of the last round; the interval by bootstrap over seeds and
+        test images or their groups, where the records hold Dice by image); ``masks_90``,
+        ``masks_95``, ``masks_99`` (with which the mean curve reaches that share of full
+        supervision; infinite where it does not); ``masks``, ``masks_validation``; ``fit_seconds``,
+        ``query_seconds`` (means of a round), ``peak_mib`` (of any round), ``gpu_mib``.
     """
     import pandas as pd
 
-    metric, control = comparison.metric, comparison.control
+    metric, control = metric or comparison.metric, comparison.control
+    scale, lower = comparison.protocol.scale(metric), comparison.protocol.better(metric) == "lower"
     curves = comparison.curves(metric) if comparison.records else {}
     areas = comparison.areas(metric) if comparison.records else {}
     references = comparison.references(metric)
-    judged = {row.name: row for row in comparison.verdict().rows} if has_verdict(comparison) else {}
+    judged = comparison.verdict(metric).rows if has_verdict(comparison, metric) else ()
+    judged = {row.name: row for row in judged}
     full = references.get("full supervision", np.empty(0))
-    full = np.nan if not np.isfinite(full).any() else float(np.nanmean(full))
+    full = np.nan if lower or not np.isfinite(full).any() else float(np.nanmean(full))
     lines = []
     for name in comparison.names:
         records = [r for r in comparison.records if r["strategy"] == name]
@@ -71,16 +75,19 @@ def comparison_numbers(comparison):
         if name in curves:
             x, y = curves[name]
             line["seeds"] = int(np.isfinite(y[:, -1]).sum())
-            line |= _mean_sd("final", y[:, -1]) | _mean_sd("area", areas[name])
+            line |= _mean_sd("final", scale * y[:, -1]) | _mean_sd("area", scale * areas[name])
             line |= _to_reach(x, y, full)
         if name != control and name in areas and control in areas:
-            line |= _difference(areas[name] - areas[control], comparison.alpha, judged.get(name))
-            line |= _final_difference(comparison, name, curves)
+            gaps = areas[name] - areas[control]
+            line |= _difference(gaps, scale, comparison.alpha, judged.get(name))
+            line |= _final_difference(comparison, metric, name, curves)
         lines.append(line)
     for name, values in references.items():
         records = [r for r in comparison.records if r["strategy"] == name]
         n = int(np.isfinite(values).sum())
-        lines.append({"row": name, "seeds": n, **_mean_sd("final", values), **_cost(records)})
+        lines.append(
+            {"row": name, "seeds": n, **_mean_sd("final", scale * values), **_cost(records)}
+        )
     wanted = [
         "row",
         "seeds",
@@ -114,12 +121,14 @@ def comparison_numbers(comparison):
     return table[wanted]
 
 
-def comparison_table(comparison):
+def comparison_table(comparison, metric=None):
     """The table of a comparison, to be read.
 
     Parameters
     ----------
     comparison : alseg.comparison.Comparison
+    metric : str or None, default=None
+        None is the comparison's.
 
     Returns
     -------
@@ -133,12 +142,12 @@ def comparison_table(comparison):
     """
     import pandas as pd
 
-    numbers = comparison_numbers(comparison)
+    numbers = comparison_numbers(comparison, metric)
     last = numbers["masks"]
     p_family = [_p(value) for value in numbers["p_holm"]]
     columns = {
         "row": numbers["row"],
-        metric_name(comparison.metric): _pm(numbers["final"], numbers["final_sd"]),
+        metric_name(metric or comparison.metric): _pm(numbers["final"], numbers["final_sd"]),
         "area": _pm(numbers["area"], numbers["area_sd"]),
         f"difference to {comparison.control}": [
             _interval(*values)
@@ -209,7 +218,7 @@ def _cost(records):
 
 
 def _mean_sd(name, values):
-    values = 100 * values[np.isfinite(values)]
+    values = values[np.isfinite(values)]
     return {
         name: values.mean() if len(values) else np.nan,
         f"{name}_sd": values.std(ddof=1) if len(values) > 1 else np.nan,
@@ -226,7 +235,7 @@ def _to_reach(x, y, full):
     return {f"masks_{s}": labels_to_reach(x, y, s / 100 * full) for s in SHARES}
 
 
-def _difference(differences, alpha, row):
+def _difference(differences, scale, alpha, row):
     differences = differences[np.isfinite(differences)]
     if len(differences) == 0:
         return {}
@@ -236,17 +245,18 @@ def _difference(differences, alpha, row):
         wanted = (*found, "p_holm", "p_sign", "floor_sign", "decision")
         found = {name: getattr(row, name) for name in wanted}
     low, high = found.pop("interval")
-    found["difference"] *= 100
-    return {**found, "low": 100 * low, "high": 100 * high}
+    found["difference"] *= scale
+    return {**found, "low": scale * low, "high": scale * high}
 
 
-def _final_difference(comparison, name, curves):
+def _final_difference(comparison, metric, name, curves):
     mine, control = (curves[n][1][:, -1] for n in (name, comparison.control))
     both = np.isfinite(mine) & np.isfinite(control)
     if not both.any():
         return {}
-    found = {"final_difference": 100 * float((mine - control)[both].mean())}
-    if comparison.metric != "dice":
+    scale = comparison.protocol.scale(metric)
+    found = {"final_difference": scale * float((mine - control)[both].mean())}
+    if metric != "dice":
         return found
     kept = [seed for seed, there in zip(comparison.seeds, both, strict=True) if there]
     scores = [_by_image(comparison.records, n, kept) for n in (name, comparison.control)]

@@ -31,11 +31,11 @@ def curves_section(shown):
     list of str
         HTML; empty where there is nothing to say.
     """
-    curves = shown.percent("masks")
+    curves = shown.scaled("masks")
     if not curves:
         return []
     size = max(3.6, 1.2 + 0.24 * len(curves))
-    alt = f"{shown.name} in per cent by masks, means over seeds: " + ends_of_curves(curves)
+    alt = f"{shown.name}{shown.in_unit} by masks, means over seeds: " + ends_of_curves(curves)
     wide = shown.draw(
         lambda ax: shown.overview(ax, curves, "masks", page=True), (9.2, size), "curves-wide", alt
     )
@@ -95,7 +95,7 @@ def differences_section(shown):
         HTML; empty where there is nothing to say.
     """
     control = shown.comparison.control
-    curves = shown.percent("masks")
+    curves = shown.scaled("masks")
     if control not in curves or len(curves) < 2:
         return []
     x, label = shared_rounds(curves), "masks"
@@ -230,14 +230,15 @@ def penalties_section(shown):
     list of str
         HTML; empty where there is nothing to say.
     """
-    curves = shown.percent("masks")
+    curves = shown.scaled("masks")
     if len(curves) < 2 or len(shown.comparison.seeds) < 2:
         return []
     names = list(curves)
     stacked = np.stack([y for _, y in curves.values()])
     if stacked.shape[2] > 1:
         stacked = stacked[:, :, 1:]  # round 0 is shared
-    matrix = penalty_matrix(stacked, shown.comparison.alpha)
+    matrix = penalty_matrix(-stacked if shown.lower else stacked, shown.comparison.alpha)
+    above = "below" if shown.lower else "above"
     wins = [
         f"{names[i]} beats {names[j]} at {100 * matrix[i, j]:.0f} %"
         for i, j in zip(*np.nonzero(matrix), strict=True)
@@ -253,7 +254,7 @@ def penalties_section(shown):
     width = f"max-width:{min(60, 16 + 4 * n)}rem;min-width:{min(48, 12 + 3 * n)}rem"
     return section(
         "Who beats whom",
-        "<p>Share of the budgets, in per cent, at which the row on the left is above the one at "
+        f"<p>Share of the budgets, in per cent, at which the row on the left is {above} the one at "
         f"the top by a paired t-test at level {shown.comparison.alpha:g}.</p>",
         f'<div class="wide-table"><figure style="{width}" class="figure">{svg}</figure></div>',
         note(
@@ -283,7 +284,7 @@ def costs_section(shown):
         rows = [r for r in shown.comparison.records if r["strategy"] in shown.comparison.names]
         if any(lookup(r, ("cost", unit)) is None for r in rows):
             continue
-        curves = shown.percent(unit)
+        curves = shown.scaled(unit)
         if not curves:
             continue
 
@@ -294,7 +295,7 @@ def costs_section(shown):
                 ax.set_xscale("log")
             shown.overview(ax, curves, unit, page=True, named=False, references=False)
 
-        alt = f"{shown.name} in per cent by {unit}: {ends_of_curves(curves)}"
+        alt = f"{shown.name}{shown.in_unit} by {unit}: {ends_of_curves(curves)}"
         drawn = wide_and_narrow(shown, f"cost-{unit}", alt, 3.4, draw, 3.2)
         figures.append(
             f'<figure class="figure"><h3>By {unit}</h3>{drawn}{key_of_rows(shown, curves)}</figure>'

@@ -10,7 +10,7 @@ from alseg.report.row_table import metric_name
 
 
 class ShownRows:
-    """The rows of a comparison as its page shows them: in per cent, a colour and a marker for each.
+    """The rows of a comparison as its page shows them: scaled, a colour and a marker for each.
 
     Parameters
     ----------
@@ -21,8 +21,12 @@ class ShownRows:
     def __init__(self, comparison, metric):
         self.comparison, self.metric = comparison, metric
         self.name = metric_name(metric)
-        self.names = [name for name in comparison.names if name in self.percent("masks")]
-        self.references = {k: 100 * v for k, v in comparison.references(metric).items()}
+        self.scale = comparison.protocol.scale(metric)
+        self.in_unit = " in per cent" if self.scale == 100 else ""
+        self.lower = comparison.protocol.better(metric) == "lower"
+        self.names = [name for name in comparison.names if name in self.scaled("masks")]
+        references = comparison.references(metric)
+        self.references = {k: self.scale * v for k, v in references.items()}
         control = comparison.control
         others = [name for name in comparison.names if name != control]
         self.markers = {n: plots.MARKERS[k % len(plots.MARKERS)] for k, n in enumerate(others)}
@@ -35,10 +39,10 @@ class ShownRows:
         found = {name: colours[k % len(colours)] for k, name in enumerate(others)}
         return {**found, self.comparison.control: of_control}
 
-    def percent(self, x):
-        """Curves with their scores in per cent."""
+    def scaled(self, x):
+        """Curves with their scores as people read them: in per cent, or in a unit of their own."""
         curves = self.comparison.curves(self.metric, x)
-        return {name: (at, 100 * scores) for name, (at, scores) in curves.items()}
+        return {name: (at, self.scale * scores) for name, (at, scores) in curves.items()}
 
     def overview(self, ax, curves, x, page=False, named=True, references=True):
         """All means, with seeds and bands only as far as one can tell them apart."""
@@ -47,7 +51,7 @@ class ShownRows:
             curves,
             ax,
             x_label=_X_LABELS.get(x, x),
-            y_label=f"{self.name} (%)",
+            y_label=self.name + (" (%)" if self.scale == 100 else ""),
             colours=self.page_colours if page else self.colours,
             markers=self.markers,
             references=self.references if references else None,

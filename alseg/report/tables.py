@@ -13,6 +13,9 @@ COLUMNS = (
     ("Dice, worst tenth", ("metrics", "dice_worst_tenth"), 100, 1),
     ("object Dice", ("metrics", "object_dice"), 100, 1),
     ("object F1", ("metrics", "object_f1"), 100, 1),
+    ("Hausdorff (px)", ("metrics", "hausdorff"), 1, 1),
+    ("Hausdorff 95 % (px)", ("metrics", "hd95"), 1, 1),
+    ("object Hausdorff (px)", ("metrics", "object_hausdorff"), 1, 1),
     ("class accuracy", ("metrics", "class_accuracy"), 100, 1),
     ("gradient steps", ("gradient_steps",), 1, 0),
 )
@@ -28,7 +31,7 @@ def lookup(record, path):
 
 
 def rounds_table(records):
-    """A row a round with the main scores, in per cent.
+    """A row a round with the main scores, in per cent or pixels.
 
     Parameters
     ----------
@@ -38,7 +41,7 @@ def rounds_table(records):
     Returns
     -------
     table : pandas.DataFrame
-        Columns that no record has are left out.
+        Columns that no record has are left out. Scores of one's own are as they are.
 
     Examples
     --------
@@ -55,6 +58,11 @@ def rounds_table(records):
             continue
         column = pd.Series([None if v is None else round(factor * v, decimals) for v in values])
         columns[heading] = column.astype("Int64") if decimals == 0 else column.astype(float)
+    own = records[0].get("config", {}).get("metrics", {}) if records else {}
+    for name in own:
+        if not any(path == ("metrics", name) for _, path, *_ in COLUMNS):
+            values = [lookup(record, ("metrics", name)) for record in records]
+            columns[name] = pd.Series(values, dtype=float)
     return pd.DataFrame(columns)
 
 

@@ -28,7 +28,7 @@ def verdict_section(shown):
         text = f"No row to compare with {comparison.control}, the control, has been run yet."
         return section("Verdict", f"<p>{escape(text)}</p>")
     verdict = comparison.verdict()
-    first, *lines = str(verdict).splitlines()
+    first, *lines = verdict.evidence
     n = len(verdict.rows)
     items = []
     for row, line in zip(verdict.rows, lines[:n], strict=True):
@@ -38,18 +38,19 @@ def verdict_section(shown):
         kind = row.decision if row.decision in ("better", "worse") else "open"
         items.append(f'<li class="{kind}">{bold}{escape(rest)}</li>')
     intervals = {
-        row.name: tuple(100 * value for value in (row.difference, *row.interval))
+        row.name: tuple(shown.scale * value for value in (row.difference, *row.interval))
         for row in verdict.rows
         if row.n > 1
     }
     return section(
         "Verdict",
+        f"<p><strong>{escape(verdict.headline)}</strong></p>",
         f"<p>{escape(first)}</p>",
         f'<ul class="verdict">{"".join(items)}</ul>',
         *(f"<p>{escape(line)}</p>" for line in lines[n:]),
         _forest(shown, intervals),
         note(
-            "Area is the mean height of the learning curve over masks, in per cent. The verdict "
+            f"Area is the mean height of the learning curve over masks{shown.in_unit}. The verdict "
             "speaks about this data set, its test images and this network."
         ),
     )

@@ -454,9 +454,9 @@ def test_a_corrupt_description(tmp_path):
             "Did you mean 'dice'",
         ),
         (
-            {"protocol": Protocol(initial=2, rounds=1, metric="mask_calibration_error")},
+            {"protocol": Protocol(initial=2, rounds=1, metric="dice_per_image")},
             ValueError,
-            "more is better",
+            "metric must be one of",
         ),
         (
             {

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from alseg.experiment import statistics
 from alseg.experiment.statistics import (
+    Verdict,
+    VerdictRow,
     area_under_curve,
     bootstrap_groups_seeds,
     foreground_efficiency,
@@ -609,7 +611,9 @@ def test_verdict_other_bad_input():
 
 def test_verdict_of_other_units():
     text = str(verdict({"a": [3.0, 4.0], "b": [2.0, 4.5]}, "a", unit="final Dice", scale=1))
-    assert text.startswith("Final Dice against a, 2 paired seeds")
+    assert text.startswith(
+        "For b there are too few seeds to tell it from a.\nFinal Dice against a, 2 "
+    )
     assert "-0.25" in text
 
 
@@ -659,3 +663,42 @@ def test_all_names_are_there():
     assert sorted(statistics.__all__) == statistics.__all__
     for name in statistics.__all__:
         assert getattr(statistics, name).__doc__
+
+
+def row_of(name, decision):
+    return VerdictRow(name, *[0.0] * 13, decision)
+
+
+@pytest.mark.parametrize(
+    "decisions, said",
+    [
+        (["better"], "a is better than r."),
+        (["worse", "worse"], "a and b are worse than r."),
+        (["too few seeds"], "For a there are too few seeds to tell it from r."),
+        (["too few seeds"] * 3, "For a, b and c there are too few seeds to tell them from r."),
+        (
+            ["not distinguishable", "better"],
+            "b is better than r, and a is not distinguishable from it.",
+        ),
+        (
+            ["better", "worse", "too few seeds", "not distinguishable"],
+            "a is better than r, b is worse than it, d is not distinguishable from it, and for c "
+            "there are too few seeds to tell.",
+        ),
+        (["worse"] * 8, "a, b, c, d, e and 3 more are worse than r."),
+        (["worse"] * 6, "a, b, c, d, e and f are worse than r."),
+    ],
+)  # fmt: skip
+def test_a_verdict_in_one_sentence(decisions, said):
+    rows = tuple(row_of(name, one) for name, one in zip("abcdefgh", decisions))
+    assert Verdict(rows, "r").headline == said
+
+
+def test_less_may_be_better():
+    areas = {"random": [9.0, 9.1, 9.2, 8.9], "near": [5.0, 5.2, 5.1, 5.05]}
+    found = verdict(areas, "random", better="lower", scale=1)["near"]
+    assert found.decision == "better" and found.difference == pytest.approx(-3.9625)
+    assert verdict(areas, "random")["near"].decision == "worse"
+    assert found[1:-1] == verdict(areas, "random")["near"][1:-1]
+    with pytest.raises(ValueError, match="better must be one of"):
+        verdict(areas, "random", better="less")

@@ -13,7 +13,7 @@ from alseg.experiment.statistics.paired import (
     seeds_needed,
     sign_flip_test,
 )
-from alseg.validation import UnknownName, check_number, did_you_mean, message
+from alseg.validation import UnknownName, check_number, check_option, did_you_mean, message
 
 _POWER = 0.8
 _MANY_SEEDS = 1000  # beyond that the number says "never", and its digits nothing
@@ -103,7 +103,14 @@ class Verdict:
         """
         return _row_named(self.rows, name)
 
-    def __str__(self):
+    @property
+    def headline(self):
+        """What may be said of all strategies, in one sentence."""
+        return _headline(self.rows, self.control)
+
+    @property
+    def evidence(self):
+        """What the headline rests on: a line of terms, one a row, and how much seeds can tell."""
         ns = sorted({row.n for row in self.rows})
         seeds = " to ".join(str(n) for n in dict.fromkeys([ns[0], ns[-1]]))
         lines = [
@@ -118,7 +125,10 @@ class Verdict:
                 f"With {n} seeds a difference of one standard deviation (of the paired "
                 f"differences) is found in {100 * power:.0f} % of comparisons{_after(self.rows)}."
             )
-        return "\n".join(lines)
+        return lines
+
+    def __str__(self):
+        return "\n".join([self.headline, *self.evidence])
 
     def sentence(self, row):
         """What may be said of one strategy, in words.
@@ -181,7 +191,7 @@ class Verdict:
         )
 
 
-def verdict(areas, control, family=None, alpha=0.05, unit="area", scale=100.0):
+def verdict(areas, control, family=None, alpha=0.05, unit="area", scale=100.0, better="higher"):
     """Say of each strategy whether it is better than the control, with its evidence.
 
     Differences are paired by seed. A strategy is "better" or "worse" where the paired t-test stays
@@ -197,8 +207,8 @@ def verdict(areas, control, family=None, alpha=0.05, unit="area", scale=100.0):
     Parameters
     ----------
     areas : dict of str -> array-like of shape (n_seeds,), float
-        Of each row, in the same order of seeds; larger is better. NaN where a seed is not there:
-        that pair is left out.
+        Of each row, in the same order of seeds. NaN where a seed is not there: that pair is left
+        out.
     control : str
         The row that the others are compared with.
     family : sequence of str or None, default=None
@@ -209,6 +219,8 @@ def verdict(areas, control, family=None, alpha=0.05, unit="area", scale=100.0):
         What the numbers are, for the text.
     scale : float, default=100.0
         What numbers are multiplied by in the text: scores in [0, 1] become percent.
+    better : {"higher", "lower"}, default="higher"
+        "lower" for distances and other errors. Differences keep their sign.
 
     Returns
     -------
@@ -223,6 +235,7 @@ def verdict(areas, control, family=None, alpha=0.05, unit="area", scale=100.0):
     --------
     >>> areas = {"random": [0.70, 0.72, 0.71, 0.69], "mine": [0.75, 0.76, 0.77, 0.74]}
     >>> print(verdict(areas, "random"))
+    mine is better than random.
     Area against random, 4 paired seeds, two-sided level 0.05.
     mine: better, +5.00 [3.70, 6.30] (t-test p = 0.001). The interval excludes 0. The exact
     sign-flip test cannot decide with 4 seeds: its least p-value is 0.125.
@@ -231,6 +244,7 @@ def verdict(areas, control, family=None, alpha=0.05, unit="area", scale=100.0):
     """
     areas, family = _checked_rows(areas, control, family)
     check_number("alpha", alpha, 0, 1, open_low=True)
+    check_option("better", better, ("higher", "lower"))
     found = {}
     for name in family:
         differences = areas[name] - areas[control]
@@ -241,13 +255,13 @@ def verdict(areas, control, family=None, alpha=0.05, unit="area", scale=100.0):
     tests = [paired_t(d, 1 - alpha) if len(d) else None for d in found.values()]
     adjusted = holm([1.0 if test is None else test.p_value for test in tests])
     rows = [
-        _row(name, found[name], test, p_holm, alpha, len(family))
+        _row(name, found[name], test, p_holm, alpha, len(family), better)
         for name, test, p_holm in zip(family, tests, adjusted, strict=True)
     ]
     return Verdict(tuple(rows), control, alpha, unit, scale)
 
 
-def _row(name, differences, test, p_holm, alpha, n_family):
+def _row(name, differences, test, p_holm, alpha, n_family, better):
     hardest = alpha / n_family  # the first step of Holm
     needed_sd = seeds_needed(1.0, 1.0, _POWER, hardest)
     if test is None:
@@ -260,7 +274,7 @@ def _row(name, differences, test, p_holm, alpha, n_family):
         power = power_paired_t(test.n, 1.0, hardest)
         power_seen = power_paired_t(test.n, effect_size, hardest)
     if p_holm < alpha:
-        decision = "better" if test.mean > 0 else "worse"
+        decision = "better" if (test.mean > 0) == (better == "higher") else "worse"
     elif (
         test.n == 1
         or power_paired_t(test.n, 2.0, hardest) < 0.5
@@ -348,11 +362,17 @@ class PooledVerdict:
         """
         return _row_named(self.rows, name)
 
+    @property
+    def headline(self):
+        """What may be said of all strategies, in one sentence."""
+        return _headline(self.rows, self.control)
+
     def __str__(self):
         sets = " and ".join(self.rows[0].differences)
         lines = [
+            self.headline,
             f"{self.unit[:1].upper()}{self.unit[1:]} against {self.control}, pooled over {sets}, "
-            f"{_over(len(self.rows))}exact sign-flip test, two-sided level {self.alpha:g}."
+            f"{_over(len(self.rows))}exact sign-flip test, two-sided level {self.alpha:g}.",
         ]
         for row in self.rows:
             each = ", ".join(f"{self.scale * d:+.2f} on {s}" for s, d in row.differences.items())
@@ -393,6 +413,7 @@ def pooled_verdict(areas, control, family=None, alpha=0.05, unit="area", scale=1
     >>> a = {"random": [0.70, 0.72, 0.71, 0.69], "mine": [0.75, 0.76, 0.77, 0.74]}
     >>> b = {"random": [0.50, 0.52, 0.51, 0.49], "mine": [0.51, 0.53, 0.56, 0.50]}
     >>> print(pooled_verdict({"glands": a, "birds": b}, "random"))
+    mine is better than random.
     Area against random, pooled over glands and birds, exact sign-flip test, two-sided level 0.05.
     mine: better, +3.50 over 8 pairs (+5.00 on glands, +2.00 on birds; p = 0.008).
     """
@@ -458,6 +479,39 @@ def _row_named(rows, name):
             return row
     names = [row.name for row in rows]
     raise UnknownName(message("name", f"one of {names}", name, did_you_mean(name, names)))
+
+
+_SAID = {
+    "better": "{names} {be} better than {it}",
+    "worse": "{names} {be} worse than {it}",
+    "not distinguishable": "{names} {be} not distinguishable from {it}",
+    "too few seeds": "for {names} there are too few seeds to tell",
+}
+
+
+def _headline(rows, control):
+    """The decisions about all rows as a sentence, the control named once."""
+    said = []
+    for decision, words in _SAID.items():
+        names = [row.name for row in rows if row.decision == decision]
+        if names:
+            it = "it" if said else control
+            be = "is" if len(names) == 1 else "are"
+            said.append(words.format(names=_listed(names), be=be, it=it))
+    if rows and len(said) == 1 and said[0].startswith("for "):
+        said = [f"{said[0]} {'it' if len(rows) == 1 else 'them'} from {control}"]
+    text = ", and ".join([", ".join(said[:-1]), said[-1]]) if len(said) > 1 else said[0]
+    return f"{'F' if text.startswith('for ') else text[0]}{text[1:]}."
+
+
+_MOST_NAMED = 6
+
+
+def _listed(names):
+    """Names as people list them; of many the first alone, and how many more there are."""
+    if len(names) > _MOST_NAMED:
+        names = [*names[: _MOST_NAMED - 1], f"{len(names) - _MOST_NAMED + 1} more"]
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
 def _over(n_family):
