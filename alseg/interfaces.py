@@ -13,6 +13,7 @@ import numpy as np
 
 __all__ = [
     "Augmenter",
+    "BatchLoss",
     "ChecksParams",
     "ClassHead",
     "ClassMaps",
@@ -39,6 +40,7 @@ __all__ = [
     "mask_classes_of",
     "meets",
     "set_random_state",
+    "takes_batch",
 ]
 
 # -- the estimator ------------------------------------------------------------------------------
@@ -434,3 +436,37 @@ class Encoder(Protocol):
 
     def __call__(self, images: Any) -> Any:
         """A list of maps (N, C, H / stride, W / stride) of images (N, 3, H, W)."""
+
+
+@runtime_checkable
+class BatchLoss(Protocol):
+    """A loss that sees all that is known of a batch, as `alseg.training.JointLoss` does.
+
+    Any other callable that is given as ``criterion`` is a loss of masks alone, of logits
+    (M, C, H, W) and masks (M, H, W): see `alseg.training.PlainLoss`.
+    """
+
+    takes_batch: bool
+    """True, of the class and of its objects: by this it is told."""
+
+    def __call__(self, prediction: Any, target: Any) -> Any:
+        """A number, of two dicts.
+
+        Of `prediction` ``logits`` (N, K), and ``mask_logits`` (M, C, H, W) of the first M images or
+        None; of `target` ``labels`` (N,), ``masks`` (M, H, W), -1 where not annotated, and
+        ``mask_weight`` (M, 1, 1) or (M, H, W).
+        """
+
+
+def takes_batch(loss: Any) -> bool:
+    """Whether a loss, or a class of losses, is a `BatchLoss`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from alseg.training import JointLoss
+    >>> takes_batch(JointLoss), takes_batch(torch.nn.CrossEntropyLoss())
+    (True, False)
+    """
+    loss = loss.func if isinstance(loss, functools.partial) else loss
+    return bool(getattr(loss, "takes_batch", False))

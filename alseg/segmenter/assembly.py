@@ -8,10 +8,11 @@ from sklearn.utils.class_weight import compute_class_weight
 from skorch import NeuralNet
 from skorch.callbacks import PrintLog
 
+from alseg.interfaces import takes_batch
 from alseg.network import FeatureMemory, JointCAMNetwork, normalization_of, starts_at_random
 from alseg.segmenter.checks import check_params, keywords
 from alseg.segmenter.parameters import same_value, with_fields
-from alseg.training import resolve_device
+from alseg.training import build_criterion, criterion_options, resolve_device
 from alseg.validation import check_option, message
 
 NORMALIZATIONS = {
@@ -44,7 +45,7 @@ class AssembledSegmenter(NeuralNet):
 
     def __setattr__(self, name, value):
         # skorch takes any module set from outside for one of its own components and refuses it.
-        if name == "encoder":
+        if name in ("encoder", "criterion"):
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
@@ -212,8 +213,9 @@ class AssembledSegmenter(NeuralNet):
     def initialize_criterion(self):
         """Build the loss, with the class weights of the labels at hand."""
         options = self.get_params_for("criterion")
-        known = keywords(self.criterion)
-        if self._from_scratch() and known is not None and "class_scale" in known:
+        self._criterion_from = {"criterion": self.criterion, **options}
+        known = criterion_options(self.criterion) or ()
+        if self._from_scratch() and ("class_scale" in known or not takes_batch(self.criterion)):
             options.setdefault("class_scale", CLASS_SCALE_FROM_SCRATCH)
         self._weighs_classes = self.class_weight is not None and self._run is not None
         if self._weighs_classes:
@@ -224,7 +226,7 @@ class AssembledSegmenter(NeuralNet):
                 self.class_weight, classes=present, y=y
             )
             options["class_weight"] = torch.as_tensor(weight, dtype=torch.float32)
-        self.criterion_ = self.criterion(**options)
+        self.criterion_ = build_criterion(self.criterion, options)
         return self
 
     def _from_scratch(self):
@@ -277,7 +279,9 @@ class AssembledSegmenter(NeuralNet):
 
     def _follow_parameters(self):
         """What a fit that goes on takes from parameters and labels anew."""
-        if self.class_weight is not None or getattr(self, "_weighs_classes", False):
+        now = {"criterion": self.criterion, **self.get_params_for("criterion")}
+        changed = not same_value(getattr(self, "_criterion_from", now), now)
+        if changed or self.class_weight is not None or getattr(self, "_weighs_classes", False):
             self._initialize_criterion()
         self.module_.to(memory_format=self._memory_format)
         self._attach_memory()

@@ -11,7 +11,7 @@ from alseg.files import FLAT_PLACES
 from alseg.images import as_masks
 from alseg.segmenter import inference
 from alseg.segmenter.parameters import KINDS, as_consistency, check_kinds
-from alseg.training import check_crop
+from alseg.training import check_crop, criterion_options
 from alseg.validation import (
     as_labels,
     check_number,
@@ -178,7 +178,7 @@ def check_param_names(model):
     for name in sorted(model._params_to_validate):
         head, dunder, option = name.partition("__")
         if dunder and head in parts:
-            options = keywords(parts[head])
+            options = (criterion_options if head == "criterion" else keywords)(parts[head])
             if options is None or option in options or option.startswith("param_groups"):
                 continue
             remedy = did_you_mean(option, options).replace("mean '", f"mean '{head}__")

@@ -105,13 +105,15 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, SavedSegmenter):
     verbose : int, default=0
         1 shows bars on stderr while images are read, trained on and predicted, with a total and the
         time left; 2 also prints a line an epoch.
-    module, criterion, optimizer, callbacks, train_split, compile, iterator_train, iterator_valid, \
-dataset, use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
-        Of skorch's `NeuralNet`: by default `JointCAMNetwork`, `JointLoss`, ``torch.optim.AdamW``,
-        no further callbacks and no split. Batches are made from decoded images, so that
-        `iterator_*` and `dataset` only serve nets that override `get_iterator`. Callbacks are told
-        images and labels, and `EpochScoring` scores predictions of these: `use_caching` changes
-        nothing.
+    criterion : class, nn.Module or function, default=alseg.training.JointLoss
+        ``loss(logits, masks)`` of torch, MONAI or your own, see `alseg.training.PlainLoss`; or one
+        of dicts of a whole batch, see `alseg.interfaces.BatchLoss`.
+    module, optimizer, callbacks, train_split, compile, iterator_train, iterator_valid, dataset, \
+use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
+        Of skorch's `NeuralNet`: by default `JointCAMNetwork`, ``torch.optim.AdamW``, no further
+        callbacks and no split. Batches are made from decoded images, so that `iterator_*` and
+        `dataset` only serve nets that override `get_iterator`. Callbacks are told images and
+        labels, and `EpochScoring` scores predictions of these: `use_caching` changes nothing.
 
     Attributes
     ----------

@@ -199,6 +199,7 @@ class FittingSegmenter(LoopingSegmenter):
             n_annotated=n_annotated,
             phases=phases_of_fit(self, len(all_codes), n_annotated, again),
             rng=given.rng,
+            weighted=data.weighted(),
         )
 
     def _check_what_is_learned(self, run, fresh):

@@ -284,6 +284,8 @@ class LoopingSegmenter(AssembledSegmenter):
         """The criterion of a batch; in the mask phase without the class loss, of frozen parts."""
         if self._phase_name == "mask":
             y_pred = {**y_pred, "logits": y_pred["logits"].detach()}
+        if self._run is not None and isinstance(y_true, dict):
+            y_true = {"weighted": self._run.weighted, **y_true}  # see `PlainLoss`
         return with_consistency(self.criterion_, y_pred, y_true)
 
     @property

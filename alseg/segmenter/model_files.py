@@ -1,5 +1,6 @@
 """A segmenter in a file: pickled, saved, loaded."""
 
+import copy
 import warnings
 from contextlib import nullcontext
 
@@ -27,6 +28,13 @@ class SavedSegmenter(PredictingSegmenter):
         state = super().__getstate__()
         state.pop("_run", None)  # of a fit that goes on, which a callback may pickle
         return state
+
+    def __deepcopy__(self, memo):
+        # Not by `__getstate__`, which pickles: a loss that is a lambda can be copied and no more.
+        model = memo[id(self)] = type(self).__new__(type(self))
+        own = {name: value for name, value in vars(self).items() if name != "_run"}
+        vars(model).update(copy.deepcopy(own, memo))
+        return model
 
     def __setstate__(self, state):
         state = dict(state)
@@ -105,6 +113,8 @@ class SavedSegmenter(PredictingSegmenter):
                     f"This model was saved with its own {name}, which is code and is not in the"
                     f" file: load(path, {name}=...) with the same one."
                 )
+        if "criterion" in left_out - set(params):  # its options mean nothing to another
+            saved = {k: v for k, v in saved.items() if not k.startswith("criterion__")}
         # A field is given where its object is, too.
         ignored = [
             name for name in sorted(left_out - set(params)) if name.partition("__")[0] not in params

@@ -251,6 +251,8 @@ def to_json(value):
         return {"dict": [[to_json(k), to_json(v)] for k, v in value.items()]}
     if isinstance(value, type) and getattr(torch.optim, value.__name__, None) is value:
         return {"torch.optim": value.__name__}
+    if isinstance(value, type) and _torch_loss(value.__name__) is value:
+        return {"torch.nn": value.__name__}
     raise TypeError(type(value).__name__)
 
 
@@ -264,6 +266,11 @@ def from_json(value):
         if not (isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)):
             raise ValueError(message("optimizer", "a class of torch.optim", content))
         return optimizer
+    if kind == "torch.nn":
+        loss = _torch_loss(content)
+        if loss is None:
+            raise ValueError(message("criterion", "a loss of torch.nn", content))
+        return loss
     if kind == "alseg":
         return PARTS[check_option("part", content, tuple(PARTS))]
     if kind == "dict":
@@ -273,3 +280,9 @@ def from_json(value):
     check_option("kind", kind, ("tuple", "list"))
     items = [from_json(v) for v in content]
     return tuple(items) if kind == "tuple" else items
+
+
+def _torch_loss(name):
+    """The loss of this name in torch.nn, or None."""
+    found = getattr(torch.nn, str(name), None)
+    return found if str(name).endswith("Loss") and isinstance(found, type) else None

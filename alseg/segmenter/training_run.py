@@ -34,6 +34,8 @@ class TrainingRun:
         Images with an annotated pixel.
     phases : list of Phase
     rng : numpy Generator
+    weighted : bool
+        Whether a pixel that is annotated counts anything else than 1.
 
     Attributes
     ----------
@@ -58,6 +60,7 @@ class TrainingRun:
     n_annotated: int
     phases: list[Phase]
     rng: np.random.Generator
+    weighted: bool = True
     phase: Phase | None = None
     scheduler: Any = None
     average: Any = None

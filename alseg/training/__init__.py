@@ -14,6 +14,7 @@ from alseg.training.device import resolve_amp, resolve_device
 from alseg.training.held_out import experts_masks, hold_out
 from alseg.training.losses import JointLoss, mask_loss
 from alseg.training.memory import PartSize, in_parts
+from alseg.training.plain_loss import PlainLoss, build_criterion, criterion_options
 from alseg.training.schedules import check_lr_schedule, make_scheduler, one_cycle
 from alseg.training.training_data import (
     AREAS,
@@ -32,14 +33,17 @@ __all__ = [
     "FLIPS",
     "JointLoss",
     "PartSize",
+    "PlainLoss",
     "TrainingBatches",
     "TrainingData",
     "alike",
+    "build_criterion",
     "check_crop",
     "check_lr_schedule",
     "choose_canvas",
     "colour_jitter",
     "consistency_loss",
+    "criterion_options",
     "cycle",
     "decoded",
     "drawn",

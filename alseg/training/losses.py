@@ -49,6 +49,8 @@ class JointLoss(nn.Module):
     .. [2] Gorriz et al. 2017, arXiv:1711.09168, in its released code.
     """
 
+    takes_batch = True  # see `alseg.interfaces.BatchLoss`
+
     def __init__(
         self,
         class_scale=0.1,

@@ -177,6 +177,10 @@ class TrainingData:
         """(n,) bool tensor on the CPU: whether the image has an annotated pixel."""
         return self.top > 0
 
+    def weighted(self):
+        """Whether an annotated pixel counts anything else than 1."""
+        return bool(((self.weights != 1) & (self.masks != MISSING)).any())
+
     def streams(self):
         """Positions of fully trusted masks, and of all other images, see `split_streams`."""
         return split_streams(self.top)
@@ -266,6 +270,11 @@ class CropData:
     def annotated(self):
         """As of `TrainingData`."""
         return self.top > 0
+
+    def weighted(self):
+        """As of `TrainingData`."""
+        pairs = zip(self.weights, self.masks)
+        return any(bool(((weight != 1) & (mask != MISSING)).any()) for weight, mask in pairs)
 
     def streams(self):
         """As of `TrainingData`."""

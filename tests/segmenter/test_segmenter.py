@@ -1141,6 +1141,8 @@ def test_the_class_loss_counts_more_from_random_weights(tmp_path):
 
 def test_a_loss_of_the_users_own_gets_no_class_scale():
     class OwnLoss(nn.Module):
+        takes_batch = True
+
         def forward(self, prediction, target):
             return nn.functional.cross_entropy(prediction["logits"], target["labels"])
 
