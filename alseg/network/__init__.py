@@ -4,8 +4,17 @@ from alseg.network.cam import POOLINGS, CAMHead
 from alseg.network.channels import of_channels, with_channels
 from alseg.network.checkpoints import BUNDLED, NAMED_WEIGHTS, bundled_file
 from alseg.network.decoder import UNetDecoder
-from alseg.network.encoder import ENCODERS, build_encoder, normalization_of, starts_at_random
+from alseg.network.encoder import (
+    ENCODERS,
+    NORMALIZATIONS,
+    build_encoder,
+    check_encoder_name,
+    normalization_numbers,
+    normalization_of,
+    starts_at_random,
+)
 from alseg.network.feature_memory import FeatureMemory
+from alseg.network.foreign_encoders import build_foreign, foreign_package, is_foreign
 from alseg.network.joint import (
     JointCAMNetwork,
     dropout_active,
@@ -15,12 +24,15 @@ from alseg.network.joint import (
     with_dropout,
 )
 from alseg.network.published_networks import PlainUNet, TwoEncoderNetwork
+from alseg.network.pyramid import PatchEncoder, SimpleFeaturePyramid
 from alseg.network.random_numbers import Generators, forked_torch_rng
 from alseg.network.weight_average import WeightAverage
 
 __all__ = [
     "ENCODERS",
     "JointCAMNetwork",
+    "PatchEncoder",
+    "SimpleFeaturePyramid",
     "build_encoder",
     "dropout_active",
     "with_dropout",

@@ -28,7 +28,7 @@ BUNDLED = {
 }
 
 # Weights that are told by a word, and so are never a file of that name.
-NAMED_WEIGHTS = ("bundled", "imagenet")
+NAMED_WEIGHTS = ("bundled", "imagenet", "pretrained")
 
 
 def load_weights(net, weights, name, n_channels=3):
@@ -41,7 +41,11 @@ def load_weights(net, weights, name, n_channels=3):
     ValueError
         If the file is not a checkpoint, or its names or shapes are not this network's.
     """
-    state = read_weights(weights, name)
+    fit_weights(net, read_weights(weights, name), weights, name, n_channels)
+
+
+def fit_weights(net, state, weights, name, n_channels=3):
+    """Put a state dict that was read from `weights` into an encoder; see `load_weights`."""
     if takes_channels(net, state, n_channels):
         with_channels(net, n_channels)
     own = net.state_dict()

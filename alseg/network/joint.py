@@ -12,6 +12,7 @@ from alseg.network.cam import CAMHead, NoClassHead
 from alseg.network.channels import of_channels
 from alseg.network.decoder import OneLogitConv, UNetDecoder
 from alseg.network.encoder import build_encoder
+from alseg.network.pyramid import PatchEncoder, SimpleFeaturePyramid
 from alseg.network.random_numbers import Generators, forked_torch_rng
 from alseg.validation import check_option
 
@@ -80,8 +81,13 @@ class JointCAMNetwork(nn.Module):
         check_option("dropout_placement", dropout_placement, ("last", "everywhere"))
         everywhere = dropout if dropout_placement == "everywhere" else 0.0
         self.encoder = build_encoder(encoder, encoder_weights, n_channels)
-        channels, strides = list(self.encoder.out_channels), list(self.encoder.strides)
-        self.max_stride, self.min_stride = strides[-1], strides[0]
+        # Of one map of patches a pyramid is made, which learns also where the encoder is frozen.
+        plain, maps = isinstance(self.encoder, PatchEncoder), self.encoder
+        if plain:
+            maps = SimpleFeaturePyramid(maps.out_channels[0], maps.strides[0])
+        channels, strides = list(maps.out_channels), list(maps.strides)
+        self.neck = maps if plain else nn.Identity()
+        self.strides, self.max_stride, self.min_stride = strides, strides[-1], strides[0]
         self.cam_level = next(
             (i for i, s in enumerate(strides) if cam_stride is not None and s >= cam_stride),
             len(strides) - 1,
@@ -130,7 +136,7 @@ class JointCAMNetwork(nn.Module):
 
     def class_parts(self):
         """What a frozen classifier is: it learns nothing in the mask phase of a two-phase fit."""
-        return (self.encoder, self.encoder_dropouts, self.class_head)
+        return (self.encoder, self.neck, self.encoder_dropouts, self.class_head)
 
     def mask_parts(self):
         """What rests while the classifier alone is trained."""
@@ -147,7 +153,7 @@ class JointCAMNetwork(nn.Module):
             features = self.encoder(x)
         else:
             features = self.feature_memory(self.encoder, x)
-        return [dropout(f) for dropout, f in zip(self.encoder_dropouts, features)]
+        return [dropout(f) for dropout, f in zip(self.encoder_dropouts, self.neck(features))]
 
     def embed(self, features):
         """The class head's input: maps from `cam_level` on, joined at its size."""
@@ -162,7 +168,7 @@ class JointCAMNetwork(nn.Module):
     def classify(self, features, size):
         """Feature maps to logits (N, K) and cam (N, K, h, w), padding cropped off the cam."""
         logits, cam = self.class_head(self.embed(features))
-        return logits, self.crop_maps(cam, size, self.encoder.strides[self.cam_level])
+        return logits, self.crop_maps(cam, size, self.strides[self.cam_level])
 
     def decode(self, features):
         """Feature maps to the decoder's map, before the last dropout."""

@@ -9,16 +9,18 @@ from skorch import NeuralNet
 from skorch.callbacks import PrintLog
 
 from alseg.interfaces import takes_batch
-from alseg.network import FeatureMemory, JointCAMNetwork, normalization_of, starts_at_random
+from alseg.network import (
+    NORMALIZATIONS,
+    FeatureMemory,
+    JointCAMNetwork,
+    normalization_numbers,
+    normalization_of,
+    starts_at_random,
+)
 from alseg.segmenter.checks import check_params, keywords
 from alseg.segmenter.parameters import same_value, with_fields
 from alseg.training import build_criterion, criterion_options, resolve_device
 from alseg.validation import check_option, message
-
-NORMALIZATIONS = {
-    "half": (0.5, 0.5),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
 
 # Weight of the class loss where an encoder starts from random weights. The loss's own 0.1 was
 # chosen with trained encoders, whose features tell the classes from the start; from random weights
@@ -206,9 +208,7 @@ class AssembledSegmenter(NeuralNet):
                 normalize = "half"  # until the network has measured the images
             if normalize == "auto":
                 normalize = normalization_of(self.encoder, self.encoder_weights)
-            return NORMALIZATIONS[normalize]
-        mean, std = normalize
-        return mean, std
+        return normalization_numbers(normalize)
 
     def initialize_criterion(self):
         """Build the loss, with the class weights of the labels at hand."""

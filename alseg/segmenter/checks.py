@@ -9,6 +9,7 @@ from skorch.callbacks import BatchScoring, InputShapeSetter, LRScheduler
 
 from alseg.files import FLAT_PLACES
 from alseg.images import as_masks
+from alseg.network import check_encoder_name
 from alseg.segmenter import inference
 from alseg.segmenter.parameters import KINDS, as_consistency, check_kinds
 from alseg.training import check_crop, criterion_options
@@ -74,6 +75,8 @@ def _check_parts(model):
     """What code a model is made of."""
     if not (isinstance(model.encoder, str) or callable(model.encoder)):
         raise TypeError(message("encoder", "a name or a torch module", model.encoder))
+    if isinstance(model.encoder, str):
+        check_encoder_name(model.encoder, model.encoder_weights)
     for name in ("module", "criterion", "optimizer"):
         if not callable(getattr(model, name)):
             raise TypeError(message(name, "a class", getattr(model, name)))

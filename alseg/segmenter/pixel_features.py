@@ -10,8 +10,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from alseg.network import FeatureMemory, build_encoder, evaluated, normalization_of, of_channels
-from alseg.segmenter.assembly import NORMALIZATIONS
+from alseg.network import (
+    FeatureMemory,
+    build_encoder,
+    evaluated,
+    normalization_numbers,
+    normalization_of,
+    of_channels,
+)
 from alseg.validation import check_option, message
 
 FEATURES = ("filters", "encoder")
@@ -101,7 +107,8 @@ class EncoderFeatures:
         """The features of one image (H, W, C), float32 in [0, 1]: (H, W, d), float32."""
         height, width = image.shape[:2]
         mean, std = (
-            of_channels(value, image.shape[2]) for value in NORMALIZATIONS[self.normalization]
+            of_channels(value, image.shape[2])
+            for value in normalization_numbers(self.normalization)
         )
         x = (torch.from_numpy(image).movedim(-1, 0)[None] - mean) / std
         deepest = self.encoder.strides[-1]

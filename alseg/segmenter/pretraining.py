@@ -11,9 +11,15 @@ from torch import nn
 
 from alseg.files import replacing
 from alseg.images import as_images
-from alseg.network import build_encoder, forked_torch_rng, normalization_of, of_channels
+from alseg.network import (
+    NORMALIZATIONS,
+    build_encoder,
+    forked_torch_rng,
+    normalization_numbers,
+    normalization_of,
+    of_channels,
+)
 from alseg.progress import progress
-from alseg.segmenter.assembly import NORMALIZATIONS
 from alseg.segmenter.inference import pool_batches
 from alseg.segmenter.parameters import check_affine
 from alseg.training import (
@@ -88,8 +94,8 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
     spread_ : ndarray of shape (n_steps,), float
         Standard deviation of normalised projections over a batch; about 1 where they point in all
         directions. Near 0 the encoder gives every image the same: it has collapsed.
-    normalize_ : str
-        "half" or "imagenet".
+    normalize_ : {"half", "imagenet"} or (mean, std)
+        A pair for encoders of other packages.
     device_ : str
 
     References
@@ -227,7 +233,7 @@ class SelfSupervisedPretrainer(TransformerMixin, BaseEstimator):
                 yield colour_jitter(view, generator, self.jitter) if self.jitter else view
 
     def _pooled(self, encoder, x):
-        mean, std = NORMALIZATIONS[self.normalize_]
+        mean, std = normalization_numbers(self.normalize_)
         mean, std = (of_channels(v, x.shape[1]).to(x.device) for v in (mean, std))
         return encoder((x - mean) / std)[-1].mean((2, 3))
 

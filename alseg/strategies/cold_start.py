@@ -57,14 +57,20 @@ def pretrained_embedding(
     def embed(X):
         import torch  # strategies that need no network do not wait for it
 
-        from alseg.network import build_encoder, forked_torch_rng, normalization_of, of_channels
-        from alseg.segmenter import NORMALIZATIONS, pool_batches
+        from alseg.network import (
+            build_encoder,
+            forked_torch_rng,
+            normalization_numbers,
+            normalization_of,
+            of_channels,
+        )
+        from alseg.segmenter import pool_batches
         from alseg.training import resolve_device
 
         where, images = resolve_device(device), as_images(X)
         n_channels = images[0].shape[2]
         if n_channels not in built:
-            numbers = NORMALIZATIONS[normalization_of(encoder, weights)]
+            numbers = normalization_numbers(normalization_of(encoder, weights))
             mean, std = (of_channels(v, n_channels).to(where) for v in numbers)
             with forked_torch_rng(0):  # it draws weights before it reads those of the file
                 network = build_encoder(encoder, weights, n_channels)

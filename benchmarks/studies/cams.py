@@ -164,7 +164,7 @@ def explained(model, explainer, images, classes, layer=None):
     from torchcam import methods
 
     network, maps = model.module_, []
-    stride = network.encoder.strides[network.cam_level]
+    stride = network.strides[network.cam_level]
     with evaluating(network):
         classifier = Classifier(network)
         # In evaluation the head's dropout hands on what it gets.
