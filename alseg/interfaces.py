@@ -6,12 +6,14 @@ for granted where it is not there, so that this stands in one place.
 """
 
 import functools
+import inspect
 import sys
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 __all__ = [
+    "PARTS",
     "Augmenter",
     "BatchLoss",
     "ChecksParams",
@@ -22,6 +24,7 @@ __all__ = [
     "Encoder",
     "Estimator",
     "GoesOn",
+    "Gradients",
     "JointPredictions",
     "MaskProbabilities",
     "Oracle",
@@ -32,10 +35,13 @@ __all__ = [
     "Strategy",
     "TellsFits",
     "Uncertainty",
+    "attribute_of",
     "before_and_last",
     "estimator_of",
+    "fit_arguments",
     "has_class_head",
     "has_learned_masks",
+    "has_part",
     "is_fitted",
     "mask_classes_of",
     "meets",
@@ -56,9 +62,12 @@ class Estimator(Protocol):
     is told by it. Everything else is asked for where it is of use: see
     `ClassHead`, `JointPredictions`, `ClassMaps`, `Uncertainty`, `Embeddings`, `GoesOn`, `Saved`,
     `ChecksParams`.
+    What it lacks is made of what it has where that can be done, by `alseg.derived` alone: masks
+    (``predict_masks``) of the probabilities, say.
     Attributes that are read where they are there: ``n_mask_classes`` (2 is taken without it),
-    ``has_class_head``, ``has_masks_`` (whether it was fitted to any mask), ``n_steps_`` (gradient
-    steps so far), ``threshold_``, ``validation_score_``, ``validation_``, ``device_``.
+    ``has_class_head``, ``has_cams``, ``has_draws`` and ``has_embeddings`` (see `has_part`),
+    ``has_masks_`` (whether it was fitted to any mask), ``n_steps_`` (gradient steps so far),
+    ``threshold_``, ``validation_score_``, ``validation_``, ``device_``.
 
     Examples
     --------
@@ -78,9 +87,6 @@ class Estimator(Protocol):
 
     def predict_mask_proba(self, X: Any) -> Any:
         """Class probabilities of each pixel: an array (C, H, W) for each image."""
-
-    def predict_masks(self, X: Any) -> Any:
-        """Class of each pixel: an integer array (H, W) for each image."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The parameters of the constructor, by name."""
@@ -142,6 +148,17 @@ class Embeddings(Protocol):
 
     def transform(self, X: Any) -> Any:
         """Embeddings, shape (n_samples, d)."""
+
+
+@runtime_checkable
+class Gradients(Protocol):
+    """An estimator that tells what an image would do to its last layer."""
+
+    def gradient_embedding(self, X: Any, loss: str = "cross_entropy") -> Any:
+        """Gradients by the last layer, the prediction taken as the truth, shape (n_samples, d)."""
+
+    def gradient_length(self, X: Any) -> Any:
+        """How long a gradient is expected to be, shape (n_samples,)."""
 
 
 @runtime_checkable
@@ -249,9 +266,10 @@ def estimator_of(learner: Any) -> Any:
 
 
 def before_and_last(estimator: Any) -> tuple[Any, Any]:
-    """What goes before the last step of a scikit-learn `Pipeline` (None where nothing), and that.
+    """What images go through before the last step of a scikit-learn `Pipeline`, and that step.
 
-    A pipeline hands on the methods that scikit-learn knows, and none of its last step's own.
+    The first is a function from images to images, or None where there is nothing. A pipeline hands
+    on the methods that scikit-learn knows, and none of its last step's own.
 
     Examples
     --------
@@ -264,7 +282,21 @@ def before_and_last(estimator: Any) -> tuple[Any, Any]:
     module = sys.modules.get("sklearn.pipeline")  # before its import there is no pipeline
     if module is None or not isinstance(estimator, module.Pipeline):
         return None, estimator
-    return (estimator[:-1] if len(estimator.steps) > 1 else None), estimator[-1]
+    steps = [step for _, step in estimator.steps[:-1] if step not in (None, "passthrough")]
+    # Not a part of the pipeline: whose last step scikit-learn asks for signs of a fit, of which a
+    # step that learns nothing has none.
+    return (functools.partial(_through, steps) if steps else None), estimator[-1]
+
+
+def _through(steps: list[Any], X: Any) -> Any:
+    for step in steps:
+        X = step.transform(X)
+    return X
+
+
+def attribute_of(estimator: Any, name: str, otherwise: Any = None) -> Any:
+    """An attribute that an estimator may have, of a `Pipeline` its last step's."""
+    return getattr(before_and_last(estimator)[1], name, otherwise)
 
 
 def has_class_head(estimator: Any) -> bool:
@@ -279,6 +311,7 @@ def has_class_head(estimator: Any) -> bool:
     >>> has_class_head(JointCAMSegmenter())
     True
     """
+    _, estimator = before_and_last(estimator)
     said = getattr(estimator, "has_class_head", None)
     if said is not None:
         return bool(said)
@@ -308,12 +341,91 @@ def is_fitted(estimator: Any) -> bool:
 
 def has_learned_masks(estimator: Any) -> bool:
     """Whether an estimator is fitted, and not to class labels alone if it says so."""
+    _, estimator = before_and_last(estimator)
     return is_fitted(estimator) and bool(getattr(estimator, "has_masks_", True))
 
 
 def mask_classes_of(estimator: Any, otherwise: Any = 2) -> Any:
     """How many classes the pixels of an estimator have; `otherwise` where it does not say."""
-    return getattr(estimator, "n_mask_classes", otherwise)
+    return attribute_of(estimator, "n_mask_classes", otherwise)
+
+
+PARTS = {
+    "masks": "predict_mask_proba(X)",
+    "labels": "a class head: predict(X), predict_proba(X) and classes_",
+    "cams": "class activation maps: predict_cams(X), or predict_joint(X) with them",
+    "draws": "stochastic draws: predict_uncertainty(X, method, ..., n_draws, random_state)",
+    "embeddings": "embeddings: transform(X)",
+    "gradients": "gradients: gradient_embedding(X) and gradient_length(X)",
+    "members": "members: estimators_ once it is fitted, as an ensemble has them",
+}
+"""Parts of an estimator, of which a strategy says what it needs, and the methods that they are."""
+
+
+def has_part(estimator: Any, part: str) -> bool:
+    """Whether an estimator, fitted or not, has one of the parts that a strategy may need.
+
+    Parameters
+    ----------
+    estimator : object
+        Of a `Pipeline` its last step is looked at.
+    part : str
+        A name in `PARTS`. What an attribute ``has_cams``, ``has_draws`` or ``has_embeddings`` says
+        counts; without it, whether the methods are there: of draws, whether `predict_uncertainty`
+        has a parameter ``n_draws``.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> from alseg import JointCAMSegmenter, PixelClassifier
+    >>> has_part(JointCAMSegmenter(), "cams"), has_part(PixelClassifier(), "cams")
+    (True, False)
+    """
+    _, estimator = before_and_last(estimator)
+    if part == "labels":
+        return has_class_head(estimator)
+    if part == "members":
+        params = estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
+        return hasattr(estimator, "estimators_") or {"estimator", "n_estimators"} <= set(params)
+    said = getattr(estimator, f"has_{part}", None)
+    if said is not None:
+        return bool(said)
+    if part == "cams":
+        jointly = meets(estimator, JointPredictions) and has_class_head(estimator)
+        return meets(estimator, ClassMaps) or jointly
+    if part == "draws":
+        return meets(estimator, Uncertainty) and _names(estimator.predict_uncertainty, "n_draws")
+    return meets(estimator, _PROTOCOLS[part])
+
+
+_PROTOCOLS = {"masks": MaskProbabilities, "embeddings": Embeddings, "gradients": Gradients}
+
+
+def _names(function: Any, name: str) -> bool:
+    parameters = inspect.signature(function).parameters.values()
+    return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def fit_arguments(estimator: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `fit` as an estimator takes them: of a `Pipeline` those of its last step.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from sklearn.pipeline import make_pipeline
+    >>> fit_arguments(make_pipeline(GaussianNB()), {"masks": 1})
+    {'gaussiannb__masks': 1}
+    """
+    if before_and_last(estimator)[1] is estimator:
+        return given
+    import sklearn
+
+    if sklearn.get_config().get("enable_metadata_routing"):  # then by name, as the step asks
+        return given
+    return {f"{estimator.steps[-1][0]}__{name}": value for name, value in given.items()}
 
 
 def set_random_state(estimator: Any, seed: int) -> Any:

@@ -245,7 +245,7 @@ def test_the_model_behind_a_learner_is_the_outermost_that_predicts():
 def test_the_last_step_of_a_pipeline_is_told_by_its_class():
     pipeline = make_pipeline(FunctionTransformer(), LogisticRegression())
     before, last = asked.before_and_last(pipeline)
-    assert last is pipeline[-1] and len(before) == 1
+    assert last is pipeline[-1] and before([[1.0]]) == [[1.0]]
     assert asked.before_and_last(make_pipeline(last)) == (None, last)
     model = Brightness()
     model.steps = "gradient steps, say"

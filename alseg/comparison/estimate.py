@@ -7,7 +7,9 @@ import numpy as np
 from sklearn.base import clone
 
 from alseg.comparison.jobs import n_threads, with_steps
+from alseg.derived import masks_of
 from alseg.experiment import peak_memory, set_passes
+from alseg.interfaces import fit_arguments
 from alseg.pseudo import fits_of_round, most_pseudo_masks
 from alseg.segmenter import phases_of_fit
 
@@ -203,11 +205,11 @@ def measure(estimator, protocol, train, test):
         for n in (1, 2, 5):  # the first also loads libraries
             model.set_params(max_epochs=1, steps_per_epoch=n)
             began = time.perf_counter()
-            model.fit(few.images, few.labels, few.masks)
+            model.fit(few.images, few.labels, **fit_arguments(model, {"masks": few.masks}))
             took[n] = time.perf_counter() - began
         some = test.take(np.arange(min(len(test.labels), 4)))
         began = time.perf_counter()
-        model.predict_masks(some.images)
+        masks_of(model, some.images)
         image = (time.perf_counter() - began) / len(some.labels)
     phases = len(phases_of_fit(model, len(few.labels), len(few.labels)))
     step = max(took[5] - took[2], 0.0) / (3 * phases)

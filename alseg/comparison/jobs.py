@@ -42,7 +42,7 @@ from alseg.experiment import (
 )
 from alseg.files import digest_of, jsonable
 from alseg.images import as_masks
-from alseg.interfaces import mask_classes_of, set_random_state
+from alseg.interfaces import before_and_last, fit_arguments, mask_classes_of, set_random_state
 from alseg.pseudo import fits_of_round
 from alseg.strategies import (
     class_balanced,
@@ -407,7 +407,7 @@ def _reference(job, protocol, train, test, out):
                 foreground = foreground_pixels(as_masks(masks, n_masks))
             began = time.perf_counter()
             with peak_memory(memory, "fit", device_of(estimator)):
-                model.fit(train.images, train.labels, masks)
+                model.fit(train.images, train.labels, **fit_arguments(model, {"masks": masks}))
             seconds["fit"] = round(time.perf_counter() - began, 3)
         began = time.perf_counter()
         metrics = evaluate(model, test, measures)
@@ -415,6 +415,7 @@ def _reference(job, protocol, train, test, out):
         if not trained:
             for found in (metrics, *metrics["by_label"].values()):
                 found.pop("class_accuracy")
+        model = before_and_last(model)[1]
         validation = getattr(model, "validation_", None)
         records.append(
             {

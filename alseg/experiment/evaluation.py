@@ -1,18 +1,17 @@
 """Every number that a record holds about a model, from one pass over the test images."""
 
 import numpy as np
-from sklearn.utils import Bunch
 
+from alseg.derived import joint_of
 from alseg.experiment.measures import average, measure_image
 from alseg.images import as_images, as_masks
-from alseg.interfaces import JointPredictions, has_class_head, mask_classes_of, meets
+from alseg.interfaces import attribute_of, has_class_head, mask_classes_of
 from alseg.metrics import (
     by_label,
     calibration_bins,
     calibration_error_from_bins,
     dice_per_image,
     instances_from_mask,
-    mask_from_proba,
     mask_metrics,
     mean_iou_per_image,
     object_dice_from_overlaps,
@@ -45,41 +44,13 @@ TAKEN = (*SCORES, *ERRORS)
 _CHUNK = 16  # images whose pixel probabilities are held at once
 
 
-def predict_all(model, images):
-    """What a model predicts of images: `predict_joint`, or as much of it as it can.
-
-    Parameters
-    ----------
-    model : alseg.interfaces.Estimator
-    images : images
-
-    Returns
-    -------
-    Bunch
-        ``masks`` and ``mask_proba``, with a class head ``labels`` and ``proba``, and ``cams``
-        where `predict_joint` gives them.
-    """
-    head = has_class_head(model)
-    if head and meets(model, JointPredictions):
-        return model.predict_joint(images)
-    proba, threshold = model.predict_mask_proba(images), getattr(model, "threshold_", None)
-    if threshold is None:
-        masks = list(model.predict_masks(images))
-    else:
-        masks = [mask_from_proba(p, threshold) for p in proba]
-    found = Bunch(masks=masks, mask_proba=proba)
-    if head:
-        found.update(labels=model.predict(images), proba=model.predict_proba(images))
-    return found
-
-
 def evaluate(model, test, measures=None):
     """Measure a model on images with labels and masks.
 
     Parameters
     ----------
-    model : JointCAMSegmenter
-        Fitted; anything with its ``predict_joint``.
+    model : alseg.interfaces.Estimator
+        Fitted.
     test : Dataset
         Images without a mask count for the class accuracy alone.
     measures : dict of str -> Measure, default=None
@@ -112,7 +83,7 @@ def evaluate(model, test, measures=None):
     calibration = 0
     for start in range(0, n, _CHUNK):
         stop = min(start + _CHUNK, n)
-        joint = predict_all(model, images.take(np.arange(start, stop)))
+        joint = joint_of(model, images.take(np.arange(start, stop)))
         if head:
             predicted_labels.extend(np.asarray(joint.labels).tolist())
             label_proba.extend(joint.get("proba", ()))
@@ -136,7 +107,7 @@ def evaluate(model, test, measures=None):
         metrics["class_accuracy"] = float(columns["class_accuracy"].mean())
     if np.any(calibration):
         metrics["mask_calibration_error"] = calibration_error_from_bins(calibration)
-    classes = list(getattr(model, "classes_", ()))
+    classes = list(attribute_of(model, "classes_", ()))
     if label_proba and set(labels.tolist()) <= set(classes):
         position = {label: k for k, label in enumerate(classes)}
         codes = np.array([position[label] for label in labels.tolist()])

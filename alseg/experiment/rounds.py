@@ -11,8 +11,9 @@ import numpy as np
 from sklearn.base import clone
 
 from alseg.calling import unit_of
+from alseg.derived import joint_of, masks_of
 from alseg.experiment.description import describe_data, described
-from alseg.experiment.evaluation import TAKEN, evaluate, predict_all
+from alseg.experiment.evaluation import TAKEN, evaluate
 from alseg.experiment.machine import environment, peak_memory, peak_memory_mib
 from alseg.experiment.measures import as_measures, told_measures
 from alseg.experiment.protocol import check_groups
@@ -20,7 +21,7 @@ from alseg.experiment.records import Records, read_records, same
 from alseg.experiment.stopping import agreement
 from alseg.files import RecordsError, files_below, jsonable, remove_files
 from alseg.images import as_images, as_masks, check_pairs
-from alseg.interfaces import Saved, is_fitted, mask_classes_of, meets
+from alseg.interfaces import Saved, before_and_last, is_fitted, mask_classes_of, meets
 from alseg.labels import is_annotated
 from alseg.learner import ActiveLearner
 from alseg.metrics import dice_score
@@ -410,10 +411,10 @@ class _Loop:
         model = learner.estimator
         with watch("evaluate"):
             metrics = evaluate(model, self.test, self.measures)
-            seen, self.watched_masks = self.watched_masks, model.predict_masks(self.watched)
+            seen, self.watched_masks = self.watched_masks, masks_of(model, self.watched)
             agreed = None if seen is None else agreement(seen, self.watched_masks)
-        device = getattr(model, "device_", None)
-        validation = getattr(model, "validation_", None)
+        own = before_and_last(model)[1]
+        device, validation = getattr(own, "device_", None), getattr(own, "validation_", None)
         return {
             "round": round_,
             "sample_ids": sample_ids,
@@ -421,7 +422,7 @@ class _Loop:
             "asked": asked,
             "n_masks": len(learner.annotated_ids),
             "n_masks_validation": 0 if validation is None else len(validation.masks),
-            **_validation_score(model),
+            **_validation_score(own),
             "foreground_pixels": self.foreground,
             "gradient_steps": learner.gradient_steps,
             "cost": self.cost._asdict(),
@@ -500,7 +501,7 @@ def _describe_asked(sample_ids, train, masks, model, save):
         if model is not None:
             # One image at a time: the maps of a whole round of large images would not be small.
             one = images.take(np.array([position]))
-            joint = predict_all(model, one)
+            joint = joint_of(model, one)
             uncertainty, maps = entropy_score(model, one, return_maps=True)
             n_mask_classes = len(joint.mask_proba[0])
             if "labels" in joint:

@@ -3,8 +3,8 @@
 import numpy as np
 
 from alseg.calling import accepts, accepts_any, argument_names, call_strategy
-from alseg.interfaces import PoolQuery, ScoresMasks, mask_classes_of, meets
-from alseg.metrics import mean_dice
+from alseg.derived import joint_of, mask_proba_of, masks_of, score_of_masks, uncertainty_of
+from alseg.interfaces import PoolQuery, before_and_last, meets
 from alseg.query import Regions
 from alseg.rows import retrieve_rows, transform_without_estimating
 from alseg.validation import check_rng, did_you_mean, message
@@ -103,31 +103,28 @@ class Predicting:
 
     def predict_masks(self, X, **kwargs):
         """Class of each pixel: (n, H, W) int, or an object array where sizes differ."""
-        return self._model().predict_masks(X, **kwargs)
+        return masks_of(self._model(), X, **kwargs)
 
     def predict_mask_proba(self, X, **kwargs):
         """Class probabilities of each pixel: (n, C, H, W), or an object array of (C, H, W)."""
-        return self._model().predict_mask_proba(X, **kwargs)
+        return mask_proba_of(self._model(), X, **kwargs)
 
     def predict_cams(self, X, **kwargs):
         """Raw class activation maps of the estimator."""
-        return self._model().predict_cams(X, **kwargs)
+        before, model = before_and_last(self._model())
+        return model.predict_cams(X if before is None else before(X), **kwargs)
 
     def predict_joint(self, X, **kwargs):
         """Labels, masks, their probabilities and CAMs of the estimator, from one pass."""
-        return self._model().predict_joint(X, **kwargs)
+        return joint_of(self._model(), X, **kwargs)
 
     def predict_uncertainty(self, X, **kwargs):
         """The estimator's uncertainty, shape (n_samples,), larger = more worth asking."""
-        return self._model().predict_uncertainty(X, **kwargs)
+        return uncertainty_of(self._model(), X, **kwargs)
 
     def score_masks(self, X, masks, **kwargs):
         """Mean Dice of the estimator's masks over the images."""
-        model = self._model()
-        if meets(model, ScoresMasks):
-            return model.score_masks(X, masks, **kwargs)
-        n_mask_classes = mask_classes_of(model)
-        return mean_dice(model.predict_masks(X), masks, n_mask_classes=n_mask_classes)
+        return score_of_masks(self._model(), X, masks, **kwargs)
 
     def transform_without_estimating(self, X):
         """`X` as the last step of the estimator's pipeline(s) sees it."""

@@ -12,6 +12,7 @@ from sklearn.utils import Bunch, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from alseg._version import __version__
+from alseg.derived import joint_of
 from alseg.files import (
     has_marker,
     is_temporary,
@@ -24,7 +25,7 @@ from alseg.files import (
     write_json,
 )
 from alseg.images import as_images, as_masks, stack
-from alseg.interfaces import Saved, has_class_head, mask_classes_of, meets
+from alseg.interfaces import Saved, has_class_head, has_part, mask_classes_of, meets
 from alseg.labels import is_annotated
 from alseg.metrics import mask_from_proba, mean_dice
 from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES
@@ -98,6 +99,16 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
         """Whether the estimator classifies images."""
         return has_class_head(self.estimator)
 
+    @property
+    def has_cams(self):
+        """Whether the estimator has class activation maps."""
+        return has_part(self.estimator, "cams")
+
+    @property
+    def has_embeddings(self):
+        """Whether the estimator makes embeddings."""
+        return has_part(self.estimator, "embeddings")
+
     def fit(self, X, y, masks=None, mask_weight=None):
         """Fit every member from its own start.
 
@@ -120,7 +131,7 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
             for member in members
         ]
         self.estimators_ = self._each(members, fits, X, y, masks, mask_weight)
-        self.classes_ = self.estimators_[0].classes_
+        self.classes_ = getattr(self.estimators_[0], "classes_", np.array([0]))
         return self
 
     def _each(self, members, fits, X, y, masks, mask_weight, seeded=True):
@@ -210,23 +221,23 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
         Returns
         -------
         Bunch
-            As of `JointCAMSegmenter.predict_joint`; ``cams`` are the means of the members' maps.
+            As of `JointCAMSegmenter.predict_joint`, as much of it as the members give; ``cams``
+            are the means of their maps.
         """
         check_is_fitted(self)
-        joints = [member.predict_joint(X) for member in self.estimators_]
+        joints = [joint_of(member, X) for member in self.estimators_]
 
         def mean(key):  # image by image, for their sizes may differ
             same = zip(*(joint[key] for joint in joints), strict=True)
             return stack([np.mean(values, axis=0) for values in same])
 
-        proba, mask_proba = mean("proba"), mean("mask_proba")
-        return Bunch(
-            labels=self.classes_[proba.argmax(axis=1)],
-            proba=proba,
-            masks=stack([mask_from_proba(p, self.threshold_) for p in mask_proba]),
-            mask_proba=mask_proba,
-            cams=mean("cams"),
-        )
+        # Each that all of the members give.
+        keys = [k for k in ("proba", "mask_proba", "cams") if all(k in one for one in joints)]
+        found = Bunch(**{key: mean(key) for key in keys})
+        found.masks = stack([mask_from_proba(p, self.threshold_) for p in found.mask_proba])
+        if "proba" in found:
+            found.labels = self.classes_[found.proba.argmax(axis=1)]
+        return found
 
     def transform(self, X, kind=None):
         """Embeddings of the members, side by side.

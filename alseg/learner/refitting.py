@@ -5,7 +5,15 @@ import copy
 import numpy as np
 from sklearn.base import clone
 
-from alseg.interfaces import GoesOn, has_learned_masks, is_fitted, meets, set_random_state
+from alseg.interfaces import (
+    GoesOn,
+    attribute_of,
+    fit_arguments,
+    has_learned_masks,
+    is_fitted,
+    meets,
+    set_random_state,
+)
 from alseg.learner.source_set import fit_data
 from alseg.pseudo import fits_of_round
 from alseg.validation import message
@@ -106,7 +114,7 @@ class _Round:
         """A fitted copy of what a fit starts from."""
         model = before if start == "this" else self.learner._estimator
         go_on = start != "new" and is_fitted(model)
-        steps_before = getattr(model, "n_steps_", 0) if go_on else 0
+        steps_before = attribute_of(model, "n_steps_", 0) if go_on else 0
         # Other random numbers than those that the fit before has used.
         seed = self.seed_of("continue" if start == "this" else "fit")
         images, labels, given = fit_data(self.learner, masks, mask_weight)
@@ -119,13 +127,13 @@ class _Round:
         if seed is not None:  # also of a fit that goes on, which else repeats the draws before it
             set_random_state(model, seed)
         fit = model.partial_fit if go_on else model.fit
-        fit(images, labels, **given, **self.fit_kwargs)
-        steps = getattr(model, "n_steps_", None)
+        fit(images, labels, **fit_arguments(model, given), **self.fit_kwargs)
+        steps = attribute_of(model, "n_steps_", None)
         self.counts.append(None if steps is None else steps - steps_before)
         return model
 
 
 def _score(model):
     """On validation images, of a model that was chosen by them; without them all are alike."""
-    score = getattr(model, "validation_score_", None)
+    score = attribute_of(model, "validation_score_", None)
     return 0.0 if score is None else score

@@ -72,7 +72,7 @@ class DiceScorer:
             )
             raise ValueError(message("masks", "given to dice_scorer", None, remedy))
         before, estimator = before_and_last(estimator)
-        X = X if before is None else before.transform(X)
+        X = X if before is None else before(X)
         if not hasattr(estimator, "score_masks"):
             raise TypeError(message("estimator", "one with `score_masks`", estimator))
         return estimator.score_masks(X, masks)

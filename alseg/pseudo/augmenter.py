@@ -9,14 +9,12 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
+from alseg.derived import joint_of, mask_proba_of, masks_of
 from alseg.images import as_images, as_masks, fingerprint, stack
 from alseg.interfaces import (
-    Embeddings,
-    JointPredictions,
-    MaskProbabilities,
+    attribute_of,
     estimator_of,
-    has_class_head,
-    meets,
+    has_part,
 )
 from alseg.labels import MISSING, fraction_annotated
 from alseg.metrics import best_threshold, mask_from_proba
@@ -382,7 +380,9 @@ default="histogram"
             return np.empty(0, dtype=int)
         pool = images.take(unlabelled)
         seed = int(self._seeds[0])
-        score, empty = predicted_doubt(self._estimator, pool, self.n_draws, seed, chunk=_CHUNK)
+        score, empty = predicted_doubt(
+            self._estimator, pool, self.n_draws, seed, chunk=_CHUNK, masks_of=masks_of
+        )
         # Positions in the pool are not those in the data set: the released code mixes them up.
         return unlabelled[pseudo_group(score, empty, n, random_state=int(self._seeds[1]))]
 
@@ -421,8 +421,7 @@ default="histogram"
     def _check_evidence(self):
         if self.agreement is None or "cam" not in self.evidence:
             return
-        jointly = meets(self._estimator, JointPredictions)
-        if not (jointly and has_class_head(self._estimator)):
+        if not has_part(self._estimator, "cams"):
             remedy = "Without a class head take evidence=('colours',)."
             raise ValueError(
                 message(
@@ -472,7 +471,7 @@ default="histogram"
     def _check_descriptor(self, n_samples):
         if isinstance(self.descriptor, str):
             check_option("descriptor", self.descriptor, ["histogram", "encoder"])
-            if self.descriptor == "encoder" and not meets(self._estimator, Embeddings):
+            if self.descriptor == "encoder" and not has_part(self._estimator, "embeddings"):
                 remedy = "Take descriptor='histogram', or give embeddings of your own."
                 raise TypeError(
                     message(
@@ -498,10 +497,10 @@ default="histogram"
             ids = self.candidates_[start : start + _CHUNK]
             chunk = images.take(ids)
             if self.agreement is None or "cam" not in self.evidence:
-                proba = self._estimator.predict_mask_proba(chunk)
+                proba = mask_proba_of(self._estimator, chunk)
                 yield from zip(ids, proba, [None] * len(ids), strict=True)
                 continue
-            joint = self._estimator.predict_joint(chunk)  # both from one pass
+            joint = joint_of(self._estimator, chunk, cams=True)  # both from one pass
             cams = [cam[k] for cam, k in zip(joint.cams, joint.proba.argmax(1), strict=True)]
             yield from zip(ids, joint.mask_proba, cams, strict=True)
 
@@ -580,10 +579,10 @@ default="histogram"
         """What the estimator held out; of one that was loaded, found among the images again."""
         if self.threshold != "validation" or self.validation is not None:
             return None
-        part = getattr(self._estimator, "validation_", None)
+        part = attribute_of(self._estimator, "validation_", None)
         if part is not None:
             return part
-        known = getattr(self._estimator, "held_out_", ())
+        known = attribute_of(self._estimator, "held_out_", ())
         held = [i for i in np.flatnonzero(annotated) if known and fingerprint(images[i]) in known]
         return Bunch(images=images.take(held), masks=self._masks.take(held)) if held else None
 
@@ -607,7 +606,7 @@ default="histogram"
         if self.threshold is not None:
             return float(self.threshold)
         for name in ("threshold_", "threshold"):
-            own = getattr(self._estimator, name, None)
+            own = attribute_of(self._estimator, name, None)
             if isinstance(own, numbers.Real):
                 return float(own)
         return 0.5
@@ -635,7 +634,7 @@ def _lead(proba, labels):
 
 def _segmenter(estimator):
     found = estimator_of(estimator)
-    if meets(found, MaskProbabilities):
+    if has_part(found, "masks"):
         return found
     raise TypeError(message("estimator", "an object with predict_mask_proba", estimator))
 
@@ -643,7 +642,7 @@ def _segmenter(estimator):
 def _streamed_proba(estimator, images):
     for start in range(0, len(images), _CHUNK):
         ids = np.arange(start, min(start + _CHUNK, len(images)))
-        yield from estimator.predict_mask_proba(images.take(ids))
+        yield from mask_proba_of(estimator, images.take(ids))
 
 
 def _fingerprints(images):

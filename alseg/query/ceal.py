@@ -336,6 +336,7 @@ def predicted_doubt(
     random_state: Random = None,
     reduce: str = "mean",
     chunk: int = 16,
+    masks_of: Any = None,
 ) -> Any:
     """`doubt` of a pool, a chunk of images at a time.
 
@@ -349,6 +350,8 @@ def predicted_doubt(
         Of the draws, the same for each chunk.
     reduce : {"mean", "sum"}, default="mean"
     chunk : int, default=16
+    masks_of : callable ``f(estimator, images) -> masks``, or None, default=None
+        None is the estimator's `predict_masks`.
 
     Returns
     -------
@@ -364,9 +367,10 @@ def predicted_doubt(
     ((3,), [False, False, True])
     """
     check_number("n_draws", n_draws, 2, integer=True)
-    for name in ("predict_uncertainty", "predict_masks"):
+    for name in ("predict_uncertainty", *(["predict_masks"] if masks_of is None else [])):
         if not hasattr(estimator, name):
             raise TypeError(message("estimator", f"with `{name}`", estimator))
+    find = masks_of if masks_of is not None else lambda model, X: model.predict_masks(X)
     scores, empties = [np.empty(0)], [np.empty(0, bool)]
     for start in range(0, len(images), chunk):
         part = images.take(np.arange(start, min(start + chunk, len(images))))
@@ -377,7 +381,7 @@ def predicted_doubt(
             n_draws=n_draws,
             random_state=random_state,
         )
-        score, empty = doubt(maps, estimator.predict_masks(part), n_draws, reduce)
+        score, empty = doubt(maps, find(estimator, part), n_draws, reduce)
         scores.append(score)
         empties.append(empty)
     return np.concatenate(scores), np.concatenate(empties)

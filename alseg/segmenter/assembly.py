@@ -98,6 +98,11 @@ class AssembledSegmenter(NeuralNet):
         return self.network.pooling is not None
 
     @property
+    def has_cams(self):
+        """Whether there are class activation maps: with a class head."""
+        return self.has_class_head
+
+    @property
     def _default_callbacks(self):
         # A bar says that it goes on; the table of epochs is for those who ask for more.
         found = super()._default_callbacks

@@ -377,6 +377,13 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """Whether it predicts image labels; so it does before a fit, too."""
         return getattr(self, "label_classifier_", self) is not None
 
+    has_cams = False
+
+    @property
+    def has_draws(self) -> bool:
+        """Whether it has draws, which are the trees of a forest."""
+        return is_forest(self._own_classifier())
+
     def _check_labels(self, what):
         check_is_fitted(self)
         if not self.has_class_head:

@@ -1,11 +1,9 @@
 """What the strategies share: the pool as rows, the estimator behind a learner, its scores."""
 
-import functools
-
 import numpy as np
 
 from alseg.calling import call
-from alseg.images import stack
+from alseg.derived import uncertainty_of
 from alseg.interfaces import (
     MaskProbabilities,
     Uncertainty,
@@ -14,9 +12,7 @@ from alseg.interfaces import (
     meets,
 )
 from alseg.query import UNCERTAINTIES, needs_mask_proba, top_n
-from alseg.query import aggregate as aggregate_maps
 from alseg.rows import n_rows
-from alseg.rows import retrieve_rows as rows
 from alseg.validation import (
     check_n_instances,
     check_number,
@@ -27,7 +23,6 @@ from alseg.validation import (
 )
 
 TARGETS = ("mask", "label")
-_CHUNK = 16  # images whose probabilities are held at once
 
 
 def check_pool(X_pool, n_instances):
@@ -38,7 +33,7 @@ def check_pool(X_pool, n_instances):
 def last_step(learner, X_pool):
     """The estimator behind `learner`, and the pool as it sees it: the last step of a `Pipeline`."""
     before, last = before_and_last(estimator_of(learner))
-    return last, X_pool if before is None else before.transform(X_pool)
+    return last, X_pool if before is None else before(X_pool)
 
 
 def target_of(learner, target, models=None):
@@ -78,41 +73,6 @@ def check_estimator(learner, X_pool, remedy):
     return last, X_pool
 
 
-def scores_of_proba(estimator, X_pool, map_of, aggregate, return_maps=False):
-    """Scores of the probabilities that an estimator gives each pixel, a few images at a time.
-
-    Parameters
-    ----------
-    estimator : object with `predict_mask_proba`
-    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
-    map_of : callable
-        From probabilities (C, H, W) to a map (H, W).
-    aggregate : str or callable
-        From the pixels to the image.
-    return_maps : bool, default=False
-
-    Returns
-    -------
-    scores : ndarray of shape (n_pool,), float
-    maps : ndarray of shape (n_pool, H, W), float32, or of arrays; with `return_maps`
-    """
-    n_pool = n_rows(X_pool)
-    scores, maps = [], []
-    for start in range(0, n_pool, _CHUNK):
-        idx = np.arange(start, min(start + _CHUNK, n_pool))
-        for proba in estimator.predict_mask_proba(rows(X_pool, idx)):
-            proba = np.asarray(proba)
-            if not np.isfinite(proba).all():
-                rule = "finite"
-                raise ValueError(message("predict_mask_proba(X_pool)", rule, "NaN or infinity"))
-            map_ = map_of(proba)
-            scores.append(aggregate_maps(map_[None], aggregate, mask_proba=proba[None])[0])
-            if return_maps:
-                maps.append(map_.astype(np.float32))
-    scores = np.array(scores, dtype=float)
-    return (scores, stack(maps)) if return_maps else scores
-
-
 def check_shape(scores, n_pool):
     """Scores as a float vector, one for each image of the pool."""
     scores = np.asarray(scores, dtype=float)
@@ -145,15 +105,14 @@ def plain_score(learner, X_pool, method, aggregate, target, return_maps=False):
     check_map_target(target, return_maps)
     n_pool = n_rows(X_pool)
     if target == "mask":
-        last, seen = last_step(learner, X_pool)
-        if meets(last, MaskProbabilities) and not meets(last, Uncertainty):
-            score_of = functools.partial(UNCERTAINTIES[method], axis=0)
-            return scores_of_proba(last, seen, score_of, aggregate, return_maps)
-        remedy = "It can do target='label', which target=None takes by itself."
-        estimator, X_pool = check_estimator(learner, X_pool, remedy)
+        last, X_pool = last_step(learner, X_pool)
+        if not (meets(last, MaskProbabilities) or meets(last, Uncertainty)):
+            remedy = "It can do target='label', which target=None takes by itself."
+            rule = "with `predict_mask_proba` or `predict_uncertainty`"
+            raise TypeError(message("learner", rule, last, remedy))
         options = {"return_maps": True} if return_maps else {}
-        scores = estimator.predict_uncertainty(
-            X_pool, method=method, aggregate=aggregate, target=target, **options
+        scores = uncertainty_of(
+            last, X_pool, method=method, aggregate=aggregate, target=target, **options
         )
         return check_maps(scores, n_pool) if return_maps else check_shape(scores, n_pool)
     # The learner's own if it has it: a search, a committee or a bagging predicts as a whole.

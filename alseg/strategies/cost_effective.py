@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from alseg.derived import masks_of
 from alseg.images import as_images
 from alseg.query import N_BINS, ceal_groups, predicted_doubt
 from alseg.strategies._shared import check_estimator, check_pool, check_shape
@@ -16,7 +17,7 @@ def _doubt(learner, X_pool, random_state, n_draws, reduce):
     estimator, X_pool = check_estimator(learner, X_pool, REMEDY)
     seed = seed_of(random_state, check_rng(random_state))
     images = as_images(X_pool)
-    score, empty = predicted_doubt(estimator, images, n_draws, seed, reduce)
+    score, empty = predicted_doubt(estimator, images, n_draws, seed, reduce, masks_of=masks_of)
     return check_shape(score, len(images)), empty
 
 

@@ -115,16 +115,16 @@ def _by_name(learner, X_pool, embedding):
     estimator = estimator_of(learner)
     before, last = before_and_last(estimator)
     if embedding == "input" or (embedding is None and not meets(last, Embeddings)):
-        seen = X_pool if embedding == "input" or before is None else before.transform(X_pool)
+        seen = X_pool if embedding == "input" or before is None else before(X_pool)
         if np.ndim(seen) != 2 or getattr(seen, "dtype", np.dtype(float)).kind not in "fiub":
             remedy = "Give embedding= a callable or an array."
             raise TypeError(message("learner", "an estimator with `transform`", last, remedy))
-        return (lambda X: X) if seen is X_pool else before.transform
+        return (lambda X: X) if seen is X_pool else before
     options = {} if embedding in (None, "encoder") else {"kind": embedding}
     if not meets(last, Embeddings) or (options and not accepts(last.transform, "kind")):
         rule = f"an estimator with `transform(X, kind={embedding!r})`"
         raise TypeError(message("learner", rule, last))
-    return lambda X: last.transform(X if before is None else before.transform(X), **options)
+    return lambda X: last.transform(X if before is None else before(X), **options)
 
 
 def _looked_up(learner, table, n_pool, training):

@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from alseg.derived import PAGE, joint_of
 from alseg.images import as_images
+from alseg.interfaces import has_part
 from alseg.query import shares, stochastic_top_n
 from alseg.rows import n_rows
-from alseg.strategies._shared import check_pool, estimator_of
+from alseg.strategies._shared import check_pool, last_step
 from alseg.strategies.around_others import named
 from alseg.strategies.disagreement import chunks
 from alseg.strategies.two_views import scaled_map
@@ -48,7 +50,7 @@ def foreground_fraction(learner, X_pool, source="cam", threshold=0.5):
     check_number("threshold", threshold, 0, 1)
     if isinstance(source, str):
         check_option("source", source, SOURCES)
-        fraction = _predicted(estimator_of(learner), X_pool, source, threshold)
+        fraction = _predicted(*last_step(learner, X_pool), source, threshold)
     elif callable(source):
         fraction = np.asarray(source(X_pool), dtype=float)
     else:
@@ -69,8 +71,8 @@ def foreground_fraction(learner, X_pool, source="cam", threshold=0.5):
 
 def _predicted(estimator, X_pool, source, threshold):
     name = "predict_joint" if source == "cam" else "predict_mask_proba"
-    if not hasattr(estimator, name):
-        raise TypeError(message("learner", f"with `{name}` for source={source!r}", estimator))
+    if not has_part(estimator, {"cam": "cams", "mask": "masks"}[source]):
+        raise TypeError(message("learner", f"with `{name}` for source={source!r}", estimator, PAGE))
     images, found = as_images(X_pool), []
     for idx in chunks(len(images)):
         part = images.take(idx)
@@ -78,7 +80,7 @@ def _predicted(estimator, X_pool, source, threshold):
             background = [np.asarray(p)[0] for p in estimator.predict_mask_proba(part)]
             found.extend(1 - p.mean(dtype=float) for p in background)
             continue
-        joint = estimator.predict_joint(part)
+        joint = joint_of(estimator, part, cams=True)
         proba = np.asarray(joint["proba"])
         if not np.isfinite(proba).all():
             raise ValueError(message("predict_joint(X_pool)['proba']", "finite", proba))

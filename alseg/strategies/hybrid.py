@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from alseg.derived import uncertainty_of
+from alseg.interfaces import MaskProbabilities, Uncertainty, meets
 from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES, floating, shares, stochastic_top_n, top_n
 from alseg.query.diversity import Points, k_means, squared
-from alseg.strategies._shared import check_estimator, check_pool
+from alseg.strategies._shared import check_pool, last_step
 from alseg.strategies.around_others import now, scores_of
 from alseg.strategies.embedding import embeddings_of
 from alseg.strategies.informativeness import entropy_score
@@ -285,10 +287,12 @@ def clasp_sampling(
     rng = check_rng(random_state)
     beta = now(beta, learner)
     remedy = "ClaSP asks by the doubt of pixels."
-    estimator, X_pool = check_estimator(learner, X_pool, remedy)
+    estimator, X_pool = last_step(learner, X_pool)
+    if not (meets(estimator, MaskProbabilities) or meets(estimator, Uncertainty)):
+        raise TypeError(message("learner", "with `predict_mask_proba`", estimator, remedy))
     means = _ClassMeans()
     options = {"random_state": seed_of(random_state, rng)} if method in DRAW_UNCERTAINTIES else {}
-    scores = estimator.predict_uncertainty(X_pool, method=method, aggregate=means, **options)
+    scores = uncertainty_of(estimator, X_pool, method=method, aggregate=means, **options)
     scores = _nonnegative(np.asarray(scores, dtype=float), method)
     by_class = np.concatenate(means.kept)  # (n_pool, C)
     n_by_class = shares([stratified, 1 - stratified], n_instances, rng)[0]

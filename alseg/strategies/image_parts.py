@@ -3,10 +3,11 @@
 import functools
 
 from alseg.calling import call, name_of
+from alseg.derived import scores_of_proba
 from alseg.interfaces import MaskProbabilities, meets
 from alseg.query import UNITS, ripu, top_n
 from alseg.rows import n_rows
-from alseg.strategies._shared import check_pool, check_shape, estimator_of, scores_of_proba
+from alseg.strategies._shared import check_pool, check_shape, last_step
 from alseg.strategies.around_others import named
 from alseg.strategies.best_parts import ask_parts
 from alseg.strategies.informativeness import entropy_score, margin_score
@@ -212,7 +213,7 @@ def ripu_score(learner, X_pool, *, size=3, aggregate="mean", return_maps=False):
     (5,)
     """
     check_number("size", size, low=1, integer=True)
-    estimator = estimator_of(learner)
+    estimator, X_pool = last_step(learner, X_pool)
     if not meets(estimator, MaskProbabilities):
         raise TypeError(message("learner", "with `predict_mask_proba`", estimator))
     window = functools.partial(ripu, size=size)

@@ -6,14 +6,15 @@ with one another and with those of the learner's training images; none looks at 
 
 import numpy as np
 
+from alseg.interfaces import MaskProbabilities, meets
 from alseg.query import diversity, top_n
 from alseg.rows import n_rows
 from alseg.rows import retrieve_rows as rows
-from alseg.strategies._shared import check_estimator, check_pool, estimator_of
+from alseg.strategies._shared import check_pool, estimator_of, last_step
 from alseg.strategies.around_others import scores_of
 from alseg.strategies.embedding import embeddings_of
 from alseg.strategies.stochastic import mc_variance_score
-from alseg.validation import check_number, check_rng, seed_of
+from alseg.validation import check_number, check_rng, message, seed_of
 
 _CHUNK = 64  # images whose pixel probabilities are held at once
 
@@ -379,8 +380,10 @@ def _radius(pool, labelled, n_clusters, purity, metric, rng):
 
 
 def _contexts(learner, X):
-    remedy = "It needs `predict_mask_proba`, such as JointCAMSegmenter has."
-    estimator, X = check_estimator(learner, X, remedy)
+    remedy = "JointCAMSegmenter has it."
+    estimator, X = last_step(learner, X)
+    if not meets(estimator, MaskProbabilities):
+        raise TypeError(message("learner", "with `predict_mask_proba`", estimator, remedy))
     found = []
     for start in range(0, n_rows(X), _CHUNK):
         some = rows(X, np.arange(start, min(start + _CHUNK, n_rows(X))))

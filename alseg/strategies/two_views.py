@@ -4,8 +4,9 @@ import functools
 
 import numpy as np
 
+from alseg.derived import PAGE, joint_of
 from alseg.images import as_images, stack
-from alseg.interfaces import JointPredictions, meets
+from alseg.interfaces import has_part
 from alseg.query import DRAW_UNCERTAINTIES, bald, needs_mask_proba, sums_for
 from alseg.query import aggregate as aggregate_maps
 from alseg.rows import n_rows
@@ -13,7 +14,7 @@ from alseg.strategies._shared import (
     ask_images,
     check_map_target,
     check_shape,
-    estimator_of,
+    last_step,
     target_of,
 )
 from alseg.strategies.disagreement import chunks, pixel_scores
@@ -171,7 +172,7 @@ def tta_score(
     pairs = _check_views(views)
     target = target_of(learner, target)
     check_map_target(target, return_maps)
-    estimator = estimator_of(learner)
+    estimator, X_pool = last_step(learner, X_pool)
     name = "predict_mask_proba" if target == "mask" else "predict_proba"
     if not hasattr(estimator, name):
         raise TypeError(message("learner", f"with `{name}`", estimator))
@@ -293,12 +294,13 @@ def cam_disagreement_score(learner, X_pool, *, aggregate="mean", power=1.0, retu
     """
     needs_mask_proba(aggregate)
     check_number("power", power, low=0, open_low=True)
-    estimator = estimator_of(learner)
-    if not meets(estimator, JointPredictions):
-        raise TypeError(message("learner", "with `predict_joint`", estimator))
+    estimator, X_pool = last_step(learner, X_pool)
+    if not has_part(estimator, "cams"):
+        rule = "with `predict_joint`, or `predict_cams`, that gives class maps"
+        raise TypeError(message("learner", rule, estimator, PAGE))
     images, scores, maps = as_images(X_pool), [], []
     for idx in chunks(n_rows(X_pool)):
-        joint = estimator.predict_joint(images.take(idx))
+        joint = joint_of(estimator, images.take(idx), cams=True)
         winners = np.asarray(joint["proba"]).argmax(axis=1)
         for cam, winner, proba in zip(joint["cams"], winners, joint["mask_proba"], strict=True):
             evidence = scaled_map(np.asarray(cam)[winner], proba.shape[1:]) ** power

@@ -105,7 +105,7 @@ def test_cdal_compares_predicted_masks(toy):
     np.testing.assert_array_equal(
         strategies.cdal_sampling(toy, X_pool, 5), diversity.contextual_picks(contexts, 5, known)
     )
-    with pytest.raises(TypeError, match="predict_uncertainty.*predict_mask_proba"):
+    with pytest.raises(TypeError, match="with `predict_mask_proba`, got LogisticRegression"):
         strategies.cdal_sampling(LogisticRegression(), X_pool)
 
 
