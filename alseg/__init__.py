@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # for editors and type checkers; `_PUBLIC` says the same to P
     from alseg.segmenter import Schedule as Schedule
     from alseg.segmenter import SelfSupervisedPretrainer as SelfSupervisedPretrainer
     from alseg.segmenter import ValidationSet as ValidationSet
+    from alseg.segmenter import WholeNetwork as WholeNetwork
     from alseg.validation import EmptyPool as EmptyPool
 
 # Loaded when first used: the command line shows its help without waiting for torch.
@@ -45,6 +46,7 @@ _PUBLIC = {
     "Schedule": "alseg.segmenter",
     "SelfSupervisedPretrainer": "alseg.segmenter",
     "ValidationSet": "alseg.segmenter",
+    "WholeNetwork": "alseg.segmenter",
     "compare_strategies": "alseg.comparison",
     "dice_scorer": "alseg.metrics",
 }

@@ -12,12 +12,13 @@ from alseg.network.cam import CAMHead, NoClassHead
 from alseg.network.channels import of_channels
 from alseg.network.decoder import OneLogitConv, UNetDecoder
 from alseg.network.encoder import build_encoder
+from alseg.network.inputs import NormalizedInputs
 from alseg.network.pyramid import PatchEncoder, SimpleFeaturePyramid
 from alseg.network.random_numbers import Generators, forked_torch_rng
 from alseg.validation import check_option
 
 
-class JointCAMNetwork(nn.Module):
+class JointCAMNetwork(NormalizedInputs):
     """Classify an image and segment it from one encoder.
 
     Parameters
@@ -111,28 +112,7 @@ class JointCAMNetwork(nn.Module):
             self.mask_conv = OneLogitConv(self.decoder.out_channels)
         else:
             self.mask_conv = nn.Conv2d(self.decoder.out_channels, n_mask_classes, 1)
-        self.register_buffer("mean", of_channels(mean, n_channels))
-        self.register_buffer("std", of_channels(std, n_channels))
-
-    def colours(self, x):
-        """The channels that the encoder sees, of images (N, C, H, W); here all."""
-        return x
-
-    def measure(self, images):
-        """Set the input normalisation to mean and standard deviation over all pixels and channels.
-
-        Parameters
-        ----------
-        images : iterable of tensors of shape (C, H, W), uint8 or float in [0, 1]
-        """
-        n, total, squares = 0, 0.0, 0.0
-        for image in images:
-            x = image.double() / (255 if image.dtype == torch.uint8 else 1)
-            x = self.colours(x[None])
-            n, total, squares = n + x.numel(), total + x.sum(), squares + x.square().sum()
-        mean = total / n
-        self.mean.fill_(float(mean))
-        self.std.fill_(float((squares / n - mean**2).clamp(min=1e-12).sqrt()))
+        self.normalize_by(of_channels(mean, n_channels), of_channels(std, n_channels))
 
     def class_parts(self):
         """What a frozen classifier is: it learns nothing in the mask phase of a two-phase fit."""
@@ -181,15 +161,6 @@ class JointCAMNetwork(nn.Module):
             return self.crop_maps(mask_logits, size, self.min_stride)
         return self.upsample(mask_logits, size)
 
-    def upsample(self, mask_logits, size):
-        """Logits at the decoder's stride to the image's own (N, C, H, W), padding cropped off."""
-        h, w = size
-        if self.min_stride == 1:
-            return mask_logits[:, :, :h, :w]
-        full = tuple(s * self.min_stride for s in mask_logits.shape[2:])
-        mask_logits = F.interpolate(mask_logits, size=full, mode="bilinear", align_corners=False)
-        return mask_logits[:, :, :h, :w]
-
     def forward(self, x, n_decode=None):
         """Everything from one pass; masks of the first `n_decode` images alone (all by default)."""
         size = x.shape[2:]
@@ -201,12 +172,6 @@ class JointCAMNetwork(nn.Module):
             mask_logits = self.mask_head(self.decode([f[:n_decode] for f in features]), size)
         return {"logits": logits, "cam": cam, "mask_logits": mask_logits}
 
-    @staticmethod
-    def crop_maps(maps, size, stride):
-        """Maps at a stride without what stands beyond an image of this size, which was padded."""
-        h, w = (-(-s // stride) for s in size)
-        return maps[:, :, :h, :w]
-
     def first_dropout(self):
         """Where the mask's first active dropout sits: "encoder", "decoder", "head" or None."""
         parts = {
@@ -215,12 +180,13 @@ class JointCAMNetwork(nn.Module):
             "head": [self.mask_dropout],
         }
         for name, modules in parts.items():
-            if any(_is_dropout(m) and m.p > 0 for part in modules for m in part.modules()):
+            if any(is_dropout(m) and m.p > 0 for part in modules for m in part.modules()):
                 return name
         return None
 
 
-def _is_dropout(module):
+def is_dropout(module):
+    """Whether a module is a dropout layer of torch's, of any kind."""
     # By type, not by name: a test on `startswith("Dropout")` would miss AlphaDropout.
     return isinstance(module, nn.modules.dropout._DropoutNd)
 
@@ -252,7 +218,7 @@ def evaluated(module):
     module = getattr(module, "_orig_mod", module)  # of a compiled one
     if not any(m.training for m in module.modules()):
         return module
-    return _twin(module).eval()
+    return evaluated_twin(module)
 
 
 def with_dropout(module, shared=False, seed=None):
@@ -283,26 +249,28 @@ def with_dropout(module, shared=False, seed=None):
     (1.0, [0.0, 2.0])
     """
     generators = seed if isinstance(seed, Generators) else Generators(seed)
-    twin = _twin(getattr(module, "_orig_mod", module)).eval()
+    twin = evaluated_twin(module)
     for m in twin.modules():
-        if _is_dropout(m):
+        if is_dropout(m):
             m.training = True
             m.forward = functools.partial(_dropped, m, shared, generators)
     return twin
 
 
-def _twin(module):
-    """A copy of a tree of modules that shares all tensors; modes and methods are its own.
+def evaluated_twin(module):
+    """A copy of a tree of modules, in evaluation mode, that shares all tensors.
 
-    By `deepcopy`, so that modules that a user's module also holds in a list, or by a bound method,
-    are those of the copy there too.
+    Modes and methods are its own. By `deepcopy`, so that modules that a user's module also holds in
+    a list, or by a bound method, are those of the copy there too.
     """
+    module = getattr(module, "_orig_mod", module)
     held = (
         value
         for m in module.modules()
         for value in (*m._parameters.values(), *m._buffers.values(), *vars(m).values())
     )
-    return copy.deepcopy(module, {id(value): value for value in held if torch.is_tensor(value)})
+    tensors = {id(value): value for value in held if torch.is_tensor(value)}
+    return copy.deepcopy(module, tensors).eval()
 
 
 def _dropped(module, shared, generators, x):
@@ -362,7 +330,7 @@ def dropout_active(module, shared=False):
     with evaluating(module):
         try:
             for m in module.modules():
-                if _is_dropout(m):
+                if is_dropout(m):
                     m.training = True
                     m.forward = functools.partial(_dropped, m, shared, Generators(None))
                     patched.append(m)

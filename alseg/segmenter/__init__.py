@@ -10,6 +10,7 @@ from alseg.segmenter.parameters import (
     Execution,
     Network,
     Schedule,
+    WholeNetwork,
     with_fields,
 )
 from alseg.segmenter.phases import phases_of_fit
@@ -31,6 +32,7 @@ __all__ = [
     "Schedule",
     "SelfSupervisedPretrainer",
     "ValidationSet",
+    "WholeNetwork",
     "alseg_pseudo_labels",
     "haematoxylin",
     "haematoxylin_masks",

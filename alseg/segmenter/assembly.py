@@ -18,7 +18,8 @@ from alseg.network import (
     starts_at_random,
 )
 from alseg.segmenter.checks import check_params, keywords
-from alseg.segmenter.parameters import same_value, with_fields
+from alseg.segmenter.parameters import as_network, same_value, with_fields
+from alseg.segmenter.whole_networks import build_network, is_whole, network_facts
 from alseg.training import build_criterion, criterion_options, resolve_device
 from alseg.validation import check_option, message
 
@@ -47,7 +48,7 @@ class AssembledSegmenter(NeuralNet):
 
     def __setattr__(self, name, value):
         # skorch takes any module set from outside for one of its own components and refuses it.
-        if name in ("encoder", "criterion"):
+        if name in ("encoder", "network", "criterion"):
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
@@ -94,13 +95,27 @@ class AssembledSegmenter(NeuralNet):
 
     @property
     def has_class_head(self):
-        """Whether the network classifies images and has class maps, or gives masks alone."""
+        """Whether the network classifies images, or gives masks alone."""
+        if is_whole(self):
+            return network_facts(self).n_class_logits is not None
         return self.network.pooling is not None
 
     @property
     def has_cams(self):
-        """Whether there are class activation maps: with a class head."""
-        return self.has_class_head
+        """Whether there are class activation maps."""
+        return not is_whole(self) and self.has_class_head
+
+    @property
+    def has_draws(self):
+        """Whether stochastic methods of `predict_uncertainty` have anything to draw."""
+        if is_whole(self):
+            facts = network_facts(self)
+            return facts.draws_masks or facts.draws_classes
+        return max(self.network.dropout, self.network.class_dropout) > 0
+
+    @property
+    def _headless(self):
+        return "a network of mask logits alone" if is_whole(self) else "Network(pooling=None)"
 
     @property
     def _default_callbacks(self):
@@ -141,6 +156,20 @@ class AssembledSegmenter(NeuralNet):
     def initialize_module(self):
         """Build the network from the parameters."""
         n_classes = len(self.classes_) if hasattr(self, "classes_") else 2
+        if is_whole(self):
+            self.module_ = build_network(self, n_classes, *self._normalization())
+        else:
+            self.module_ = self._joint_network(n_classes)
+        measured = same_value(as_network(self.network).normalize, "dataset")
+        if measured and self._run is not None:
+            self.module_.measure(self._run.data.images)
+        if self.execution.channels_last:
+            self.module_ = self.module_.to(memory_format=torch.channels_last)
+        self._freeze_encoder()
+        self._attach_memory()
+        return self
+
+    def _joint_network(self, n_classes):
         options = {
             "encoder": self.encoder,
             "encoder_weights": self.encoder_weights,
@@ -159,15 +188,7 @@ class AssembledSegmenter(NeuralNet):
             options["n_channels"] = self.n_channels_
         if known is not None:  # a network that is one whole takes no encoder
             options = {name: value for name, value in options.items() if name in known}
-        self.module_ = self.module(**{**options, **self.get_params_for("module")})
-        measured = isinstance(self.network.normalize, str) and self.network.normalize == "dataset"
-        if measured and self._run is not None:
-            self.module_.measure(self._run.data.images)
-        if self.execution.channels_last:
-            self.module_ = self.module_.to(memory_format=torch.channels_last)
-        self._freeze_encoder()
-        self._attach_memory()
-        return self
+        return self.module(**{**options, **self.get_params_for("module")})
 
     def _check_takes_channels(self, known):
         if known is not None and "n_channels" not in known:
@@ -206,7 +227,7 @@ class AssembledSegmenter(NeuralNet):
         return torch.channels_last if self.execution.channels_last else torch.contiguous_format
 
     def _normalization(self):
-        normalize = self.network.normalize
+        normalize = as_network(self.network).normalize
         if isinstance(normalize, str):
             check_option("network.normalize", normalize, ("auto", "dataset", *NORMALIZATIONS))
             if normalize == "dataset":
@@ -238,6 +259,8 @@ class AssembledSegmenter(NeuralNet):
         """Whether the encoder starts from random weights, see `starts_at_random`."""
         if self.schedule.start_from is not None:
             return False
+        if is_whole(self):  # a module may have weights of its own
+            return not isinstance(as_network(self.network).module, torch.nn.Module)
         known = keywords(self.module)
         if known is not None and "encoder" not in known:
             return True  # a network that is one whole
@@ -255,10 +278,10 @@ class AssembledSegmenter(NeuralNet):
             self.optimizer_ = self.optimizer(*groups, **options)
         else:
             lr = options["lr"]
-            # A compiled module puts a prefix of its own before every name.
-            in_encoder = [k.removeprefix("_orig_mod.").startswith("encoder.") for k, _ in named]
-            encoder = [p for (_, p), inside in zip(named, in_encoder) if inside]
-            rest = [p for (_, p), inside in zip(named, in_encoder) if not inside]
+            part = getattr(self._network, "encoder", None)
+            inside = set() if part is None else {id(p) for p in part.parameters()}
+            encoder = [p for _, p in named if id(p) in inside]
+            rest = [p for _, p in named if id(p) not in inside]
             groups = [{"params": rest, "lr": lr, "lr_scale": 1.0}]
             if encoder:
                 scale = self.schedule.encoder_lr_scale
@@ -298,7 +321,7 @@ class AssembledSegmenter(NeuralNet):
 
     def _built_from(self):
         params = self.get_params(deep=False)
-        for name, value in self.network.get_params().items():
+        for name, value in as_network(self.network).get_params().items():
             params[f"network.{name}"] = value
         own = [n for n in params if n.startswith(("module__", "compile__", "network."))]
         if np.isscalar(params["image_size"]) and not isinstance(params["image_size"], str):

@@ -12,6 +12,7 @@ from alseg.images import as_masks
 from alseg.network import check_encoder_name
 from alseg.segmenter import inference
 from alseg.segmenter.parameters import KINDS, as_consistency, check_kinds
+from alseg.segmenter.whole_networks import check_whole, is_whole
 from alseg.training import check_crop, criterion_options
 from alseg.validation import (
     as_labels,
@@ -69,6 +70,8 @@ def check_params(model):
     _check_callbacks(model)
     _check_validation(model)
     _check_together(model)
+    if is_whole(model):
+        check_whole(model)
 
 
 def _check_parts(model):
@@ -125,7 +128,8 @@ def _check_together(model):
         raise ValueError(
             message("schedule.encoder_lr_scale", "0 with feature_cache", scale, remedy)
         )
-    if model.network.pooling is None and phases == "two-phase":
+    headless = not is_whole(model) and model.network.pooling is None
+    if headless and phases == "two-phase":
         rule = "'joint' with Network(pooling=None)"
         remedy = "Without a class head the first of two phases has nothing to learn."
         raise ValueError(message("schedule.phases", rule, phases, remedy))

@@ -53,8 +53,11 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, SavedSegmenter):
         Instead of resizing to `image_size`: train on random crops and predict whole images, one by
         one. A dict of ``size`` and, if wanted, ``scale``, ``min_side`` and ``pad``, see
         `alseg.training.check_crop`. Each crop, and each whole image, is scaled by ``scale``.
-    network : Network, default=Network()
-        Class head, dropout and normalisation: ``Network(pooling="wildcat", dropout=0.5)``.
+    network : Network, nn.Module, callable or WholeNetwork, default=Network()
+        Class head, dropout and normalisation: ``Network(pooling="wildcat", dropout=0.5)``. Or a
+        whole network of your own in the place of encoder, class head and decoder: a module that
+        maps images to mask logits, a function that makes one, or either with options, as
+        ``WholeNetwork(module, embedding_layer="bottleneck")``.
     augmentation : Augmentation, default=Augmentation()
         How images are moved and coloured in training: ``Augmentation(flips="horizontal")``.
     consistency : None, float or Consistency, default=None
@@ -142,7 +145,7 @@ use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     See Also
     --------
-    Network, Augmentation, Consistency, Schedule, Execution
+    Network, WholeNetwork, Augmentation, Consistency, Schedule, Execution
 
     Notes
     -----

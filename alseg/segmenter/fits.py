@@ -13,10 +13,11 @@ from alseg.metrics import best_threshold
 from alseg.network import forked_torch_rng
 from alseg.segmenter.checks import check_classes, check_labels, check_weight, checked_image_size
 from alseg.segmenter.looping import LoopingSegmenter, UntrainableBatch
-from alseg.segmenter.parameters import Network, as_consistency, same_value
+from alseg.segmenter.parameters import Network, as_consistency, as_network, same_value
 from alseg.segmenter.phases import phases_of_fit
 from alseg.segmenter.saving import read_model, take_normalization
 from alseg.segmenter.training_run import TrainingRun
+from alseg.segmenter.whole_networks import check_facts, is_whole, network_facts
 from alseg.training import (
     AREAS,
     CropData,
@@ -114,6 +115,10 @@ class FittingSegmenter(LoopingSegmenter):
         run = self._read_run(given, train, again=bool(not fresh and self.n_steps_))
         self._check_what_is_learned(run, fresh)
         self._check_channels(run.data.n_channels, fresh)
+        if fresh and is_whole(self):
+            n_classes, n_channels = len(given.classes), run.data.n_channels
+            facts = network_facts(self, given.canvas, n_classes, n_channels)
+            check_facts(self, facts, n_classes, n_channels)
         if run.n_annotated and not self._holds_out_a_share():
             known[1] = None  # not worth a fingerprint of each image in each fit
         before, rows = dict(vars(self)), list(self.history or ())
@@ -208,7 +213,7 @@ class FittingSegmenter(LoopingSegmenter):
             return
         if not self.has_class_head:
             raise ValueError(
-                "masks must be annotated in at least one pixel with Network(pooling=None), got none"
+                f"masks must be annotated in at least one pixel with {self._headless}, got none"
                 " that is: without a class head there is nothing else to learn from."
             )
         if not fresh and self.has_masks_ and self.schedule.phases == "two-phase":
@@ -263,7 +268,7 @@ class FittingSegmenter(LoopingSegmenter):
             or n <= self.batch_size
         ):
             return None
-        if same_value(self.network.normalize, "dataset"):  # measured over all images
+        if same_value(as_network(self.network).normalize, "dataset"):  # measured over all images
             return None
         *_, last = phases_of_fit(self, n, n, again)
         n_steps = max(last.n_epochs, 1) * last.n_steps
@@ -362,7 +367,8 @@ class FittingSegmenter(LoopingSegmenter):
         return Bunch(params=params, fitted=fitted, state=state)
 
     def _load_start(self, started):
-        now, then = self.network.normalize, started.params.get("network", Network()).normalize
+        now = as_network(self.network).normalize
+        then = started.params.get("network", Network()).normalize
         if not (same_value(now, "auto") or same_value(now, then)):
             self._check_normalization(started.state)
         take_normalization(self._network, started.state)
@@ -385,7 +391,8 @@ class FittingSegmenter(LoopingSegmenter):
                 rule = f"'auto', or that of the model in schedule.start_from, whose {name} is"
                 rule = f"{rule} {[round(value, 4) for value in then.flatten().tolist()]}"
                 remedy = "Its weights expect images normalised as they were."
-                raise ValueError(message("network.normalize", rule, self.network.normalize, remedy))
+                normalize = as_network(self.network).normalize
+                raise ValueError(message("network.normalize", rule, normalize, remedy))
 
 
 def _close(a, b):

@@ -3,6 +3,7 @@
 import copy
 import warnings
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from alseg._version import __version__
@@ -15,7 +16,7 @@ from alseg.network import (
     normalization_of,
 )
 from alseg.segmenter.checks import check_param_names
-from alseg.segmenter.parameters import same_value, with_fields
+from alseg.segmenter.parameters import WholeNetwork, as_network, same_value, with_fields
 from alseg.segmenter.predictions import PredictingSegmenter
 from alseg.segmenter.saving import (
     RECORD,
@@ -117,14 +118,7 @@ class SavedSegmenter(PredictingSegmenter):
             If the folder is not a saved model.
         """
         saved, left_out, fitted, state = read_model(path)
-        for name in ("encoder", "module", "optimizer"):
-            if name in left_out - set(params):
-                raise ValueError(
-                    f"This model was saved with its own {name}, which is code and is not in the"
-                    f" file: load(path, {name}=...) with the same one."
-                )
-        if "criterion" in left_out - set(params):  # its options mean nothing to another
-            saved = {k: v for k, v in saved.items() if not k.startswith("criterion__")}
+        saved, params = _with_code(saved, left_out, params)
         # A field is given where its object is, too.
         ignored = [
             name for name in sorted(left_out - set(params)) if name.partition("__")[0] not in params
@@ -142,7 +136,7 @@ class SavedSegmenter(PredictingSegmenter):
         weights, network = model.encoder_weights, model.network
         if is_foreign(model.encoder):  # its package may not be here
             check_encoder_name(model.encoder)
-        measured = same_value(network.normalize, "auto")
+        measured = same_value(as_network(network).normalize, "auto")
         if measured:
             # Of a package's own weights the numbers are the saved ones: to ask it may download.
             own = None if str(weights) == "pretrained" else weights
@@ -150,7 +144,7 @@ class SavedSegmenter(PredictingSegmenter):
         model.encoder_weights = None  # all weights come from the saved ones
         try:
             # Without code of the caller's all that can be wrong is the folder.
-            own = {"encoder", "module", "criterion", "optimizer"} & params.keys()
+            own = {"encoder", "network", "module", "criterion", "optimizer"} & params.keys()
             with (
                 nullcontext() if own else reading(path),
                 forked_torch_rng(0, resolve_device(device)),
@@ -179,3 +173,21 @@ def _take_weights(model, state, path):
             problem += f" It was saved with {then}; here is {foreign_package(model.encoder)}."
         rule = "a saved model with the weights of its network"
         raise ValueError(message("path", rule, str(path), problem)) from error
+
+
+def _with_code(saved, left_out, params):
+    """Saved parameters and given ones, of which those that are code must be there."""
+    for name in ("encoder", "network__module", "network", "module", "optimizer"):
+        argument = name.partition("__")[0]
+        if name in left_out - set(params) and argument not in params:
+            raise ValueError(
+                f"This model was saved with its own {argument}, which is code and is not in the"
+                f" file: load(path, {argument}=...) with the same one."
+            )
+    if "criterion" in left_out - set(params):  # its options mean nothing to another
+        saved = {k: v for k, v in saved.items() if not k.startswith("criterion__")}
+    network, given = saved.get("network"), as_network(params.get("network"))
+    alone = isinstance(given, WholeNetwork) and given is not params["network"]
+    if alone and isinstance(network, WholeNetwork):  # how it is used stands in the file
+        params = {**params, "network": replace(network, module=given.module)}
+    return saved, params

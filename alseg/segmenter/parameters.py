@@ -108,6 +108,84 @@ class Network(Options):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class WholeNetwork(Options):
+    """A whole network of your own, which maps images to mask logits: a U-Net, a DeepLab, a ViT.
+
+    It takes images (N, 3, H, W) and returns mask logits (N, C, H', W'), alone, first in a list
+    (deep supervision) or in a dict or dataclass under ``mask_logits``, ``masks``, ``out`` or
+    ``logits``. C is `n_mask_classes`; one map z, before a sigmoid, counts as the logits (0, z).
+    Logits of the images' classes (N, K) beside them, under ``class_logits`` or ``logits``, or
+    second in a tuple, are a class head; without them it gives masks alone, and `y` may be None.
+    Images are padded to a multiple of its stride, and logits brought to their size. There are no
+    class activation maps, and a stochastic draw costs a whole pass.
+
+    Parameters
+    ----------
+    module : nn.Module or callable
+        A module is copied at fit: each fit from scratch starts from its weights. A function (or a
+        class) makes a new one in each fit, by the seed; it is called with those of ``n_classes``,
+        ``n_mask_classes`` and ``n_channels`` that it names.
+    embedding_layer : str or None, default=None
+        Dotted name, as of ``module.named_modules()``, of the layer that `transform` takes: the mean
+        over positions of its maps (N, D, h, w), or over its tokens (N, T, D). None is the layer
+        that gives the smallest maps; the last one, where several do.
+    stride : int or None, default=None
+        Height and width must be multiples of it. None finds it by trying powers of two, and 14.
+    encoder : str or None, default=None
+        Dotted name of a pretrained part, which learns at ``Schedule(encoder_lr_scale=)`` of the
+        rate, 0.3 unless said otherwise, and is frozen with 0. None trains all of it alike.
+    normalize : {"imagenet", "half", "dataset"} or (mean, std), default="imagenet"
+        Input normalisation, as of `Network`: most pretrained networks expect ImageNet's.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> WholeNetwork(nn.Conv2d(3, 2, 1), stride=1)
+    WholeNetwork(module=Conv2d(3, 2, kernel_size=(1, 1), stride=(1, 1)), stride=1)
+    """
+
+    module: object = None
+    embedding_layer: str | None = None
+    stride: int | None = None
+    encoder: str | None = None
+    normalize: object = "imagenet"
+
+    def check(self):
+        """Refuse a field that is out of its range, naming it as ``network.stride``."""
+        if not callable(self.module):
+            raise TypeError(message("network.module", WHOLE, self.module))
+        if self.stride is not None:
+            check_number("network.stride", self.stride, 1, integer=True)
+        for name in ("embedding_layer", "encoder"):
+            part = getattr(self, name)
+            if part is not None and not (isinstance(part, str) and part):
+                raise TypeError(message(f"network.{name}", "None or a dotted name", part))
+        if isinstance(self.normalize, str):
+            check_option("network.normalize", self.normalize, ("dataset", "half", "imagenet"))
+        elif not is_pair(self.normalize):
+            rule = "'dataset', 'half', 'imagenet' or a pair (mean, std)"
+            raise ValueError(message("network.normalize", rule, self.normalize))
+
+
+WHOLE = "a torch module, or a function that makes one"
+
+
+def as_network(value):
+    """A module, or a function that makes one, as the `WholeNetwork` that it means.
+
+    Anything else comes back as it is.
+
+    Examples
+    --------
+    >>> as_network(lambda n_mask_classes: None).stride is None, as_network(Network("max"))
+    (True, Network(pooling='max'))
+    """
+    if isinstance(value, Options) or not callable(value):
+        return value
+    return WholeNetwork(value)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Augmentation(Options):
     """How images are moved and coloured in training, anew each time.
 
@@ -365,9 +443,8 @@ def _changed(argument, now, fields):
     kind = KINDS[argument]
     if now is _DEFAULT:
         now = None if kind is Consistency else kind()
-    if kind is Consistency:
-        now = as_consistency(now)
-    if not isinstance(now, kind):
+    now = _as_kind(kind, now)
+    if not isinstance(now, _allowed(kind)):
         name = f"{argument}__{next(iter(fields))}"
         raise TypeError(message(argument, f"{_example(argument)} to set {name}", now))
     return dataclasses.replace(now, **fields)
@@ -385,12 +462,24 @@ def check_kinds(model):
     TypeError, ValueError
     """
     for argument, kind in KINDS.items():
-        value = getattr(model, argument)
-        if kind is Consistency:
-            value = as_consistency(value)
-        if not isinstance(value, kind):
-            raise TypeError(message(argument, _example(argument), value))
+        value = _as_kind(kind, getattr(model, argument))
+        if not isinstance(value, _allowed(kind)):
+            rule = _example(argument)
+            if kind is Network:
+                rule = f"{rule}, or {WHOLE}, or a WholeNetwork"
+            raise TypeError(message(argument, rule, value))
         value.check()
+
+
+def _as_kind(kind, value):
+    """What stands for an object of this kind, as such an object."""
+    if kind is Consistency:
+        return as_consistency(value)
+    return as_network(value) if kind is Network else value
+
+
+def _allowed(kind):
+    return (Network, WholeNetwork) if kind is Network else kind
 
 
 def as_consistency(value):

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import Bunch
+from sklearn.utils.metaestimators import available_if
 
 from alseg.images import as_images, stack
 from alseg.metrics import mask_from_proba, mean_dice
@@ -14,6 +15,7 @@ from alseg.query import aggregate as aggregate_maps
 from alseg.segmenter import inference
 from alseg.segmenter.checks import list_masks
 from alseg.segmenter.fits import FittingSegmenter
+from alseg.segmenter.whole_networks import is_whole, network_facts
 from alseg.training import PartSize, check_crop, undo
 from alseg.validation import check_number, check_option, check_rng, message
 
@@ -21,6 +23,11 @@ from alseg.validation import check_number, check_option, check_rng, message
 EMBEDDINGS = {"encoder": "embedding", "decoder": "decoder_embedding", "cam": "cam_embedding"}
 
 _PREDICT_NOTE = "Results stay as they are; set a smaller predict_batch_size to avoid it."
+
+
+def _is_in_parts(model):
+    """Whether class maps and the last convolution are there: a whole network has none to show."""
+    return not is_whole(model)
 
 
 class PredictingSegmenter(FittingSegmenter):
@@ -36,6 +43,11 @@ class PredictingSegmenter(FittingSegmenter):
         return bool(self.initialized_) and hasattr(self, "classes_") and hasattr(self, "device_")
 
     def _check_mask_branch(self):
+        if not self.has_masks_ and not self.has_cams:
+            raise ValueError(
+                "Without any mask, masks come from the CAM, which this whole network has not: fit"
+                " with some masks."
+            )
         if not self.has_masks_ and self.n_mask_classes > 2:
             raise ValueError(
                 f"Without any mask, masks come from the CAM, which tells foreground from background"
@@ -46,9 +58,23 @@ class PredictingSegmenter(FittingSegmenter):
         if not self.has_class_head:
             raise ValueError(
                 f"{what} needs a class head, and this {type(self).__name__} has none"
-                " (Network(pooling=None)): it gives masks alone. Use predict_masks, or set"
-                " `network__pooling`."
+                f" ({self._headless}): it gives masks alone. Use predict_masks, or"
+                + (" give class logits too." if is_whole(self) else " set `network__pooling`.")
             )
+
+    def _check_cams(self, what):
+        self._check_class_head(what)
+        if not self.has_cams:
+            raise ValueError(f"{what} needs class activation maps, which a whole network has not.")
+
+    def _check_draws(self, method, target):
+        if not is_whole(self):
+            return
+        facts = network_facts(self)
+        if not (facts.draws_masks if target == "mask" else facts.draws_classes):
+            rule = f"one of {', '.join(UNCERTAINTIES)} with a network that draws no {target}"
+            remedy = "No dropout is before it: give the network nn.Dropout layers, by its argument."
+            raise ValueError(message("method", rule, method, remedy))
 
     def _restore(self, images, positions):
         """What brings maps of a batch to the images' own size; None where resizing is all."""
@@ -115,6 +141,7 @@ class PredictingSegmenter(FittingSegmenter):
         proba = self.predict_proba(X)  # first: it checks that there are classes
         return self.classes_[proba.argmax(1)]
 
+    @available_if(_is_in_parts)
     def predict_cams(self, X):
         """Raw class activation maps, at the class head's stride.
 
@@ -122,7 +149,7 @@ class PredictingSegmenter(FittingSegmenter):
         -------
         ndarray of shape (n, K, h, w), float; of n (K, h, w) arrays where sizes differ (with `crop`)
         """
-        self._check_class_head("predict_cams")
+        self._check_cams("predict_cams")
         return self._concat(X, "cam")
 
     def transform(self, X, kind="encoder"):
@@ -143,8 +170,11 @@ class PredictingSegmenter(FittingSegmenter):
         """
         check_option("kind", kind, EMBEDDINGS)
         if kind == "cam":
-            self._check_class_head("transform(kind='cam')")
+            self._check_cams("transform(kind='cam')")
         self._check_fitted()
+        if kind == "decoder" and is_whole(self):
+            remedy = "It has one embedding layer, see WholeNetwork."
+            raise ValueError(message("kind", "'encoder' with a whole network", kind, remedy))
         if kind == "decoder" and not self.has_masks_:
             remedy = "The decoder has seen no mask yet: use kind='cam' or kind='encoder'."
             raise ValueError(message("kind", "one that was trained", kind, remedy))
@@ -182,13 +212,15 @@ class PredictingSegmenter(FittingSegmenter):
         -------
         Bunch
             ``labels`` (n,), ``proba`` (n, K), ``masks`` (n, H, W), ``mask_proba`` (n, C, H, W) and
-            ``cams`` (n, K, h, w), as the methods of these names give them.
+            ``cams`` (n, K, h, w), as the methods of these names give them; of a whole network there
+            are no ``cams``.
         """
         self._check_class_head("predict_joint")
         proba, cams, mask_proba = [], [], []
         for images, positions, out in self._stream(X, ("proba", "cam", "mask_proba")):
             proba.append(out["proba"].cpu().numpy().astype(np.float64))
-            cams.append(out["cam"].cpu().numpy())
+            if out["cam"] is not None:
+                cams.append(out["cam"].cpu().numpy())
             for i, pixels in zip(positions, out["mask_proba"]):
                 mask_proba.append(inference.resize_maps(pixels, images.size(i)))
         proba = np.concatenate(proba)
@@ -198,7 +230,7 @@ class PredictingSegmenter(FittingSegmenter):
             proba=proba,
             masks=stack([mask_from_proba(p, self.threshold_) for p in mask_proba]),
             mask_proba=stack(mask_proba),
-            cams=_join(cams),
+            **({"cams": _join(cams)} if cams else {}),
         )
 
     def predict_uncertainty(
@@ -241,14 +273,15 @@ class PredictingSegmenter(FittingSegmenter):
         self._check_fitted()
         check_option("method", method, (*UNCERTAINTIES, *DRAW_UNCERTAINTIES))
         check_option("target", target, ("mask", "label"))
-        if method in DRAW_UNCERTAINTIES:
-            check_number("n_draws", n_draws, 2, integer=True)
         if target == "mask":
             self._check_mask_branch()
         else:
             self._check_class_head("predict_uncertainty(target='label')")
             if return_maps:
                 raise ValueError("return_maps=True needs target='mask': a class label has no map.")
+        if method in DRAW_UNCERTAINTIES:
+            check_number("n_draws", n_draws, 2, integer=True)
+            self._check_draws(method, target)
         images = as_images(X)
         rng = check_rng(self.random_state if random_state is None else random_state)
         seed = int(rng.integers(2**63 - 1))
@@ -282,6 +315,7 @@ class PredictingSegmenter(FittingSegmenter):
         score = torch.cat(scores).cpu().numpy().astype(np.float64)
         return (score, stack(maps)) if return_maps else score
 
+    @available_if(_is_in_parts)
     def gradient_embedding(self, X, loss="cross_entropy"):
         """What each image's own predicted mask would do to the last convolution, see `gradients`.
 
@@ -305,6 +339,7 @@ class PredictingSegmenter(FittingSegmenter):
         check_option("loss", loss, ("cross_entropy", "joint"))
         return self._gradients(X, functools.partial(mask_gradients, loss=loss))
 
+    @available_if(_is_in_parts)
     def gradient_length(self, X):
         """Root of the expected squared length of such gradients: ndarray of shape (n,), float."""
         return self._gradients(X, mask_gradient_length)

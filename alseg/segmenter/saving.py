@@ -21,7 +21,7 @@ from alseg.files import (
     write_json,
 )
 from alseg.network import JointCAMNetwork, PlainUNet, TwoEncoderNetwork
-from alseg.segmenter.parameters import KINDS, Options, with_fields
+from alseg.segmenter.parameters import KINDS, Options, WholeNetwork, with_fields
 from alseg.training import JointLoss
 from alseg.validation import check_option, message
 
@@ -32,7 +32,7 @@ UNKNOWN = "unknown"  # stands for `trained_on_` where it is not known
 # What a saved model never decides: where weights are read from, and how trustingly.
 UNSAFE = ("torch_load_kwargs", "module__encoder_weights", "module__encoder", "device", "compile")
 # What a saved model may name of ours.
-_OPTIONS = {kind.__name__: kind for kind in KINDS.values()}
+_OPTIONS = {kind.__name__: kind for kind in (*KINDS.values(), WholeNetwork)}
 PARTS = {part.__name__: part for part in (JointCAMNetwork, JointLoss, PlainUNet, TwoEncoderNetwork)}
 
 
