@@ -14,6 +14,7 @@ import numpy as np
 
 __all__ = [
     "PARTS",
+    "Adversarial",
     "Augmenter",
     "BatchLoss",
     "ChecksParams",
@@ -139,6 +140,19 @@ class Uncertainty(Protocol):
 
         With ``return_maps=True`` a pair with a map (H, W) for each image. Further options are
         `aggregate`, `target`, and for stochastic methods `n_draws` and `random_state`.
+        """
+
+
+@runtime_checkable
+class Adversarial(Protocol):
+    """An estimator that finds the small change of an image that moves its prediction most."""
+
+    def adversarial_divergence(self, X: Any, epsilon: float = 0.01, **options: Any) -> Any:
+        """Divergence of the prediction of the image changed from that of the image, (n_samples,).
+
+        `epsilon` is the root mean square of the change, of pixels in [0, 1]. Further options are
+        `n_steps`, `aggregate`, `target`, `return_maps` and `random_state`, as those of
+        `JointCAMSegmenter.adversarial_divergence`.
         """
 
 

@@ -38,6 +38,7 @@ __all__, __getattr__, __dir__ = attach(
             "mask_gradients",
             "outer_picks",
         ],
+        "latent_game": ["LatentGame"],
         "learning_loss": ["LossPredictor", "pair_loss"],
         "region_picks": ["RegionPicker", "pick_regions"],
         "region_scores": [
@@ -66,6 +67,7 @@ __all__, __getattr__, __dir__ = attach(
             "bald",
             "entropy",
             "floating",
+            "kl_divergence",
             "least_confidence",
             "margin",
             "mean_deviation",

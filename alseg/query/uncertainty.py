@@ -17,6 +17,7 @@ __all__ = [
     "DrawSums",
     "bald",
     "entropy",
+    "kl_divergence",
     "least_confidence",
     "margin",
     "mean_deviation",
@@ -153,6 +154,32 @@ def entropy(proba: Array, axis: int = -1) -> Any:
     return _sum_entr(floating(proba), axis)
 
 
+def kl_divergence(proba: Array, other: Array, axis: int = -1) -> Any:
+    """Kullback-Leibler divergence ``sum p log(p / q)`` in nats, with ``0 log 0 = 0``.
+
+    Parameters
+    ----------
+    proba, other : ndarray or torch.Tensor of one shape, float
+        Class probabilities p and q; a q of 0 is taken for the smallest float. Of tensors the
+        gradient by `other` is defined.
+    axis : int, default=-1
+
+    Returns
+    -------
+    divergence : ndarray or torch.Tensor, float
+        Not negative, but for rounding.
+
+    Examples
+    --------
+    >>> kl_divergence(np.array([0.5, 0.5]), np.array([0.25, 0.75])).round(4)
+    np.float64(0.1438)
+    """
+    proba, other = floating(proba), floating(other)
+    xp = namespace(proba)
+    log = xp.log(other.clip(xp.finfo(other.dtype).tiny))
+    return -_sum_entr(proba, axis) - (proba * log).sum(axis=axis)
+
+
 class DrawSums:
     """Running sums over stochastic draws of class probabilities; the draws are not kept.
 
@@ -168,6 +195,8 @@ class DrawSums:
         Whether to count the likeliest classes, for `vote_entropy` and `variation_ratio`.
     classwise : bool, default=False
         Whether to keep the variance of each class, for `mean_deviation`.
+    masks : bool, default=False
+        Whether to keep the likeliest class of each draw, for `pairwise_dice`: a byte each.
 
     Attributes
     ----------
@@ -187,8 +216,17 @@ class DrawSums:
     (array([[0.5, 0.5]]), array([0.5]), array([0.6931]))
     """
 
-    def __init__(self, axis: int = -1, *, votes: bool = False, classwise: bool = False) -> None:
+    def __init__(
+        self,
+        axis: int = -1,
+        *,
+        votes: bool = False,
+        classwise: bool = False,
+        masks: bool = False,
+    ) -> None:
         self.axis = axis
+        self.masks = masks
+        self._masks: list[Any] = []
         self.votes = votes
         self.classwise = classwise
         self.n_draws = 0
@@ -212,6 +250,8 @@ class DrawSums:
         """
         if is_tensor(proba):
             proba = proba.detach()  # a graph through the sums would keep every draw alive
+        if self.masks:
+            self._masks.append(_likeliest(floating(proba), self.axis))
         if self.n_draws == 0:
             self._mean = floating(proba, copy=True)
             self._entropy = _sum_entr(self._mean, self.axis)
@@ -275,6 +315,20 @@ class DrawSums:
         shares = self._shares()
         return 1 - namespace(shares).amax(shares, axis=self.axis)
 
+    def pairwise_dice(self) -> Any:
+        """One minus the Dice of two draws, expected; the same at all pixels of an image.
+
+        Dice is of one class, averaged over the pairs of draws, then over the classes above 0 that
+        any draw predicts; 0 where none does. Two masks without the class agree. What stands behind
+        the class axis is the image; with nothing behind it, class 0 is one as any other.
+        """
+        self._check(2)
+        if not self.masks:
+            raise ValueError(message("masks", "True for this measure", self.masks))
+        n_classes, behind = self._mean.shape[self.axis], self._mean.shape[self.axis :][1:]
+        value = _pairwise_dice(self._masks, n_classes, len(behind))
+        return value + 0 * self._mean.sum(axis=self.axis)  # to each pixel; NaN stays NaN
+
     def expected_entropy(self) -> Any:
         """Mean over the draws of the entropy of a draw, in nats."""
         self._check(1)
@@ -290,6 +344,46 @@ class DrawSums:
         self._check(2)
         # It is never negative (Jensen); rounding may say so where all the draws agree.
         return (self.predictive_entropy() - self._entropy).clip(min=0)
+
+
+def _likeliest(proba, axis):
+    """The likeliest class, in a byte where it fits."""
+    classes = proba.argmax(axis=axis)
+    if is_tensor(classes):
+        return classes.to(namespace(classes).uint8 if proba.shape[axis] < 256 else classes.dtype)
+    return classes.astype(np.uint8 if proba.shape[axis] < 256 else classes.dtype)
+
+
+def _pairwise_dice(masks, n_classes, n_behind):
+    """One minus the expected Dice of two masks, with an axis of length 1 for each of the image's.
+
+    The last `n_behind` axes are the image; those before them are images.
+    """
+    front = masks[0].shape[: masks[0].ndim - n_behind]
+    stacked = namespace(masks[0]).stack(masks).reshape(len(masks), int(np.prod(front)), -1)
+    step = max(1, 2**23 // (len(masks) * max(stacked.shape[2], len(masks))))
+    parts = [
+        _one_minus_dice(stacked[:, i : i + step], range(int(n_behind > 0), n_classes))
+        for i in range(0, stacked.shape[1], step)
+    ]
+    return namespace(masks[0]).concatenate(parts).reshape((*front, *[1] * n_behind))
+
+
+def _one_minus_dice(stacked, classes):
+    """Of T masks of each of B images, (T, B, P) classes, to (B,)."""
+    xp, n_draws = namespace(stacked), len(stacked)
+    total = count = stacked[0].sum(-1) * 0.0
+    for c in classes:
+        inside = xp.moveaxis(floating(stacked == c), 0, 1)  # (B, T, P)
+        both = inside @ xp.swapaxes(inside, 1, 2)  # (B, T, T)
+        size = inside.sum(-1)
+        sizes = size[:, :, None] + size[:, None, :]
+        dice = xp.where(sizes > 0, 2 * both / sizes.clip(1), xp.ones_like(both))
+        # The diagonal is 1: a mask agrees with itself.
+        mean = (dice.sum(axis=(1, 2)) - n_draws) / (n_draws * (n_draws - 1))
+        seen = (size > 0).any(-1) * 1.0
+        total, count = total + (1 - mean) * seen, count + seen
+    return total / count.clip(1)
 
 
 def _one_vote(proba, axis):
@@ -549,6 +643,7 @@ DRAW_UNCERTAINTIES = {
     "expected_entropy": DrawSums.expected_entropy,
     "vote_entropy": DrawSums.vote_entropy,
     "variation_ratio": DrawSums.variation_ratio,
+    "pairwise_dice": DrawSums.pairwise_dice,
 }
 """Measures of stochastic draws: name -> ``f(sums)`` of a filled `DrawSums`; see `sums_for`."""
 
@@ -583,4 +678,5 @@ def sums_for(method: str, axis: int = -1) -> Any:
         axis,
         votes=method in ("vote_entropy", "variation_ratio"),
         classwise=method == "mean_deviation",
+        masks=method == "pairwise_dice",
     )

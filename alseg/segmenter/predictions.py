@@ -13,6 +13,7 @@ from alseg.metrics import mask_from_proba, mean_dice
 from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES, mask_gradient_length, mask_gradients
 from alseg.query import aggregate as aggregate_maps
 from alseg.segmenter import inference
+from alseg.segmenter.adversary import adversarial_batch
 from alseg.segmenter.checks import list_masks
 from alseg.segmenter.fits import FittingSegmenter
 from alseg.segmenter.whole_networks import is_whole, network_facts
@@ -251,7 +252,8 @@ class PredictingSegmenter(FittingSegmenter):
         method : str, default="entropy"
             ``"least_confidence"``, ``"margin"``, ``"entropy"``; or of stochastic draws
             ``"mc_variance"``, ``"bald"``, ``"mean_deviation"``, ``"predictive_entropy"``,
-            ``"expected_entropy"``, ``"vote_entropy"``, ``"variation_ratio"``, see
+            ``"expected_entropy"``, ``"vote_entropy"``, ``"variation_ratio"``,
+            ``"pairwise_dice"``, see
             `alseg.query.uncertainty`. A draw costs what follows the first dropout alone; their maps
             are at the decoder's stride.
         aggregate : str or callable, default="mean"
@@ -355,6 +357,75 @@ class PredictingSegmenter(FittingSegmenter):
         )
         parts = [size.apply(of_batch, x) for _, x in self._batches(as_images(X))]
         return torch.cat(parts).cpu().numpy()
+
+    def adversarial_divergence(
+        self,
+        X,
+        epsilon=0.01,
+        n_steps=1,
+        aggregate="mean",
+        target="mask",
+        return_maps=False,
+        random_state=None,
+    ):
+        """How far the worst small change of an image moves its prediction, in nats.
+
+        Parameters
+        ----------
+        X : images
+        epsilon : float, default=0.01
+            Root mean square of the change, over pixels and channels in [0, 1].
+        n_steps : int, default=1
+            Power iterations towards the worst direction.
+        aggregate, target, return_maps
+            As of `predict_uncertainty`.
+        random_state : None, int, Generator or RandomState, default=None
+            Of the noise from which it starts. None takes the estimator's.
+
+        Returns
+        -------
+        score : ndarray of shape (n,), float
+            Of one view, without `test_flips`.
+        maps : ndarray of shape (n, H, W), float32, or of n (H, W) arrays; with `return_maps`
+
+        Raises
+        ------
+        ValueError
+            If it was fitted without any mask, for ``target="mask"``.
+        """
+        self._check_fitted()
+        check_option("target", target, ("mask", "label"))
+        check_number("epsilon", epsilon, 0, open_low=True)
+        check_number("n_steps", n_steps, 1, integer=True)
+        if target == "label":
+            self._check_class_head("adversarial_divergence(target='label')")
+        elif not self.has_masks_:
+            remedy = "Fit with some masks, or take target='label'."
+            raise ValueError(f"Gradients of masks need an estimator fitted with masks. {remedy}")
+        rng = check_rng(self.random_state if random_state is None else random_state)
+        seed = int(rng.integers(2**63 - 1))
+        images, size = as_images(X), PartSize("predicting", _PREDICT_NOTE)
+        scores, maps = [], []
+        for positions, x in self._batches(images):
+            restore = self._restore(images, positions)
+
+            def moved(x, restore=restore):
+                # The same seed for each batch: a score does not depend on where an image stands.
+                found, proba = adversarial_batch(
+                    self.module_, x, target, epsilon, n_steps, seed, restore
+                )
+                return {"values": found.clip(min=0), "proba": proba}
+
+            values, proba = size.apply(moved, x).values()
+            of_mask = target == "mask"
+            scores.append(
+                aggregate_maps(values, aggregate, mask_proba=proba) if of_mask else values
+            )
+            if return_maps:
+                for i, map_ in zip(positions, values):
+                    maps.append(inference.resize_maps(map_[None], images.size(i))[0])
+        score = torch.cat(scores).cpu().numpy().astype(np.float64)
+        return (score, stack(maps)) if return_maps else score
 
     def score_masks(self, X, masks):
         """Mean Dice of the foreground over the images that have a mask; see `metrics.mean_dice`."""

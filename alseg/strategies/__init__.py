@@ -34,7 +34,12 @@ from alseg.strategies.expected_change import badge_sampling, egl_sampling, egl_s
 from alseg.strategies.expected_error import learning_loss_sampling, learning_loss_score
 from alseg.strategies.feature_queries import as_function, from_skactiveml
 from alseg.strategies.foreground import foreground_random, foreground_random_sampling
-from alseg.strategies.hybrid import clasp_sampling, clue_sampling, ranked_batch_sampling
+from alseg.strategies.hybrid import (
+    clasp_sampling,
+    clue_sampling,
+    dpp_sampling,
+    ranked_batch_sampling,
+)
 from alseg.strategies.image_parts import (
     by_region,
     pixelpick_sampling,
@@ -52,6 +57,7 @@ from alseg.strategies.informativeness import (
 )
 from alseg.strategies.near_duplicates import without_near_duplicates
 from alseg.strategies.of_before import current_description, current_strategy
+from alseg.strategies.perturbed import virtual_adversarial_sampling, virtual_adversarial_score
 from alseg.strategies.representative import (
     cdal_sampling,
     cdal_score,
@@ -72,6 +78,8 @@ from alseg.strategies.stochastic import (
     bald_score,
     mc_variance_sampling,
     mc_variance_score,
+    predicted_dice_sampling,
+    predicted_dice_score,
 )
 from alseg.strategies.two_views import (
     cam_disagreement_sampling,
@@ -80,6 +88,8 @@ from alseg.strategies.two_views import (
     tta_score,
 )
 from alseg.strategies.typical import (
+    bal_sampling,
+    bal_score,
     density_score,
     density_weighted_sampling,
     density_weighted_score,
@@ -87,6 +97,7 @@ from alseg.strategies.typical import (
     typiclust_sampling,
 )
 from alseg.strategies.underlying import score_beside
+from alseg.strategies.variational import vaal_sampling, vaal_score
 from alseg.strategies.wrappers import (
     distinct,
     mixture,
@@ -100,6 +111,8 @@ __all__ = [
     "aada_score",
     "alps_sampling",
     "badge_sampling",
+    "bal_sampling",
+    "bal_score",
     "bald_sampling",
     "bald_score",
     "by_region",
@@ -123,6 +136,7 @@ __all__ = [
     "discriminative_sampling",
     "discriminative_score",
     "distinct",
+    "dpp_sampling",
     "egl_sampling",
     "egl_score",
     "entropy_sampling",
@@ -148,6 +162,8 @@ __all__ = [
     "mc_variance_score",
     "mixture",
     "pixelpick_sampling",
+    "predicted_dice_sampling",
+    "predicted_dice_score",
     "pretrained_embedding",
     "prob_cover_sampling",
     "prob_cover_score",
@@ -167,6 +183,10 @@ __all__ = [
     "tta_score",
     "typicality_score",
     "typiclust_sampling",
+    "vaal_sampling",
+    "vaal_score",
+    "virtual_adversarial_sampling",
+    "virtual_adversarial_score",
     "with_source",
     "within_seconds",
     "without_near_duplicates",

@@ -46,7 +46,7 @@ def mc_dropout_score(
     method : str, default="predictive_entropy"
         A name in `alseg.query.DRAW_UNCERTAINTIES`: "mc_variance", "bald",
         "mean_deviation", "predictive_entropy", "expected_entropy", "vote_entropy",
-        "variation_ratio".
+        "variation_ratio", "pairwise_dice".
     aggregate : str or callable, default="mean"
         From the pixels to the image, see `alseg.query.aggregate`; not used for labels.
     target : {"mask", "label"} or None, default=None

@@ -1,11 +1,11 @@
-"""Doubt and spread in one: CLUE, ranked batches, class-stratified power sampling."""
+"""Doubt and spread in one: CLUE, DPP, ranked batches, class-stratified power sampling."""
 
 import numpy as np
 
 from alseg.derived import uncertainty_of
 from alseg.interfaces import MaskProbabilities, Uncertainty, meets
 from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES, floating, shares, stochastic_top_n, top_n
-from alseg.query.diversity import Points, k_means, squared
+from alseg.query.diversity import Points, dpp_picks, k_means, squared
 from alseg.strategies._shared import check_pool, last_step
 from alseg.strategies.around_others import now, scores_of
 from alseg.strategies.embedding import embeddings_of
@@ -100,6 +100,75 @@ def clue_sampling(
         picked.append(int(away[:, cluster].argmin()))
         away[picked[-1]] = np.inf
     return np.array(picked)
+
+
+# -- DPP --
+
+
+def dpp_sampling(
+    learner,
+    X_pool,
+    n_instances=1,
+    random_state=None,
+    *,
+    score=entropy_score,
+    power=1.0,
+    embedding=None,
+    y_pool=None,
+):
+    """The likeliest batch of a determinantal point process of quality and likeness, greedily [1]_.
+
+    Of all batches that with the largest ``det L``, where ``L_ij = q_i q_j cos(x_i, x_j)`` and
+    ``q = score ** power``: unsure images, none like another.
+
+    Parameters
+    ----------
+    learner : what `score` needs
+        Its estimator needs `transform`, if `embedding` is None.
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+    n_instances : int, default=1
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Of the score, and between equal gains.
+    score : callable, default=entropy_score
+        A score ``f(learner, X_pool) -> (n_pool,)``, not negative; where all are 0 they count alike.
+    power : float, default=1.0
+        At least 0. 0 looks at likeness alone; the larger, the more doubt counts.
+    embedding : None, str, callable or array, default=None
+        None is the estimator's `transform`; see `alseg.strategies.embedding.embeddings_of`.
+    y_pool : array-like of shape (n_pool,) or None
+        Handed on to a score that names it.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
+        In the order picked, see `alseg.query.diversity.dpp_picks`. Labelled images are not
+        looked at: a score knows of them.
+
+    Raises
+    ------
+    EmptyPool
+        If the pool is empty.
+    TypeError, ValueError
+        If an option is not valid, scores are negative, or a number is not finite.
+
+    References
+    ----------
+    .. [1] Bıyık et al. 2019, arXiv:1906.07975, section IV; greedily as Chen et al. 2018,
+       arXiv:1709.05135, Algorithm 1.
+
+    Examples
+    --------
+    >>> X_pool = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])
+    >>> dpp_sampling(None, X_pool, 2, score=lambda learner, X: [1, 0.9, 0.5], embedding="input")
+    array([0, 2])
+    """
+    n_instances = check_pool(X_pool, n_instances)
+    check_number("power", power, 0)
+    rng = check_rng(random_state)
+    scores = scores_of(score, learner, X_pool, seed_of(random_state, rng), y_pool)
+    quality = _nonnegative(scores, score) ** power
+    points = finite(pool_embeddings(learner, X_pool, embedding))
+    return dpp_picks(points, n_instances, quality, rng)
 
 
 # -- ranked batches --

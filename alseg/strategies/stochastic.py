@@ -215,3 +215,77 @@ def bald_sampling(
     """
     score = functools.partial(bald_score, aggregate=aggregate, target=target, n_draws=n_draws)
     return ask_images(score, learner, X_pool, n_instances, random_state)
+
+
+def predicted_dice_score(learner, X_pool, random_state=None, *, n_draws=20, return_maps=False):
+    """One minus the Dice that draws with dropout on have with one another, expected.
+
+    Masks that agree between draws agree with the truth, too: the expected Dice of two draws, one
+    structure at a time, predicts the Dice of the mask [1]_ [2]_. What is predicted to be bad is
+    asked first. Of a committee's members: ``committee_score(method="pairwise_dice")``.
+
+    Parameters
+    ----------
+    learner, X_pool, random_state, n_draws
+        As in `mc_variance_score`. Memory is a byte for each pixel of a batch and each draw.
+    return_maps : bool, default=False
+        Return maps too, which are constant: a Dice is of a whole image.
+
+    Returns
+    -------
+    score : ndarray of shape (n_pool,), float
+        In [0, 1]; the mean over the pixel classes above 0 that any draw predicts, 0 where there is
+        none.
+    maps : ndarray of shape (n_pool, H, W), or (n_pool,) of arrays; with `return_maps`
+
+    Raises
+    ------
+    TypeError
+        If the estimator cannot draw.
+
+    References
+    ----------
+    .. [1] Roy et al. 2018, arXiv:1804.07046, the Dice agreement in Monte Carlo samples, 1 minus it.
+    .. [2] Hoebel et al. 2020, SPIE Medical Imaging, doi:10.1117/12.2548722.
+
+    Examples
+    --------
+    >>> from alseg.testing import ToySegmenter, toy_images
+    >>> predicted_dice_score(ToySegmenter(), toy_images(5), random_state=0).shape
+    (5,)
+    """
+    return draws_score(
+        learner, X_pool, "pairwise_dice", "mean", "mask", n_draws, random_state, return_maps
+    )
+
+
+def predicted_dice_sampling(learner, X_pool, n_instances=1, random_state=None, *, n_draws=20):
+    """Ask about the images of the largest `predicted_dice_score`: the worst Dice expected.
+
+    Parameters
+    ----------
+    learner, X_pool, n_draws
+        As in `predicted_dice_score`.
+    n_instances : int, default=1
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Decides the draws, and between equal scores. None leaves the draws to the estimator.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
+
+    Raises
+    ------
+    EmptyPool
+        If the pool is empty.
+    TypeError, ValueError
+        If `n_instances` is no integer in [1, n_pool], or as `predicted_dice_score`.
+
+    Examples
+    --------
+    >>> from alseg.testing import ToySegmenter, toy_images
+    >>> predicted_dice_sampling(ToySegmenter(), toy_images(5), 3, random_state=0).shape
+    (3,)
+    """
+    score = functools.partial(predicted_dice_score, n_draws=n_draws)
+    return ask_images(score, learner, X_pool, n_instances, random_state)

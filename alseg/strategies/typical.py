@@ -1,8 +1,10 @@
 """Typical images: picks that stand where the pool is dense, alone or times another score."""
 
+import functools
+
 from alseg.calling import name_of
 from alseg.query import diversity, top_n
-from alseg.strategies._shared import check_pool
+from alseg.strategies._shared import ask_images, check_pool
 from alseg.strategies.around_others import scores_of
 from alseg.strategies.embedding import embeddings_of
 from alseg.strategies.informativeness import entropy_score
@@ -214,3 +216,81 @@ def density_weighted_sampling(
         metric=metric,
     )
     return top_n(scores, n_instances, rng)
+
+
+def bal_score(
+    learner, X_pool, random_state=None, *, n_clusters=100, embedding=None, metric="euclidean"
+):
+    """How much farther the second nearest of some k-means centres is than the nearest (BAL [1]_).
+
+    Parameters
+    ----------
+    learner, X_pool, embedding, metric
+        As in `core_set_sampling`. Labelled images are clustered with the pool.
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Of k-means.
+    n_clusters : int, default=100
+        As the code of MedCAL-Bench has it; at most as many as there are images.
+
+    Returns
+    -------
+    score : ndarray of shape (n_pool,), float
+        ``d_2 - d_1``: large where an image is typical of one cluster alone.
+
+    References
+    ----------
+    .. [1] Li et al. 2024, arXiv:2312.15944, the cluster distance difference. Its sub-pools by this
+       number, out of which doubt picks, are ``subsample`` and a score here.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X_pool = np.array([[0.0], [0.0], [4.0], [10.0], [10.0]])
+    >>> bal_score(None, X_pool, 0, n_clusters=2, embedding="input").argmin()
+    np.int64(2)
+    """
+    pool, labelled = embeddings_of(learner, X_pool, embedding)
+    return diversity.cluster_gaps(pool, n_clusters, labelled, metric, random_state)
+
+
+def bal_sampling(
+    learner,
+    X_pool,
+    n_instances=1,
+    random_state=None,
+    *,
+    n_clusters=100,
+    embedding=None,
+    metric="euclidean",
+):
+    """Ask about the images of the largest `bal_score`, as MedCAL-Bench does.
+
+    Parameters
+    ----------
+    learner, X_pool, n_clusters, embedding, metric
+        As in `bal_score`.
+    n_instances : int, default=1
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Of k-means, and between equal scores.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int
+
+    Raises
+    ------
+    EmptyPool
+        If the pool is empty.
+    TypeError, ValueError
+        If an option is not valid, or the embeddings are not finite numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X_pool = np.array([[0.0], [0.0], [1.0], [9.0], [10.0]])
+    >>> np.sort(bal_sampling(None, X_pool, 3, 0, n_clusters=2, embedding="input"))
+    array([0, 1, 4])
+    """
+    options = {"n_clusters": n_clusters, "embedding": embedding, "metric": metric}
+    score = functools.partial(bal_score, **options)
+    return ask_images(score, learner, X_pool, n_instances, random_state)

@@ -52,6 +52,7 @@ def test_names():
         "expected_entropy",
         "vote_entropy",
         "variation_ratio",
+        "pairwise_dice",
     }
     assert all(hasattr(uncertainty, name) for name in uncertainty.__all__)
 
@@ -302,7 +303,55 @@ def test_votes_equal_scipy_and_modal(draws):
     assert (bald(draws) <= largest + 1e-9).all()
 
 
-@pytest.mark.parametrize("name", DRAW_UNCERTAINTIES)
+OF_IMAGES = {"pairwise_dice"}  # what stands behind the class axis is an image to it
+
+
+def brute_dice(masks, n_classes):
+    """Of masks (T, H, W), by sets of pixels."""
+    found = []
+    for c in range(1, n_classes):
+        sets = [set(np.flatnonzero(mask == c)) for mask in masks]
+        if any(sets):
+            dice = [
+                2 * len(a & b) / (len(a) + len(b)) if a or b else 1.0
+                for i, a in enumerate(sets)
+                for b in sets[:i]
+            ]
+            found.append(np.mean(dice))
+    return 1 - np.mean(found) if found else 0.0
+
+
+@pytest.mark.parametrize("as_kind", [np.asarray, torch.as_tensor])
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_pairwise_dice_equals_sets_of_pixels(rng, n_classes, as_kind):
+    draws = random_proba(rng, (5, 3, n_classes, 4, 6), axis=2) ** 3
+    draws[:, 2, 0] = 9  # background alone
+    sums = sums_for("pairwise_dice", axis=1)
+    for one in draws:
+        sums.add(as_kind(one))
+    found = np.asarray(sums.pairwise_dice())
+    assert found.shape == (3, 4, 6)
+    for i in range(3):
+        expected = brute_dice(draws[:, i].argmax(axis=1), n_classes)
+        np.testing.assert_allclose(found[i], expected, atol=1e-6)
+    assert (found[2] == 0).all() and found[0, 0, 0] > 0
+    one = sums_for("pairwise_dice", axis=0)
+    for draw in draws[:, 0]:
+        one.add(as_kind(draw))
+    np.testing.assert_allclose(one.pairwise_dice(), found[0], atol=1e-6)
+
+
+def test_pairwise_dice_by_hand():
+    left, whole = np.array([[1.0, 0.0]]), np.array([[1.0, 1.0]])
+    sums = sums_for("pairwise_dice", axis=0)
+    for mask in (left, whole, whole):  # Dice 2/3, 2/3, 1
+        sums.add(np.stack([1 - mask, mask]))
+    np.testing.assert_allclose(sums.pairwise_dice(), np.full((1, 2), 2 / 9))
+    with pytest.raises(ValueError, match="masks must be True for this measure"):
+        DrawSums().add(np.ones((1, 2))).add(np.ones((1, 2))).pairwise_dice()
+
+
+@pytest.mark.parametrize("name", sorted({*DRAW_UNCERTAINTIES} - OF_IMAGES))
 def test_every_measure_of_draws_in_torch_on_axis_1(rng, name):
     draws = random_proba(rng, (5, 2, 3, 4, 4), axis=2)
     sums, tensors = sums_for(name, axis=-1), sums_for(name, axis=1)

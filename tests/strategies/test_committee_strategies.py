@@ -57,6 +57,7 @@ def test_committee_of_segmenters_by_hand():
         "predictive_entropy": consensus,
         "expected_entropy": scipy.stats.entropy(draws, axis=1).mean(),
         "bald": scipy.special.rel_entr(draws, draws.mean(axis=0)).sum(axis=1).mean(),
+        "pairwise_dice": 2 / 3,  # two masks of all pixels, and one of none: Dice 1, 0, 0
     }
     assert set(expected) == set(DRAW_UNCERTAINTIES)
     for method, value in expected.items():

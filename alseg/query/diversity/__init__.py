@@ -21,6 +21,7 @@ from alseg.query.diversity.cover import (
     representation_gain,
 )
 from alseg.query.diversity.density import (
+    cluster_gaps,
     density,
     farthest_of_groups,
     k_means_picks,
@@ -29,6 +30,7 @@ from alseg.query.diversity.density import (
     typicality,
     typiclust,
 )
+from alseg.query.diversity.determinantal import dpp_picks
 from alseg.query.diversity.discriminative import (
     discriminative_picks,
     looks_unlabelled,
@@ -39,6 +41,7 @@ from alseg.query.diversity.points import Points, as_embeddings, squared
 
 __all__ = [
     "class_context",
+    "cluster_gaps",
     "contextual_distance",
     "contextual_picks",
     "cover_degrees",
@@ -46,6 +49,7 @@ __all__ = [
     "discriminative_picks",
     "distance_to_labelled",
     "distinct_images",
+    "dpp_picks",
     "facility_location",
     "farthest_of_groups",
     "k_center_greedy",

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 
 from alseg._types import Array, Images, Random
-from alseg.query.diversity.clustering import k_means_groups
-from alseg.query.diversity.cover import facility_location, k_center_greedy
+from alseg.query.diversity.clustering import k_means, k_means_groups
+from alseg.query.diversity.cover import as_distance, facility_location, k_center_greedy
 from alseg.query.diversity.points import (
     BLOCK_BYTES,
     Points,
     as_embeddings,
     as_labelled,
     block_rows,
+    pair,
     squared,
 )
 from alseg.validation import check_n_instances, check_number, check_rng
@@ -430,3 +431,60 @@ def represent_then_spread(
     n_first = round(share * n_instances)
     picks = facility_location(X, n_first, labelled, metric) if n_first else []
     return fill_up(X, n_instances, picks, metric, labelled)
+
+
+def cluster_gaps(
+    X: Images,
+    n_clusters: int = 100,
+    labelled: Array = None,
+    metric: str = "euclidean",
+    random_state: Random = None,
+) -> np.ndarray:
+    """How much farther the second nearest k-means centre is than the nearest (BAL [1]_).
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Embeddings, finite.
+    n_clusters : int, default=100
+        At most as many as there are points, labelled ones among them.
+    labelled : array-like of shape (n_labelled, n_features) or None, default=None
+        Clustered together with `X`.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Of k-means.
+
+    Returns
+    -------
+    gap : ndarray of shape (n_samples,), float
+        ``d_2 - d_1``: large deep inside a cluster, 0 between two; all 0 with a single cluster.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the embeddings or `n_clusters` are not valid.
+
+    References
+    ----------
+    .. [1] Li et al. 2024, arXiv:2312.15944, the cluster distance difference.
+
+    Examples
+    --------
+    >>> cluster_gaps([[0.0], [0.0], [4.0], [10.0], [10.0]], 2, random_state=0).round(2)
+    array([8.67, 8.67, 3.33, 8.67, 8.67])
+    """
+    X = as_embeddings(X)
+    check_number("n_clusters", n_clusters, 1, integer=True)
+    points, known = pair(X, labelled, metric)
+    sets = [points] if known is None else [points, known]
+    centres, groups, _ = k_means(sets, n_clusters, None, check_rng(random_state))
+    centres = centres[np.bincount(groups, minlength=len(centres)) > 0].astype(points.dtype)
+    if len(centres) < 2:
+        return np.zeros(len(X))
+    centres_sq = np.einsum("ij,ij->i", centres, centres)
+    gaps = np.empty(len(X))
+    for part, rows in points.blocks():
+        away = as_distance(squared(rows, points.sq[part], centres, centres_sq), metric)
+        nearest = np.partition(away, 1, axis=1)
+        gaps[part] = nearest[:, 1] - nearest[:, 0]
+    return gaps
