@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from alseg.images import as_images, stack
-from alseg.interfaces import Adversarial, MaskProbabilities, estimator_of, meets
+from alseg.interfaces import Adversarial, MaskProbabilities, meets
 from alseg.query import aggregate as aggregate_maps
 from alseg.query import kl_divergence, needs_mask_proba
 from alseg.rows import n_rows
@@ -15,6 +15,7 @@ from alseg.strategies._shared import (
     check_map_target,
     check_maps,
     check_shape,
+    last_step,
 )
 from alseg.validation import check_number, check_option, check_rng, message, seed_of
 
@@ -85,7 +86,8 @@ def virtual_adversarial_score(
     needs_mask_proba(aggregate)
     check_number("epsilon", epsilon, 0, open_low=True)
     check_number("n_draws", n_draws, 1, integer=True)
-    estimator, rng = estimator_of(learner), check_rng(random_state)
+    rng, n_pool = check_rng(random_state), n_rows(X_pool)
+    estimator, X_pool = last_step(learner, X_pool)
     options = {"epsilon": epsilon, "aggregate": aggregate, "target": target}
     if meets(estimator, Adversarial):
         result = estimator.adversarial_divergence(
@@ -99,8 +101,8 @@ def virtual_adversarial_score(
         seed = int(rng.integers(2**31 - 1))
         result = _noisy(estimator, X_pool, seed, n_draws, return_maps=return_maps, **options)
     if return_maps:
-        return check_maps(result, n_rows(X_pool))
-    return check_shape(result, n_rows(X_pool))
+        return check_maps(result, n_pool)
+    return check_shape(result, n_pool)
 
 
 def _noisy(estimator, X_pool, seed, n_draws, epsilon, aggregate, target, return_maps):

@@ -770,3 +770,50 @@ def test_a_run_in_parts_tells_the_command_of_each(tmp_path, monkeypatch):
         "python -m benchmarks.studies.alseg_glas --profile cpu --lr 0.5",
     ]
     assert told["options"]["lr"] == 0.5 and "encoder_weights" not in told["options"]
+
+
+# -- another domain -------------------------------------------------------------------------------
+
+
+def test_rows_of_a_source_and_their_table():
+    study = script("domain")
+    assert study.ROWS["random, no source"][1] is None and "AADA" in study.ROWS
+    direction = next(iter(study.DIRECTIONS))
+    dice = {
+        "random": [[0.5, 0.6, 0.7], [0.5, 0.6, 0.8]],
+        "AADA": [[0.5, 0.7, 0.8], [0.5, 0.7, 0.8]],
+    }
+    dice["random, no source"] = [[None, 0.4, 0.5]]
+    records = [
+        {"direction": direction, "row": row, "seed": seed, "dice": values}
+        for row, seeds in dice.items()
+        for seed, values in enumerate(seeds)
+    ]
+    lines = study.table(records).splitlines()
+    assert [line.split(" | ")[1] for line in lines[2:]] == ["random, no source", "random", "AADA"]
+    assert lines[2].split(" | ")[2:] == ["1", "", "40.0", "50.0", "-20.0 |"]
+    assert lines[4].split(" | ")[3:] == ["50.0 ± 0.0", "70.0 ± 0.0", "80.0 ± 0.0", "+5.0 ± 7.1 |"]
+
+
+def test_a_chain_of_a_source_on_made_images(monkeypatch, tmp_path):
+    from alseg.datasets import make_glands
+
+    study = script("domain")
+    made = {
+        name: make_glands(14, image_size=(32, 48), random_state=seed)
+        for seed, name in enumerate(("ebhi_seg", "glas"))
+    }
+    monkeypatch.setattr(study, "SIZE", (32, 48))
+    monkeypatch.setattr(study, "STEPS", {"max_epochs": 1, "steps_per_epoch": 1})
+    monkeypatch.setattr(study, "N_INSTANCES", 2)
+    parts = {
+        name: ((data.images[:10], data.masks[:10]), (data.images[10:], data.masks[10:]))
+        for name, data in made.items()
+    }
+    monkeypatch.setattr(study, "parts_of", lambda name, folder: parts[name])
+    folders = study.Folders(ebhi_seg="a", glas="b")
+    direction = next(iter(study.DIRECTIONS))
+    tasks = [(direction, row, 0) for row in ("random, no source", "AADA", "random")]
+    records = study.run_chain(tasks, folders, str(tmp_path))
+    assert [len(set(record["asked"])) for record in records] == [4, 4, 4]
+    assert records[0]["dice"][0] is None and records[1]["dice"][0] == records[2]["dice"][0]
