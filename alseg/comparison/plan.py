@@ -10,6 +10,8 @@ import numpy as np
 from sklearn.base import clone
 
 from alseg.calling import name_of, unit_of
+from alseg.comparison.cluster import active_client, check_sees, check_workers, on_workers
+from alseg.comparison.devices import take_device, visible_devices
 from alseg.comparison.estimate import measure, not_countable, predictions_of_job, steps_of_job
 from alseg.comparison.jobs import Row, control_rows, make_jobs, read_job, run_job, with_steps
 from alseg.comparison.result import FILE_NAME, read_comparison, read_file
@@ -74,7 +76,7 @@ def compare_strategies(
     augmenter : PseudoLabelAugmenter or None, default=None
         Of all rows that have none of their own.
     n_jobs : int, default=1
-        Jobs at once, as joblib counts them.
+        Jobs at once, as joblib counts them. A cluster has as many as it has workers.
     verbose : int, default=1
         0 is silent; else a progress bar on stderr.
     allow_torn_groups : bool, default=False
@@ -94,6 +96,8 @@ def compare_strategies(
         If `out` cannot be written to.
     RecordsError
         If `out` holds another comparison, or one that is running now. Nothing is overwritten.
+    ClusterError
+        If a worker of a dask cluster cannot do the work, or the cluster is gone.
 
     Examples
     --------
@@ -393,9 +397,33 @@ class Plan:
         _check_n_jobs(n_jobs)
         _check_backend()
         only = self._checked_only(only)
+        self.check_workers()
         with _Folder(out, self, command):
+            self.check_workers(Path(out) / FILE_NAME)
             self.run(out, n_jobs, verbose, only)
         return read_comparison(out, data=self.data)
+
+    def check_workers(self, seen=None):
+        """See that the workers of a cluster can do the jobs, where joblib is told to use one.
+
+        Parameters
+        ----------
+        seen : Path or None, default=None
+            A file that they have to see. None looks at all else: what is imported, versions, the
+            files of the data.
+
+        Raises
+        ------
+        ClusterError
+            If one cannot.
+        """
+        client = active_client()
+        if client is None:
+            return
+        if seen is None:
+            check_workers(client, (self.protocol, self.jobs), self.parts.values())
+        else:
+            check_sees(client, seen)
 
     def jobs_of(self, only=None):
         """The jobs that some rows take, references included.
@@ -438,7 +466,6 @@ class Plan:
         only : collection of str or None, default=None
             See `compare`.
         """
-        from joblib import Parallel, delayed
         from tqdm import tqdm
 
         wanted = self.jobs_of(only)
@@ -458,13 +485,20 @@ class Plan:
         with bar:
             for first in (True, False):  # a chain goes on from its start
                 jobs = [job for job in left if (job.kind == "start") == first]
-                parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
-                for name, n_fits in parallel(
-                    delayed(_do)(job, self.protocol, self.data, str(out), os.getpid())
-                    for job in jobs
-                ):
+                for name, n_fits in self._done(jobs, n_jobs, str(out)):
                     bar.set_postfix_str(name, refresh=False)
                     bar.update(n_fits)
+
+    def _done(self, jobs, n_jobs, out):
+        """Do jobs at once; their names and fits as they end."""
+        from joblib import Parallel, delayed
+
+        shared = self.protocol, self.data, out, os.getpid(), visible_devices()
+        client = active_client()
+        if client is not None:
+            return on_workers(client, _do, jobs, *shared)
+        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
+        return parallel(delayed(_do)(job, *shared) for job in jobs)
 
     def _is_done(self, job, out):
         records = read_job(job, out)
@@ -478,8 +512,10 @@ def _duration(seconds):
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _do(job, protocol, data, out, main):
-    _end_with(main)
+def _do(job, protocol, data, out, main, devices=()):
+    if os.getppid() == main:  # a worker process; others are started by somebody else, or here
+        take_device(devices)
+        _end_with(main)
     deadline = time.monotonic() + _ORPHANS_END_IN
     while True:
         try:
@@ -502,7 +538,7 @@ def _end_with(main):
     It would go on for the rest of its job else, which may be hours, and hold the lock of its
     records. They stand being cut anywhere.
     """
-    if os.getppid() != main or main in _watched:  # here itself, on another machine, or watched
+    if main in _watched:
         return
     _watched.append(main)
 
