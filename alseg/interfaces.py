@@ -482,8 +482,9 @@ class Strategy(Protocol):
     def __call__(self, learner: Any, X_pool: Any, n_instances: int = 1) -> Any:
         """Positions in the pool, shape (n_instances,), best first, or `alseg.query.Regions`.
 
-        Of the keywords `random_state`, `y_pool` and `masks_pool` those are passed that it names. A
-        parameter `unit` says by its default what `n_instances` counts, where that is not images.
+        Of the keywords `random_state`, `y_pool`, `masks_pool` and `groups_pool` those are passed
+        that it names. A parameter `unit` says by its default what `n_instances` counts, where that
+        is not images.
         """
 
 

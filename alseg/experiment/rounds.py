@@ -344,6 +344,7 @@ class _Loop:
             strategy,
             images=train.images,
             labels=np.asarray(train.labels),
+            groups=getattr(train, "groups", None),
             augmenter=augmenter,
             warm_start=warm_start,
             random_state=seed,

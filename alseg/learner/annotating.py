@@ -17,6 +17,9 @@ from alseg.query import Regions
 from alseg.rows import retrieve_rows
 from alseg.validation import EmptyPool, as_labels, check_n_instances, check_number, message
 
+# What is said of the pool to strategies that name it.
+POOL_EXTRAS = ("y_pool", "masks_pool", "groups_pool")
+
 # What a seed is for; a new one goes at the end.
 PURPOSES = ("fit", "query", "augment", "continue", "carry")
 
@@ -89,6 +92,10 @@ class Annotating(Mode):
         n = len(faces)
         nothing, given = np.full(n, None, dtype=object), as_masks(masks, n)
         self.know(_merged(nothing, range(n), given, faces, self._n_classes, skip=True))
+
+    def checked_groups(self, groups):
+        """Groups as an array, one an image."""
+        return _checked_groups(groups, len(self.learner.labels))
 
     def source_set(self, source):
         """A source as it was given, checked as the learner's own masks are."""
@@ -203,6 +210,7 @@ class Annotating(Mode):
             "y_pool": learner.labels[pool_ids],
             "masks_pool": learner.masks[pool_ids],
             **learner._source_extra(),
+            **({} if learner.groups is None else {"groups_pool": learner.groups[pool_ids]}),
         }
         if accepts_any(strategy):
             kwargs["n_instances"] = n_instances
@@ -224,6 +232,20 @@ class Annotating(Mode):
         """See `ActiveLearner.save`."""
         write_learner(self.learner, Path(path), include_images)
         return self.learner
+
+
+def _checked_groups(groups, n):
+    found = np.array(groups)
+    if found.shape != (n,):
+        raise ValueError(message("groups", f"of shape ({n},), one an image", found.shape))
+    try:
+        known = np.unique(found)
+    except TypeError:
+        known = None
+    if known is None or (found.dtype.kind == "f" and np.isnan(found).any()):
+        remedy = "An image that belongs to none is a group of its own."
+        raise ValueError(message("groups", "of one sortable type, none missing", groups, remedy))
+    return found
 
 
 def _check_sample_ids(sample_ids, n, name="sample_ids"):

@@ -182,6 +182,10 @@ class Mode:
         """A source as it was given, checked."""
         self.refuse("A source")
 
+    def checked_groups(self, groups):
+        """See `ActiveLearner`."""
+        self.refuse("groups")
+
     def annotate(self, sample_ids, masks, fit):
         """See `ActiveLearner.annotate`."""
         self.refuse("annotate")

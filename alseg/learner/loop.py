@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from alseg.calling import accepts
-from alseg.learner.annotating import Annotating
+from alseg.learner.annotating import POOL_EXTRAS, Annotating
 from alseg.learner.base import Predicting, Querying, Seeded, check_fit_kwargs
 from alseg.learner.on_disk import read_learner
 from alseg.learner.teaching import Teaching
@@ -54,6 +54,9 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         Masks known at the start: class of each pixel, `MISSING` (-1) where not annotated, None
         for an image without. Copied. Without `images` it is an argument of the estimator's `fit`
         like any other in `fit_kwargs`.
+    groups : array-like of shape (n,) or None, default=None
+        Mask mode: what images belong to (patients, slides, videos). Strategies that name
+        `groups_pool`, such as `alseg.strategies.spread_over_groups`, are given those of the pool.
     augmenter : object or None, default=None
         ``fit(X, y, masks, *, estimator)`` and ``transform(X) -> (masks, mask_weight)``, such as
         `PseudoLabelAugmenter`. Each refit is then two fits [2]_: to the annotated masks alone, and,
@@ -143,6 +146,7 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         images=None,
         labels=None,
         masks=None,
+        groups=None,
         augmenter=None,
         source=None,
         source_weight=1.0,
@@ -166,6 +170,7 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         self.random_state = random_state
         self.fit_kwargs = fit_kwargs
         self._mode.start(X_training, y_training, labels, masks)
+        self.groups = groups
         self.source_weight = check_number("source_weight", source_weight, 0)
         self.source = source
 
@@ -213,6 +218,16 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
     @masks.setter
     def masks(self, masks):
         self._mode.set_masks(masks)
+
+    @property
+    def groups(self):
+        """What each image belongs to, as it was given; None where that is not known."""
+        return self.__dict__.get("groups")
+
+    @groups.setter
+    def groups(self, groups):
+        found = None if groups is None else self._mode.checked_groups(groups)
+        self.__dict__["groups"] = found
 
     @property
     def source(self):
@@ -395,7 +410,7 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
             names = list(inspect.signature(strategy).parameters)[2 : 2 + len(args)]
             args, kwargs = args[len(names) :], {**dict(zip(names, args)), **kwargs}
         kept = {"n_instances"}
-        kept |= {n for n in ("random_state", "y_pool", "masks_pool") if accepts(strategy, n)}
+        kept |= {n for n in (*POOL_EXTRAS, "random_state") if accepts(strategy, n)}
         options = {name: value for name, value in kwargs.items() if name not in kept}
         if options:
             strategy = functools.partial(strategy, **options)

@@ -69,7 +69,8 @@ def write_learner(learner, folder, include_images=True):
         "fit_kwargs": learner.fit_kwargs,
         "source": None if learner.source is None else {"n_images": len(learner.source_set)},
         "source_weight": float(learner.source_weight),
-        "labels": {"dtype": learner.labels.dtype.str, "values": learner.labels.tolist()},
+        "labels": _listed(learner.labels),
+        "groups": None if learner.groups is None else _listed(learner.groups),
         "query_strategy": _described(learner.query_strategy, describe_callable),
         "augmenter": _described(learner.augmenter, describe_object),
         "estimator": _save_estimator(learner._estimator, folder / f"estimator-{token}"),
@@ -121,7 +122,8 @@ def read_learner(
         "query_strategy": query_strategy,
         "on_transformed": state["on_transformed"],
         "images": images,
-        "labels": np.array(labels["values"], dtype=np.dtype(labels["dtype"])),
+        "labels": _unlisted(labels),
+        "groups": _unlisted(state.get("groups")),  # older files lack it
         "masks": _load_masks(_inside(folder, state["masks"]), len(labels["values"])),
         "augmenter": augmenter,
         "source": _same_source(state.get("source"), source),  # older files lack it
@@ -135,6 +137,14 @@ def read_learner(
         "_n_annotate": state["n_annotate"],
         "gradient_steps": state.get("gradient_steps"),  # older files lack them
     }
+
+
+def _listed(values):
+    return {"dtype": values.dtype.str, "values": values.tolist()}
+
+
+def _unlisted(saved):
+    return None if saved is None else np.array(saved["values"], dtype=np.dtype(saved["dtype"]))
 
 
 def _save_estimator(estimator, folder):

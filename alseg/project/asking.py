@@ -7,11 +7,13 @@ model to the masks known, look at images in random order for a stated time and a
 import functools
 import hashlib
 import json
+import warnings
 from contextlib import suppress
 from pathlib import PurePosixPath
 
 import numpy as np
 
+from alseg.calling import accepts
 from alseg.files import NotOurs, file_names, jsonable
 from alseg.images import as_images
 from alseg.labels import fraction_annotated
@@ -168,7 +170,8 @@ class _Question:
         from alseg.learner import ActiveLearner
 
         images, labels = self.data.images, self.data.labels
-        return ActiveLearner(model, images=images, labels=labels, masks=self.masks)
+        groups = self.data.groups
+        return ActiveLearner(model, images=images, labels=labels, masks=self.masks, groups=groups)
 
     def most_worth(self, model, pool, n_instances, max_seconds):
         """Images that the strategy asks for, among those that there is time to look at."""
@@ -191,11 +194,15 @@ class _Question:
         def report(n_seen, n_pool):
             self.looked_at = n_seen
 
-        asked = class_balanced(strategy) if self.balanced else strategy
+        # One that spreads over groups would do so in each class by itself.
+        balanced = self.balanced and not accepts(strategy, "groups_pool")
+        asked = class_balanced(strategy) if balanced else strategy
         learner.query_strategy = within_seconds(asked, max_seconds, report=report)
         n_candidates = min(2 * n_instances + 4, len(pool))
         seed = int(self.rng.integers(2**31))
-        order, _ = learner.query(n_instances=n_candidates, among=pool, random_state=seed)
+        with warnings.catch_warnings():  # of candidates beyond those that are asked for
+            warnings.simplefilter("ignore", UserWarning)
+            order, _ = learner.query(n_instances=n_candidates, among=pool, random_state=seed)
         order = [i for i in order if self.can_read(i)]
         if not order:
             return order

@@ -73,6 +73,7 @@ from alseg.strategies.representative import (
     prob_cover_score,
     suggestive_annotation_sampling,
 )
+from alseg.strategies.spread import spread_over_groups, spread_over_groups_sampling
 from alseg.strategies.stochastic import (
     bald_sampling,
     bald_score,
@@ -175,6 +176,8 @@ __all__ = [
     "rep_div_sampling",
     "ripu_sampling",
     "ripu_score",
+    "spread_over_groups",
+    "spread_over_groups_sampling",
     "stochastic",
     "stochastic_batches",
     "subsample",

@@ -20,6 +20,7 @@ def class_balanced_sampling(
     *,
     y_pool=None,
     masks_pool=None,
+    groups_pool=None,
     score=random_score,
 ):
     """Ask about the best images of each class, the classes sharing alike [1]_.
@@ -37,6 +38,8 @@ def class_balanced_sampling(
         Class label of each image of the pool. `ActiveLearner` passes it in mask mode.
     masks_pool : sequence of n_pool masks and None, or None, default=None
         For a `score` that names it. `ActiveLearner` passes it in mask mode.
+    groups_pool : array-like of shape (n_pool,) or None, default=None
+        For a strategy that names it.
     score : callable, default=random_score
         A score ``f(learner, X_pool) -> (n_pool,)``, computed once for the whole pool; or a
         strategy ``f(learner, X_pool, n_instances=...)``, applied to each class's part of it.
@@ -92,6 +95,7 @@ def class_balanced_sampling(
             random_state=seed_of(random_state, rng),
             y_pool=np.asarray(y_pool)[mine],
             masks_pool=None if masks_pool is None else [masks_pool[i] for i in mine],
+            groups_pool=None if groups_pool is None else np.asarray(groups_pool)[mine],
         )
         picked.append(mine[check_query_idx(result, len(mine), counts[c], whose)])
         codes.append(np.full(counts[c], c))

@@ -7,6 +7,7 @@ the first images took.
 
 import copy
 import time
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +19,17 @@ from alseg.strategies._shared import check_pool, check_shape
 from alseg.strategies.around_others import check_callable, named, pick
 from alseg.strategies.informativeness import entropy_sampling
 from alseg.strategies.near_duplicates import without_near_duplicates_sampling
+from alseg.strategies.spread import spread_over_groups_sampling
 from alseg.strategies.underlying import AROUND, inside
 from alseg.validation import EmptyPool, check_number, check_rng, message, seed_of
 
 # The wrappers through which a score is seen, and the argument that it stands in.
-_AROUND = {**AROUND, without_near_duplicates_sampling: "strategy"}
+_AROUND: dict[Any, str] = {
+    **AROUND,
+    without_near_duplicates_sampling: "strategy",
+    spread_over_groups_sampling: "score",
+}
+_OF_POOL = ("y_pool", "masks_pool", "groups_pool")
 
 _FIRST = 4  # images of the first chunk: of 3000 x 2000 pixels they take a second
 _GROWTH = 8  # how much larger than the last a part of the pool may be, from what the last took
@@ -50,8 +57,17 @@ def as_strategy(strategy):
         return strategy
     by_keyword = accepts_any(strategy)  # `**kwargs`: given as `ActiveLearner.query` gives it
 
-    def ask(learner, X_pool, n_instances=1, random_state=None, y_pool=None, masks_pool=None):
+    def ask(
+        learner,
+        X_pool,
+        n_instances=1,
+        random_state=None,
+        y_pool=None,
+        masks_pool=None,
+        groups_pool=None,
+    ):
         given = {"random_state": random_state, "y_pool": y_pool, "masks_pool": masks_pool}
+        given["groups_pool"] = groups_pool
         given = {name: value for name, value in given.items() if accepts(strategy, name)}
         if by_keyword:
             given["n_instances"] = n_instances
@@ -193,7 +209,7 @@ def _rows(X_pool, positions):
 def _cut(offered, positions):
     cut = {}
     for name, value in offered.items():
-        if name in ("y_pool", "masks_pool") and value is not None:
+        if name in _OF_POOL and value is not None:
             value = _rows(value, positions)
         cut[name] = value
     return cut
@@ -236,6 +252,7 @@ def within_seconds_sampling(
     clock=None,
     y_pool=None,
     masks_pool=None,
+    groups_pool=None,
 ):
     """Ask a strategy about as many images of the pool, drawn at random, as there is time for.
 
@@ -249,9 +266,9 @@ def within_seconds_sampling(
     strategy : callable, default=entropy_sampling
         A strategy or a score. Images of a score, of a strategy that takes the largest of one
         (`alseg.strategies.score_beside`), and of `class_balanced`, `stochastic`,
-        `stochastic_batches` and `without_near_duplicates` around one are looked at a few at a time
-        until the time is up. Any other strategy is asked about random parts of the pool, each
-        larger than the last, and the last part's answer counts.
+        `stochastic_batches`, `spread_over_groups` and `without_near_duplicates` around one are
+        looked at a few at a time until the time is up. Any other strategy is asked about random
+        parts of the pool, each larger than the last, and the last part's answer counts.
     seconds : float or None, default=None
         None is no limit.
     unit : str, default="image"
@@ -263,7 +280,7 @@ def within_seconds_sampling(
         Told at the end how many images were looked at.
     clock : callable ``f() -> seconds``, or None, default=None
         None is `time.monotonic`.
-    y_pool, masks_pool : sequence of n_pool, or None
+    y_pool, masks_pool, groups_pool : sequence of n_pool, or None
         Cut and handed on to a strategy that names them.
 
     Returns
@@ -298,7 +315,7 @@ def within_seconds_sampling(
     rng = check_rng(copy.deepcopy(random_state))
     seed = seed_of(random_state, rng)
     order = rng.permutation(n_pool)
-    offered = {"y_pool": y_pool, "masks_pool": masks_pool}
+    offered = {"y_pool": y_pool, "masks_pool": masks_pool, "groups_pool": groups_pool}
 
     def ask(positions=None, asked=strategy):
         if positions is None:  # the whole: as if there were no limit

@@ -28,6 +28,7 @@ def without_near_duplicates_sampling(
     unit="image",
     y_pool=None,
     masks_pool=None,
+    groups_pool=None,
 ):
     """Ask a strategy, and skip images that show the same as one before, whatever the exposure.
 
@@ -50,7 +51,7 @@ def without_near_duplicates_sampling(
         Others that are not repeated, such as those annotated already.
     unit : str, default="image"
         What the strategy asks about; parts of images are handed on as they are.
-    y_pool, masks_pool : sequence of n_pool, or None
+    y_pool, masks_pool, groups_pool : sequence of n_pool, or None
         Handed on to a strategy that names them.
 
     Returns
@@ -78,7 +79,7 @@ def without_near_duplicates_sampling(
     n_pool = n_rows(X_pool)
     if unit == "image":
         n_instances = check_pool(X_pool, n_instances)
-    offered = {"y_pool": y_pool, "masks_pool": masks_pool}
+    offered = {"y_pool": y_pool, "masks_pool": masks_pool, "groups_pool": groups_pool}
     found = inside(strategy) if unit == "image" else None
     if found is not None:  # scores are computed once, however often it is asked
         score, with_scores = found

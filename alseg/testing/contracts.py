@@ -107,6 +107,11 @@ def _wrapped():
         )
     found["without_near_duplicates(-1)"] = strategies.without_near_duplicates(score, alike=-1)
     found["within_seconds(patch)"] = strategies.within_seconds(parts, 3600)
+    for inner in (score, draws, parts, strategies.core_set_sampling):
+        found[f"spread_over_groups({name_of(inner)})"] = strategies.spread_over_groups(inner, None)
+    spread = strategies.spread_over_groups(strategies.class_balanced(score), per_group=1)
+    found["spread_over_groups(1)"] = spread
+    found["within_seconds(spread)"] = strategies.within_seconds(spread, 3600)
     found["distinct(0.5)"] = strategies.distinct(score, similarity=0.5)
     found["mixture(entropy_sampling, random_score)"] = strategies.mixture(both)
     return found
@@ -179,7 +184,8 @@ def check_strategy(strategy, n_pool=11):
     ----------
     strategy : callable
         ``f(learner, X_pool, n_instances=1, random_state=None) -> query_idx``; bind the options
-        it needs with `functools.partial`. If it names `y_pool` it is given class labels.
+        it needs with `functools.partial`. If it names `y_pool` or `groups_pool` it is given class
+        labels.
     n_pool : int, default=11
         Images in the toy pool.
 
@@ -221,7 +227,13 @@ def check_strategy(strategy, n_pool=11):
     def ask(X, n_instances, random_state=0, y=None, learner=learner):
         y = _labels(len(X)) if y is None else y
         return call(
-            strategy, learner, X, n_instances=n_instances, random_state=random_state, y_pool=y
+            strategy,
+            learner,
+            X,
+            n_instances=n_instances,
+            random_state=random_state,
+            y_pool=y,
+            groups_pool=y,
         )
 
     before = X_pool.copy(), learner.X_training.copy(), learner.y_training.copy(), _global_state()
@@ -288,6 +300,7 @@ def _check_part_strategy(name, strategy, learner, X_pool, y_pool, before):
             random_state=random_state,
             y_pool=_labels(len(X)) if y is None else y,
             masks_pool=masks,
+            groups_pool=_labels(len(X)) if y is None else y,
         )
         return _check_regions(name, _plain(result), n_instances, as_images(X))
 

@@ -208,7 +208,13 @@ def test_without_a_limit_and_with_time_for_all_it_is_the_strategy_itself(name):
 
     def ask(strategy, random_state):
         return call(
-            strategy, learner, X_pool, n_instances=3, random_state=random_state, y_pool=y_pool
+            strategy,
+            learner,
+            X_pool,
+            n_instances=3,
+            random_state=random_state,
+            y_pool=y_pool,
+            groups_pool=y_pool,
         )
 
     for make in (lambda: 0, lambda: np.random.default_rng(7)):

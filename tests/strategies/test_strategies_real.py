@@ -47,7 +47,8 @@ def test_asks_a_real_network(name, learner, glands):
     asked = Ensemble(learner) if name.startswith("committee") else learner
     pool_ids = learner.pool_ids
     pool, labels = glands.images[pool_ids], np.asarray(glands.labels)[pool_ids]
-    picked = call(all_strategies()[name], asked, pool, n_instances=3, random_state=0, y_pool=labels)
+    known = {"y_pool": labels, "groups_pool": labels}
+    picked = call(all_strategies()[name], asked, pool, n_instances=3, random_state=0, **known)
     if isinstance(picked, Regions):
         assert len(picked) == 3
         return
