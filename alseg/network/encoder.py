@@ -377,7 +377,7 @@ def build_encoder(encoder="efficientnet-lite0", weights="bundled", n_channels=3)
     if is_foreign(encoder):
         net = take_channels(build_foreign(encoder, weights, n_channels), n_channels)
         check_encoder(net)
-        check_maps(net, n_channels)
+        check_maps(net, n_channels, encoder)
         return net
     if isinstance(encoder, nn.Module):
         check_encoder(encoder)
@@ -445,7 +445,7 @@ def check_encoder(encoder):
         )
 
 
-def check_maps(encoder, n_channels=3):
+def check_maps(encoder, n_channels=3, name=None):
     """Raise unless an encoder's maps have the channels and strides that it declares."""
     side = 2 * max(encoder.strides)
     x = torch.zeros(1, getattr(encoder, "in_channels", n_channels), side, side)
@@ -457,7 +457,7 @@ def check_maps(encoder, n_channels=3):
             maps = encoder(x)
     except (RuntimeError, AssertionError, ValueError) as error:
         rule = f"a module that takes images (N, {x.shape[1]}, {side}, {side})"
-        shown = f"{type(encoder).__name__}: {error}"
+        shown = f"{name or type(encoder).__name__}: {error}"
         raise ValueError(message("encoder", rule, shown)) from error
     finally:
         for m, mode in modes:

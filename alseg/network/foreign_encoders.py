@@ -1,10 +1,12 @@
 """Encoders of other packages, by name: timm, segmentation-models-pytorch, transformers."""
 
 import copy
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import json
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ PACKAGES = {
 PRETRAINED = "pretrained"  # the one word that lets a package download
 # The parts of a whole network that no encoder has.
 WHOLE_PREFIXES = (*HEAD_PREFIXES, "pooler.", "decoder.", "segmentation_head.")
+_VISION = "a vision model of transformers that gives maps or patches"
 _TORCHVISION = (
     " PyPI's torchvision is built for a torch with CUDA; beside torch's CPU build: pip install"
     " torchvision --index-url https://download.pytorch.org/whl/cpu"
@@ -65,17 +68,22 @@ def check_foreign(encoder, weights=None):
         if str(weights) != PRETRAINED:
             _config(name)
         return
-    if kind == "timm":
-        known = {*package.list_models(), *package.list_models(pretrained=True)}
-    else:
-        known = {f"tu-{one}" for one in _package("timm/").list_models()}
-        known |= {*package.encoders.get_encoder_names()}
-        if name.startswith("tu-"):
-            known |= {f"tu-{one}" for one in _package("timm/").list_models(pretrained=True)}
+    known = _timm_names() if kind == "timm" else _smp_names()
     if name not in known:
         rule = f"'{kind}/' and one of the {len(known)} names that {package.__name__} knows"
         close = did_you_mean(name, known).replace("mean '", f"mean '{kind}/")
         raise ValueError(message("encoder", rule, encoder, close))
+
+
+@functools.cache
+def _timm_names():
+    timm = _package("timm/")
+    return {*timm.list_models(), *timm.list_models(pretrained=True)}
+
+
+@functools.cache
+def _smp_names():
+    return {*_package("smp/").encoders.get_encoder_names(), *(f"tu-{n}" for n in _timm_names())}
 
 
 def build_foreign(encoder, weights=None, n_channels=3):
@@ -201,6 +209,8 @@ def _package(encoder):
             f"encoder={encoder!r} needs {wheel}, which is not installed: pip install {wheel}"
         )
     try:
+        if kind == "hf":  # its models for images import this, and torchvision where there is one
+            importlib.import_module("transformers.image_utils")
         return importlib.import_module(module)
     except Exception as error:  # such as a torchvision of another build
         remedy = _TORCHVISION if "torchvision" in str(error) else ""
@@ -360,7 +370,11 @@ def _hugging_face(name, pretrained=False):
     config = _config(name, pretrained)
     model = _package("hf/").AutoModel
     if not pretrained:
-        return _encoder_of(model.from_config(config), name)
+        try:
+            net = model.from_config(config)
+        except (ValueError, ImportError) as error:  # ImportError of one that needs a further one
+            raise ValueError(message("encoder", _VISION, f"hf/{name}", str(error))) from error
+        return _encoder_of(net, name)
     with _quiet():
         net, info = model.from_pretrained(
             _place(name), config=config, use_safetensors=True, output_loading_info=True
@@ -411,8 +425,7 @@ def _encoder_of(net, name):
             shapes = [m.shape for m in maps.eval()(torch.zeros(1, 3, side, side))]
         strides = [side // shape[2] for shape in shapes]
     except Exception as error:  # a model has errors of its own
-        rule = "a vision model of transformers that gives maps or patches"
-        raise ValueError(message("encoder", rule, f"hf/{name}", str(error))) from error
+        raise ValueError(message("encoder", _VISION, f"hf/{name}", str(error))) from error
     maps.train(training)
     return _as_encoder(maps, [shape[1] for shape in shapes], strides)
 
@@ -426,10 +439,11 @@ def _config(name, download=False):
         *auto.MODEL_FOR_BACKBONE_MAPPING_NAMES,
     }
     if name in types and not download:
-        return transformers.AutoConfig.for_model(name)
+        return _of_images(transformers.AutoConfig.for_model(name))
     local = _place(name) != name or not download
     try:
-        return transformers.AutoConfig.from_pretrained(_place(name), local_files_only=local)
+        found = transformers.AutoConfig.from_pretrained(_place(name), local_files_only=local)
+        return _of_images(found)
     except (OSError, ValueError) as error:
         if not local:
             raise
@@ -441,6 +455,11 @@ def _config(name, download=False):
         raise ValueError(message("encoder", rule, f"hf/{name}", close)) from error
 
 
+def _of_images(config):
+    """Of a model of images and text, as CLIP, the configuration of the part for images."""
+    return getattr(config, "vision_config", None) or config
+
+
 def _place(name):
     """The folder that a name is, or the name."""
     folder = Path(name).expanduser()
@@ -449,11 +468,10 @@ def _place(name):
 
 def _preprocessor(name, download):
     """What a folder or the hub says of mean and deviation, in ``preprocessor_config.json``."""
-    base = importlib.import_module("transformers.image_processing_base")
+    find = importlib.import_module("transformers.utils").cached_file
     try:
-        said, _ = base.ImageProcessingMixin.get_image_processor_dict(
-            _place(name), local_files_only=not download
-        )
+        path = find(_place(name), "preprocessor_config.json", local_files_only=not download)
     except OSError:  # it has none
         return {}
+    said = json.loads(Path(path).read_text("utf-8"))
     return {"mean": said.get("image_mean"), "std": said.get("image_std")}

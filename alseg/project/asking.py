@@ -369,6 +369,8 @@ def _fit(project, masks, say, question):
 
     weights = project.state["options"]["estimator"].get("encoder_weights")
     check_trusted(project, "encoder_weights", weights, "://", "a URL")
+    if weights == "pretrained":  # of any name of a hub
+        check_trusted(project, "encoder_weights", weights, weights, "weights to fetch")
     augmenter = None
     if project.option("pseudo_labels") is not None:
         from alseg.pseudo import PseudoLabelAugmenter

@@ -17,7 +17,7 @@ from alseg._types import Images, Masks, Random, StrPath
 from alseg._version import __version__
 from alseg.images import as_images, as_masks, stack
 from alseg.metrics import mask_from_proba, mean_dice
-from alseg.network import forked_torch_rng
+from alseg.network import forked_torch_rng, normalization_of
 from alseg.progress import progress
 from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES, sums_for
 from alseg.query import aggregate as aggregate_maps
@@ -601,6 +601,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             if isinstance(function, EncoderFeatures):
                 state = function.encoder.state_dict()
                 arrays.update({f"encoder.{key}": tensor for key, tensor in state.items()})
+                record["normalization"] = function.normalization
         write_model(path, record, arrays)
 
     @classmethod
@@ -652,10 +653,13 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         model.check_params()
         fitted["device_"] = resolve_device(device)
         model.__dict__.update(fitted)
-        model.feature_functions_ = model._loaded_functions(_below("encoder", arrays))
+        numbers = record.get("normalization")
+        if isinstance(numbers, list):  # as it was given: JSON has no tuples
+            numbers = tuple(map(tuple, numbers))
+        model.feature_functions_ = model._loaded_functions(_below("encoder", arrays), numbers)
         return model
 
-    def _loaded_functions(self, state):
+    def _loaded_functions(self, state, normalization):
         weights, self.encoder_weights = self.encoder_weights, None  # all are the saved ones
         try:
             functions = self._make_functions(0, self.device_, self.n_channels_)
@@ -663,7 +667,8 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             self.encoder_weights = weights
         for function in functions:
             if isinstance(function, EncoderFeatures):
-                function.load(state, weights)
+                # Earlier versions, which did not keep it, knew what weights have by their names.
+                function.load(state, normalization or normalization_of(self.encoder, weights))
         return functions
 
 

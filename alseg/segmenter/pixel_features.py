@@ -132,8 +132,8 @@ class EncoderFeatures:
         maps = evaluated(self.encoder)(x)
         return [one.float().clamp(-limit, limit).half().float() for one in maps]
 
-    def load(self, state: dict[str, torch.Tensor], weights: Any) -> None:
-        """Take saved weights, of an encoder that was made with `weights`.
+    def load(self, state: dict[str, torch.Tensor], normalization: Any) -> None:
+        """Take saved weights, and how images are normalised for them.
 
         Raises
         ------
@@ -148,7 +148,7 @@ class EncoderFeatures:
             raise ValueError(
                 message("encoder", rule, type(self.encoder).__name__, problem)
             ) from error
-        self.normalization = normalization_of(self.encoder, weights)
+        self.normalization = normalization
 
 
 def feature_functions(

@@ -558,11 +558,12 @@ def test_a_state_imports_no_code_by_itself(slides, tmp_path, monkeypatch):
     with open_project(state) as project, refused:
         ask(project, 1)
     found["options"]["strategy"] = None
-    found["options"]["estimator"]["encoder_weights"] = "https://example.org/w.pth"
-    (state / "state.json").write_text(json.dumps(found))
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", None)
-    with open_project(state) as project, pytest.raises(ProjectError, match="names a URL"):
-        ask(project, 1)
+    for weights, what in (("https://example.org/w.pth", "a URL"), ("pretrained", "weights to")):
+        found["options"]["estimator"]["encoder_weights"] = weights
+        (state / "state.json").write_text(json.dumps(found))
+        with open_project(state) as project, pytest.raises(ProjectError, match=f"names {what}"):
+            ask(project, 1)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
 from skorch.callbacks import Callback
 from torch import nn
 
 from alseg import JointCAMSegmenter
 from alseg.datasets import make_glands
 from alseg.network import PatchEncoder
-from alseg.segmenter import Network, Schedule, SelfSupervisedPretrainer
+from alseg.segmenter import Network, PixelClassifier, Schedule, SelfSupervisedPretrainer
 
 slow = pytest.mark.slow
 
@@ -228,6 +229,23 @@ def test_pretraining_begins_and_ends_with_their_encoders(glands, tmp_path):
     state = model.module_.encoder.state_dict()
     for key, value in pretrainer.encoder_.state_dict().items():
         assert torch.equal(state[key].cpu(), value.cpu()), key
+
+
+def test_a_pixel_classifier_on_their_maps(glands, tmp_path):
+    """It keeps how images are normalised, which nobody is asked for when it is read."""
+    model = PixelClassifier(
+        RandomForestClassifier(3, random_state=0),
+        features="encoder",
+        encoder="timm/mobilenetv3_small_050",
+        encoder_weights=None,
+        random_state=0,
+    ).fit(glands.images, glands.labels, glands.masks)
+    expected = model.predict_mask_proba(glands.images)
+    model.encoder_weights = "pretrained"
+    model.save(tmp_path / "model")
+    again = PixelClassifier.load(tmp_path / "model")
+    assert np.array_equal(again.predict_mask_proba(glands.images), expected)
+    assert again.feature_functions_[0].normalization == model.feature_functions_[0].normalization
 
 
 def test_an_own_transformer(glands, tmp_path):
