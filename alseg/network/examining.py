@@ -95,6 +95,7 @@ def examine(
     with torch.no_grad():
         found, scale = trial.stride(stride)
     size, masks, classes, calls = trial.watch(padded(_WIDE, found), padded(canvas, found))
+    _refuse_probabilities(masks, trial.name)
     active = {name for name, part in twin.named_modules() if is_dropout(part) and part.p > 0}
     return NetworkFacts(
         n_channels=trial.n_channels,
@@ -106,6 +107,15 @@ def examine(
         draws_masks=any(call.before_masks for call in calls if call.name in active),
         draws_classes=any(call.before_classes for call in calls if call.name in active),
     )
+
+
+def _refuse_probabilities(masks, name):
+    """A softmax of a softmax learns next to nothing, and nobody is told."""
+    total = masks.sum(1)
+    if masks.shape[1] > 1 and bool((masks >= 0).all()) and torch.allclose(total, total**0):
+        rule = "a module that gives logits of the pixels' classes"
+        remedy = "Leave out its softmax."
+        raise ValueError(message("network", rule, f"{name}, whose values sum to 1", remedy))
 
 
 def check_part(module, name, part):

@@ -97,7 +97,13 @@ def write_model(path, record, state):
     # The usual name only where no record can mean other weights by it.
     taken = (path / RECORD).exists() or (path / WEIGHTS).exists()
     weights = path / (f"model-{secrets.token_hex(4)}.safetensors" if taken else WEIGHTS)
-    tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
+    tensors, places = {}, set()
+    for name, tensor in state.items():
+        tensor = tensor.detach().cpu().contiguous()
+        # Of a layer under two names each gets its own copy: the format has no word for sharing.
+        place = tensor.untyped_storage().data_ptr()
+        tensors[name] = tensor.clone() if place in places else tensor
+        places.add(place)
     try:
         with replacing(weights, path) as temporary:
             try:

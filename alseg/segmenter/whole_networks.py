@@ -8,6 +8,7 @@ import torch
 from alseg.network import (
     CANVAS,
     ForeignNetwork,
+    JointCAMNetwork,
     check_part,
     examine,
     examined,
@@ -109,9 +110,11 @@ def check_whole(model):
         if name in own and value is not own[name].default and value != own[name].default:
             rule = f"{own[name].default!r}, its default, with a whole network"
             raise ValueError(message(name, rule, value, "It has weights and parts of its own."))
-    if options := model.get_params_for("module"):
-        remedy = "Make the module with them."
-        raise ValueError(message("module__*", "left out with a whole network", options, remedy))
+    options = model.get_params_for("module")
+    if options or model.module is not JointCAMNetwork:
+        remedy = "The network is the one that `network` gives."
+        shown = options or model.module
+        raise ValueError(message("module", "left out with a whole network", shown, remedy))
     if model.feature_cache is not None:
         remedy = "It has no encoder whose maps could be kept."
         raise ValueError(
@@ -137,7 +140,8 @@ def check_facts(model, facts, n_classes=None, n_channels=None):
     model : JointCAMSegmenter
     facts : NetworkFacts
     n_classes, n_channels : int or None, default=None
-        Image classes that are told apart, and channels of the images; None is not known yet.
+        Image classes that are told apart (0: masks alone), and channels of the images. None is not
+        known yet.
 
     Raises
     ------
@@ -152,7 +156,7 @@ def check_facts(model, facts, n_classes=None, n_channels=None):
             remedy = f"Give the network {n} channels."
         raise ValueError(message("network", rule, f"{name} with {got}", remedy))
     got = facts.n_class_logits
-    if None not in (n_classes, got) and got != n_classes and (got, n_classes) != (1, 2):
+    if n_classes and got is not None and got != n_classes and (got, n_classes) != (1, 2):
         rule = f"a module that gives {n_classes} class logits, as y has classes"
         remedy = "A function that names n_classes is told how many."
         raise ValueError(message("network", rule, f"{name} with {got}", remedy))
@@ -191,7 +195,7 @@ def build_network(model, n_classes, mean, std):
         facts,
         n_classes=n_classes,
         n_mask_classes=model.n_mask_classes,
-        classifies=facts.n_class_logits is not None,
+        classifies=bool(n_classes) and facts.n_class_logits is not None,
         mean=_of_channels(mean, facts.n_channels),
         std=_of_channels(std, facts.n_channels),
         encoder=options.encoder,

@@ -23,9 +23,16 @@ from alseg import (
     WholeNetwork,
 )
 from alseg.datasets import make_glands
-from alseg.interfaces import ClassMaps, has_class_head, meets
+from alseg.interfaces import ClassMaps, has_class_head, has_part, meets
 from alseg.learner import DeepEnsemble
-from alseg.strategies import bald_sampling, core_set_sampling, entropy_sampling
+from alseg.network.published_networks import PlainUNet
+from alseg.strategies import (
+    badge_sampling,
+    bald_sampling,
+    cam_disagreement_sampling,
+    core_set_sampling,
+    entropy_sampling,
+)
 
 H, W = 32, 48
 GLANDS = make_glands(8, image_size=(H, W), random_state=0)
@@ -352,7 +359,12 @@ def test_options_of_a_fit(options, n_classes):
     [
         ({"encoder": "tiny"}, "encoder must be 'efficientnet-lite0', its default, with a whole"),
         ({"encoder_weights": None}, "encoder_weights must be 'bundled', its default"),
-        ({"module__dropout": 0.3}, r"module__\* must be left out with a whole network"),
+        ({"module__dropout": 0.3}, "module must be left out with a whole network, got {'dropout'"),
+        ({"module": PlainUNet}, "module must be left out with a whole network, got .*PlainUNet"),
+        (
+            {"network": nn.Sequential(nn.Conv2d(3, 2, 1), nn.Softmax(1))},
+            "gives logits of the pixels' classes, got 'Sequential, whose values sum to 1'",
+        ),
         (
             {"feature_cache": "maps", "schedule__encoder_lr_scale": 0.0},
             "feature_cache must be None",
@@ -427,6 +439,44 @@ def test_a_network_that_was_mended_in_place_is_looked_at_again():
     model.check_params()
 
 
+def test_a_single_image_of_which_batchnorm_learns_nothing():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.maps, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1)
+            self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4))
+
+        def forward(self, x):
+            maps = self.maps(x)
+            return self.last(maps * self.gate(maps))
+
+    model = segmenter(Gated(), batch_size=1, weak_batch_size=0)
+    with pytest.raises(ValueError, match="batch_size must be such that no batch holds a single"):
+        model.fit(IMAGES, None, MASKS)
+    assert not hasattr(model, "classes_")
+    model.set_params(batch_size=2).fit(IMAGES[:1], None, MASKS[:1])
+    assert model.predict_masks(IMAGES[:1]).shape == (1, H, W)
+
+
+def test_compiled():
+    model = segmenter(compile=True, compile__backend="eager").fit(IMAGES, None, MASKS)
+    plain = segmenter().fit(IMAGES, None, MASKS)
+    np.testing.assert_allclose(model.transform(IMAGES), plain.transform(IMAGES), atol=1e-5)
+
+
+def test_strategies_that_need_class_maps_or_gradients_say_so():
+    model = segmenter(small(n_classes=2)).fit(IMAGES, LABELS, MASKS)
+    told = {part: has_part(model, part) for part in ("labels", "cams", "draws", "gradients")}
+    assert told == {"labels": True, "cams": False, "draws": True, "gradients": False}
+    for strategy, needs in (
+        (cam_disagreement_sampling, "class maps"),
+        (badge_sampling, "gradient"),
+    ):
+        with pytest.raises(TypeError, match=needs):
+            strategy(model, IMAGES, n_instances=2)
+    badge_sampling(model, IMAGES, n_instances=2, target="label")
+
+
 def test_going_on():
     model = segmenter().partial_fit(IMAGES, None, masks=MASKS)
     first = model.predict_mask_proba(IMAGES)
@@ -494,6 +544,21 @@ def test_saved_and_loaded_with_the_network_given_again(kind, n_classes, tmp_path
     again.save(tmp_path / "again")
     with pytest.raises(ValueError, match="weights of its network"):
         JointCAMSegmenter.load(tmp_path / "model", network=WholeNetwork(nn.Conv2d(3, 2, 1)))
+
+
+def test_a_layer_under_two_names_is_saved_and_loaded(tmp_path):
+    class Tied(Small):
+        def __init__(self):
+            super().__init__()
+            self.again = self.encoder
+
+    model = segmenter(Tied, schedule=Schedule(ema=0.5)).fit(IMAGES, None, MASKS)
+    model.save(tmp_path / "model")
+    again = JointCAMSegmenter.load(tmp_path / "model", network=Tied)
+    assert again.module_.module.again is again.module_.module.encoder
+    np.testing.assert_array_equal(
+        again.predict_mask_proba(IMAGES), model.predict_mask_proba(IMAGES)
+    )
 
 
 def test_a_fit_may_start_from_a_saved_one(tmp_path):
