@@ -10,6 +10,7 @@ from alseg.strategies._shared import check_pool, last_step
 from alseg.strategies.around_others import now, scores_of
 from alseg.strategies.embedding import embeddings_of
 from alseg.strategies.informativeness import entropy_score
+from alseg.strategies.representative import WithoutTraining
 from alseg.strategies.wrappers import finite, pool_embeddings
 from alseg.validation import check_number, check_option, check_rng, message, seed_of
 
@@ -167,7 +168,7 @@ def dpp_sampling(
     rng = check_rng(random_state)
     scores = scores_of(score, learner, X_pool, seed_of(random_state, rng), y_pool)
     quality = _nonnegative(scores, score) ** power
-    points = finite(pool_embeddings(learner, X_pool, embedding))
+    points, _ = embeddings_of(WithoutTraining(learner), X_pool, embedding)  # may be memory-mapped
     return dpp_picks(points, n_instances, quality, rng)
 
 
