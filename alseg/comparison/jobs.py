@@ -58,7 +58,7 @@ class Row(NamedTuple):
 
     Parameters
     ----------
-    strategy : callable
+    strategy : callable, or a strategy of scikit-activeml
     augmenter : object or None, default=None
         As `PseudoLabelAugmenter`; None is that of the comparison.
     estimator : estimator or None, default=None

@@ -94,6 +94,9 @@ def import_own(name, argument="strategy"):
             remedy = did_you_mean(part, [n for n in dir(found) if not n.startswith("_")])
             raise ValueError(message(argument, f"a name in {module_name}", path, remedy))
         found = getattr(found, part)
+    from alseg.strategies import as_function
+
+    found = as_function(found)  # one of scikit-activeml
     if not callable(found):
         raise ValueError(message(argument, "a function", name))
     return found

@@ -28,7 +28,7 @@ from alseg.metrics import dice_score
 from alseg.oracles import MaskOracle
 from alseg.pseudo import fits_of_round
 from alseg.query import AnnotationCost, Regions, annotation_cost, class_balanced_top_n
-from alseg.strategies import entropy_score
+from alseg.strategies import as_function, entropy_score
 from alseg.validation import check_number, message
 
 
@@ -75,7 +75,7 @@ def run(
     train, test : Dataset
         With ``images``, ``labels``, ``masks``, ``ids`` and ``instances`` (or None), as
         `alseg.datasets` gives them. Training images without a mask are left out.
-    strategy : callable
+    strategy : callable, or a strategy of scikit-activeml
         ``f(learner, X_pool, n_instances=1, ...) -> query_idx``.
     rounds : int, at least 0
         Rounds after the seed set.
@@ -157,7 +157,7 @@ def run(
     check_number("rounds", rounds, 0, integer=True)
     check_number("n_instances", n_instances, 1, integer=True)
     check_number("seed", seed, 0, integer=True)
-    train = annotated_part(train)
+    train, strategy = annotated_part(train), as_function(strategy)
     labels = np.asarray(train.labels)
     initial = 2 * len(np.unique(labels)) if initial is None else initial
     check_number("initial", initial, 1, integer=True)

@@ -254,3 +254,34 @@ def test_options_go_before_what_is_given_by_itself(points):
         inner = skactiveml.SubSamplingWrapper(skactiveml.UncertaintySampling(), max_candidates=10)
         learner.set_params(query_strategy=inner)
         assert len(learner.query(X[12:], n_instances=2)[0]) == 2
+
+
+def test_in_a_run_by_name_and_on_disk(tmp_path, monkeypatch):
+    from alseg.experiment import run
+    from alseg.experiment.by_name import resolve_strategy
+
+    (tmp_path / "others_of_mine.py").write_text(
+        "from skactiveml.pool import CoreSet, Badge\nmine, kind = CoreSet(), Badge()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    strategy = resolve_strategy("others_of_mine:mine")
+    assert strategy.__name__ == "CoreSet"
+    glands = make_glands(10, image_size=(32, 48), random_state=0)
+    model = JointCAMSegmenter(encoder="tiny", max_epochs=1)
+    parts = glands.take(range(8)), glands.take(range(8, 10))
+    sizes = {"initial": 2, "rounds": 1, "n_instances": 2}
+    found = [
+        run(model, *parts, one, out=tmp_path / name, **sizes)[-1]["sample_ids"]
+        for name, one in (("named", strategy), ("raw", skactiveml.CoreSet()))
+    ]
+    assert found[0] == found[1]
+
+    learner = ActiveLearner(
+        model, skactiveml.Badge(), images=glands.images, labels=glands.labels, random_state=0
+    )
+    learner.annotate([0, 1], glands.masks[[0, 1]]).save(tmp_path / "learner")
+    with pytest.raises(ValueError, match="query_strategy must be given.*Badge"):
+        ActiveLearner.load(tmp_path / "learner")
+    again = ActiveLearner.load(tmp_path / "learner", query_strategy=skactiveml.Badge())
+    np.testing.assert_array_equal(again.query(n_instances=3)[0], learner.query(n_instances=3)[0])
