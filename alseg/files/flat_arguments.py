@@ -96,7 +96,8 @@ def flat_settings(told: Any) -> Any:
     for name, value in told.items():
         if name in FIELDS and _is_object(value, name.title()):
             for field, setting in value.items():
-                if field != "class":
+                later = field not in FIELDS[name]  # and None is what was before there was such
+                if field != "class" and not (later and setting is None):
                     found[names.get((name, field), f"{name}__{field}")] = setting
         else:
             found[name] = value

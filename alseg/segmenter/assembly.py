@@ -1,12 +1,14 @@
 """What skorch builds from the parameters of a segmenter: network, loss and optimizer."""
 
+import copy
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from sklearn.utils.class_weight import compute_class_weight
 from skorch import NeuralNet
-from skorch.callbacks import PrintLog
+from skorch.callbacks import Callback, PrintLog
 
 from alseg.interfaces import takes_batch
 from alseg.network import (
@@ -56,6 +58,22 @@ class AssembledSegmenter(NeuralNet):
     def _get_param_names(self):
         # skorch counts a set of its own, `_params_to_validate`, among the parameters.
         return [name for name in super()._get_param_names() if not name.startswith("_")]
+
+    def __sklearn_clone__(self):
+        # skorch counts all that a callback holds among its parameters: writers, files, connections.
+        # A copy of one would be refused, or log where nobody looks.
+        known = self.get_params(deep=False)
+        params = {
+            name: shared_callbacks(value)
+            if name.startswith("callbacks")
+            else clone(value, safe=False)
+            for name, value in known.items()
+        }
+        model = type(self)(**params)
+        for name in ("_metadata_request", "_sklearn_output_config"):  # as `clone` does
+            if name in vars(self):
+                vars(model)[name] = copy.deepcopy(vars(self)[name])
+        return model
 
     def set_params(self, **params):
         """Set parameters, as the constructor takes them; those of the optimizer hold from now on.
@@ -352,3 +370,39 @@ class _EpochTable(PrintLog):
 def _shortened(value):
     shown = repr(value)
     return shown if len(shown) <= 80 else shown[:77] + "..."
+
+
+def shared_callbacks(given):
+    """Callbacks for a copy of a net: objects of its own, that hold what those given hold.
+
+    What they count anew in each fit is then no other net's, and where they write is the same.
+
+    Parameters
+    ----------
+    given : callback, class, pair of a name and one of these, list of them, or None
+
+    Examples
+    --------
+    >>> from skorch.callbacks import TensorBoard
+    >>> writer = object()
+    >>> (copied,) = shared_callbacks([TensorBoard(writer)])
+    >>> copied.writer is writer
+    True
+    """
+    if isinstance(given, (list, tuple)):
+        return type(given)(shared_callbacks(one) for one in given)
+    if not isinstance(given, Callback):
+        return given
+    try:
+        return copy.copy(given)
+    except Exception:  # whatever its class has to say about copies
+        return given
+
+
+def flat_callbacks(given):
+    """The callback objects in callbacks as skorch takes them, or lists of them."""
+    if isinstance(given, Callback):
+        return [given]
+    if isinstance(given, (str, type)) or not hasattr(given, "__iter__"):
+        return []
+    return [one for part in given for one in flat_callbacks(part)]

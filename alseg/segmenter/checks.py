@@ -128,6 +128,9 @@ def _check_together(model):
         raise ValueError(
             message("schedule.encoder_lr_scale", "0 with feature_cache", scale, remedy)
         )
+    if model.feature_cache is not None and model.augmentation.hook is not None:
+        rule, remedy = "None with feature_cache", "Its views are the same in every fit."
+        raise ValueError(message("augmentation.hook", rule, model.augmentation.hook, remedy))
     headless = not is_whole(model) and model.network.pooling is None
     if headless and phases == "two-phase":
         rule = "'joint' with Network(pooling=None)"

@@ -23,6 +23,7 @@ from alseg.training import (
     in_parts,
     make_scheduler,
     resolve_amp,
+    run_hook,
     with_consistency,
 )
 from alseg.validation import message
@@ -179,7 +180,11 @@ class LoopingSegmenter(AssembledSegmenter):
         return ConsistentBatches(batches, self._present_mask_logits, consistency, n_steps)
 
     def _batches_of(self, data, training, phase, rng):
-        augmentation = {"flips": "none", "affine": None, "jitter": 0.0}
+        augmentation, hook = {"flips": "none", "affine": None, "jitter": 0.0}, None
+        if training and self.augmentation.hook is not None:
+            hook = functools.partial(
+                run_hook, self.augmentation.hook, n_mask_classes=self.n_mask_classes
+            )
         if training:
             names = ("flips", "affine", "jitter", "stain")
             augmentation = {name: getattr(self.augmentation, name) for name in names}
@@ -202,6 +207,7 @@ class LoopingSegmenter(AssembledSegmenter):
             n_views=self.augmentation.n_views
             if training and self.feature_cache is not None
             else None,
+            hook=hook,
         )
 
     def _steps_of(self, phase, n):

@@ -15,6 +15,7 @@ from alseg.network import (
     is_foreign,
     normalization_of,
 )
+from alseg.segmenter.assembly import flat_callbacks, shared_callbacks
 from alseg.segmenter.checks import check_param_names
 from alseg.segmenter.parameters import WholeNetwork, as_network, same_value, with_fields
 from alseg.segmenter.predictions import PredictingSegmenter
@@ -43,6 +44,8 @@ class SavedSegmenter(PredictingSegmenter):
         # Not by `__getstate__`, which pickles: a loss that is a lambda can be copied and no more.
         model = memo[id(self)] = type(self).__new__(type(self))
         own = {name: value for name, value in vars(self).items() if name != "_run"}
+        told = flat_callbacks(value for name, value in own.items() if name.startswith("callbacks"))
+        memo.update({id(one): shared_callbacks(one) for one in told})
         vars(model).update(copy.deepcopy(own, memo))
         return model
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alseg.network import POOLINGS
-from alseg.training import FLIPS, check_lr_schedule
+from alseg.training import FLIPS, check_hook, check_lr_schedule
 from alseg.validation import check_keys, check_number, check_option, did_you_mean, message
 
 _PHASE_OPTIONS = ("lr", "lr_schedule", "max_epochs")
@@ -202,6 +202,12 @@ class Augmentation(Options):
     stain : float in [0, 1], default=0.0
         Random amounts of haematoxylin and eosin, for histology alone, see
         `alseg.training.stain_jitter`. Published strengths are 0.05 (light) and 0.2 (strong).
+    hook : None or callable, default=None
+        ``hook(images, masks)`` gives a batch back as it is to be trained on, after all of the
+        above: images (N, C, H, W), float in [0, 1], and masks (N, H, W), int64, -1 where not
+        annotated. Of the keywords `generator` (a torch.Generator, by which it repeats), `labels`
+        and `mask_weight` it is passed those that it names; the last two come back after the masks.
+        See `alseg.training.from_kornia`, `from_torchvision` and `from_albumentations`.
     n_views : int, default=8
         With a `feature_cache`, each image is moved and coloured in so many fixed ways, the same in
         every fit, instead of anew each time.
@@ -218,6 +224,7 @@ class Augmentation(Options):
     jitter: float = 0.15
     stain: float = 0.0
     n_views: int = 8
+    hook: object = None
 
     def check(self):
         """Refuse a field that is out of its range, naming it as ``augmentation.jitter``."""
@@ -226,6 +233,7 @@ class Augmentation(Options):
         check_number("augmentation.jitter", self.jitter, 0, 1)
         check_number("augmentation.stain", self.stain, 0, 1)
         check_number("augmentation.n_views", self.n_views, 1, integer=True)
+        check_hook("augmentation.hook", self.hook)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -295,10 +303,11 @@ class Schedule(Options):
         Decay of a moving average of weights and BatchNorm statistics over the steps of a fit, such
         as 0.99, see `alseg.network.WeightAverage`. The fit ends with the average, and
         `keep_epoch` chooses among averages; callbacks see the weights that are trained.
-    lr_schedule : {"one-cycle", "cosine", "constant"} or tuple, default="one-cycle"
+    lr_schedule : {"one-cycle", "cosine", "constant"}, tuple or callable, default="one-cycle"
         Of the learning rate over the steps of a fit [2]_; ``"cosine"`` falls from the start to 0.
         ``("step", n, factor)`` multiplies by `factor` every `n` epochs, down to 1e-7;
-        ``("poly", power)`` is (1 - step / n_steps) to that power.
+        ``("poly", power)`` is (1 - step / n_steps) to that power. A function ``f(step, n_steps)``
+        gives the share of `lr` at a step in [0, n_steps - 1] of a phase of a fit, at least 0.
     encoder_lr_scale : float, default=0.3
         The encoder's learning rate is this times `lr`. With 0 it is frozen, its BatchNorm too.
     clip_norm : float or None, default=None

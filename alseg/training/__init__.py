@@ -1,6 +1,13 @@
 """From images and masks to a fitted network: batches, losses, schedules, devices."""
 
 from alseg.training.augment import FLIPS, colour_jitter, random_affine, random_flip, stain_jitter
+from alseg.training.augmentation_hooks import (
+    check_hook,
+    from_albumentations,
+    from_kornia,
+    from_torchvision,
+    run_hook,
+)
 from alseg.training.batches import TrainingBatches, cycle, drawn, n_batches, steps_of_epoch
 from alseg.training.consistency import (
     ConsistentBatches,
@@ -39,6 +46,7 @@ __all__ = [
     "alike",
     "build_criterion",
     "check_crop",
+    "check_hook",
     "check_lr_schedule",
     "choose_canvas",
     "colour_jitter",
@@ -49,6 +57,9 @@ __all__ = [
     "drawn",
     "enlarged",
     "experts_masks",
+    "from_albumentations",
+    "from_kornia",
+    "from_torchvision",
     "hold_out",
     "image_tensor",
     "in_parts",
@@ -61,6 +72,7 @@ __all__ = [
     "random_flip",
     "resolve_amp",
     "resolve_device",
+    "run_hook",
     "scaled",
     "stain_jitter",
     "steps_of_epoch",

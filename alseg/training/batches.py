@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import torch
 
+from alseg.labels import MISSING
 from alseg.training.augment import (
     draw_affine,
     draw_colours,
@@ -136,6 +137,9 @@ class TrainingBatches:
     n_views : int or None, default=None
         Each image comes in one of so many views, which depend on its content alone and are the same
         in every fit. None moves and colours it anew each time.
+    hook : None or callable, default=None
+        What else a batch goes through, see `run_hook`; with random numbers of its own, so that all
+        others are those of batches without it.
     """
 
     def __init__(
@@ -154,6 +158,7 @@ class TrainingBatches:
         drop_tiny=True,
         joint_flip=True,
         n_views=None,
+        hook=None,
     ):
         self.data, self.n_steps = data, n_steps
         self.batch_size, self.weak_batch_size = batch_size, weak_batch_size
@@ -173,6 +178,8 @@ class TrainingBatches:
             self.n_steps = n_batches(n, batch_size, drop_tiny)
         self.generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
         self.n_views, self._image_digests = n_views, {}
+        self.hook = hook
+        self.hook_generator = torch.Generator().manual_seed(self.generator.initial_seed() ^ 1)
 
     def __len__(self):
         return self.n_steps
@@ -265,9 +272,17 @@ class TrainingBatches:
             ones = [{name: part[i : i + 1] for name, part in draw.items()} for i in rows]
             parts = [self._augmented(one) for one in ones]
             images, masks, weights = (torch.cat(part) for part in zip(*parts))
+        labels, masks = self.data.labels[draw["positions"]], masks.long()
+        if self.hook is not None:
+            images, masks, labels, weights = self.hook(
+                images, masks, labels, weights, self.hook_generator
+            )
+            # A mask that it gave to one of the images after the first ones counts as any other.
+            if self.has_masks and (masks[n_decode:] != MISSING).any():
+                n_decode = len(masks)
         target = {
-            "labels": self.data.labels[draw["positions"]],
-            "masks": masks[:n_decode].long(),
+            "labels": labels,
+            "masks": masks[:n_decode],
             "mask_weight": weights[:n_decode],
         }
         x = {"x": images.contiguous(memory_format=self.memory_format), "n_decode": n_decode}

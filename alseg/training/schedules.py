@@ -99,13 +99,13 @@ def cosine_decay(step, n_steps):
 
 
 def check_lr_schedule(name, value):
-    """Check a schedule: a name, or ("step", n_epochs, factor) or ("poly", power).
+    """Check a schedule: a name, ("step", n_epochs, factor), ("poly", power) or a function.
 
     Parameters
     ----------
     name : str
         Of the argument, for the error.
-    value : str or tuple
+    value : str, tuple or callable
 
     Raises
     ------
@@ -114,7 +114,10 @@ def check_lr_schedule(name, value):
     if isinstance(value, str):
         check_option(name, value, ("one-cycle", "cosine", "constant"))
         return
-    rule = "'one-cycle', 'cosine', 'constant', ('step', n_epochs, factor) or ('poly', power)"
+    if callable(value) and not isinstance(value, type):
+        return
+    rule = "'one-cycle', 'cosine', 'constant', ('step', n_epochs, factor), ('poly', power)"
+    rule += " or a function of step and n_steps"
     kind = value[0] if isinstance(value, (tuple, list)) and value else None
     if (kind, np.size(value)) not in (("step", 3), ("poly", 2)):
         raise ValueError(message(name, rule, value))
@@ -130,7 +133,7 @@ def make_scheduler(optimizer, lr_schedule, lr, n_steps, n_epoch_steps):
     ----------
     optimizer : torch.optim.Optimizer
         Its groups may have an ``lr_scale``, by which their rate differs from `lr`.
-    lr_schedule : str or tuple
+    lr_schedule : str, tuple or callable
         As `check_lr_schedule` allows.
     lr : float
         Largest rate.
@@ -152,6 +155,8 @@ def make_scheduler(optimizer, lr_schedule, lr, n_steps, n_epoch_steps):
     # Betas stay as they are, since not every optimizer has them.
     if lr_schedule == "one-cycle":
         shares = functools.partial(one_cycle, n_steps=n_steps)
+    elif callable(lr_schedule):
+        shares = functools.partial(_own_share, n_steps=n_steps, lr_schedule=lr_schedule)
     elif lr_schedule == "cosine":
         shares = functools.partial(cosine_decay, n_steps=n_steps)
     elif lr_schedule[0] == "poly":
@@ -168,3 +173,11 @@ def make_scheduler(optimizer, lr_schedule, lr, n_steps, n_epoch_steps):
             for group in optimizer.param_groups
         ]
     return torch.optim.lr_scheduler.LambdaLR(optimizer, shares)
+
+
+def _own_share(step, n_steps, lr_schedule):
+    """What a function of the user's gives, which is asked of the steps that there are."""
+    share = lr_schedule(min(step, n_steps - 1), n_steps)
+    if isinstance(share, (torch.Tensor, np.generic)):
+        share = share.item()
+    return float(check_number("schedule.lr_schedule(step, n_steps)", share, 0))
