@@ -161,9 +161,19 @@ def _check_callbacks(model):
                 "schedule.lr_schedule sets the learning rate at each step: set it to 'constant' (in"
                 " class_phase too), or leave the callback out."
             )
+        elif _monitors_nothing(model, callback):
+            rule = f"without {kind.__name__} of {callback.monitor!r}, as nothing is held out"
+            remedy = "set `validation` to a fraction or a ValidationSet, or another monitor."
+            raise ValueError(f"callbacks must be {rule}: {remedy}")
         else:
             continue
         raise ValueError(message("callbacks", f"without {kind.__name__}", kind.__name__, remedy))
+
+
+def _monitors_nothing(model, callback):
+    """Whether a callback goes by the loss of a validation part that there will not be."""
+    held = model.validation is not None or model.train_split is not None
+    return not held and getattr(callback, "monitor", None) in ("valid_loss", "valid_loss_best")
 
 
 def _check_second_stream(model):

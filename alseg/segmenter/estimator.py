@@ -76,6 +76,7 @@ class JointCAMSegmenter(ClassifierMixin, TransformerMixin, SavedSegmenter):
         (class by class, at least one), which is then not trained on, or a set of its own. A fit
         that goes on from an earlier one holds out what that one held out, and adds only what is
         new; so all fits on masks need a fraction, from the first on (of `Schedule.start_from` too).
+        `history` has its ``valid_loss``, ``valid_dice`` and ``valid_accuracy`` of each epoch.
     threshold : float in [0, 1] or "validation", default=0.5
         Of the foreground probability, for two mask classes. ``"validation"`` maximises the mean IoU
         on the validation part.

@@ -9,14 +9,13 @@ import torch
 from skorch.callbacks import Callback
 from skorch.dataset import Dataset
 
-from alseg.images import as_images, stack
-from alseg.metrics import mask_from_proba, mean_dice
+from alseg.images import as_images
 from alseg.network import WeightAverage, evaluating, forked_torch_rng
 from alseg.progress import progress
 from alseg.segmenter.assembly import AssembledSegmenter
-from alseg.segmenter.checks import list_masks
 from alseg.segmenter.parameters import as_consistency
 from alseg.segmenter.phases import only_annotated, steps_of_phase
+from alseg.segmenter.validating import record_best, validation_loss, validation_scores
 from alseg.training import (
     ConsistentBatches,
     TrainingBatches,
@@ -46,12 +45,19 @@ class LoopingSegmenter(AssembledSegmenter):
             for name in ("dataset_train", "dataset_valid"):
                 if cb_kwargs.get(name) is not None:
                     cb_kwargs[name] = self._seen_dataset(cb_kwargs[name])
+            if "dataset_valid" in cb_kwargs and cb_kwargs["dataset_valid"] is None:
+                cb_kwargs["dataset_valid"] = self._validation_dataset()
         for _, callback in self.callbacks_:
             getattr(callback, method_name)(self, **cb_kwargs)
 
     def _seen_dataset(self, dataset):
         idx = np.array([int(dataset[i][0]) for i in range(len(dataset))])
         return Dataset(self._run.images.take(idx), self._run.labels[idx])
+
+    def _validation_dataset(self):
+        """The validation part, as callbacks that score see what `train_split` leaves."""
+        part = self.validation_
+        return None if part is None else Dataset(as_images(part.images), part.labels)
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         """Freeze what rests in this phase, and renew the optimizer, before callbacks see them."""
@@ -103,12 +109,23 @@ class LoopingSegmenter(AssembledSegmenter):
             run.average.keep()
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
-        """Remember the weights of this epoch if `keep_epoch` prefers them."""
-        if self.schedule.keep_epoch == "last":
-            return
+        """Look at the validation part; remember the weights if `keep_epoch` prefers them."""
         average = self._run.average
         with nullcontext() if average is None else average.shown():
-            self._remember_if_best()
+            if self.validation_ is not None:
+                self._look_at_validation(has_split=dataset_valid is not None)
+            if self.schedule.keep_epoch != "last":
+                self._remember_if_best()
+
+    def _look_at_validation(self, has_split):
+        """Losses and scores of the validation part, in `history` before callbacks look there."""
+        if not has_split:  # else `valid_loss` is that of skorch's split
+            for loss, size in validation_loss(self):
+                self.history.new_batch()
+                self.history.record_batch("valid_loss", loss)
+                self.history.record_batch("valid_batch_size", size)
+        for name, value in validation_scores(self).items():
+            record_best(self.history, name, value)
 
     def _remember_if_best(self):
         if self.schedule.keep_epoch == "train_loss":
@@ -116,19 +133,16 @@ class LoopingSegmenter(AssembledSegmenter):
             sizes = np.array([row["train_batch_size"] for row in rows])
             value = -float(np.average([row["train_loss"] for row in rows], weights=sizes))
             self._run.keep_best(value, self.module_)
-        elif self.validation_ is not None:  # else nothing was held out: nothing is annotated
-            value = self._validation_score()
+            return
+        value = self._validation_score()
+        if value is not None:  # else nothing was held out: nothing is annotated
             self.history.record("validation_score", value)
             self._run.keep_best(value, self.module_, later=True)
 
     def _validation_score(self):
-        part = self.validation_
-        if self._run.phase.name == "classifier" or not self.has_masks_:
-            return self.score(part.images, part.labels)
-        images = as_images(part.images)
-        predicted = [mask_from_proba(proba, 0.5) for proba in self._iter_mask_proba(images)]
-        masks = list_masks(part.masks, len(images))
-        return mean_dice(stack(predicted), masks, n_mask_classes=self.n_mask_classes)
+        """What `keep_epoch` goes by; None where the validation part says nothing."""
+        last = self.history[-1]
+        return last.get("valid_dice", last.get("valid_accuracy"))
 
     def on_grad_computed(self, net, named_parameters, training=False, **kwargs):
         """Clip the gradients of a step."""

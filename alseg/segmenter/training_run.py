@@ -48,6 +48,8 @@ class TrainingRun:
         progress bar of the present phase.
     best : (float, dict) or None
         Score and weights of the present phase's best epoch.
+    validation : dict
+        What is kept of the validation part from one epoch to the next.
     interrupted : bool
         Whether somebody has pressed Ctrl-C.
     """
@@ -66,6 +68,7 @@ class TrainingRun:
     average: Any = None
     bar: Any = None
     best: tuple | None = None
+    validation: dict = field(default_factory=dict)
     interrupted: bool = False
     part_size: PartSize = field(default_factory=lambda: PartSize("training", _NOTE))
 

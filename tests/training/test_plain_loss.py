@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from foreign_packages import make_torchvision_importable
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -147,6 +148,31 @@ def test_what_is_not_annotated_has_no_gradient(name):
     known = target["masks"] != MISSING
     assert torch.isfinite(slope).all() and not slope[~known].any()
     assert (slope[known] > 0).float().mean() > 0.9
+
+
+SMPS = {
+    "DiceLoss": {"mode": "multiclass", "ignore_index": MISSING},
+    "FocalLoss": {"mode": "multiclass", "ignore_index": MISSING},
+    "JaccardLoss": {"mode": "multiclass"},
+    "LovaszLoss": {"mode": "multiclass", "ignore_index": MISSING},
+    "TverskyLoss": {"mode": "multiclass", "ignore_index": MISSING},
+}
+
+
+@pytest.mark.parametrize("name", SMPS)
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_losses_of_segmentation_models_are_theirs(name, missing):
+    make_torchvision_importable()
+    losses = pytest.importorskip("segmentation_models_pytorch.losses")
+    prediction, target = batch(missing=missing)
+    loss = getattr(losses, name)(**SMPS[name])
+    found = PlainLoss(loss, class_scale=0.0)(prediction, target)
+    if missing and "ignore_index" not in SMPS[name]:
+        found.backward()
+        assert not prediction["mask_logits"].grad.abs().sum(1)[target["masks"] == MISSING].any()
+    else:
+        want = loss(prediction["mask_logits"], target["masks"])
+        assert found.item() == pytest.approx(want.item(), rel=1e-6)
 
 
 def test_images_without_an_annotated_pixel_are_not_shown():
