@@ -65,6 +65,11 @@ class _JoinedImages(_HeldImages):
         part, i = self._of(i)
         return part.path(i)
 
+    def key(self, i: Any) -> Any:
+        """What tells image `i` from others where its sequence knows; None elsewhere."""
+        part, i = self._of(i)
+        return part.key(i) if hasattr(part, "key") else None
+
     def where(self, i: Any) -> Any:
         """How an error names image `i`."""
         part, i = self._of(i)

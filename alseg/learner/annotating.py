@@ -10,6 +10,7 @@ from alseg.images import as_images, as_masks
 from alseg.interfaces import is_fitted, mask_classes_of
 from alseg.labels import MISSING, fraction_annotated, is_annotated
 from alseg.learner.base import Mode
+from alseg.learner.extending import extended_images, extended_labels
 from alseg.learner.on_disk import write_learner
 from alseg.learner.refitting import refitted
 from alseg.learner.source_set import SourceSet
@@ -111,6 +112,35 @@ class Annotating(Mode):
         fractions = np.array([fraction_annotated(mask) for mask in masks])
         # One assignment: an interrupt falls before it or after it.
         self.learner.__dict__.update(masks=masks, _fractions=fractions, **others)
+
+    def extended(self, images, labels, masks, groups):
+        """What `ActiveLearner.extend` changes, by attribute; the learner stays as it is."""
+        learner, n_before = self.learner, len(self.learner.labels)
+        faces = as_images(images)
+        n = len(faces)
+        per_image = [k for k, v in learner.fit_kwargs.items() if _is_per_image(v, n_before)]
+        if per_image:
+            rule = "without an entry for each image to be extended"
+            raise ValueError(message("arguments of fit", rule, per_image))
+        if (groups is None) != (learner.groups is None):
+            rule = "given where the learner has groups, and only there"
+            raise ValueError(message("groups", rule, groups))
+        nothing, given = np.full(n, None, dtype=object), as_masks(masks, n)
+        new = _merged(nothing, range(n), given, faces, self._n_classes, skip=True)
+        changes = {
+            "images": extended_images(learner.images, images),
+            "labels": extended_labels(learner.labels, labels, n),
+            "masks": np.concatenate([learner.masks, new]),
+            "_fractions": np.concatenate(
+                [learner._fractions, [fraction_annotated(mask) for mask in new]]
+            ),
+        }
+        if groups is not None:
+            known = _checked_groups(groups, n)
+            changes["groups"] = _checked_groups([*learner.groups, *known], n_before + n)
+        if learner.true_masks is not None:  # of a simulation: those of the new ones are not known
+            changes["true_masks"] = [*learner.true_masks, *[None] * n]
+        return changes
 
     @property
     def _n_classes(self):
@@ -232,6 +262,10 @@ class Annotating(Mode):
         """See `ActiveLearner.save`."""
         write_learner(self.learner, Path(path), include_images)
         return self.learner
+
+
+def _is_per_image(value, n):
+    return hasattr(value, "__len__") and not isinstance(value, (str, dict)) and len(value) == n
 
 
 def _checked_groups(groups, n):

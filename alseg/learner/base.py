@@ -182,6 +182,10 @@ class Mode:
         """A source as it was given, checked."""
         self.refuse("A source")
 
+    def extended(self, images, labels, masks, groups):
+        """See `ActiveLearner.extend`."""
+        self.refuse("extend")
+
     def checked_groups(self, groups):
         """See `ActiveLearner`."""
         self.refuse("groups")

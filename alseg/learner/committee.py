@@ -69,6 +69,23 @@ class _CommitteeBase(Querying, BaseEstimator):
         else:
             self._fit_to_known(bootstrap=bootstrap, **fit_kwargs)
 
+    def extend(self, images, labels=None, masks=None, groups=None):
+        """Add images to every learner, all in mask mode; see `ActiveLearner.extend`.
+
+        Either all of them get the images or none.
+
+        Returns
+        -------
+        sample_ids : list of ndarray of shape (n_new,), int
+            Of each learner.
+        """
+        found = [le._mode.extended(images, labels, masks, groups) for le in self.learner_list]
+        ids = []
+        for learner, changes in zip(self.learner_list, found, strict=True):
+            ids.append(np.arange(len(learner.labels), len(changes["labels"])))
+            learner.__dict__.update(changes)
+        return ids
+
     def query(self, X_pool, *args, **kwargs):
         """Ask the query strategy which of `X_pool` to label next, as `ActiveLearner.query`."""
         return self._query_pool(X_pool, args, kwargs)

@@ -351,6 +351,59 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         """
         return self._mode.annotate(sample_ids, masks, fit)
 
+    def extend(self, images, labels=None, masks=None, groups=None, fit=False):
+        """Mask mode: add images. What is known, and the ids of the others, stay as they are.
+
+        Parameters
+        ----------
+        images : of the kind of the learner's images
+            Paths where those are paths, else arrays (of any sizes) or a lazy sequence.
+            Lists, paths and lazy sequences are put together without a copy of any image.
+        labels : array-like of shape (n_new,)
+            Class labels of the new images, of the kind of the others.
+        masks : array of shape (n_new, H, W), list or MaskFiles, or None, default=None
+            What is known of their masks, as at construction.
+        groups : array-like of shape (n_new,), or None
+            What they belong to, where the learner has `groups`.
+        fit : bool, default=False
+            Whether to refit at once. Without, the next `annotate` or `fit` does it, and until then
+            the present model is asked about the new images too.
+
+        Returns
+        -------
+        sample_ids : ndarray of shape (n_new,), int
+            Ids of the new images: they follow those that there are.
+
+        Raises
+        ------
+        TypeError
+            If the learner has no images (use `teach`), or paths and arrays are mixed.
+        ValueError
+            If something is not as many as the images, a mask does not fit its image, the images
+            have other channels, `groups` are given or missing where the learner has none or some,
+            or an argument of ``fit`` has an entry for each image. The learner is as before then,
+            and also if the fit fails or is interrupted.
+
+        Examples
+        --------
+        >>> from alseg import JointCAMSegmenter
+        >>> from alseg.datasets import make_glands
+        >>> first, more = (make_glands(4, (32, 48), random_state=seed) for seed in (0, 1))
+        >>> learner = ActiveLearner(JointCAMSegmenter(), images=first.images, labels=first.labels)
+        >>> learner.extend(more.images, more.labels), len(learner.pool_ids)
+        (array([4, 5, 6, 7]), 8)
+        """
+        changes = self._mode.extended(images, labels, masks, groups)
+        before, n_before = dict(self.__dict__), len(self.labels)
+        self.__dict__.update(changes)
+        if fit:
+            try:
+                self._mode.fit(None, None, False, {})
+            except BaseException:
+                self.__dict__.update(before)
+                raise
+        return np.arange(n_before, len(self.labels))
+
     # -- asking ---------------------------------------------------------------------------------
 
     def query(self, X_pool=None, *args, max_seconds=None, among=None, **kwargs):

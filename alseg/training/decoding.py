@@ -60,8 +60,9 @@ def decoded(images, i, canvas):
     path = images.path(i)
     before = None if path is None else _state(path)
     key = None if before is None else (os.path.abspath(path), before, tuple(canvas))
-    if hasattr(images, "key"):  # of a source that gives the same each time
-        key = (*images.key(i), tuple(canvas))
+    token = images.key(i) if hasattr(images, "key") else None
+    if token is not None:  # of a source that gives the same each time
+        key = (*token, tuple(canvas))
     if key is not None:
         with _lock:
             if key in _kept:
