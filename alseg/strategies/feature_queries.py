@@ -76,7 +76,14 @@ def from_skactiveml(strategy, *, embedding=None, **options):
         raise TypeError(message("strategy", rule, strategy, remedy))
     given = {"strategy": strategy, "embedding": embedding}
     given |= {"options": options} if options else {}
-    return named(type(strategy).__name__, query_features, **given)
+    found = named(type(strategy).__name__, query_features, **given)
+    # Of an estimator; without embeddings it is pixels.
+    asked = {name: part for name, part in _PARTS.items() if name not in options}
+    found.needs = sorted({part for name, part in asked.items() if _names(strategy, name)})
+    return found
+
+
+_PARTS = {"clf": "labels", "estimator": "labels", "ensemble": "members"}
 
 
 def as_function(strategy):

@@ -285,3 +285,12 @@ def test_in_a_run_by_name_and_on_disk(tmp_path, monkeypatch):
         ActiveLearner.load(tmp_path / "learner")
     again = ActiveLearner.load(tmp_path / "learner", query_strategy=skactiveml.Badge())
     np.testing.assert_array_equal(again.query(n_instances=3)[0], learner.query(n_instances=3)[0])
+
+
+def test_what_it_needs_of_an_estimator():
+    for kind, needs in (("CoreSet", []), ("Badge", ["labels"]), ("QueryByCommittee", ["members"])):
+        strategy = from_skactiveml(getattr(skactiveml, kind)())
+        assert strategy.needs == pickle.loads(pickle.dumps(strategy)).needs == needs
+    inner = skactiveml.SubSamplingWrapper(skactiveml.UncertaintySampling())
+    assert from_skactiveml(inner).needs == ["labels"]
+    assert from_skactiveml(skactiveml.Clue(), estimator="mine").needs == []
