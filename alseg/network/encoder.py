@@ -435,12 +435,15 @@ def check_encoder(encoder):
         and all(a < b and b % a == 0 for a, b in zip(strides, strides[1:]))
     )
     if not usable:
+        plain = isinstance(strides, (list, tuple)) and len(strides) > 1 == len({*strides})
+        remedy = "Of a plain transformer's maps take the last: alseg.network.PatchEncoder."
         raise ValueError(
             message(
                 "encoder",
                 "a module with `.out_channels` and `.strides`, lists of the same length, each"
                 " stride a multiple of the one before",
                 f"out_channels={channels}, strides={strides}",
+                remedy if plain else "",
             )
         )
 

@@ -286,7 +286,8 @@ def _timm(name, pretrained=False, state=None):
     timm = _package("timm/")
     given = {} if state is None else {"pretrained_cfg_overlay": {"state_dict": state}}
     # The first that its class knows: transformers take one size unless they are told otherwise.
-    for options in ({"dynamic_img_size": True}, {"strict_img_size": False}, {}):
+    dynamic, loose = {"dynamic_img_size": True}, {"strict_img_size": False}
+    for options in ({**dynamic, **loose}, dynamic, loose, {}):
         try:
             net = timm.create_model(
                 name, features_only=True, pretrained=pretrained, **given, **options

@@ -167,3 +167,13 @@ def test_a_pyramid_inside_an_encoder_of_ones_own():
     with torch.no_grad():
         out = JointCAMNetwork(Own()).eval()(torch.rand(1, 3, 40, 50))
     assert out["mask_logits"].shape == (1, 2, 40, 50)
+
+
+def test_several_maps_of_one_stride_are_answered_by_the_way_out():
+    class Blocks(nn.Module):
+        out_channels, strides = [8, 8, 8], [16, 16, 16]
+
+    with pytest.raises(
+        ValueError, match=r"strides=\[16, 16, 16\].*alseg\.network\.PatchEncoder\.$"
+    ):
+        JointCAMNetwork(Blocks())

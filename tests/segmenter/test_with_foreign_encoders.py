@@ -197,6 +197,21 @@ def test_what_was_saved_names_package_and_version(glands, tmp_path):
         JointCAMSegmenter.load(tmp_path / "model")
 
 
+def test_a_configuration_that_has_moved_is_pointed_at(named, glands, tmp_path):
+    import shutil
+
+    model = segmenter(named("hf/vit"), max_epochs=0).fit(glands.images, glands.labels, glands.masks)
+    model.save(tmp_path / "model")
+    shutil.move(model.encoder.removeprefix("hf/"), tmp_path / "moved")
+    with pytest.raises(
+        ValueError, match=r"encoder must be 'hf/' and .*a folder with a config\.json"
+    ):
+        JointCAMSegmenter.load(tmp_path / "model")
+    again = JointCAMSegmenter.load(tmp_path / "model", encoder=f"hf/{tmp_path / 'moved'}")
+    expected = model.predict_mask_proba(glands.images)
+    assert np.array_equal(again.predict_mask_proba(glands.images), expected)
+
+
 def test_weights_that_need_no_network_to_load(glands, tmp_path, named, monkeypatch):
     """A model that was begun with its package's own weights asks nobody for them again."""
     import socket
