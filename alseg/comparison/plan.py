@@ -33,7 +33,7 @@ from alseg.experiment import (
 )
 from alseg.files import AppendOnly, FolderInUse, RecordsError, jsonable, sweep, write_json
 from alseg.images import as_masks
-from alseg.interfaces import ChecksParams, has_class_head, mask_classes_of, meets
+from alseg.interfaces import ChecksParams, has_class_head, has_part, mask_classes_of, meets
 from alseg.strategies import as_function, current_description
 from alseg.validation import check_number, check_option, did_you_mean, message
 
@@ -276,9 +276,11 @@ class Plan:
         """Refuse references and controls that this model would fail at, which is after hours."""
         headless = not has_class_head(self.estimator)
         n_classes = mask_classes_of(self.estimator) or 2
-        blind = "no class head, and so no class maps" if headless else None
+        blind = None if has_part(self.estimator, "cams") else "no class maps"
+        if headless:
+            blind = "no class head, and so no class maps"
         untaught = blind
-        if not headless and n_classes > 2:
+        if blind is None and n_classes > 2:
             untaught = f"n_mask_classes={n_classes}, of which class maps tell two"
         controls = control_rows(self.protocol, self.rows)
         for field, name, why, there in (

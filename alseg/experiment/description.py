@@ -3,7 +3,10 @@
 import functools
 import hashlib
 import os
+import re
 from pathlib import Path
+
+import torch
 
 from alseg.files import add_array, file_digest, jsonable, name_of_kind
 from alseg.images import MaskFiles, as_images, as_masks
@@ -57,12 +60,15 @@ def described_value(value, name=""):
     -------
     object
         What is not made of numbers, strings, lists and dicts is told by its class or name; a
-        `ValidationSet` by a digest too, as in `describe_data`.
+        `ValidationSet` and a network by a digest too, of its data or its weights, and a
+        `functools.partial` by its function and what it gives that.
 
     Examples
     --------
     >>> described_value((96, 144)), described_value("imagenet", "encoder_weights")
     ([96, 144], 'imagenet')
+    >>> described_value(functools.partial(sorted, reverse=True))
+    {'function': 'builtins.sorted', 'args': [], 'keywords': {'reverse': True}}
     """
     if isinstance(value, (str, Path)) and _is_path(value, name.rpartition("__")[2]):
         return described_file(value)
@@ -72,8 +78,14 @@ def described_value(value, name=""):
         pass
     if hasattr(value, "get_params") and not isinstance(value, type):
         return described(value)
+    if isinstance(value, functools.partial):
+        keywords = {key: described_value(one, key) for key, one in sorted(value.keywords.items())}
+        args = [described_value(one) for one in value.args]
+        return {"function": described_value(value.func), "args": args, "keywords": keywords}
     kind = value if hasattr(value, "__qualname__") else type(value)
     name = name_of_kind(kind)
+    if isinstance(value, torch.nn.Module):
+        return {"class": name, "sha256": _digest_of_network(value)}
     if all(hasattr(value, part) for part in ("images", "labels", "masks")):  # a ValidationSet
         return {"class": name, "sha256": _digest_of_set(value)}
     return name
@@ -178,6 +190,16 @@ def _digest_of_set(part):
             masks = MaskFiles(masks)  # told by its files, which else are all decoded
     told = None if labels is None else list(map(str, labels))
     return _digest_of_pairs(told, part.images, masks)
+
+
+def _digest_of_network(module):
+    """Of the layers of a network and their weights, from which each fit starts."""
+    layers = re.sub("0x[0-9a-f]+", "", repr(module))  # where a function lies says nothing
+    digest = hashlib.sha256(layers.encode())
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode())
+        add_array(digest, tensor.detach().cpu().numpy())
+    return digest.hexdigest()[:16]
 
 
 def _told(path):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from small import SMALL, compared, data, estimator, numbers
 
 import alseg.comparison.plan
@@ -25,8 +26,9 @@ from alseg.experiment.protocol import Protocol
 from alseg.experiment.records import comparable, same
 from alseg.files import RecordsError
 from alseg.learner.ensemble import DeepEnsemble
-from alseg.segmenter import ValidationSet
+from alseg.segmenter import JointCAMSegmenter, ValidationSet
 from alseg.strategies import (
+    bald_sampling,
     by_region,
     class_balanced,
     core_set_sampling,
@@ -260,6 +262,37 @@ def test_models_without_a_class_head_are_compared_by_their_masks(tmp_path):
     assert "class_accuracy" not in record["metrics"] and 0 <= record["metrics"]["dice"] <= 1
     assert "mask_calibration_error" in record["metrics"]
     assert "predicted_label" not in record["asked"][0]
+
+
+class MasksAndLabels(torch.nn.Module):
+    """A whole network with a class head, and no class maps."""
+
+    def __init__(self, n_classes):
+        super().__init__()
+        self.maps, self.drop = torch.nn.Conv2d(3, 2, 3, padding=1), torch.nn.Dropout(0.2)
+        self.head = torch.nn.Linear(3, n_classes)
+
+    def forward(self, x):
+        return {"masks": self.drop(self.maps(x)), "class_logits": self.head(x.mean((2, 3)))}
+
+
+def test_whole_networks_are_compared_and_rows_by_class_maps_refused_first(tmp_path):
+    model = JointCAMSegmenter(network=MasksAndLabels, max_epochs=1, device="cpu")
+    rows = {"random": random_sampling, "bald": bald_sampling}
+    options = {"initial": 2, "n_instances": 2, "rounds": 1}
+    for refused, rule in (
+        (
+            {"references": ("weak labels only",), "controls": ()},
+            "'weak labels only' for a model wi",
+        ),
+        ({"references": (), "controls": ("CAM-guided random",)}, "'CAM-guided random' for a model"),
+    ):
+        with pytest.raises(ValueError, match=f"without {rule}.* no class maps"):
+            compared(tmp_path / "x", rows, Protocol(**options, **refused), [0], estimator=model)
+    protocol = Protocol(**options, controls=(), references=("full supervision",), warm_start=True)
+    result = compared(tmp_path / "y", rows, protocol, [0], estimator=model)
+    metrics = result.chains["bald", 0][-1]["metrics"]
+    assert {"dice", "class_accuracy"} <= set(metrics)
 
 
 def test_warm_rounds_count_their_own_steps(tmp_path):

@@ -1,14 +1,16 @@
 """What a record says of parameters, files and data: by their content, and not where they lie."""
 
 import dataclasses
+import functools
 import json
 import os
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from alseg import Schedule
+from alseg import Schedule, WholeNetwork
 from alseg.datasets import make_glands
 from alseg.experiment.description import describe_data, described, described_file, described_value
 from alseg.experiment.records import same
@@ -48,6 +50,34 @@ def test_folders_are_told_by_all_that_is_in_them(tmp_path):
 
 def test_what_is_not_there_has_no_folder_either(tmp_path):
     assert described_value(tmp_path / "gone.pt") == {"file": "gone.pt", "sha256": None}
+
+
+def test_a_network_is_told_by_its_layers_and_weights():
+    def net(p=0.1):
+        return torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.Dropout(p))
+
+    first, copied, other, drops = net(), net(), net(), net(0.2)
+    copied.load_state_dict(first.state_dict())
+    drops.load_state_dict(first.state_dict())
+    told = [described(JointCAMSegmenter(network=n))["network"] for n in (first, copied)]
+    assert told[0] == told[1] and told[0]["class"] == "torch.nn.modules.container.Sequential"
+    assert all(described_value(n) != told[0] for n in (other, drops))
+    within = described(JointCAMSegmenter(network=WholeNetwork(first, stride=2)))["network"]
+    assert within["module"] == told[0] and within["stride"] == 2
+
+
+def test_a_partial_is_told_by_its_function_and_what_that_gets():
+    one, two = (functools.partial(net_of, 2, width=width) for width in (8, 16))
+    assert described_value(one) == {
+        "function": "test_description.net_of",
+        "args": [2],
+        "keywords": {"width": 8},
+    }
+    assert described_value(one) != described_value(two)
+
+
+def net_of(depth, width):
+    raise NotImplementedError
 
 
 def test_an_estimator_within_is_described():
