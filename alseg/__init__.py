@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from alseg._version import __citation__ as __citation__
 from alseg._version import __version__
 
 if TYPE_CHECKING:  # for editors and type checkers; `_PUBLIC` says the same to Python

@@ -168,6 +168,13 @@ def test_continuous_integration_runs_make_targets_that_exist():
 def test_one_version_and_one_linter_everywhere():
     cited = re.search(r"^version: (\S+)$", read(ROOT / "CITATION.cff"), flags=re.M).group(1)
     assert cited == alseg.__version__
+    for field in ("title", "version"):
+        said = re.search(rf'^{field}: "?(.*?)"?$', read(ROOT / "CITATION.cff"), flags=re.M).group(1)
+        assert f"  {field} = {{{said}}}," in alseg.__citation__.splitlines()
+    released = re.search(r"^date-released: (\d+)-", read(ROOT / "CITATION.cff"), flags=re.M).group(
+        1
+    )
+    assert f"  year = {{{released}}}," in alseg.__citation__.splitlines()
     pinned = re.search(r"^ruff==(\S+)$", read(ROOT / "constraints.txt"), flags=re.M).group(1)
     hooked = re.search(r"rev: v(\S+)\n    hooks:\n      - id: ruff", read(ROOT / HOOKS)).group(1)
     assert hooked == pinned

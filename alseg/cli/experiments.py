@@ -328,15 +328,46 @@ def _report(args):
         if args.data is not None:
             data = compared_data(args, read_comparison(args.folder).protocol)
         found = read_comparison(args.folder, data)
-        show(found.to_html(output, pictures=not args.no_pictures))
+        from alseg.report import write_csv
+
+        ending = _ending(output)
+        if ending == ".csv":
+            write_csv(output, found.to_frame())
+        elif ending == ".tex":
+            found.to_latex(path=output)
+        elif ending in _FIGURES:
+            found.plot(path=output)
+        else:
+            found.to_html(output, pictures=not args.no_pictures)
+        show(output)
         return
     if args.data is not None or args.config is not None:
         raise BadArgument(
             f"data must be left out for the run in {args.folder}: its pictures were kept in it."
         )
-    from alseg.report import write_report
+    _report_run(args)
 
-    show(write_report(args.folder, args.output))
+
+_FIGURES = (".pdf", ".svg", ".png")
+
+
+def _ending(path):
+    return os.path.splitext(path or "")[1].lower()
+
+
+def _report_run(args):
+    from alseg import report
+    from alseg.experiment import read_records
+
+    ending = _ending(args.output)
+    if ending == ".tex":
+        raise BadArgument("output must be .html, .csv, .pdf, .svg or .png for a run, got .tex.")
+    if ending not in (".csv", *_FIGURES):
+        show(report.write_report(args.folder, args.output))
+    elif ending == ".csv":
+        show(report.write_csv(args.output, report.tidy_frame(read_records(args.folder))))
+    else:
+        show(report.save_figure(report.run_curve(read_records(args.folder)), args.output))
 
 
 class _Bar:

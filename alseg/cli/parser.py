@@ -87,11 +87,17 @@ def make_parser():
     sub = command(
         "report",
         experiments.report,
-        "write the one-file HTML report of a run or a comparison",
+        "write the one-file HTML report of a run or a comparison, its scores, table or figure",
         "alseg report runs/entropy -o entropy.html",
     )
     sub.add_argument("folder", metavar="D", help="what alseg run or alseg compare has written")
-    sub.add_argument("-o", "--output", metavar="FILE", help="default: report.html in D")
+    sub.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="default: report.html in D; one that ends "
+        "in .csv has the scores, in .tex the table, in .pdf, .svg or .png the learning curves",
+    )
     sub.add_argument(
         "--data",
         metavar="glands|DIR",

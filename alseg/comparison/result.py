@@ -459,8 +459,35 @@ class Comparison:
 
         return write_csv(path, self.to_frame(cost, per_image))
 
-    def plot(self, ax=None, x="masks", metric=None):
-        """Draw the learning curves.
+    def to_latex(self, metric=None, caption=None, label=None, path=None):
+        """The table as LaTeX (booktabs), its names escaped.
+
+        Bold are the row with the best area, and those that cannot be told from it, where the
+        verdict calls them better than the control; without such a finding nothing is.
+
+        Parameters
+        ----------
+        metric : str or None, default=None
+        caption, label : str or None, default=None
+            LaTeX of one's own. With either the ``tabular`` stands in a ``table``.
+        path : str or Path or None, default=None
+            Where to write it too: where no file is, or one that this has written.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        NotOurs
+            If another file is at `path`.
+        """
+        from alseg.report import comparison_latex
+
+        return comparison_latex(self, metric, caption, label, path)
+
+    def plot(self, ax=None, x="masks", metric=None, path=None):
+        """Draw the learning curves, with bands of the level of the verdict.
 
         Parameters
         ----------
@@ -468,14 +495,27 @@ class Comparison:
         x : str, default="masks"
             See `curves`.
         metric : str or None, default=None
+        path : str or Path or None, default=None
+            Where to write the figure too, as PDF, SVG or PNG by its ending; see
+            `alseg.report.save_figure`.
 
         Returns
         -------
         ax : matplotlib.axes.Axes
-        """
-        from alseg.report import draw_curves
 
-        return draw_curves(self, ax=ax, x=x, metric=metric)
+        Raises
+        ------
+        ValueError
+            If the path ends otherwise.
+        NotOurs
+            If a file is at `path` that is no figure of alseg.
+        """
+        from alseg.report import draw_curves, save_figure
+
+        ax = draw_curves(self, ax=ax, x=x, metric=metric)
+        if path is not None:
+            save_figure(ax, path)
+        return ax
 
     def to_html(self, path, pictures=True):
         """Write the report: one file that needs nothing from the network.

@@ -6,6 +6,8 @@ __all__, __getattr__, __dir__ = attach(
     __name__,
     {
         "comparison_page": ["draw_curves", "write_comparison_report"],
+        "figure_files": ["save_figure"],
+        "latex": ["comparison_latex"],
         "panels": ["save_panels"],
         "pictures": ["outline", "overlay"],
         "plots": [
@@ -17,10 +19,11 @@ __all__, __getattr__, __dir__ = attach(
             "new_axes",
             "paired_differences",
             "penalty_heatmap",
+            "styles_of",
         ],
         "question": ["ask_folder", "question_page"],
         "row_table": ["comparison_numbers", "comparison_table", "verdict_text"],
-        "run_page": ["write_report"],
+        "run_page": ["run_curve", "write_report"],
         "tables": ["as_markdown", "rounds_table"],
         "tidy": ["tidy_frame", "write_csv"],
     },

@@ -12,6 +12,39 @@ CONTROL_COLOUR = "#7d828c"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 """Beside the colours, so that nothing rests on colour alone; 63 rows differ in one or the other."""
 
+LINES = ("solid", (0, (5, 1.4)), (0, (1.4, 1.2)), (0, (7, 1.4, 1.4, 1.4)))
+"""Of the rows: another one as soon as the colours begin anew. Without colours 28 rows differ."""
+
+
+_FEW = 3  # rows whose bands need no edges to be told apart
+
+
+def styles_of(names, control=None):
+    """Colours, markers and lines of rows in their order, the control grey.
+
+    Parameters
+    ----------
+    names : iterable of str
+    control : str or None, default=None
+
+    Returns
+    -------
+    colours, markers, lines : dict of str -> value
+
+    Examples
+    --------
+    >>> colours, markers, lines = styles_of(["random", "entropy"], control="random")
+    >>> colours["random"] == CONTROL_COLOUR, markers["entropy"], lines["entropy"]
+    (True, 'o', 'solid')
+    """
+    others = [name for name in names if name != control]
+    colours = {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(others)}
+    markers = {name: MARKERS[k % len(MARKERS)] for k, name in enumerate(others)}
+    lines = {name: LINES[k // len(COLOURS) % len(LINES)] for k, name in enumerate(others)}
+    if control is not None:
+        colours[control], markers[control], lines[control] = CONTROL_COLOUR, "o", "solid"
+    return colours, markers, lines
+
 
 def new_axes(width=6.4, height=3.6):
     """Axes of a new figure in inches, made without pyplot's global state.
@@ -35,6 +68,7 @@ def learning_curve(
     y_label="Dice (%)",
     colours=None,
     markers=None,
+    lines=None,
     references=None,
     confidence=0.95,
     seeds=True,
@@ -52,8 +86,8 @@ def learning_curve(
     ax : matplotlib.axes.Axes or None, default=None
         None makes new ones.
     x_label, y_label : str
-    colours, markers : dict of str -> value, default=None
-        By name of the curve; the others take `COLOURS` and `MARKERS` in their order.
+    colours, markers, lines : dict of str -> value, default=None
+        By name of the curve; the others take those of `styles_of`.
     references : dict of str -> float or array-like, default=None
         Horizontal lines at the mean of each, named. One far outside the curves is only written at
         the edge, so that it does not press them flat.
@@ -82,7 +116,7 @@ def learning_curve(
     ax = new_axes() if ax is None else ax
     x, curves = _on_one_axis(curves, x)
     both = {name: (np.broadcast_to(x, values.shape), values) for name, values in curves.items()}
-    ends = _draw_curves(ax, both, colours, markers, confidence, seeds)
+    ends = _draw_curves(ax, both, (colours, markers, lines), confidence, seeds)
     _draw_references(ax, references)
     _finish(ax, x_label, y_label)
     _name_ends(ax, ends if named else [])
@@ -98,6 +132,7 @@ def cost_curve(
     y_label="Dice (%)",
     colours=None,
     markers=None,
+    lines=None,
     references=None,
     confidence=0.95,
     seeds=True,
@@ -112,7 +147,7 @@ def cost_curve(
         rounds of a seed its curve is a line, and the mean ends where the first seed ends.
     ax : matplotlib.axes.Axes or None, default=None
         None makes new ones. Their scale stays as it is: ``ax.set_xscale("log")`` before.
-    x_label, y_label, colours, markers, references, confidence, seeds, named
+    x_label, y_label, colours, markers, lines, references, confidence, seeds, named
         As in `learning_curve`.
 
     Returns
@@ -140,7 +175,7 @@ def cost_curve(
         if x.shape != y.shape:
             raise ValueError(message(f"curves[{name!r}]", f"of one shape, {x.shape} as x", y.shape))
         both[name] = x, y
-    ends = _draw_curves(ax, both, colours, markers, confidence, seeds)
+    ends = _draw_curves(ax, both, (colours, markers, lines), confidence, seeds)
     _draw_references(ax, references)
     _finish(ax, x_label, y_label)
     _name_ends(ax, ends if named else [])
@@ -159,6 +194,7 @@ def paired_differences(
     y_label=None,
     colours=None,
     markers=None,
+    lines=None,
     confidence=0.95,
     seeds=True,
     named=True,
@@ -176,7 +212,7 @@ def paired_differences(
         None makes new ones.
     x_label, y_label : str
         None as `y_label` names the control.
-    colours, markers, confidence, seeds, named
+    colours, markers, lines, confidence, seeds, named
         As in `learning_curve`.
 
     Returns
@@ -207,7 +243,7 @@ def paired_differences(
             raise ValueError(message(f"curves[{name!r}]", rule, values.shape))
         if name != control:
             both[name] = np.broadcast_to(x, values.shape), values - curves[control]
-    ends = _draw_curves(ax, both, colours, markers, confidence, seeds, [0.0])
+    ends = _draw_curves(ax, both, (colours, markers, lines), confidence, seeds, [0.0])
     ax.axhline(0, color=_soft(), linewidth=1, zorder=1)
     _finish(ax, x_label, f"difference to {control}" if y_label is None else y_label)
     _name_ends(ax, ends if named else [], signed=True)
@@ -239,9 +275,9 @@ def area_intervals(differences, ax=None, *, x_label="difference", colours=None, 
     ['entropy', 'mine']
     """
     ax = new_axes(6.4, 0.9 + 0.36 * len(differences)) if ax is None else ax
-    styles = _styles(differences, colours, markers)
+    styles = _styles(differences, (colours, markers, None))
     for place, (name, (difference, low, high)) in enumerate(differences.items()):
-        colour, marker = styles[name]
+        colour, marker, _ = styles[name]
         if np.isfinite([low, high]).all():
             ax.plot([low, high], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")
         ax.plot([difference], [place], color=colour, marker=marker, markersize=7, linestyle="none")
@@ -442,20 +478,20 @@ def _at_equal_x(x, y):
     return at, np.array([np.interp(at, xs, ys) for xs, ys in whole])
 
 
-def _styles(names, colours, markers):
+def _styles(names, given):
+    """Colour, marker and line of each row: what was given for it, else the next."""
+    usual = styles_of(names)
     return {
-        name: (
-            (colours or {}).get(name, COLOURS[k % len(COLOURS)]),
-            (markers or {}).get(name, MARKERS[k % len(MARKERS)]),
-        )
-        for k, name in enumerate(names)
+        name: tuple((mine or {}).get(name, own[name]) for mine, own in zip(given, usual))
+        for name in names
     }
 
 
-def _draw_curves(ax, curves, colours, markers, confidence, seeds, shown=()):
+def _draw_curves(ax, curves, styles, confidence, seeds, shown=()):
     """Means, bands and seeds; where the means end. The y axis also has the values in `shown`."""
     ends, limits = [], [np.asarray(shown, dtype=float)]
-    for name, (colour, marker) in _styles(curves, colours, markers).items():
+    faint = min(0.14, 0.56 / max(len(curves), 1))  # where many overlap, all stay seen
+    for name, (colour, marker, line) in _styles(curves, styles).items():
         x, y = curves[name]
         begun = np.isfinite(y).any(axis=1)
         at, values = np.nanmax(np.where(np.isfinite(x), x, -np.inf), axis=0), y
@@ -469,6 +505,7 @@ def _draw_curves(ax, curves, colours, markers, confidence, seeds, shown=()):
             color=colour,
             label=name,
             linewidth=2,
+            linestyle=line,
             marker=marker,
             markersize=4.5,
             clip_on=False,
@@ -482,7 +519,11 @@ def _draw_curves(ax, curves, colours, markers, confidence, seeds, shown=()):
             limits += [y.ravel()]
         if confidence is not None and np.isfinite(low).any():
             before = ax.dataLim.frozen()  # few seeds have bands that would press the curves flat
-            ax.fill_between(at, low, high, color=colour, alpha=0.14, linewidth=0, zorder=1)
+            ax.fill_between(at, low, high, color=colour, alpha=faint, linewidth=0, zorder=1)
+            if len(curves) > _FEW:
+                edge = {"color": colour, "linewidth": 0.6, "alpha": 0.4, "linestyle": line}
+                ax.plot(at, low, label="_band", zorder=1, **edge)
+                ax.plot(at, high, label="_band", zorder=1, **edge)
             ax.dataLim.set(before)
             if not seeds:
                 limits += [y.ravel()]
@@ -626,14 +667,20 @@ def _name_ends(ax, ends, signed=False, apart=0.075):
         if over <= 0:
             break
         places[k][0] = min(places[k][0], high - (len(places) - 1 - k) * apart * (high - low))
+    points = ax.bbox.height * 72 / ax.figure.dpi / (high - low)
+    moved = any(abs(placed - y) * points > 3 for placed, y, *_ in places)
+    kind = ".1f" if any(abs(y) >= 1 for _, y, *_ in places) else ".3g"
     for placed, y, x, name, colour in places:
+        # Where names have moved, a thin line leads from each curve to its own.
+        leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 5}
         ax.annotate(
-            f"{_short(name)} {y:+.1f}" if signed else f"{_short(name)} {y:.1f}",
+            f"{_short(name)} {y:{'+' if signed else ''}{kind}}",
             (x, y),
-            xytext=(10, (placed - y) / (high - low) * ax.bbox.height * 72 / ax.figure.dpi),
+            xytext=(28 if moved else 10, (placed - y) * points),
             textcoords="offset points",
             color=colour,
             va="center",
             annotation_clip=False,
             parse_math=False,
+            arrowprops={**leader, "relpos": (0, 0.5)} if moved else None,
         )

@@ -144,13 +144,19 @@ def comparison_table(comparison, metric=None):
 
     numbers = comparison_numbers(comparison, metric)
     last = numbers["masks"]
+    in_percent = comparison.protocol.scale(metric) == 100
+
+    def pm(name):
+        pairs = zip(numbers[name], numbers[f"{name}_sd"], strict=True)
+        return [mean_and_sd(*pair, in_percent) for pair in pairs]
+
     p_family = [_p(value) for value in numbers["p_holm"]]
     columns = {
         "row": numbers["row"],
-        metric_name(metric or comparison.metric): _pm(numbers["final"], numbers["final_sd"]),
-        "area": _pm(numbers["area"], numbers["area_sd"]),
+        metric_name(metric or comparison.metric): pm("final"),
+        "area": pm("area"),
         f"difference to {comparison.control}": [
-            _interval(*values)
+            with_interval(*values, in_percent)
             for values in zip(numbers["difference"], numbers["low"], numbers["high"], strict=True)
         ],
         "p (Holm)": p_family,
@@ -287,22 +293,34 @@ def _by_image(records, name, seeds):
 # -- as text --
 
 
-def _pm(means, sds):
-    return [
-        "–"
-        if not np.isfinite(mean)
-        else f"{mean:.1f} ± {sd:.1f}"
-        if np.isfinite(sd)
-        else f"{mean:.1f}"
-        for mean, sd in zip(means, sds, strict=True)
-    ]
+def shown_number(value, in_percent, sign=""):
+    """A score as text: per cent to one decimal, one of one's own to three digits.
+
+    Examples
+    --------
+    >>> shown_number(71.26, True), shown_number(0.01234, False, "+"), shown_number(1234.5, False)
+    ('71.3', '+0.0123', '1234')
+    """
+    kind = ".1f" if in_percent else ".0f" if abs(value) >= 100 else ".3g"
+    return f"{value:{sign}{kind}}"
 
 
-def _interval(mean, low, high):
+def mean_and_sd(mean, sd, in_percent):
+    """Mean ± standard deviation as text, a dash where there is none."""
     if not np.isfinite(mean):
         return "–"
-    there = np.isfinite([low, high]).all()  # one seed has no interval
-    return f"{mean:+.1f} [{low:.1f}, {high:.1f}]" if there else f"{mean:+.1f}"
+    both = [mean, sd] if np.isfinite(sd) else [mean]
+    return " ± ".join(shown_number(value, in_percent) for value in both)
+
+
+def with_interval(mean, low, high, in_percent):
+    """A difference and its interval as text, which one seed has not."""
+    if not np.isfinite(mean):
+        return "–"
+    text = shown_number(mean, in_percent, "+")
+    if not np.isfinite([low, high]).all():
+        return text
+    return f"{text} [{shown_number(low, in_percent)}, {shown_number(high, in_percent)}]"
 
 
 def _p(value):

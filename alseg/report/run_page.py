@@ -137,16 +137,34 @@ def _facts(records):
     return facts(found)
 
 
-def _curve(records):
-    series = {"Dice": "dice", "mean IoU": "mean_iou"}
+def run_curve(records):
+    """Draw Dice and mean IoU of a run against its masks.
+
+    Parameters
+    ----------
+    records : list of dict
+
+    Returns
+    -------
+    ax : matplotlib.axes.Axes
+    """
+    return learning_curve(*_curves_of(records), new_axes(8.0, 4.5), y_label="per cent")
+
+
+def _curves_of(records):
+    """Curves in per cent by name, and the masks of the rounds."""
     curves = {}
-    for name, key in series.items():
+    for name, key in {"Dice": "dice", "mean IoU": "mean_iou"}.items():
         values = [lookup(record, ("metrics", key)) for record in records]
         if any(value is not None for value in values):
             curves[name] = [float("nan") if v is None else 100 * v for v in values]
+    return curves, [record["n_masks"] for record in records]
+
+
+def _curve(records):
+    curves, masks = _curves_of(records)
     if not curves:
         return ""
-    masks = [record["n_masks"] for record in records]
     alt = "; ".join(
         f"{name} {values[0]:.1f} at {masks[0]} masks, {values[-1]:.1f} at {masks[-1]} masks"
         for name, values in curves.items()

@@ -48,10 +48,11 @@ def curves_section(shown):
     key = key_of_rows(shown, curves)
     dotted = " Dotted: rows that ask nothing." if shown.references else ""
     level = f"{100 * (1 - shown.comparison.alpha):g} %"
+    told = f"Means over the seeds, with {level} intervals of each by itself.{dotted}"
     return section(
         "Learning curves",
         f'<figure class="figure"><div class="wide">{wide}</div><div class="narrow">{narrow}{key}'
-        f"</div><figcaption>Means over the seeds.{dotted}</figcaption></figure>",
+        f"</div><figcaption>{unbroken(told)}</figcaption></figure>",
         "<h3>Each row and its seeds</h3>",
         note(
             f"Thin: one seed. Thick: their mean, with its {level} interval. Grey: "

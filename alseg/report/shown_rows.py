@@ -27,17 +27,12 @@ class ShownRows:
         self.names = [name for name in comparison.names if name in self.scaled("masks")]
         references = comparison.references(metric)
         self.references = {k: self.scale * v for k, v in references.items()}
-        control = comparison.control
-        others = [name for name in comparison.names if name != control]
-        self.markers = {n: plots.MARKERS[k % len(plots.MARKERS)] for k, n in enumerate(others)}
-        self.markers[control] = "o"
-        self.colours = self._colours(plots.COLOURS, plots.CONTROL_COLOUR)
-        self.page_colours = self._colours(ROW_COLOURS, STAND_INS["soft"])
-
-    def _colours(self, colours, of_control):
-        others = [name for name in self.comparison.names if name != self.comparison.control]
-        found = {name: colours[k % len(colours)] for k, name in enumerate(others)}
-        return {**found, self.comparison.control: of_control}
+        styles = plots.styles_of(comparison.names, comparison.control)
+        self.colours, self.markers, self.lines = styles
+        # On the page each is a variable, so that one figure serves light and dark.
+        variables = dict(zip(plots.COLOURS, ROW_COLOURS, strict=True))
+        variables[plots.CONTROL_COLOUR] = STAND_INS["soft"]
+        self.page_colours = {name: variables[colour] for name, colour in self.colours.items()}
 
     def scaled(self, x):
         """Curves with their scores as people read them: in per cent, or in a unit of their own."""
@@ -45,7 +40,7 @@ class ShownRows:
         return {name: (at, self.scale * scores) for name, (at, scores) in curves.items()}
 
     def overview(self, ax, curves, x, page=False, named=True, references=True):
-        """All means, with seeds and bands only as far as one can tell them apart."""
+        """All means with their bands, and each seed only as far as one can tell them apart."""
         few = len(curves) <= 3
         plots.cost_curve(
             curves,
@@ -54,8 +49,9 @@ class ShownRows:
             y_label=self.name + (" (%)" if self.scale == 100 else ""),
             colours=self.page_colours if page else self.colours,
             markers=self.markers,
+            lines=self.lines,
             references=self.references if references else None,
-            confidence=1 - self.comparison.alpha if few else None,
+            confidence=1 - self.comparison.alpha,
             seeds=few,
             named=named,
         )
@@ -146,10 +142,23 @@ def key_of_rows(shown, names):
         variable = next(v for v, c in STAND_INS.items() if c == shown.page_colours[name])
         items.append(
             f'<li><svg width="26" height="12" aria-hidden="true" style="color:var(--{variable});'
-            'fill:currentColor;display:inline;width:26px"><path d="M0 5h26v2h-26z"/>'
+            f'fill:currentColor;display:inline;width:26px"><path d="{_dashes(shown.lines[name])}"/>'
             f"{_SHAPES[shown.markers[name]]}</svg>{escape(name)}</li>"
         )
     return f'<ul class="key">{"".join(items)}</ul>'
+
+
+def _dashes(line, length=26):
+    """A line in the key, as the path of its dashes."""
+    pattern = [0.9 * part for part in line[1]] if line != "solid" else [length, 0]
+    found, at = [], 0.0
+    while at < length:
+        for part, gap in zip(pattern[::2], pattern[1::2]):
+            part = min(part, length - at)
+            if part > 0:
+                found.append(f"M{at:g} 5h{part:g}v2h{-part:g}z")
+            at += part + gap
+    return "".join(found)
 
 
 def few_ticks(x, most=6):

@@ -45,10 +45,10 @@ def verdict_section(shown):
     return section(
         "Verdict",
         f"<p><strong>{escape(verdict.headline)}</strong></p>",
+        _forest(shown, intervals),
         f"<p>{escape(first)}</p>",
         f'<ul class="verdict">{"".join(items)}</ul>',
         *(f"<p>{escape(line)}</p>" for line in lines[n:]),
-        _forest(shown, intervals),
         note(
             f"Area is the mean height of the learning curve over masks{shown.in_unit}. The verdict "
             "speaks about this data set, its test images and this network."

@@ -130,6 +130,11 @@ def test_run_then_report(capsys, tmp_path):
     code, printed, _ = call(capsys, "report", out, "-o", tmp_path / "page.html")
     assert (code, printed) == (0, f"{tmp_path / 'page.html'}\n")
     assert (tmp_path / "page.html").read_bytes() == (out / "report.html").read_bytes()
+    for name, start in (("scores.csv", b"row,seed,"), ("curve.pdf", b"%PDF"), ("c.SVG", b"<?xml")):
+        code, printed, err = call(capsys, "report", out, "-o", tmp_path / name)
+        assert (code, printed, err) == (0, f"{tmp_path / name}\n", "")
+        assert (tmp_path / name).read_bytes().startswith(start)
+    refused(capsys, "report", out, "-o", "a.tex", code=2, match="must be .html, .csv, .pdf, .svg")
     refused(capsys, *RUN, "--out", out, "--seed", "1", code=1, match="seed: 0 there, 1 now")
 
 
@@ -289,6 +294,14 @@ def test_compare_then_report(capsys, tmp_path):
     page = tmp_path / "page.html"
     code, printed, _ = call(capsys, "report", out, "-o", page)
     assert code == 0 and "written without the data" in page.read_text("utf-8")
+    for name, said in (
+        ("t.tex", b"entropy & "),
+        ("s.csv", b"\nentropy,0,1,"),
+        ("f.svg", b"entropy "),
+    ):
+        code, printed, err = call(capsys, "report", out, "-o", tmp_path / name)
+        assert (code, printed, err) == (0, f"{tmp_path / name}\n", "")
+        assert said in (tmp_path / name).read_bytes()
     data = ["--data", "glands", "--limit", "12", "--test-limit", "4"]
     code, printed, err = call(capsys, "report", out, "-o", page, *data)
     assert code == 0, err

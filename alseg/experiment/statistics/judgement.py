@@ -144,16 +144,16 @@ class Verdict:
         head = f"{row.name}: {row.decision}"
         if row.n == 0:
             return f"{head}, no seed is there for both it and {self.control}."
-        head += f", {self.scale * row.difference:+.2f}"
+        head += f", {self._shown(row.difference, '+')}"
         if row.n == 1:
             return (
                 f"{head}. One seed cannot tell a difference from chance: about "
                 f"{row.seeds_needed_sd:.0f} paired seeds are needed to find one of one standard "
                 "deviation."
             )
-        low, high = (self.scale * end for end in row.interval)
+        low, high = map(self._shown, row.interval)
         p_holm = f", {show_p(row.p_holm)} after Holm" if len(self.rows) > 1 else ""
-        parts = [f"{head} [{low:.2f}, {high:.2f}] (t-test {show_p(row.p_value)}{p_holm})."]
+        parts = [f"{head} [{low}, {high}] (t-test {show_p(row.p_value)}{p_holm})."]
         if row.sd == 0 and row.difference != 0:
             parts.append("All seeds differ by the same amount: are they different runs?")
         if row.decision in ("better", "worse"):
@@ -169,6 +169,11 @@ class Verdict:
         else:
             parts.append(f"Exact sign-flip test: {show_p(row.p_sign)}.")
         return " ".join(parts)
+
+    def _shown(self, value, sign=""):
+        value = self.scale * value
+        small = self.scale != 100 and 0 < abs(value) < 0.1  # of a score in a unit of its own
+        return f"{value:{sign}{'.2g' if small else '.2f'}}"
 
     def _needed(self, row):
         after = _after(self.rows)
