@@ -114,6 +114,11 @@ class JointCAMNetwork(NormalizedInputs):
             self.mask_conv = nn.Conv2d(self.decoder.out_channels, n_mask_classes, 1)
         self.normalize_by(of_channels(mean, n_channels), of_channels(std, n_channels))
 
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if "neck" not in self._modules:  # pickled by an earlier version
+            self.neck, self.strides = nn.Identity(), list(self.encoder.strides)
+
     def class_parts(self):
         """What a frozen classifier is: it learns nothing in the mask phase of a two-phase fit."""
         return (self.encoder, self.neck, self.encoder_dropouts, self.class_head)

@@ -1,5 +1,8 @@
 """Plain transformers as encoders: the patches' map, and the pyramid that is made of it."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -177,3 +180,11 @@ def test_several_maps_of_one_stride_are_answered_by_the_way_out():
         ValueError, match=r"strides=\[16, 16, 16\].*alseg\.network\.PatchEncoder\.$"
     ):
         JointCAMNetwork(Blocks())
+
+
+def test_a_network_that_was_pickled_without_a_neck_is_whole():
+    network, x = JointCAMNetwork("tiny", None).eval(), torch.rand(1, 3, 33, 50)
+    expected = network(x)["mask_logits"]
+    old = copy.deepcopy(network)
+    del old._modules["neck"], old.strides
+    assert torch.equal(pickle.loads(pickle.dumps(old))(x)["mask_logits"], expected)
