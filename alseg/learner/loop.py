@@ -69,6 +69,7 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         is not saved.
     source_weight : float, default=1.0
         What the masks of the source count in the loss; its class labels count as the others'.
+        `JointCAMSegmenter` draws what weighs less than 1 in its `weak_batch_size` alone.
     warm_start : bool, default=False
         Whether a refit continues from the present model with ``partial_fit`` instead of starting
         from scratch.
