@@ -106,7 +106,7 @@ types: dev
 EXAMPLES ?= 1
 
 docs: dev
-	rm -rf docs/generated # a page of a name that is gone would be a warning
+	rm -rf docs/api/generated # a page of a name that is gone would be a warning
 	$(BIN)/python -m sphinx -b html -q -W --keep-going -D plot_gallery=$(EXAMPLES) docs docs/_build
 
 # Which lines the tests reach, of the processes that they start too; fails below the share that
@@ -123,4 +123,4 @@ dist: dev
 	$(BIN)/python -m build
 
 clean:
-	rm -rf $(VENV) .venv-oldest docs/_build docs/generated docs/auto_examples build dist runs
+	rm -rf $(VENV) .venv-oldest docs/_build docs/api/generated docs/auto_examples build dist runs

@@ -27,6 +27,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
+    "sphinx_copybutton",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "**/.*"]
@@ -52,19 +53,51 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
 }
 
-html_theme = "alabaster"
-html_static_path = ["_static"]
+html_theme = "pydata_sphinx_theme"
 html_theme_options = {
-    "description": "Active learning for joint image classification and segmentation",
-    "fixed_sidebar": True,
-    "page_width": "1240px",
-    "sidebar_width": "250px",
-    "show_powered_by": False,
+    "logo": {"text": "alseg"},
+    "navbar_align": "left",
+    "header_links_before_dropdown": 7,
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "use_edit_page_button": False,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"**": ["about.html", "searchfield.html", "navigation.html"]}
+html_sidebars = {"index": []}
+html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_show_sourcelink = False
 html_title = f"alseg {release}"
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+
+# Which addresses are looked at by `make links`; those of publishers refuse programs.
+linkcheck_ignore = [r"https://doi\.org/.*"]
+linkcheck_timeout = 20
+
+
+def pages_below(page, text):
+    """The pages that an index page lists: each row or line that begins with a link.
+
+    So a list reads well where it is not built, and stands once.
+    """
+    if page.rpartition("/")[2] not in ("index", "start", "about"):
+        return []
+    found = re.findall(r"^(?:\| |- |)\[[^\]\n]+\]\(([\w/.-]+?)(?:\.md)?\)", text, flags=re.M)
+    ours = (
+        name for name in dict.fromkeys(found) if name.count("..") == name.count("auto_examples")
+    )
+    return list(ours)
+
+
+def add_contents(app, page, source):
+    """The contents of an index page, from the list that it shows."""
+    below = pages_below(page, source[0])
+    if below:
+        source[0] += "\n\n```{toctree}\n:hidden:\n\n" + "\n".join(below) + "\n```\n"
 
 
 def skip_requests(app, what, name, obj, skip, options):
@@ -86,6 +119,18 @@ def describe_value(app, what, name, obj, options, lines):
             lines += analyzer.find_attr_docs().get(("", short), [])
 
 
+def shorten_citations(app, tree, page):
+    """In the tables of names a citation is `[1]`, as it is where it leads."""
+    from docutils import nodes
+
+    for text in list(tree.findall(nodes.Text)):
+        short = re.sub(r"\[R[0-9a-f]{8,}-(\d+)\]", r"[\1]", text)
+        if short != text:
+            text.parent.replace(text, nodes.Text(short))
+
+
 def setup(app):
+    app.connect("doctree-resolved", shorten_citations)
+    app.connect("source-read", add_contents)
     app.connect("autodoc-skip-member", skip_requests)
     app.connect("autodoc-process-docstring", describe_value)
