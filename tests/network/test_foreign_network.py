@@ -14,6 +14,7 @@ from torch import nn
 
 from alseg.network import ForeignNetwork, examine, examined, made, mask_and_class_logits
 from alseg.network.foreign_outputs import pooled, with_two_classes
+from alseg.training import JointLoss, in_parts
 
 
 class Down(nn.Module):
@@ -332,6 +333,30 @@ def test_an_embedding_is_taken_before_others_write_into_it():
     expected = net[0](x).mean((2, 3))
     assert (expected < 0).any()
     torch.testing.assert_close(network.embed(network.encode(x))[:, :, 0, 0], expected)
+
+
+@pytest.mark.parametrize("n_classes", [None, 2])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(n_classes):
+    """As where memory has run out; of a headless network a part may have nothing to do."""
+
+    def both(x, net, *head):
+        return (net(x), head[0](x.mean((2, 3)))) if head else net(x)
+
+    torch.manual_seed(0)
+    head = [] if n_classes is None else [nn.Linear(3, n_classes)]
+    net = Wrapped(both, nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 1)), *head)
+    network = ForeignNetwork(net, examine(net), classifies=n_classes is not None).train()
+    x, masks = torch.rand(5, 3, 8, 8), torch.ones(3, 8, 8, dtype=torch.long)
+    target = {"labels": torch.tensor([0, 1, 0, 1, 1]), "masks": masks}
+    target["mask_weight"] = torch.ones(3, 1, 1)
+    grads = []
+    for parts in ([slice(0, 5)], [slice(0, 2), slice(2, 4), slice(4, 5)]):
+        out = in_parts(lambda batch: network(**batch), network, {"x": x, "n_decode": 3}, parts)
+        assert out["logits"].shape == (5, 2) and out["mask_logits"].shape == (3, 2, 8, 8)
+        loss = JointLoss()(out, target)
+        grads.append(torch.autograd.grad(loss, list(network.parameters())))
+    for one, other in zip(*grads):
+        torch.testing.assert_close(one, other)
 
 
 # -- where it comes from ---------------------------------------------------------------------------
