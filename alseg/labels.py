@@ -1,4 +1,10 @@
-"""What "not annotated" looks like, said once."""
+"""What a missing label looks like, of a pixel and of an image, said once.
+
+A pixel that nobody has annotated is `MISSING`, -1. An image whose class nobody has said has as its
+label -1 among numbers, and None among all others; `as_labels` makes these of NaN, of pandas' NA and
+NaT, and of None among numbers. Labels that are None altogether are all missing, as masks are.
+An empty string is a class, and so is the string "nan".
+"""
 
 from __future__ import annotations
 
@@ -6,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from alseg._types import Masks
+from alseg._types import Array, Masks
 
 MISSING = -1
-"""The value of a pixel that nobody has annotated."""
+"""The value of a pixel that nobody has annotated, and of a number that is no image's class."""
 
 
 def is_annotated(mask: Masks) -> bool:
@@ -52,3 +58,207 @@ def fraction_annotated(mask: Masks) -> Any:
     if mask is None or np.size(mask) == 0:
         return 0.0
     return float(np.mean(np.asarray(mask) != MISSING))
+
+
+def is_missing(label: Any) -> bool:
+    """Whether one value stands for a label that is not there: None, NaN, or pandas' NA and NaT.
+
+    That -1 is missing among numbers is for `missing_labels` to say, which sees them all.
+
+    Examples
+    --------
+    >>> is_missing(None), is_missing(float("nan")), is_missing(""), is_missing("nan")
+    (True, True, False, False)
+    """
+    if label is None or type(label).__name__ in ("NAType", "NaTType"):
+        return True
+    kinds = (float, complex, np.inexact, np.datetime64, np.timedelta64)
+    return isinstance(label, kinds) and bool(label != label)
+
+
+def as_labels(labels: Array, n: int | None = None) -> np.ndarray:
+    """Class labels of images as an array with one form for those that are missing.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,), or None
+        Missing are -1 among numbers (booleans are none), and None, NaN, and pandas' NA and NaT
+        anywhere. None is all missing.
+    n : int or None, default=None
+        How many there are, where `labels` is None.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        What is missing is -1 in an array of numbers, and None in one of objects. Whole numbers with
+        NaN or None among them become integers. Where none is missing it is what numpy makes of
+        them.
+
+    Examples
+    --------
+    >>> as_labels(["cat", float("nan"), "dog"]).tolist(), as_labels([1.0, float("nan")]).tolist()
+    (['cat', None, 'dog'], [1, -1])
+    >>> as_labels(None, 2)
+    array([None, None], dtype=object)
+    """
+    if labels is None:
+        return np.full(n or 0, None, dtype=object)
+    if isinstance(labels, (list, tuple)) and any(is_missing(label) for label in labels):
+        array = np.empty(len(labels), dtype=object)  # numpy makes the class "nan" of NaN
+        array[:] = labels
+    else:
+        array = np.asarray(labels)
+    if array.ndim != 1 or array.dtype.kind not in "OfMm":
+        return array
+    holes = missing_labels(array)
+    if not holes.any():
+        return array
+    known = array[~holes]
+    if len(known) and all(_is_whole(label) for label in known.tolist()):
+        found: np.ndarray = np.full(len(array), MISSING, dtype=np.int64)
+    elif array.dtype.kind == "f" and len(known):
+        return array  # fractions, which are no labels
+    else:
+        found = np.full(len(array), None, dtype=object)
+    found[~holes] = known
+    return found
+
+
+def _is_whole(label: Any) -> bool:
+    if isinstance(label, bool) or not isinstance(label, (int, float, np.integer, np.floating)):
+        return False
+    return bool(np.isfinite(label)) and label == int(label)
+
+
+def missing_labels(labels: Array) -> np.ndarray:
+    """Which images have no class label.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,)
+        As `as_labels` takes them.
+
+    Returns
+    -------
+    ndarray of shape (n,), bool
+
+    Examples
+    --------
+    >>> missing_labels([0, -1, 1]).tolist(), missing_labels(["a", None]).tolist()
+    ([False, True, False], [False, True])
+    """
+    array = labels if isinstance(labels, np.ndarray) else as_labels(labels)
+    if array.dtype.kind in "iu":
+        return array == MISSING
+    if array.dtype.kind == "f":
+        return np.isnan(array) | (array == MISSING)
+    if array.dtype.kind in "Mm":
+        return np.isnat(array)
+    if array.dtype.kind == "O":
+        return np.array([is_missing(one) or _is_minus_one(one) for one in array], dtype=bool)
+    return np.zeros(len(array), dtype=bool)
+
+
+def _is_minus_one(label: Any) -> bool:
+    number = isinstance(label, (int, float, np.number)) and not isinstance(label, bool)
+    return number and bool(label == MISSING)
+
+
+def join_labels(labels: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """Labels after labels, with one form for those that are missing.
+
+    Parameters
+    ----------
+    labels, more : ndarray of shape (n,)
+        As `as_labels` gives them.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    TypeError
+        If the known ones are strings here and no strings there.
+
+    Examples
+    --------
+    >>> join_labels(as_labels([0, -1]), as_labels(None, 1))
+    array([ 0, -1, -1])
+    """
+    holes = [missing_labels(part) for part in (labels, more)]
+    kinds = {
+        isinstance(label, (str, bytes))
+        for part, missing in zip((labels, more), holes)
+        for label in part[~missing].tolist()
+    }
+    if len(kinds) > 1:
+        raise TypeError("Labels must be of one kind, strings or numbers, got both.")
+    if not any(missing.any() for missing in holes):
+        return np.concatenate([labels, more])
+    both = np.concatenate([labels.astype(object), more.astype(object)])
+    both[np.concatenate(holes)] = None
+    return as_labels(both)
+
+
+def label_codes(labels: Array) -> tuple[np.ndarray, np.ndarray]:
+    """The classes of labels, and the position of each label among them.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,)
+        As `as_labels` takes them.
+
+    Returns
+    -------
+    classes : ndarray of shape (K,)
+        Sorted; no missing one is among them.
+    codes : ndarray of shape (n,), int
+        -1 where the label is missing.
+
+    Raises
+    ------
+    TypeError
+        If they cannot be sorted.
+
+    Examples
+    --------
+    >>> classes, codes = label_codes(["dog", None, "cat"])
+    >>> classes.tolist(), codes.tolist()
+    (['cat', 'dog'], [1, -1, 0])
+    """
+    array = as_labels(labels)
+    known = ~missing_labels(array)
+    if known.all():
+        classes, codes = np.unique(array, return_inverse=True)
+        return classes, codes
+    own = array[known]
+    if all(isinstance(label, str) for label in own):
+        own = own.astype(str)  # of one kind, whether others are missing or not
+    codes = np.full(len(array), MISSING, dtype=np.intp)
+    classes, codes[known] = np.unique(own, return_inverse=True)
+    return classes, codes
+
+
+def label_strata(labels: Array) -> np.ndarray:
+    """A number for the class of each image, those without a label being one more class.
+
+    For what shares images alike among the classes, or splits each of them.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,)
+        As `as_labels` takes them.
+
+    Returns
+    -------
+    ndarray of shape (n,), int
+        In 0..k - 1, each of them at least once; the last is that without a label.
+
+    Examples
+    --------
+    >>> label_strata(["dog", None, "cat"]).tolist(), label_strata([None, None]).tolist()
+    ([1, 2, 0], [0, 0])
+    """
+    classes, codes = label_codes(labels)
+    return np.where(codes == MISSING, len(classes), codes)

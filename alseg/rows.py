@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from sklearn.utils import check_consistent_length, check_X_y
 
 from alseg._types import Array, Images
-from alseg.validation import as_labels, message
+from alseg.validation import check_all_known, message
 
 # -- data containers ----------------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ def check_training_data(X: Any, y: Array, force_all_finite: Any = True) -> None:
     .. [1] https://github.com/modAL-python/modAL/issues/196
     """
     if force_all_finite and isinstance(y, (list, tuple)) and any(isinstance(v, str) for v in y):
-        as_labels("y", y)  # an array of them has the class "nan"
+        check_all_known("y", y)  # an array of them has the class "nan"
     if _is_lazy_or_ragged(X):
         check_consistent_length(X, y)
         return

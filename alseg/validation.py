@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from alseg._types import Array, Random
+from alseg.labels import is_missing
 
 
 class EmptyPool(ValueError):
@@ -224,19 +225,15 @@ def seed_of(random_state: Any, rng: Any) -> int | None:
     return None if random_state is None else int(rng.integers(2**31 - 1))
 
 
-def as_labels(name: str, labels: Array) -> Any:
-    """Class labels as an array, none of them missing.
+def check_all_known(name: str, labels: Array) -> None:
+    """Refuse labels of which some are missing, for estimators that know no missing ones.
 
-    In a list of strings numpy makes the class "nan" of NaN: what is missing is looked for before.
+    -1 is a label like another here, as it is for them.
 
     Parameters
     ----------
     name : str
-    labels : array-like of shape (n,)
-
-    Returns
-    -------
-    ndarray
+    labels : sequence of n labels
 
     Raises
     ------
@@ -245,25 +242,15 @@ def as_labels(name: str, labels: Array) -> Any:
 
     Examples
     --------
-    >>> as_labels("labels", ["cat", float("nan"), "dog"])
+    >>> check_all_known("labels", ["cat", float("nan"), "dog"])
     Traceback (most recent call last):
         ...
     ValueError: labels must be known for all images, got none at the positions [1]. Give each ...
     """
-    array = None if isinstance(labels, (list, tuple)) else np.asarray(labels)
-    items = labels if array is None else array.ravel()
-    if array is None or array.dtype.kind in "OfcMm":
-        missing = [i for i, label in enumerate(items) if _is_missing(label)]
-        if missing:
-            shown = missing if len(missing) <= 10 else f"{str(missing[:10])[:-1]}, ...]"
-            raise ValueError(
-                f"{name} must be known for all images, got none at the positions {shown}. Give "
-                "each image a class, or leave these out."
-            )
-    return np.asarray(labels) if array is None else array
-
-
-def _is_missing(label: Any) -> bool:
-    if label is None or type(label).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(label, (float, complex, np.inexact, np.datetime64)) and label != label
+    missing = [i for i, label in enumerate(labels) if is_missing(label)]
+    if missing:
+        shown = missing if len(missing) <= 10 else f"{str(missing[:10])[:-1]}, ...]"
+        raise ValueError(
+            f"{name} must be known for all images, got none at the positions {shown}. Give "
+            "each image a class, or leave these out."
+        )

@@ -414,7 +414,7 @@ def _reference(job, protocol, train, test, out):
         seconds["evaluate"] = round(time.perf_counter() - began, 3)
         if not trained:
             for found in (metrics, *metrics["by_label"].values()):
-                found.pop("class_accuracy")
+                found.pop("class_accuracy", None)
         model = before_and_last(model)[1]
         validation = getattr(model, "validation_", None)
         records.append(

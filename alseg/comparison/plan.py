@@ -30,10 +30,12 @@ from alseg.experiment import (
     split,
     told_groups,
     versions,
+    without_classes,
 )
 from alseg.files import AppendOnly, FolderInUse, RecordsError, jsonable, sweep, write_json
 from alseg.images import as_masks
 from alseg.interfaces import ChecksParams, has_class_head, has_part, mask_classes_of, meets
+from alseg.labels import missing_labels
 from alseg.strategies import as_function, current_description
 from alseg.validation import check_number, check_option, did_you_mean, message
 
@@ -154,10 +156,12 @@ class Plan:
         self.estimator, self.data, self.augmenter = estimator, data, augmenter
         self.rows = _checked_rows(strategies)
         self.seeds = _checked_seeds(seeds)
+        self.parts = {seed: split(data, self.protocol, seed) for seed in self.seeds}
+        labels = [train.labels for train, _ in self.parts.values()]
+        self.protocol = without_classes(self.protocol, labels)
         self.jobs = make_jobs(self.protocol, self.rows, self.seeds, estimator, augmenter)
         self.names = list(dict.fromkeys([*self.rows, *control_rows(self.protocol, self.rows)]))
         self.family = _checked_family(self.protocol, self.rows, self.names)
-        self.parts = {seed: split(data, self.protocol, seed) for seed in self.seeds}
         self._torn = [check_groups(*part, allow_torn_groups) for part in self.parts.values()]
 
     @property
@@ -240,6 +244,9 @@ class Plan:
         """Whether the masks at hand suffice for the metric and the questions."""
         protocol = self.protocol
         n_known = len(annotated_part(train).labels)
+        if protocol.metric == "class_accuracy" and missing_labels(test.labels).all():
+            rule = "another one: the test images have no class labels"
+            raise ValueError(message("metric", rule, protocol.metric))
         if getattr(test, "instances", None) is None:
             rule = "another one: the test images have no numbers of objects"
             if protocol.metric.startswith("object_"):

@@ -10,7 +10,8 @@ import numpy as np
 
 from alseg._types import Array, Masks
 from alseg.images import ImageFiles, LazyImages, LazyMasks, MaskFiles, stack
-from alseg.validation import UnknownName, as_labels, did_you_mean, message
+from alseg.labels import MISSING, as_labels, label_codes
+from alseg.validation import UnknownName, did_you_mean, message
 
 _SHOWN = 5  # names of files and classes in one line
 
@@ -22,8 +23,9 @@ class Dataset:
     Parameters
     ----------
     images : ndarray of shape (n, H, W, C), list of arrays, ImageFiles or LazyImages
-    labels : ndarray of shape (n,)
-        Class label of each image.
+    labels : ndarray of shape (n,), or None, default=None
+        Class label of each image; where it is missing, -1 among numbers, and None among others.
+        None is all missing.
     masks : ndarray of shape (n, H, W), int, MaskFiles, object array of arrays and None, or None
         Class of each pixel; None where (or if) there is none.
     instances : as `masks`, or None
@@ -49,7 +51,7 @@ class Dataset:
     """
 
     images: Any
-    labels: np.ndarray
+    labels: Any = None
     masks: Any = None
     instances: Any = None
     groups: np.ndarray | None = None
@@ -61,7 +63,7 @@ class Dataset:
     def __post_init__(self):
         n_samples = len(self.images)
         set_ = object.__setattr__  # frozen for users
-        set_(self, "labels", as_labels("labels", self.labels))
+        set_(self, "labels", as_labels(self.labels, n_samples))
         ids = range(n_samples) if self.ids is None else self.ids
         set_(self, "ids", np.asarray(list(map(str, ids)), dtype=str))
         if self.groups is not None:
@@ -100,7 +102,7 @@ class Dataset:
         return Dataset(**parts, name=self.name, published_part=self.published_part)
 
     def __repr__(self):
-        n_classes = len(np.unique(self.labels))
+        n_classes = len(label_codes(self.labels)[0])
         return (
             f"Dataset({self.name!r}: {len(self)} images, {n_classes} "
             f"class{'es' if n_classes != 1 else ''}, {n_masks(self.masks)} masks)"
@@ -181,15 +183,18 @@ class Parts(Mapping):
         lines = []
         data = self._parts.get("all")
         if data is not None:
-            labels, counts = np.unique(data.labels, return_counts=True)
+            labels, codes = label_codes(data.labels)
+            counts = np.bincount(codes[codes != MISSING], minlength=len(labels))
             shown = ", ".join(
                 f"{_shown(str(label))}: {n}" for label, n in zip(labels[:_SHOWN], counts)
             )
             more = ", ..." if len(labels) > _SHOWN else ""
-            classes = _count(len(labels), "class", "classes")
+            classes = _count(len(labels), "class", "classes") + f" ({shown}{more})" * bool(shown)
+            missing = int((codes == MISSING).sum())
+            if missing:
+                classes += f", {missing} without a class" if len(labels) else ""
             lines.append(
-                f"{_count(len(data), 'image')}, {classes} ({shown}{more}), "
-                f"{_count(n_masks(data.masks), 'mask')}"
+                f"{_count(len(data), 'image')}, {classes}, {_count(n_masks(data.masks), 'mask')}"
             )
         if self.skipped:
             names = ", ".join(map(_shown, self.skipped[:_SHOWN]))

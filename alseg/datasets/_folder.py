@@ -33,8 +33,9 @@ def load_folder(
     Either ``root/manifest.csv`` (or `root` itself, if it is a CSV file) has a row an image, with
     the columns ``image`` and, each if there is one, ``mask``, ``label``, ``split``, ``group`` (or
     ``patient``), ``fold0``, ``fold1``, ... or ``fold``; paths are relative to the manifest, an
-    empty mask is none. Or the layout says it: ``root/images/<class>/*``, in folders within or not
-    (or ``root/images/*`` for one class), with masks of the same stem in ``root/masks/<class>/*``
+    empty mask is none, and an image with an empty label, or without the column, has no class. Or
+    the layout says it: ``root/images/<class>/*``, in folders within or not (an image in
+    ``root/images/`` itself has no class), with masks of the same stem in ``root/masks/<class>/*``
     or ``root/masks/*``. Without ``images/`` the folder itself is taken for it, where it holds
     images or folders of them. Files are read when needed.
 
@@ -137,7 +138,7 @@ def parts_of_table(
     masks = MaskFiles(table["mask"], mask_mapping, table["image"] if resize_masks else None)
     data = Dataset(
         images=ImageFiles(table["image"]),
-        labels=table["label"].astype(str),
+        labels=_labels(table),
         masks=None if all(path is None for path in masks.paths) else masks,
         instances=MaskFiles(table["instances"]) if "instances" in table else None,
         groups=None if table["group"] is None else table["group"].astype(str),
@@ -169,4 +170,10 @@ def _split_of_fold(table, fold):
             known = sorted(set(table["fold"]))
             raise ValueError(message("fold", f"a value of the column 'fold' ({known})", fold))
         return np.where(chosen, "valid", split)
-    return split_train(split, table["label"].astype(str), fold, table["group"])
+    return split_train(split, _labels(table), fold, table["group"])
+
+
+def _labels(table):
+    """Strings, or objects where some are None: that image has no class."""
+    labels = table["label"]
+    return labels if any(label is None for label in labels) else labels.astype(str)

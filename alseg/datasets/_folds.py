@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from alseg._types import Array
+from alseg.labels import label_strata
 from alseg.validation import check_number, message
 
 N_FOLDS = 5
@@ -26,6 +27,7 @@ def class_folds(
     Parameters
     ----------
     labels : array-like of shape (n,)
+        Those that are missing are one more class.
     fold : int in [0, n_folds - 1], default=0
     groups : array-like of shape (n,), or None
         If given, no group is torn apart (scikit-learn's StratifiedGroupKFold), and the counts
@@ -45,7 +47,7 @@ def class_folds(
     >>> class_folds(["a"] * 37 + ["b"] * 48, fold=0).sum()
     np.int64(18)
     """
-    labels = np.asarray(labels)
+    labels = label_strata(labels)
     check_number("n_folds", n_folds, low=2, integer=True)
     check_number("fold", fold, low=0, high=n_folds - 1, integer=True)
     valid = np.zeros(len(labels), dtype=bool)

@@ -111,11 +111,12 @@ def read_layout(root: Path, mask_suffix: Any = None) -> Any:
             f"{str(folder)!r} must hold images ({', '.join(IMAGE_SUFFIXES)}), got {got}."
         )
     loose = [name for name in names if "/" not in name]
-    if loose and len(loose) < len(names):
+    if folder == root and loose and len(loose) < len(names):
         inner = next(name for name in names if "/" in name)
+        remedy = "Put them into images/, where a loose one is an image without a class."
         raise ValueError(
             f"{str(folder)!r} must hold folders of classes or images, got both: {inner!r} and "
-            f"{loose[0]!r}."
+            f"{loose[0]!r}. {remedy}"
         )
     # Masks tell images apart by their whole path, whatever their suffix.
     keys = ["/".join(safe_parts(without_suffix(name))) for name in names]
@@ -143,8 +144,8 @@ def _stem(name):
 
 
 def _class_of(name):
-    """The class of an image: the first folder, in a form that can be written down."""
-    return safe_part(name.partition("/")[0]) if "/" in name else "image"
+    """The class of an image: the first folder, in a form that can be written down; else None."""
+    return safe_part(name.partition("/")[0]) if "/" in name else None
 
 
 def _match(table, keys, sources, mask_suffix):

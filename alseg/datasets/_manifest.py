@@ -24,8 +24,9 @@ def read_manifest(path: StrPath) -> Any:
     """A manifest as a dict of columns, each an (n,) object array of str.
 
     `image` and `mask` become paths (or None) beside the manifest; `id`, `label`, `split` and
-    `group` are always there (`group` may be None). Commas, or semicolons or tabs where the header
-    has those; UTF-8, or the western European encodings of 8 bits where that makes all files found.
+    `group` are always there (`group` may be None, and a label that is not given is). Commas, or
+    semicolons or tabs where the header has those; UTF-8, or the western European encodings of 8
+    bits where that makes all files found.
 
     Raises
     ------
@@ -77,10 +78,8 @@ def _table(path, text):
     table.update(_found(path, {"image": named, "mask": masks}, lines))
     _check_once(where, table, named, lines)
     if "label" not in table:
-        table["label"] = np.full(len(rows), "image", dtype=object)
-    for k in np.flatnonzero(table["label"] == ""):
-        remedy = "Every image needs a class label; leave the column out if there is one class."
-        raise ValueError(f"{where} gives no label in line {lines[k]}. {remedy}")
+        table["label"] = np.full(len(rows), None, dtype=object)
+    table["label"][table["label"] == ""] = None
     table.setdefault("split", np.full(len(rows), "", dtype=object))
     table["group"] = table.get("group", table.get("patient"))
     if table["group"] is not None:  # whose patient is not known is nobody else's

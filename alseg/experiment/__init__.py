@@ -19,7 +19,14 @@ __all__, __getattr__, __dir__ = attach(
         ],
         "machine": ["environment", "peak_memory", "peak_memory_mib", "release_memory", "versions"],
         "measures": ["Measure", "told_measures"],
-        "protocol": ["COSTS", "Protocol", "check_groups", "split", "told_groups"],
+        "protocol": [
+            "COSTS",
+            "Protocol",
+            "check_groups",
+            "split",
+            "told_groups",
+            "without_classes",
+        ],
         "records": ["Records", "read_records", "same"],
         "rounds": [
             "annotated_part",

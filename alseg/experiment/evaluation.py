@@ -6,6 +6,7 @@ from alseg.derived import joint_of
 from alseg.experiment.measures import average, measure_image
 from alseg.images import as_images, as_masks
 from alseg.interfaces import attribute_of, has_class_head, mask_classes_of
+from alseg.labels import as_labels, missing_labels
 from alseg.metrics import (
     by_label,
     calibration_bins,
@@ -52,7 +53,8 @@ def evaluate(model, test, measures=None):
     model : alseg.interfaces.Estimator
         Fitted.
     test : Dataset
-        Images without a mask count for the class accuracy alone.
+        Images without a mask count for the class accuracy alone, those without a label for all but
+        that.
     measures : dict of str -> Measure, default=None
         Further scores, see `alseg.experiment.Protocol`.
 
@@ -61,7 +63,7 @@ def evaluate(model, test, measures=None):
     metrics : dict
         What `alseg.metrics.mask_metrics` gives (``dice`` of the foreground, ``dice_background``,
         ``mean_iou``, ``pooled_dice``, ``dice_worst_tenth``, ...), ``class_accuracy`` with a
-        class head, ``object_dice`` and ``object_f1`` where the data set knows single objects
+        class head and labels, ``object_dice`` and ``object_f1`` where the data set knows objects
         (predicted ones are connected parts), ``mask_calibration_error`` and
         ``label_calibration_error`` (expected calibration error, where the model gives
         probabilities), ``by_label`` with ``n_images``, ``dice``, ``mean_iou`` and
@@ -73,7 +75,8 @@ def evaluate(model, test, measures=None):
     """
     images = as_images(test.images)
     n = len(images)
-    labels = np.asarray(test.labels)
+    labels = as_labels(test.labels, n)
+    known = ~missing_labels(labels)
     truth = as_masks(test.masks, n)
     masks = [truth[i] for i in range(n)]
     instances = as_masks(getattr(test, "instances", None), n)
@@ -97,21 +100,23 @@ def evaluate(model, test, measures=None):
             measured[name] += values
     n_mask_classes = mask_classes_of(model)
     columns = {}
-    if head:
+    if head and known.any():
         pairs = zip(predicted_labels, labels.tolist(), strict=True)
-        columns["class_accuracy"] = np.array([a == b for a, b in pairs])
+        right = np.array([a == b for a, b in pairs])
+        columns["class_accuracy"] = np.where(known, right, np.nan)
     dice = dice_per_image(predicted_masks, masks, n_mask_classes=n_mask_classes)
     iou = mean_iou_per_image(predicted_masks, masks, n_mask_classes)
     metrics = mask_metrics(predicted_masks, masks, n_mask_classes=n_mask_classes)
-    if head:
-        metrics["class_accuracy"] = float(columns["class_accuracy"].mean())
+    if "class_accuracy" in columns:
+        metrics["class_accuracy"] = float(columns["class_accuracy"][known].mean())
     if np.any(calibration):
         metrics["mask_calibration_error"] = calibration_error_from_bins(calibration)
     classes = list(attribute_of(model, "classes_", ()))
-    if label_proba and set(labels.tolist()) <= set(classes):
+    told = labels[known].tolist()
+    if label_proba and told and set(told) <= set(classes):
         position = {label: k for k, label in enumerate(classes)}
-        codes = np.array([position[label] for label in labels.tolist()])
-        bins = calibration_bins(np.array(label_proba), codes)
+        codes = np.array([position[label] for label in told])
+        bins = calibration_bins(np.array(label_proba)[known], codes)
         metrics["label_calibration_error"] = calibration_error_from_bins(bins)
     overlaps = _overlaps(test, predicted_masks)
     metrics.update(_object_metrics(overlaps, np.ones(n, dtype=bool)))

@@ -9,6 +9,7 @@ from alseg.datasets import Dataset, torn_groups
 from alseg.experiment.evaluation import ERRORS, TAKEN
 from alseg.experiment.measures import NAMED, as_measures, told_measures
 from alseg.files import jsonable, read_json, write_json
+from alseg.labels import label_codes, label_strata
 from alseg.validation import check_number, check_option, did_you_mean, message
 
 REFERENCES = ("full supervision", "weak labels only", "all-ones")
@@ -286,6 +287,40 @@ def _names(name, value):
     return value
 
 
+def without_classes(protocol, labels):
+    """A protocol without the rows that make no sense where images have one class or none.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    labels : sequence of array-like of shape (n,)
+        Class labels of the training images of each seed.
+
+    Returns
+    -------
+    Protocol
+        The same where there are two classes. Else without "weak labels only" and "CAM-guided
+        random", which learn from labels, and without class balance, which is "random" then.
+
+    Examples
+    --------
+    >>> found = without_classes(Protocol(), [[None, None]])
+    >>> found.references, found.controls, found.class_balanced
+    (('full supervision', 'all-ones'), ('random',), False)
+    """
+    if any(len(label_codes(one)[0]) > 1 for one in labels):
+        return protocol
+    untaught = ("weak labels only", "CAM-guided random")
+    names = ("control", "references", "controls")
+    kept = {name: getattr(protocol, name) for name in names}
+    same = {"class-balanced random": "random", "random, not balanced": "random"}
+    kept["control"] = same.get(kept["control"], kept["control"])
+    for name in ("references", "controls"):
+        rows = (same.get(row, row) for row in kept[name] if row not in untaught)
+        kept[name] = tuple(dict.fromkeys(rows))
+    return dataclasses.replace(protocol, class_balanced=False, **kept)
+
+
 def split(data, protocol, seed):
     """Training and test part of a seed.
 
@@ -388,6 +423,7 @@ def folds(labels, groups, n_folds):
     Parameters
     ----------
     labels : array-like of shape (n,)
+        Those that are missing are one more class.
     groups : array-like of shape (n,), or None
     n_folds : int, at least 2
 
@@ -409,7 +445,7 @@ def folds(labels, groups, n_folds):
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    labels = np.asarray(labels)
+    labels = label_strata(labels)
     check_number("n_folds", n_folds, 2, integer=True)
     _, counts = np.unique(labels, return_counts=True)
     if counts.min() < n_folds:

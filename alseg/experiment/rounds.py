@@ -22,7 +22,7 @@ from alseg.experiment.stopping import agreement
 from alseg.files import RecordsError, files_below, jsonable, remove_files
 from alseg.images import as_images, as_masks, check_pairs
 from alseg.interfaces import Saved, before_and_last, is_fitted, mask_classes_of, meets
-from alseg.labels import is_annotated
+from alseg.labels import as_labels, is_annotated, label_strata, missing_labels
 from alseg.learner import ActiveLearner
 from alseg.metrics import dice_score
 from alseg.oracles import MaskOracle
@@ -158,8 +158,8 @@ def run(
     check_number("n_instances", n_instances, 1, integer=True)
     check_number("seed", seed, 0, integer=True)
     train, strategy = annotated_part(train), as_function(strategy)
-    labels = np.asarray(train.labels)
-    initial = 2 * len(np.unique(labels)) if initial is None else initial
+    labels = as_labels(train.labels, len(train.ids))
+    initial = 2 * (label_strata(labels).max() + 1) if initial is None else initial
     check_number("initial", initial, 1, integer=True)
     _check_wanted(len(labels), initial, rounds, n_instances, strategy)
     name = getattr(strategy, "__name__", repr(strategy)) if name is None else name
@@ -343,7 +343,7 @@ class _Loop:
             estimator,
             strategy,
             images=train.images,
-            labels=np.asarray(train.labels),
+            labels=train.labels,
             groups=getattr(train, "groups", None),
             augmenter=augmenter,
             warm_start=warm_start,
@@ -490,6 +490,8 @@ def _describe_asked(sample_ids, train, masks, model, save):
     Without a model (a seed set, which none chose) the names and labels alone.
     """
     images = as_images(train.images).take(sample_ids)
+    labels = as_labels(train.labels, len(train.ids))[sample_ids]
+    known = ~missing_labels(labels)
     masks = as_masks(masks, len(sample_ids))
     asked = []
     for position, sample_id in enumerate(sample_ids.tolist()):
@@ -497,7 +499,7 @@ def _describe_asked(sample_ids, train, masks, model, save):
         item = {
             "sample_id": sample_id,
             "id": str(train.ids[sample_id]),
-            "label": np.asarray(train.labels)[sample_id],
+            "label": labels[position] if known[position] else None,
         }
         if model is not None:
             # One image at a time: the maps of a whole round of large images would not be small.

@@ -18,6 +18,7 @@ from alseg.images.formats import explained
 from alseg.images.pixels import decode, decode_object
 from alseg.images.read import MASK_MAPPINGS, as_mask, as_picture, read_image, read_mask
 from alseg.images.sequences import _as_key, _check_ids, _check_pixels, _HeldImages, _HeldMasks
+from alseg.labels import as_labels
 from alseg.validation import check_number, check_option, did_you_mean, message
 
 
@@ -585,7 +586,7 @@ def _labels(images, label):
     if label is None:
         return None
     if not isinstance(label, (int, str)):
-        found = np.asarray([_plain(one) for one in label])
+        found = as_labels([_plain(one) for one in label])
         if len(found) != len(images):
             raise ValueError(message("label", f"of {len(images)} labels", f"{len(found)} labels"))
         return found
@@ -593,7 +594,7 @@ def _labels(images, label):
     for i in range(len(images)):
         images[i]  # its size, which is asked for next, and whether it is an image at all
         found.append(_plain(_picked(f"{rows.name}[{i}][{label!r}]", rows[i], label)))
-    return np.asarray(found)
+    return as_labels(found)
 
 
 def _plain(label):

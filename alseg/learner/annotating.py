@@ -8,7 +8,7 @@ import numpy as np
 from alseg.calling import accepts_any, call_strategy, check_query_idx, unit_of
 from alseg.images import as_images, as_masks
 from alseg.interfaces import is_fitted, mask_classes_of
-from alseg.labels import MISSING, fraction_annotated, is_annotated
+from alseg.labels import MISSING, as_labels, fraction_annotated, is_annotated
 from alseg.learner.base import Mode
 from alseg.learner.extending import extended_images, extended_labels
 from alseg.learner.on_disk import write_learner
@@ -16,7 +16,7 @@ from alseg.learner.refitting import refitted
 from alseg.learner.source_set import SourceSet
 from alseg.query import Regions
 from alseg.rows import retrieve_rows
-from alseg.validation import EmptyPool, as_labels, check_n_instances, check_number, message
+from alseg.validation import EmptyPool, check_n_instances, check_number, message
 
 # What is said of the pool to strategies that name it.
 POOL_EXTRAS = ("y_pool", "masks_pool", "groups_pool")
@@ -58,9 +58,7 @@ class Annotating(Mode):
                 )
             )
         n = len(as_images(learner.images))
-        if labels is None:
-            raise TypeError(message("labels", f"given with images, one for each of {n}", None))
-        labels = np.array(as_labels("labels", labels))
+        labels = as_labels(labels, n).copy()
         if labels.shape != (n,):
             raise ValueError(message("labels", f"of shape ({n},), one an image", labels.shape))
         learner.labels = labels

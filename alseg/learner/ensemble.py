@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import Bunch, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
@@ -26,21 +26,21 @@ from alseg.files import (
 )
 from alseg.images import as_images, as_masks, stack
 from alseg.interfaces import Saved, has_class_head, has_part, mask_classes_of, meets
-from alseg.labels import is_annotated
+from alseg.labels import as_labels, is_annotated, label_strata
 from alseg.metrics import mask_from_proba, mean_dice
 from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES
 from alseg.rows import n_rows
 from alseg.rows import retrieve_rows as rows
-from alseg.segmenter import JointCAMSegmenter, reading
+from alseg.segmenter import JointCAMSegmenter, KnownLabelsMixin, reading
 from alseg.strategies import TARGETS, chunks, committee_score, pixel_scores
-from alseg.validation import as_labels, check_number, check_option, check_rng, message
+from alseg.validation import check_number, check_option, check_rng, message
 
 FORMAT = "alseg.DeepEnsemble/1"
 RECORD = "ensemble.json"
 _MEMBERS = re.compile(r"member-\d+-[0-9a-f]{8}")  # with a token of its save
 
 
-class DeepEnsemble(ClassifierMixin, BaseEstimator):
+class DeepEnsemble(KnownLabelsMixin, BaseEstimator):
     """The same estimator from several random starts; the mean predicts, the spread is doubt [1]_.
 
     It has the surface of `JointCAMSegmenter`, so that a learner can take it as its estimator;
@@ -96,8 +96,8 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
 
     @property
     def has_class_head(self):
-        """Whether the estimator classifies images."""
-        return has_class_head(self.estimator)
+        """Whether the estimator classifies images; of a fitted one, whether its members do."""
+        return has_class_head(getattr(self, "estimators_", [self.estimator])[0])
 
     @property
     def has_cams(self):
@@ -137,7 +137,7 @@ class DeepEnsemble(ClassifierMixin, BaseEstimator):
     def _each(self, members, fits, X, y, masks, mask_weight, seeded=True):
         """Call each member's `fit`, from a seed and on a bootstrap sample of its own."""
         rng = check_rng(self.random_state)
-        y = None if y is None else as_labels("y", y)
+        y = None if y is None else as_labels(y)
         if self.bootstrap:
             check_consistent_length(X, y, masks, mask_weight)  # else rows of one are left out
         strata = _strata(n_rows(X), y, masks) if self.bootstrap else None
@@ -457,6 +457,6 @@ def _strata(n, y, masks):
     if masks is not None:
         masks = as_masks(masks, n)
         seen = np.array([is_annotated(masks[i]) for i in range(n)])
-    codes = np.zeros(n, int) if y is None else np.unique(y, return_inverse=True)[1]
+    codes = np.zeros(n, int) if y is None else label_strata(y)
     keys = 2 * codes + seen
     return [np.flatnonzero(keys == key) for key in np.unique(keys)]

@@ -9,7 +9,8 @@ import numpy as np
 
 from alseg._types import Images
 from alseg.images import ImageFiles, LazyImages, as_images, join_images
-from alseg.validation import as_labels, message
+from alseg.labels import as_labels, join_labels
+from alseg.validation import message
 
 
 def extended_images(images: Images, more: Images) -> Any:
@@ -63,23 +64,22 @@ def extended_images(images: Images, more: Images) -> Any:
 
 
 def extended_labels(labels, more, n):
-    """Labels, and those of n further images, of one kind.
+    """Labels, and those of n further images, of one kind; None are all missing.
 
     Examples
     --------
     >>> extended_labels(np.array(["a", "b"]), ["longer"], 1)
     array(['a', 'b', 'longer'], dtype='<U6')
     """
-    if more is None:
-        raise TypeError(message("labels", f"given with images, one for each of {n}", None))
-    found = np.array(as_labels("labels", more))
+    found = as_labels(more, n)
     if found.shape != (n, *labels.shape[1:]):
         rule = f"of shape {(n, *labels.shape[1:])}, as many as the images"
         raise ValueError(message("labels", rule, found.shape))
-    if (found.dtype.kind in "US") != (labels.dtype.kind in "US") and labels.dtype != object:
+    try:
+        return join_labels(labels, found)
+    except TypeError:
         rule = f"of the kind of the learner's own ({labels.dtype})"
-        raise TypeError(message("labels", rule, str(found.dtype)))
-    return np.concatenate([labels, found])
+        raise TypeError(message("labels", rule, str(found.dtype))) from None
 
 
 def _are_paths(images):

@@ -48,8 +48,9 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         Whether new data with NaN or infinite values are refused.
     images : array of shape (n, H, W, C), list, array of paths or ImageFiles, or None, default=None
         All images. Giving them chooses the mask mode.
-    labels : array-like of shape (n,), str or int
-        Their class labels.
+    labels : array-like of shape (n,), str or int, or None, default=None
+        Their class labels, for mask mode. Missing are None and NaN, and -1 among numbers; None is
+        all missing.
     masks : array of shape (n, H, W), list or MaskFiles, or None, default=None
         Masks known at the start: class of each pixel, `MISSING` (-1) where not annotated, None
         for an image without. Copied. Without `images` it is an argument of the estimator's `fit`

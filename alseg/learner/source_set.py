@@ -3,9 +3,9 @@
 import numpy as np
 
 from alseg.images import as_images, as_masks, join_images
-from alseg.labels import is_annotated
+from alseg.labels import as_labels, is_annotated, join_labels
 from alseg.rows import n_rows
-from alseg.validation import as_labels, check_number, message
+from alseg.validation import check_number, message
 
 
 class SourceSet:
@@ -39,7 +39,7 @@ class SourceSet:
         images, labels, masks = source
         faces = as_images(images)
         n = len(faces)
-        self.images, self.labels = images, np.array(as_labels("labels of source", labels))
+        self.images, self.labels = images, as_labels(labels, n).copy()
         if self.labels.shape != (n,):
             rule = f"of shape ({n},), one an image"
             raise ValueError(message("labels of source", rule, self.labels.shape))
@@ -52,11 +52,11 @@ class SourceSet:
 
     def with_labels(self, labels):
         """Labels of a learner's images, then those of the source; of one kind."""
-        kinds = [np.asarray(one).dtype.kind for one in (labels, self.labels)]
-        if len({kind in "US" for kind in kinds}) > 1:
+        try:
+            return join_labels(labels, self.labels)
+        except TypeError:
             rule = "of the kind of the learner's own labels, strings or integers"
-            raise TypeError(message("labels of source", rule, self.labels.dtype))
-        return np.concatenate([labels, self.labels])
+            raise TypeError(message("labels of source", rule, self.labels.dtype)) from None
 
     def with_masks(self, n, masks, mask_weight, weight):
         """Keywords of a fit: masks of n images (or None) and of the source, and their weights."""

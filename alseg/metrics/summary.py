@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from alseg._types import Array, Masks
+from alseg.labels import as_labels, label_codes
 from alseg.metrics.overlap import (
     _mean,
     _mean_over,
@@ -60,7 +61,7 @@ def by_label(values: Array, labels: Array) -> Any:
     values : array-like of shape (n,), float
         Such as of `dice_per_image`; NaN is left out.
     labels : array-like of shape (n,)
-        Class label of each image.
+        Class label of each image; those without one are left out.
 
     Returns
     -------
@@ -77,13 +78,13 @@ def by_label(values: Array, labels: Array) -> Any:
     >>> by_label([0.5, 1.0, 0.0], ["benign", "benign", "malignant"])
     {'benign': 0.75, 'malignant': 0.0}
     """
-    values, labels = np.asarray(values, dtype=float), np.asarray(labels)
+    values, labels = np.asarray(values, dtype=float), as_labels(labels)
     if values.shape != labels.shape:
         raise ValueError(message("labels", f"of shape {values.shape}", labels.shape))
-    means = {}
-    for label in np.unique(labels):
-        mine = values[(labels == label) & ~np.isnan(values)]
-        means[label.item()] = float(mine.mean()) if mine.size else math.nan
+    means, (classes, codes) = {}, label_codes(labels)
+    for code, label in enumerate(classes.tolist()):
+        mine = values[(codes == code) & ~np.isnan(values)]
+        means[label] = float(mine.mean()) if mine.size else math.nan
     return means
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from alseg.calling import accepts
 from alseg.files import NotOurs, file_names, jsonable
 from alseg.images import as_images
-from alseg.labels import fraction_annotated
+from alseg.labels import fraction_annotated, missing_labels
 from alseg.progress import progress
 from alseg.project.mask_files import mask_bytes
 from alseg.project.state import check_trusted, clean, estimator_of
@@ -45,7 +45,8 @@ def ask(project, n_instances, new=False, propose=False, max_seconds="auto", show
     new : bool, default=False
         Ask about other images, and leave the open ones open.
     propose : bool, default=False
-        Fit and propose masks in the first question too, from class labels alone.
+        Fit and propose masks in the first question too, from class labels alone, where there are
+        any.
     max_seconds : float, None or "auto", default="auto"
         For looking at images; None looks at all. "auto" is 10, or 3 with the preset "alseg-fast".
     show : callable or None, default=None
@@ -78,7 +79,10 @@ def ask(project, n_instances, new=False, propose=False, max_seconds="auto", show
     pool = question.pool(open_)
     n_instances = min(n_instances, len(pool))
     model = None
-    if question.n_known or propose:
+    labelled = not missing_labels(project.data.labels).all()
+    if propose and not (question.n_known or labelled):
+        say("Without class labels no mask can be proposed before one is known.")
+    if question.n_known or (propose and labelled):
         model = question.fit()
     if question.n_known:
         chosen = question.most_worth(model, pool, n_instances, max_seconds)
@@ -378,10 +382,9 @@ def _fit(project, masks, say, question):
         augmenter = PseudoLabelAugmenter(weight=project.option("pseudo_labels"))
     positions = question.context()
     n_masks = sum(masks[i] is not None for i in positions)
-    say(
-        f"Training on {counted(n_masks, 'mask')} and the class labels of "
-        f"{counted(len(positions), 'image')}."
-    )
+    n_labels = int((~missing_labels(project.data.labels[positions])).sum())
+    labels = f" and the class labels of {counted(n_labels, 'image')}" if n_labels else ""
+    say(f"Training on {counted(n_masks, 'mask')}{labels}.")
     while True:
         learner = ActiveLearner(
             estimator_of(project),

@@ -234,7 +234,7 @@ def _predict_all(folder, record, model, key, todo, targets, bad, progress, total
             row = {
                 "image": name,
                 "of": _of(todo[name], key),
-                "label": jsonable(label),
+                "label": jsonable(label) if model.has_class_head else None,
                 "proba": [round(float(value), 6) for value in proba],
                 "sha256": digest_of(data),
             }
@@ -265,15 +265,18 @@ def _predict_some(model, todo, names, bad):
         for name in names:
             yield from _predict_some(model, todo, [name], bad)
         return
-    yield from zip(names, zip(joint.masks, joint.labels, joint.proba))
+    labels, proba = (joint.get(part, [()] * len(names)) for part in ("labels", "proba"))
+    yield from zip(names, zip(joint.masks, labels, proba))
 
 
 def _labels_csv(model, files, rows, bad):
     """The classes of all images, in the order in which they were found."""
     header = ["image", "label", *(f"proba_{name}" for name in model.classes_)]
+    header = header if model.has_class_head else header[:1]
     table = []
     for name in files:
         if name not in bad:
             row = rows[name]
-            table.append([name, row["label"], *(f"{value:.6f}" for value in row["proba"])])
+            of_classes = [row["label"], *(f"{value:.6f}" for value in row["proba"])]
+            table.append([name, *of_classes][: len(header)])
     return csv_text(header, table)

@@ -17,6 +17,7 @@ import numpy as np
 from alseg.calling import unit_of
 from alseg.files import OwnFolder, jsonable, nested_names, read_json, write_json
 from alseg.images import as_masks
+from alseg.labels import label_codes, missing_labels
 from alseg.project.mask_files import read_stored
 from alseg.report import ask_folder
 from alseg.validation import counted, message
@@ -286,8 +287,11 @@ class Project:
 
     def summary(self):
         """One line about the folder and the masks: "200 images of 3 classes; 12 masks in ..."."""
-        n_classes = len(np.unique(self.data.labels))
-        found = [f"{counted(len(self.data), 'image')} of {counted(n_classes, 'class', 'classes')}"]
+        n_classes = len(label_codes(self.data.labels)[0])
+        n_unknown = int(missing_labels(self.data.labels).sum())
+        of = f" of {counted(n_classes, 'class', 'classes')}" if n_classes else ""
+        of += f" ({n_unknown} without a class)" if n_classes and n_unknown else ""
+        found = [counted(len(self.data), "image") + of]
         n_in_folder = int(self.in_folder().sum())
         if n_in_folder:
             found.append(f"{counted(n_in_folder, 'mask')} in the folder")
@@ -549,7 +553,7 @@ def feature_cache(project):
 
 def last_model(project):
     """The folder of the model saved last, if it knows the classes of the images, or None."""
-    classes = np.unique(project.data.labels).tolist()
+    classes = label_codes(project.data.labels)[0].tolist()
     found = []
     for path in project.folder.glob("model-*/model.json"):
         with suppress(ValueError, OSError):

@@ -16,7 +16,7 @@ from alseg.interfaces import (
     estimator_of,
     has_part,
 )
-from alseg.labels import MISSING, fraction_annotated
+from alseg.labels import MISSING, as_labels, fraction_annotated
 from alseg.metrics import best_threshold, mask_from_proba
 from alseg.pseudo.agreement import colour_evidence, pixel_quality, rank_agreement
 from alseg.pseudo.neighbours import (
@@ -27,7 +27,7 @@ from alseg.pseudo.neighbours import (
 )
 from alseg.pseudo.refits import REFITS, FitOfRound
 from alseg.query import as_schedule, predicted_doubt, pseudo_group
-from alseg.validation import as_labels, check_number, check_option, check_rng, message
+from alseg.validation import check_number, check_option, check_rng, message
 
 _CHUNK = 16  # images whose probabilities are held at once
 _EVIDENCE = ("cam", "colours")
@@ -203,7 +203,8 @@ default="histogram"
         ----------
         X : images as everywhere: an array, a list of arrays of any sizes, or paths
         y : array-like of shape (n_samples,) or None, default=None
-            Class labels of the images; "neighbours" within one class needs them.
+            Class labels of the images, for "neighbours" within one class: those without a label
+            are one more class, as all are with None.
         masks : masks as everywhere, or None, default=None
             What the oracle has annotated; `MISSING` pixels and None are not.
         estimator : object with `predict_mask_proba`, or a learner with `estimator`
@@ -435,10 +436,7 @@ default="histogram"
     def _check_labels(self, y, n_samples):
         if not self.same_class:
             return None
-        if y is None:
-            remedy = "Give the class labels, or same_class=False."
-            raise ValueError(message("y", "the class labels of the images", y, remedy))
-        labels = as_labels("y", y)
+        labels = as_labels(y, n_samples)
         if labels.shape != (n_samples,):
             raise ValueError(message("y", f"of shape ({n_samples},)", labels.shape))
         return labels

@@ -7,7 +7,8 @@ doi:10.1109/WACV48630.2021.00338, after the description of its released code.
 import numpy as np
 
 from alseg.images import as_images
-from alseg.validation import as_labels, check_number, message
+from alseg.labels import as_labels, label_strata
+from alseg.validation import check_number, message
 
 N_BINS = 256
 _HEIGHT, _SATURATION, _BLUR_SIGMA = 128, 3.0, 0.9
@@ -222,10 +223,11 @@ def _classes(labels, n_samples):
     """Positions of the images of each class, ascending, in order of the classes."""
     if labels is None:
         labels = np.zeros(n_samples, dtype=int)
-    labels = as_labels("labels", labels)
+    labels = as_labels(labels)
     if labels.shape != (n_samples,):
         raise ValueError(message("labels", f"of shape ({n_samples},)", labels.shape))
-    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    strata = label_strata(labels)
+    return [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
 
 
 def _as_rgb8(image):

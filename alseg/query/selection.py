@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from alseg._types import Array, Random
-from alseg.validation import as_labels, check_n_instances, check_option, check_rng, message
+from alseg.labels import as_labels, label_codes, label_strata, missing_labels
+from alseg.validation import check_n_instances, check_option, check_rng, message
 
 NOISES = ("power", "softmax", "softrank")
 
@@ -68,15 +69,15 @@ def top_n(scores: Array, n_instances: int, random_state: Random = None) -> np.nd
 
 
 def _check_labels(y_pool, n_pool):
-    """Class positions (n_pool,) in 0..n_classes-1 and their number."""
+    """Classes, those without one being one more: positions (n_pool,), and their number."""
     if y_pool is None:
         remedy = "Pass the class labels of the pool, one an image."
         raise ValueError(message("y_pool", f"labels of shape ({n_pool},)", None, remedy))
-    y_pool = as_labels("y_pool", y_pool)
+    y_pool = as_labels(y_pool)
     if y_pool.shape != (n_pool,):
         raise ValueError(message("y_pool", f"labels of shape ({n_pool},)", y_pool.shape))
-    classes, codes = np.unique(y_pool, return_inverse=True)
-    return codes, len(classes)
+    codes = label_strata(y_pool)
+    return codes, codes.max(initial=-1) + 1
 
 
 def class_quotas(y_pool: Array, n_instances: int, random_state: Random = None) -> Any:
@@ -99,7 +100,7 @@ def class_quotas(y_pool: Array, n_instances: int, random_state: Random = None) -
     Returns
     -------
     classes : ndarray of shape (n_classes,)
-        The distinct labels, sorted.
+        The distinct labels, sorted. Images without a label are one more class, the last.
     counts : ndarray of shape (n_classes,), int
         Summing to `n_instances`, none above the images of its class.
 
@@ -133,7 +134,11 @@ def class_quotas(y_pool: Array, n_instances: int, random_state: Random = None) -
         share = np.minimum(share, left[open_])
         counts[open_] += share
         left[open_] -= share
-    return np.unique(np.asarray(y_pool)), counts
+    classes, y_pool = label_codes(y_pool)[0], as_labels(y_pool)
+    if n_classes > len(classes):
+        missing = y_pool[missing_labels(y_pool)][:1]
+        classes = np.concatenate([classes.astype(y_pool.dtype), missing])
+    return classes, counts
 
 
 def class_balanced_top_n(

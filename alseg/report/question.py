@@ -109,13 +109,14 @@ def _card(query, shown, folder):
     name = printable(query["id"])
     image = embedded(buffer.getvalue(), "jpeg", name + proposed)
     height, width = query["size"]
+    label = "" if query["label"] is None else printable(str(query["label"]))
     where = f'<div class="soft">{_link(query["image"], folder)}</div>'
     if query["proposal"]:
         file = query["proposal"]
         where = f'<div>proposal: <a href="{quote(file)}">{escape(file)}</a></div>' + where
     return (
         f'<div class="asked"><header><b>{escape(name)}</b>'
-        f'<span class="soft">{escape(printable(str(query["label"])))}</span>'
+        f'<span class="soft">{escape(label)}</span>'
         f'<span class="soft">{width} × {height} pixels</span></header>'
         f"{image}<footer>{where}</footer></div>"
     )

@@ -4,6 +4,7 @@ from alseg.segmenter.assembly import NORMALIZATIONS
 from alseg.segmenter.estimator import JointCAMSegmenter
 from alseg.segmenter.fits import ValidationSet
 from alseg.segmenter.inference import pool_batches, predict_batch, saliency
+from alseg.segmenter.known_labels import KnownLabelsMixin
 from alseg.segmenter.parameters import (
     Augmentation,
     Consistency,
@@ -25,6 +26,7 @@ __all__ = [
     "Consistency",
     "Execution",
     "JointCAMSegmenter",
+    "KnownLabelsMixin",
     "NORMALIZATIONS",
     "Network",
     "PRESETS",

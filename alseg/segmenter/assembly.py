@@ -11,6 +11,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, PrintLog
 
 from alseg.interfaces import takes_batch
+from alseg.labels import MISSING
 from alseg.network import (
     NORMALIZATIONS,
     FeatureMemory,
@@ -113,7 +114,17 @@ class AssembledSegmenter(NeuralNet):
 
     @property
     def has_class_head(self):
-        """Whether the network classifies images, or gives masks alone."""
+        """Whether the network classifies images, or gives masks alone.
+
+        It does not with ``Network(pooling=None)``, and after a fit without any label.
+        """
+        return self._has_class_head_of(getattr(self, "classes_", (None,)))
+
+    def _has_class_head_of(self, classes):
+        return self._can_classify and len(classes) > 0
+
+    @property
+    def _can_classify(self):
         if is_whole(self):
             return network_facts(self).n_class_logits is not None
         return self.network.pooling is not None
@@ -133,6 +144,8 @@ class AssembledSegmenter(NeuralNet):
 
     @property
     def _headless(self):
+        if self._can_classify:
+            return "a fit without labels"
         return "a network of mask logits alone" if is_whole(self) else "Network(pooling=None)"
 
     @property
@@ -173,7 +186,7 @@ class AssembledSegmenter(NeuralNet):
 
     def initialize_module(self):
         """Build the network from the parameters."""
-        n_classes = len(self.classes_) if hasattr(self, "classes_") else 2
+        n_classes = max(1, len(self.classes_)) if hasattr(self, "classes_") else 2
         if is_whole(self):
             self.module_ = build_network(self, n_classes, *self._normalization())
         else:
@@ -193,7 +206,7 @@ class AssembledSegmenter(NeuralNet):
             "encoder_weights": self.encoder_weights,
             "n_classes": n_classes,
             "n_mask_classes": self.n_mask_classes,
-            "pooling": self.network.pooling,
+            "pooling": self.network.pooling if self.has_class_head else None,
             "cam_stride": self.network.cam_stride,
             "dropout": self.network.dropout,
             "dropout_placement": self.network.dropout_placement,
@@ -262,8 +275,9 @@ class AssembledSegmenter(NeuralNet):
         if self._from_scratch() and ("class_scale" in known or not takes_batch(self.criterion)):
             options.setdefault("class_scale", CLASS_SCALE_FROM_SCRATCH)
         self._weighs_classes = self.class_weight is not None and self._run is not None
-        if self._weighs_classes:
-            y = self.classes_[self._run.all_codes]
+        known = () if self._run is None else self._run.all_codes[self._run.all_codes != MISSING]
+        if self._weighs_classes and len(known):
+            y = self.classes_[known]
             weight = np.ones(len(self.classes_))
             present = np.unique(y)
             weight[np.searchsorted(self.classes_, present)] = compute_class_weight(

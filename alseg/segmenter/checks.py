@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import warnings
 
 import numpy as np
 from sklearn.utils.validation import column_or_1d
@@ -9,13 +10,13 @@ from skorch.callbacks import BatchScoring, InputShapeSetter, LRScheduler
 
 from alseg.files import FLAT_PLACES
 from alseg.images import as_masks
+from alseg.labels import as_labels, missing_labels
 from alseg.network import check_encoder_name
 from alseg.segmenter import inference
 from alseg.segmenter.parameters import KINDS, as_consistency, check_kinds
 from alseg.segmenter.whole_networks import check_whole, is_whole
 from alseg.training import check_crop, criterion_options
 from alseg.validation import (
-    as_labels,
     check_number,
     check_option,
     did_you_mean,
@@ -231,19 +232,28 @@ def keywords(part):
 
 
 def check_labels(y, n):
-    """Class labels of n images as an array of one type that can be sorted."""
-    if y is None:
-        raise ValueError(
-            "y must be one class label an image, got None: fit requires y to be passed, but the"
-            " target y is None."
-        )
-    y = column_or_1d(as_labels("y", y), warn=True)
+    """Class labels of n images as `as_labels` gives them, those known of one type to be sorted."""
+    y = column_or_1d(as_labels(y, n), warn=True)
     if len(y) != n:
         raise ValueError(message("y", f"of the length of X ({n})", len(y)))
+    known = y[~missing_labels(y)]
+    _check_known_labels(known)
+    if 0 < len(known) < n and y.dtype.kind == "i" and (known == 1).all():
+        warnings.warn(
+            "y holds 1 and -1 alone. -1 is a missing label, so that there is one class: of two"
+            " classes write 0 and 1.",
+            stacklevel=5,
+        )
+    return y
+
+
+def _check_known_labels(y):
     if y.dtype.kind == "S" or (y.dtype == object and any(isinstance(one, bytes) for one in y)):
         # They could not be saved: JSON has none.
         remedy = "Decode them, such as with y.astype(str)."
         raise TypeError(message("y", "text, numbers or booleans", y[:3].tolist(), remedy))
+    if y.dtype == object and all(isinstance(one, float) for one in y):
+        y = y.astype(float)
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise ValueError(message("y", "finite", "Input y contains infinity"))
     if y.dtype.kind == "f" and (y != np.round(y)).any():
@@ -253,7 +263,6 @@ def check_labels(y, n):
             np.unique(y)
         except TypeError:
             raise TypeError(message("y", "labels of one sortable type", y[:3].tolist())) from None
-    return y
 
 
 def check_classes(classes, known=None):
@@ -261,6 +270,7 @@ def check_classes(classes, known=None):
     remedy = "Masks are given by name: masks=masks."
     try:
         found = np.unique(column_or_1d(classes))
+        found = found[~missing_labels(found)]
     except (TypeError, ValueError):
         rule = "the labels of all image classes, in one dimension"
         raise ValueError(message("classes", rule, type(classes).__name__, remedy)) from None

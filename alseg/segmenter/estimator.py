@@ -1,9 +1,10 @@
 """JointCAMSegmenter: labels of all images, masks of some; classify and segment by one network."""
 
 import torch
-from sklearn.base import ClassifierMixin, TransformerMixin
+from sklearn.base import TransformerMixin
 
 from alseg.network import JointCAMNetwork
+from alseg.segmenter.known_labels import KnownLabelsMixin
 from alseg.segmenter.model_files import SavedSegmenter
 from alseg.segmenter.parameters import Augmentation, Execution, Network, Schedule
 from alseg.segmenter.presets import preset_params
@@ -21,7 +22,7 @@ _SKORCH = {
 }
 
 
-class JointCAMSegmenter(ClassifierMixin, TransformerMixin, SavedSegmenter):
+class JointCAMSegmenter(KnownLabelsMixin, TransformerMixin, SavedSegmenter):
     """Classify images and segment them, from class labels of all and pixel masks of some.
 
     One network: an encoder, a class head whose maps are the class activation maps (CAM), and a
@@ -123,7 +124,7 @@ use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     Attributes
     ----------
     classes_ : ndarray of shape (K,)
-        Image classes, sorted.
+        Image classes, sorted. None of them after a fit without labels.
     canvas_ : (int, int)
         Height and width at which the network works.
     n_channels_ : int

@@ -8,7 +8,7 @@ import torch
 from sklearn.utils import Bunch
 
 from alseg.images import as_images, as_masks, check_pairs
-from alseg.labels import MISSING, is_annotated
+from alseg.labels import MISSING, is_annotated, label_codes, label_strata, missing_labels
 from alseg.metrics import best_threshold
 from alseg.network import forked_torch_rng
 from alseg.segmenter.checks import check_classes, check_labels, check_weight, checked_image_size
@@ -34,6 +34,12 @@ from alseg.validation import check_number, check_rng, message
 
 # Images whose sizes decide the canvas, where the user names none: of more, so many spread over all.
 _SIZES = 1000
+
+_NOTHING = (
+    "y must hold a label where there are no masks, got none: annotate a few images first, such as"
+    " those of random_sampling, which needs no model. (fit requires y to be passed, but the target"
+    " y is None.)"
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,9 @@ class FittingSegmenter(LoopingSegmenter):
             arrays of differing sizes, or of file paths; or images of `alseg.images.from_torch` and
             its like. Grey is repeated to three channels; of others the network has as many.
         y : array-like of shape (n,)
-            Class label of each image; None with ``pooling=None``.
+            Class label of each image. Missing are None and NaN, and -1 among numbers: such an image
+            counts in the mask loss alone, and one without a mask as well not at all (but for
+            `consistency`). None, or all missing, fits masks alone, without a class head.
         masks : None, ndarray of shape (n, H, W) int, or sequence of n (H, W) arrays, paths and None
             Pixel classes; -1 where not annotated. None is not annotated at all.
         mask_weight : None, array-like of shape (n,), or n arrays of shape (H, W), default=None
@@ -113,11 +121,11 @@ class FittingSegmenter(LoopingSegmenter):
         known = self._known_before(fresh, started)
         train, validation, *known = self._hold_out(given, known)
         run = self._read_run(given, train, again=bool(not fresh and self.n_steps_))
-        self._check_what_is_learned(run, fresh)
+        self._check_what_is_learned(run, given.classes, fresh)
         self._check_channels(run.data.n_channels, fresh)
         if fresh and is_whole(self):
-            n_classes, n_channels = len(given.classes), run.data.n_channels
-            facts = network_facts(self, given.canvas, n_classes, n_channels)
+            n_classes, n_channels = len(given.classes) or None, run.data.n_channels
+            facts = network_facts(self, given.canvas, n_classes or 1, n_channels)
             check_facts(self, facts, n_classes, n_channels)
         if run.n_annotated and not self._holds_out_a_share():
             known[1] = None  # not worth a fingerprint of each image in each fit
@@ -154,18 +162,23 @@ class FittingSegmenter(LoopingSegmenter):
         """What a fit is given, checked: nothing is decoded yet."""
         images = as_images(X)
         n = len(images)
-        y = np.zeros(n, dtype=int) if y is None and not self.has_class_head else check_labels(y, n)
+        y = check_labels(y, n)
+        if masks is None and n and missing_labels(y).all():
+            raise ValueError(_NOTHING)
         masks = as_masks(masks, n)
         weight = check_weight(mask_weight, images)
         rng = check_rng(self.random_state)
         if classes is not None:
             classes = check_classes(classes, None if fresh else self.classes_)
         if fresh:
-            classes = np.unique(y) if classes is None else classes
+            classes = label_codes(y)[0] if classes is None else classes
             canvas = self._canvas(images)
         else:
             classes, canvas = self.classes_, self.canvas_
-        unknown = np.setdiff1d(y, classes)
+        unknown = np.setdiff1d(label_codes(y)[0], classes)
+        if len(unknown) and not len(classes):
+            remedy = "It was first fitted without labels, and so has no class head: fit it anew."
+            raise ValueError(message("y", "None or all missing", unknown.tolist(), remedy))
         if len(unknown):
             raise ValueError(message("y", f"of the classes {classes.tolist()}", unknown.tolist()))
         return Bunch(
@@ -174,9 +187,15 @@ class FittingSegmenter(LoopingSegmenter):
 
     def _read_run(self, given, train, again):
         """The fit of the images at these positions, of which those that it may draw are decoded."""
-        codes = np.searchsorted(given.classes, given.y)[train]
+        head = self._has_class_head_of(given.classes)
+        train = train[self._is_worth_a_look(given, train)] if head else train
+        if not len(train):
+            raise ValueError(_NOTHING)
+        codes = np.full(len(train), MISSING, dtype=np.intp)
+        known = ~missing_labels(given.y[train])
+        codes[known] = np.searchsorted(given.classes, given.y[train][known])
         weight = None if given.weight is None else [given.weight[i] for i in train]
-        seen = self._drawn(given.masks.take(train), weight, again, given.rng)
+        seen = self._drawn(given.masks.take(train), weight, again, head, given.rng)
         all_codes = codes
         if seen is not None:
             train, codes = train[seen], codes[seen]
@@ -202,19 +221,33 @@ class FittingSegmenter(LoopingSegmenter):
             codes=codes,
             all_codes=all_codes,
             n_annotated=n_annotated,
-            phases=phases_of_fit(self, len(all_codes), n_annotated, again),
+            phases=phases_of_fit(self, len(all_codes), n_annotated, again, head),
             rng=given.rng,
             weighted=data.weighted(),
         )
 
-    def _check_what_is_learned(self, run, fresh):
+    def _is_worth_a_look(self, given, train):
+        """Of each of these positions whether it has a label or a mask, or teaches consistency."""
+        worth = np.ones(len(train), dtype=bool)
+        if as_consistency(self.consistency).weight:
+            return worth
+        for k in np.flatnonzero(missing_labels(given.y[train])):
+            mask, weight = given.masks[train[k]], given.weight and given.weight[train[k]]
+            worth[k] = is_annotated(mask) and (weight is None or np.any((mask != MISSING) * weight))
+        return worth
+
+    def _check_what_is_learned(self, run, classes, fresh):
         """Refuse a fit without masks where labels alone teach nothing, or do harm."""
+        head = self._has_class_head_of(classes)
+        if not head and self.schedule.phases == "two-phase":
+            remedy = "The first of two phases has nothing to learn: set phases='joint'."
+            raise ValueError(message("y", "known with phases='two-phase'", None, remedy))
         if run.n_annotated:
             return
-        if not self.has_class_head:
+        if not head or not (run.codes != MISSING).any():
             raise ValueError(
                 f"masks must be annotated in at least one pixel with {self._headless}, got none"
-                " that is: without a class head there is nothing else to learn from."
+                " that is: there is nothing else to learn from."
             )
         if not fresh and self.has_masks_ and self.schedule.phases == "two-phase":
             rule = "annotated in at least one pixel to go on after masks with phases='two-phase'"
@@ -259,7 +292,7 @@ class FittingSegmenter(LoopingSegmenter):
         elif self.has_masks_ and self.validation_ is not None:  # else the one that there is
             self.threshold_ = self._validation_threshold()
 
-    def _drawn(self, masks, weight, again, rng):
+    def _drawn(self, masks, weight, again, head, rng):
         """Positions of the images that are worth reading, or None for all: batches hold so many."""
         n = len(masks)
         if (
@@ -270,7 +303,7 @@ class FittingSegmenter(LoopingSegmenter):
             return None
         if same_value(as_network(self.network).normalize, "dataset"):  # measured over all images
             return None
-        *_, last = phases_of_fit(self, n, n, again)
+        *_, last = phases_of_fit(self, n, n, again, head)
         n_steps = max(last.n_epochs, 1) * last.n_steps
         of_classes = 0
         if self.schedule.phases == "two-phase":  # its first phase draws from all images
@@ -329,7 +362,8 @@ class FittingSegmenter(LoopingSegmenter):
                 " be held out: give a ValidationSet, or a fraction from the first fit on."
             )
             raise ValueError(message("validation", rule, share, remedy))
-        train, held, *known = hold_out(images, y, masks, weight, share, given.rng, *known)
+        strata = label_strata(y)
+        train, held, *known = hold_out(images, strata, masks, weight, share, given.rng, *known)
         if not len(held):
             return train, None, *known
         held_masks = experts_masks(masks, weight, held)

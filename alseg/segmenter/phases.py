@@ -30,7 +30,7 @@ class Phase(NamedTuple):
     n_steps: int
 
 
-def phases_of_fit(estimator, n_images, n_masks, again=False):
+def phases_of_fit(estimator, n_images, n_masks, again=False, head=None):
     """The phases of a fit, in their order.
 
     Parameters
@@ -42,6 +42,8 @@ def phases_of_fit(estimator, n_images, n_masks, again=False):
         All images that it is fitted to, and those of which any pixel is annotated.
     again : bool, default=False
         Whether it goes on from a fit before.
+    head : bool or None, default=None
+        Whether it has a class head in this fit; None is as the estimator says.
 
     Returns
     -------
@@ -66,7 +68,7 @@ def phases_of_fit(estimator, n_images, n_masks, again=False):
         told = {"lr": lr, "lr_schedule": schedule.lr_schedule, "max_epochs": n_epochs}
         if name == "classifier":
             told.update(schedule.class_phase or {})
-        n_steps = steps_of_phase(estimator, name, n_images, n_masks)
+        n_steps = steps_of_phase(estimator, name, n_images, n_masks, head)
         found.append(Phase(name, told["lr"], told["lr_schedule"], told["max_epochs"], n_steps))
     return found
 
@@ -81,11 +83,11 @@ def _names(schedule, n_masks, again):
     return ("mask",) if started else ("classifier", "mask")
 
 
-def steps_of_phase(estimator, name, n_images, n_masks):
+def steps_of_phase(estimator, name, n_images, n_masks, head=None):
     """Gradient steps of an epoch of the phase of this name; parameters as of `phases_of_fit`."""
     schedule = schedule_of(estimator)
     passes = schedule.sampling == "passes"
-    if passes and n_masks and only_annotated(estimator, name):
+    if passes and n_masks and only_annotated(estimator, name, head):
         n_images = n_masks
     return steps_of_epoch(
         n_images,
@@ -96,12 +98,12 @@ def steps_of_phase(estimator, name, n_images, n_masks):
     )
 
 
-def only_annotated(estimator, name):
+def only_annotated(estimator, name, head=None):
     """Whether batches of this phase leave out what has no mask, where anything has one."""
     # With streams the frozen phase draws as it always has: both kinds, one after the other.
     frozen = name == "mask" and schedule_of(estimator).sampling == "passes"
     # Without a class head an image without a mask teaches nothing but consistency.
-    useless = not has_class_head(estimator)
+    useless = not (has_class_head(estimator) if head is None else head)
     return frozen or (
         useless and not as_consistency(getattr(estimator, "consistency", None)).weight
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Bunch
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from alseg._types import Images, Masks, Random, StrPath
 from alseg._version import __version__
 from alseg.images import as_images, as_masks, stack
+from alseg.labels import MISSING, label_codes
 from alseg.metrics import mask_from_proba, mean_dice
 from alseg.network import forked_torch_rng, normalization_of
 from alseg.progress import progress
@@ -31,6 +32,7 @@ from alseg.segmenter.classifier_arrays import (
     to_arrays,
 )
 from alseg.segmenter.inference import resize_maps
+from alseg.segmenter.known_labels import KnownLabelsMixin
 from alseg.segmenter.pixel_checks import check_pixel_params
 from alseg.segmenter.pixel_features import (
     EncoderFeatures,
@@ -71,7 +73,7 @@ def _can_be_saved(model):
     raise TypeError(message("classifier", rule, classifier, remedy))
 
 
-class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
+class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
     """Segment by a scikit-learn classifier of pixels, and classify images by their mean features.
 
     No network is trained: a fit takes seconds, and a few strokes are enough to see something. It
@@ -203,11 +205,10 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : images
-            ndarray of shape (n, H, W, C) uint8 or float in [0, 1]; or a list or 1-D object array of
-            arrays of differing sizes, or of file paths. Only images with an annotated pixel, and
-            those of `n_label_images`, are read.
+            As of `JointCAMSegmenter.fit`. Only images with an annotated pixel, and those of
+            `n_label_images`, are read.
         y : array-like of shape (n,) or None
-            Class label of each image. None learns masks alone.
+            Class label of each image, which may be missing. None learns masks alone.
         masks : None, ndarray of shape (n, H, W) int, or sequence of n (H, W) arrays, paths and None
             Pixel classes; -1 where not annotated. With none `predict_masks` is an error.
         mask_weight : None, array-like of shape (n,), or n arrays of shape (H, W), default=None
@@ -230,17 +231,17 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         n = len(images)
         masks = as_masks(masks, n)
         weights = check_weight(mask_weight, images)
-        y = None if y is None else check_labels(y, n)
+        classes, codes = label_codes(check_labels(y, n))
+        labelled = (codes != MISSING).nonzero()[0]
         seed = int(check_rng(self.random_state).integers(2**31 - 1))
         drawn = drawn_pixels(images, masks, weights, self.n_mask_classes, self.n_pixels, seed)
-        if y is None and not drawn:
+        if not len(labelled) and not drawn:
             raise ValueError(
                 "masks must be annotated in at least one pixel where there are no labels, got none"
                 " that is. (fit requires y to be passed, but the target y is None.)"
             )
-        classes, codes = np.unique([0] if y is None else y, return_inverse=True)
         canvas, device = self._canvas(images), resolve_device(self.device)
-        named = [] if y is None else drawn_images(codes, self.n_label_images, seed)
+        named = labelled[drawn_images(codes[labelled], self.n_label_images, seed)].tolist()
         n_channels = images[min({*drawn, *named})].shape[2]  # of one that is read anyway
         new = {
             "classes_": classes,
@@ -262,7 +263,7 @@ class PixelClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             new["classifier_"] = fitted_pixels(
                 self._own_classifier(), X_pixels, targets, weight, seed
             )
-        if y is not None:
+        if len(labelled):
             new["label_classifier_"] = fitted_labels(np.stack(embeddings), codes[named])
         self.__dict__.update(new)
         return self

@@ -60,8 +60,14 @@ class PredictingSegmenter(FittingSegmenter):
             raise ValueError(
                 f"{what} needs a class head, and this {type(self).__name__} has none"
                 f" ({self._headless}): it gives masks alone. Use predict_masks, or"
-                + (" give class logits too." if is_whole(self) else " set `network__pooling`.")
+                f" {self._remedy_for_none}."
             )
+
+    @property
+    def _remedy_for_none(self):
+        if self._can_classify:
+            return "give labels"
+        return "give class logits too" if is_whole(self) else "set `network__pooling`"
 
     def _check_cams(self, what):
         self._check_class_head(what)
@@ -212,27 +218,31 @@ class PredictingSegmenter(FittingSegmenter):
         Returns
         -------
         Bunch
-            ``labels`` (n,), ``proba`` (n, K), ``masks`` (n, H, W), ``mask_proba`` (n, C, H, W) and
-            ``cams`` (n, K, h, w), as the methods of these names give them; of a whole network there
-            are no ``cams``.
+            ``masks`` (n, H, W) and ``mask_proba`` (n, C, H, W); with a class head ``labels`` (n,),
+            ``proba`` (n, K) and ``cams`` (n, K, h, w); as the methods of these names give them. Of
+            a whole network there are no ``cams``.
         """
-        self._check_class_head("predict_joint")
+        self._check_fitted()
+        of_images = ("proba", "cam") if self.has_class_head else ()
         proba, cams, mask_proba = [], [], []
-        for images, positions, out in self._stream(X, ("proba", "cam", "mask_proba")):
-            proba.append(out["proba"].cpu().numpy().astype(np.float64))
-            if out["cam"] is not None:
+        for images, positions, out in self._stream(X, (*of_images, "mask_proba")):
+            if of_images:
+                proba.append(out["proba"].cpu().numpy().astype(np.float64))
+            if of_images and out["cam"] is not None:
                 cams.append(out["cam"].cpu().numpy())
             for i, pixels in zip(positions, out["mask_proba"]):
                 mask_proba.append(inference.resize_maps(pixels, images.size(i)))
-        proba = np.concatenate(proba)
-        proba /= proba.sum(1, keepdims=True)
-        return Bunch(
-            labels=self.classes_[proba.argmax(1)],
-            proba=proba,
+        joint = Bunch(
             masks=stack([mask_from_proba(p, self.threshold_) for p in mask_proba]),
             mask_proba=stack(mask_proba),
-            **({"cams": _join(cams)} if cams else {}),
         )
+        if of_images:
+            joint.proba = np.concatenate(proba)
+            joint.proba /= joint.proba.sum(1, keepdims=True)
+            joint.labels = self.classes_[joint.proba.argmax(1)]
+        if cams:
+            joint.cams = _join(cams)
+        return joint
 
     def predict_uncertainty(
         self,

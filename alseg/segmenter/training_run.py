@@ -27,7 +27,7 @@ class TrainingRun:
         The same, as they were given: callbacks see these.
     labels : ndarray of shape (n,)
     codes : ndarray of shape (n,), int
-        Their positions in the classes.
+        Their positions in the classes, MISSING without one.
     all_codes : ndarray of shape (m,), int
         Of all images to train on, also of those that no step would have drawn.
     n_annotated : int

@@ -2,9 +2,8 @@
 
 import functools
 
-import numpy as np
-
 from alseg.calling import accepts, call, check_query_idx, name_of
+from alseg.labels import as_labels
 from alseg.query import top_n
 from alseg.rows import n_rows
 from alseg.strategies._shared import check_shape
@@ -125,7 +124,7 @@ def pick(chooser, learner, X_pool, n_instances, random_state=None, y_pool=None):
 
 def part_of(y_pool, idx):
     """The labels of a part of the pool, None where there are none."""
-    return None if y_pool is None else np.asarray(y_pool)[idx]
+    return None if y_pool is None else as_labels(y_pool)[idx]
 
 
 def named(name, function, **options):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from alseg.calling import accepts, call, check_query_idx, name_of
+from alseg.labels import as_labels, label_strata
 from alseg.query import class_balanced_top_n, class_quotas, interleave
 from alseg.rows import n_rows
 from alseg.rows import retrieve_rows as rows
@@ -35,7 +36,8 @@ def class_balanced_sampling(
         Decides what is random in `score`, between equal scores, and, around a strategy, which
         classes get what cannot be shared alike.
     y_pool : array-like of shape (n_pool,)
-        Class label of each image of the pool. `ActiveLearner` passes it in mask mode.
+        Class label of each image of the pool; those without one are one more class.
+        `ActiveLearner` passes it in mask mode.
     masks_pool : sequence of n_pool masks and None, or None, default=None
         For a `score` that names it. `ActiveLearner` passes it in mask mode.
     groups_pool : array-like of shape (n_pool,) or None, default=None
@@ -74,6 +76,7 @@ def class_balanced_sampling(
     check_callable("score", score)
     rng = check_rng(random_state)
     classes, counts = class_quotas(_labels(y_pool, n_pool), n_instances, rng)
+    strata = label_strata(y_pool)
     if not accepts(score, "n_instances"):
         offered = {
             "random_state": seed_of(random_state, rng),
@@ -86,14 +89,14 @@ def class_balanced_sampling(
     for c in rng.permutation(len(classes)):  # no class is always the first of a turn
         if counts[c] == 0:
             continue
-        mine = np.flatnonzero(np.asarray(y_pool) == classes[c])
+        mine = np.flatnonzero(strata == c)
         result = call(
             score,
             learner,
             rows(X_pool, mine),
             n_instances=int(counts[c]),
             random_state=seed_of(random_state, rng),
-            y_pool=np.asarray(y_pool)[mine],
+            y_pool=as_labels(y_pool)[mine],
             masks_pool=None if masks_pool is None else [masks_pool[i] for i in mine],
             groups_pool=None if groups_pool is None else np.asarray(groups_pool)[mine],
         )

@@ -9,6 +9,7 @@ from sklearn.pipeline import Pipeline
 from alseg.calling import accepts, check_query_idx
 from alseg.images import as_images
 from alseg.interfaces import Embeddings, PoolQuery, meets
+from alseg.labels import missing_labels
 from alseg.rows import n_rows
 from alseg.strategies._shared import check_pool, estimator_of
 from alseg.strategies.around_others import named
@@ -216,6 +217,9 @@ def _codes(learner, classes, n):
         raise ValueError(message("y_training", f"{n} labels, as there are labelled rows", got))
     if classes is None:
         return np.asarray(y, dtype=float)
+    if missing_labels(y).any():
+        rule = "known for all annotated images, for a strategy that learns from labels"
+        raise ValueError(message("y_training", rule, y))
     codes = np.searchsorted(classes, y)
     if not np.array_equal(np.asarray(classes)[codes.clip(max=len(classes) - 1)], np.asarray(y)):
         raise ValueError(message("y_training", f"of the classes {classes.tolist()}", y))

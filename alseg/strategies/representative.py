@@ -7,6 +7,7 @@ with one another and with those of the learner's training images; none looks at 
 import numpy as np
 
 from alseg.interfaces import MaskProbabilities, meets
+from alseg.labels import label_codes
 from alseg.query import diversity, top_n
 from alseg.rows import n_rows
 from alseg.rows import retrieve_rows as rows
@@ -368,7 +369,7 @@ def _n_clusters(learner, y_pool, n_clusters):
         return check_number("n_clusters", n_clusters, 1, integer=True)
     classes = getattr(estimator_of(learner), "classes_", None)
     if classes is None and y_pool is not None:
-        classes = np.unique(y_pool)
+        classes = label_codes(y_pool)[0]
     return max(2, 0 if classes is None else len(classes))
 
 

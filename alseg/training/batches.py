@@ -168,7 +168,9 @@ class TrainingBatches:
         if self.has_masks:
             self.first, self.second = data.streams()
         else:
-            self.first, self.second = torch.arange(len(data)), torch.arange(0)
+            known = (data.labels != MISSING).cpu()  # without a mask nothing else teaches
+            self.first = known.nonzero().flatten() if known.any() else torch.arange(len(data))
+            self.second = torch.arange(0)
         self.sampling, self.drop_tiny, self.joint_flip = sampling, drop_tiny, joint_flip
         if only_annotated and self.has_masks:
             self.second = self.second[data.annotated()[self.second]]

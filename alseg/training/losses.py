@@ -78,8 +78,8 @@ class JointLoss(nn.Module):
         prediction : dict
             ``logits`` (N, K) and ``mask_logits`` (M, C, H, W) of the first M images, or None.
         target : dict
-            ``labels`` (N,) int; ``masks`` (M, H, W) int with MISSING; ``mask_weight`` (M, 1, 1) or
-            (M, H, W) float.
+            ``labels`` (N,) int and ``masks`` (M, H, W) int, both with MISSING; ``mask_weight``
+            (M, 1, 1) or (M, H, W) float.
 
         Returns
         -------
@@ -87,8 +87,8 @@ class JointLoss(nn.Module):
         """
         loss = prediction["logits"].new_zeros(())
         if self.class_scale:
-            loss = loss + self.class_scale * F.cross_entropy(
-                prediction["logits"], target["labels"], weight=self.class_weight
+            loss = loss + self.class_scale * class_loss(
+                prediction["logits"], target["labels"], self.class_weight
             )
         if prediction["mask_logits"] is not None and self.mask_scale:
             per_image, annotated = mask_loss(
@@ -114,6 +114,24 @@ class JointLoss(nn.Module):
                 dice = 1 - ((2 * overlap + self.dice_eps) / (total + self.dice_eps)).mean()
                 loss = loss + self.mask_scale * self.dice_scale * dice
         return loss
+
+
+def class_loss(logits, labels, weight=None):
+    """Cross-entropy of image classes, averaged over the images whose class is known.
+
+    Parameters
+    ----------
+    logits : tensor of shape (N, K)
+    labels : tensor of shape (N,), int, MISSING where not known
+    weight : tensor of shape (K,) or None
+
+    Returns
+    -------
+    scalar tensor
+        0 where no class is known.
+    """
+    loss = F.cross_entropy(logits, labels, weight=weight, ignore_index=MISSING)
+    return torch.where((labels != MISSING).any(), loss, 0)  # the mean of none is NaN
 
 
 def mask_loss(

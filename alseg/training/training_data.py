@@ -119,7 +119,7 @@ class TrainingData:
     """What a fit trains on, at the size of the network.
 
     images : tensor of shape (n, C, h, w), uint8 or float
-    labels : tensor of shape (n,), int64
+    labels : tensor of shape (n,), int64, MISSING where not known
     masks : tensor of shape (n, h, w), int16, MISSING where not annotated or of weight 0
     weights : tensor of shape (n, 1, 1) or (n, h, w), float32
     top : tensor of shape (n,), float32, or None

@@ -373,10 +373,7 @@ def test_layout_without_classes(tmp_path):
     save(tmp_path / "images" / "a.png", mode="RGB")
     save(tmp_path / "masks" / "a.png", 255)
     data = load_folder(tmp_path).all
-    assert data.labels.tolist() == ["image"] and data.masks[0].max() == 1
-    save(tmp_path / "images" / "cat" / "b.png", mode="RGB")
-    with pytest.raises(ValueError, match="must hold folders of classes or images, got both"):
-        load_folder(tmp_path)
+    assert data.labels.tolist() == [None] and data.masks[0].max() == 1
 
 
 @pytest.mark.parametrize(
@@ -430,7 +427,7 @@ def test_manifest_with_any_split_names_groups_and_missing_masks(manifest):
 
 def test_manifest_with_nothing_but_images(manifest):
     data = load_folder(manifest("image", "images/a.png", "images/b.png"))
-    assert data.parts == ("all",) and data.all.labels.tolist() == ["image"] * 2
+    assert data.parts == ("all",) and data.all.labels.tolist() == [None] * 2
     assert data.all.masks is None and data.all.groups is None
 
 
@@ -484,11 +481,6 @@ def test_folds_made_by_rule_keep_patients_whole(manifest):
             r"not exist: '.*masks.z\.png'",
         ),
         (["image"] + ["images/a.png"] * 2, ValueError, "in lines 2 and 3: 'images/a.png'"),
-        (
-            ["image,label", "images/a.png,x", "images/b.png,"],
-            ValueError,
-            "gives no label in line 3",
-        ),
         (["image,label", ",x"], ValueError, "names no image in line 2"),
     ],
 )

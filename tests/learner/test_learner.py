@@ -1318,11 +1318,6 @@ def test_masks_known_at_the_start_may_be_partial_missing_or_files(tmp_path):
     ("options", "error", "match"),
     [
         (
-            {"labels": None},
-            TypeError,
-            "labels must be given with images, one for each of 6, got None",
-        ),
-        (
             {"labels": LABELS[:4]},
             ValueError,
             r"labels must be of shape \(6,\), one an image, got \(4,\)",

@@ -563,8 +563,6 @@ def test_bad_input():
         fit(agreement=0.5)
     with pytest.raises(ValueError, match="predict_joint for evidence='cam'"):
         fit(agreement=0.5, estimator=Joint({}, has_class_head=False))
-    with pytest.raises(ValueError, match="y must be the class labels"):
-        fit(y=None)
     with pytest.raises(ValueError, match=r"y must be of shape \(3,\), got \(2,\)"):
         fit(y=["a", "b"])
     with pytest.raises(TypeError, match="estimator must be an object with predict_mask_proba"):

@@ -313,7 +313,7 @@ def test_one_image_one_class_a_class_with_one_image(labels):
 
 
 @pytest.mark.parametrize(
-    "labels", [[True, False] * 4, [3, -1] * 4, ["x", "yy"] * 4, [2.0, 1.0] * 4]
+    "labels", [[True, False] * 4, [3, -2] * 4, ["x", "yy"] * 4, [2.0, 1.0] * 4]
 )
 def test_labels_of_any_sortable_type(labels):
     images, _, masks = squares()
@@ -1315,9 +1315,9 @@ def bad_inputs():
         ("range", (images / 1.0, labels, masks), r"X\[0\].*Divide by 255"),
         ("short y", (images, labels[:5], masks), r"y must be of the length of X \(8\)"),
         ("short masks", (images, labels, masks[:5]), r"masks must be of the length of X \(8\)"),
-        ("no y", (images, None, masks), "y must be one class label an image, got None"),
+        ("no y", (images, None, None), "y must hold a label where there are no masks"),
         ("fractions", (images, np.arange(8) / 3, masks), "Unknown label type"),
-        ("nan y", (images, [np.nan] * 8, masks), "must be known|NaN"),
+        ("nan y", (images, [np.nan] * 8, None), "y must hold a label where there are no masks"),
         ("value", (images, labels, masks + 1), r"masks\[\d\] holds the value 2, which is no class"),
         ("size", (images, labels, wrong_size), r"masks\[5\] is 4 x 4 pixels"),
         ("weights", (images, labels, masks, np.ones(3)), "mask_weight must be of the length"),
