@@ -126,11 +126,8 @@ def _codes(model, labels, n):
     """Positions of labels in the classes; `MISSING` for one that is none of them."""
     if labels is None or not model.has_class_head:
         return torch.zeros(n, dtype=torch.int64)
-    labels = np.asarray(labels)
-    known = np.isin(labels, model.classes_)
-    codes = np.full(n, MISSING, dtype=np.int64)
-    codes[known] = np.searchsorted(model.classes_, labels[known])
-    return torch.as_tensor(codes)
+    code_of = {label: code for code, label in enumerate(model.classes_.tolist())}
+    return torch.tensor([code_of.get(label, MISSING) for label in np.asarray(labels).tolist()])
 
 
 def record_best(history, name, value):

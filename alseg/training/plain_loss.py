@@ -100,7 +100,7 @@ class PlainLoss(nn.Module):
         if not annotated.all():  # a loss of nothing is nan, or no loss
             logits, masks, known = logits[annotated], masks[annotated], known[annotated]
         if not len(masks):
-            return loss
+            return loss + 0.0 * prediction["mask_logits"].sum()  # for a gradient, if of nothing
         weight = target["mask_weight"][annotated]
         return loss + self._of_masks(logits, masks, known, weight, target.get("weighted", True))
 

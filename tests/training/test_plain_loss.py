@@ -194,6 +194,8 @@ def test_images_without_an_annotated_pixel_are_not_shown():
     alone = PlainLoss(loss, class_scale=0.5)(prediction, target)
     assert seen == [2]
     assert alone.item() == pytest.approx(0.5 * of_classes(prediction, target).item(), rel=1e-6)
+    PlainLoss(loss, class_scale=0.0)(prediction, target).backward()
+    assert not prediction["mask_logits"].grad.any()
     without = PlainLoss(loss)(({**prediction, "mask_logits": None}), target)
     assert torch.isfinite(without) and seen == [2]
 
