@@ -153,6 +153,22 @@ def test_comparisons_log(log, tmp_path):
     assert n_lines(log) == 3  # the start that both rows share, and a round of each
 
 
+def test_what_cannot_be_sent_to_other_processes_is_named(log, tmp_path):
+    data = Dataset(GLANDS.images, GLANDS.labels, GLANDS.masks)
+    with pytest.raises(TypeError, match="estimator must be one that can be pickled .* n_jobs=1"):
+        compare_strategies(
+            make(ToFile(log)),
+            {"random": random_sampling},
+            data=(data, data),
+            out=tmp_path / "out",
+            protocol=Protocol(initial=2, rounds=1, n_instances=2, controls=(), references=()),
+            seeds=(0, 1),
+            verbose=0,
+            n_jobs=2,
+        )
+    assert not (tmp_path / "out").exists()
+
+
 def test_tensorboard(tmp_path):
     """With tensorboard itself where it is installed."""
     pytest.importorskip("tensorboard")
