@@ -14,6 +14,7 @@ from alseg.labels import as_labels, missing_labels
 from alseg.network import check_encoder_name
 from alseg.segmenter import inference
 from alseg.segmenter.parameters import KINDS, as_consistency, check_kinds
+from alseg.segmenter.saving import lost_criterion
 from alseg.segmenter.whole_networks import check_whole, is_whole
 from alseg.training import check_crop, criterion_options
 from alseg.validation import (
@@ -84,6 +85,8 @@ def _check_parts(model):
     for name in ("module", "criterion", "optimizer"):
         if not callable(getattr(model, name)):
             raise TypeError(message(name, "a class", getattr(model, name)))
+    if model.criterion is lost_criterion:
+        lost_criterion(None, None)
 
 
 def _check_numbers(model):

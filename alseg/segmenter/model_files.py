@@ -23,6 +23,7 @@ from alseg.segmenter.saving import (
     RECORD,
     UNKNOWN,
     describe_params,
+    lost_criterion,
     read_model,
     reading,
     take_normalization,
@@ -189,6 +190,8 @@ def _with_code(saved, left_out, params):
             )
     if "criterion" in left_out - set(params):  # its options mean nothing to another
         saved = {k: v for k, v in saved.items() if not k.startswith("criterion__")}
+        saved["criterion"] = lost_criterion  # no other: a fit would quietly go on with it
+        left_out.discard("criterion")
     network, given = saved.get("network"), as_network(params.get("network"))
     alone = isinstance(given, WholeNetwork) and given is not params["network"]
     if alone and isinstance(network, WholeNetwork):  # how it is used stands in the file

@@ -36,6 +36,14 @@ _OPTIONS = {kind.__name__: kind for kind in (*KINDS.values(), WholeNetwork)}
 PARTS = {part.__name__: part for part in (JointCAMNetwork, JointLoss, PlainUNet, TwoEncoderNetwork)}
 
 
+def lost_criterion(logits, masks):
+    """Stands where a saved model had a loss that is code: it predicts, and is not trained on."""
+    raise ValueError(
+        "This model was saved with its own criterion, which is code and is not in the file: give it"
+        " by load(path, criterion=...), or by set_params, before it is trained."
+    )
+
+
 def describe_params(params, defaults):
     """Parameters as plain JSON, and the names of those that are code or state.
 

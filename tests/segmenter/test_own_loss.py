@@ -164,9 +164,15 @@ def test_a_loss_of_torch_is_saved_by_name(tmp_path):
 def test_code_is_not_saved_and_asked_for(name, tmp_path):
     model = fitted(**FORMS[name])
     model.save(tmp_path / "model")
-    with pytest.warns(UserWarning, match=r"at their defaults: \['criterion'"):
-        loaded = JointCAMSegmenter.load(tmp_path / "model")
+    loaded = JointCAMSegmenter.load(tmp_path / "model")
     assert np.array_equal(loaded.predict_masks(GLANDS.images), model.predict_masks(GLANDS.images))
+    for again in (loaded, clone(loaded)):
+        with pytest.raises(ValueError, match=r"its own criterion, which is code.*criterion=\.\.\."):
+            again.partial_fit(GLANDS.images, GLANDS.labels, masks=SOME)
+    loaded.save(tmp_path / "model")  # nor does it become another loss on the way
+    loaded = JointCAMSegmenter.load(tmp_path / "model").set_params(criterion=own)
+    assert loaded.partial_fit(GLANDS.images, GLANDS.labels, masks=SOME).criterion_.loss is own
+    model.save(tmp_path / "model")
     given = JointCAMSegmenter.load(tmp_path / "model", criterion=FORMS[name]["criterion"])
     if name == "options":
         assert given.criterion_.class_scale == 0.5 and given.criterion__gamma == 1.0
