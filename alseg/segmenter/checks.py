@@ -5,6 +5,7 @@ import os
 import warnings
 
 import numpy as np
+import torch
 from sklearn.utils.validation import column_or_1d
 from skorch.callbacks import BatchScoring, InputShapeSetter, LRScheduler
 
@@ -206,6 +207,10 @@ def check_param_names(model):
             if options is None or option in options or option.startswith("param_groups"):
                 continue
             remedy = did_you_mean(option, options).replace("mean '", f"mean '{head}__")
+            if head == "criterion" and isinstance(parts[head], torch.nn.Module):
+                remedy = (
+                    f"It is made already: give its class, criterion={type(parts[head]).__name__}."
+                )
         elif name.endswith("_") or any(name.startswith(p) for p in model.prefixes_):
             continue  # skorch's own checks suffice
         elif dunder and head in KINDS:

@@ -57,7 +57,11 @@ class LoopingSegmenter(AssembledSegmenter):
     def _validation_dataset(self):
         """The validation part, as callbacks that score see what `train_split` leaves."""
         part = self.validation_
-        return None if part is None else Dataset(as_images(part.images), part.labels)
+        if part is None:
+            return None
+        return Dataset(
+            as_images(part.images), None if part.labels is None else np.asarray(part.labels)
+        )
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         """Freeze what rests in this phase, and renew the optimizer, before callbacks see them."""

@@ -130,6 +130,15 @@ def test_images_of_differing_sizes_some_without_a_mask():
     )
 
 
+def test_labels_are_a_list_and_of_other_classes():
+    known = HELD.labels[:3].tolist()
+    model = fitted(ValidationSet(HELD.images, [*known, "other", "other", "other"], HELD.masks))
+    first = np.asarray(HELD.images)[:3]
+    assert model.history[-1, "valid_accuracy"] == np.mean(model.predict(first) == known)
+    none = fitted(ValidationSet(HELD.images, ["other"] * 6, HELD.masks)).history[-1]
+    assert "valid_accuracy" not in none and "valid_dice" in none
+
+
 def test_a_share_that_is_held_out():
     model = fitted(0.5)
     part = model.validation_
