@@ -13,7 +13,7 @@ FIELDS = {
         "class_dropout",
         "normalize",
     ),
-    "augmentation": ("flips", "joint_flip", "affine", "jitter", "stain", "n_views"),
+    "augmentation": ("flips", "joint_flip", "affine", "jitter", "stain", "n_views", "hook"),
     "schedule": (
         "phases",
         "class_phase",
@@ -33,6 +33,9 @@ FIELDS = {
 
 CONSISTENCY = {"weight": 1.0, "threshold": 0.95, "ramp": 0.25, "jitter": 0.5, "stain": 0.0}
 """Options of consistency training, which were keys of a dict of which some might be left out."""
+
+# Fields that records of before do not tell: None is what was before there was such.
+_LATER = ("hook",)
 
 # Flat name -> (argument, field). All have kept their names but one.
 PLACES = {
@@ -96,8 +99,7 @@ def flat_settings(told: Any) -> Any:
     for name, value in told.items():
         if name in FIELDS and _is_object(value, name.title()):
             for field, setting in value.items():
-                later = field not in FIELDS[name]  # and None is what was before there was such
-                if field != "class" and not (later and setting is None):
+                if field != "class" and not (field in _LATER and setting is None):
                     found[names.get((name, field), f"{name}__{field}")] = setting
         else:
             found[name] = value
