@@ -1,8 +1,10 @@
-"""One GPU for each worker process of this machine."""
+"""Worker processes of this machine: a GPU for each, and what can be sent to them."""
 
 import os
 import re
 from multiprocessing import current_process
+
+from alseg.validation import message
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -51,3 +53,21 @@ def take_device(devices, process=None):
     device = devices[(int(number[0]) - 1 if number else 0) % len(devices)]
     os.environ[_VISIBLE] = device
     return device
+
+
+def check_sendable(jobs, n_jobs):
+    """Refuse an estimator that cannot be sent to other processes, such as for an open file."""
+    from joblib import effective_n_jobs
+    from joblib.externals.loky.backend.reduction import dumps  # as its workers are sent things
+    from joblib.parallel import get_active_backend
+
+    of_threads = getattr(get_active_backend()[0], "supports_sharedmem", False)
+    if of_threads or effective_n_jobs(n_jobs) == 1:
+        return
+    for estimator in {id(job.row.estimator): job.row.estimator for job in jobs}.values():
+        try:
+            dumps(estimator)
+        except Exception as error:  # whatever its parts have to say about it
+            rule = "one that can be pickled where jobs run in other processes"
+            remedy = f"{error}. Let a callback hold a path and no open file, or take n_jobs=1."
+            raise TypeError(message("estimator", rule, type(estimator).__name__, remedy)) from error

@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 from alseg.calling import name_of, unit_of
 from alseg.comparison.cluster import active_client, check_sees, check_workers, on_workers
-from alseg.comparison.devices import take_device, visible_devices
+from alseg.comparison.devices import check_sendable, take_device, visible_devices
 from alseg.comparison.estimate import measure, not_countable, predictions_of_job, steps_of_job
 from alseg.comparison.jobs import Row, control_rows, make_jobs, read_job, run_job, with_steps
 from alseg.comparison.result import FILE_NAME, read_comparison, read_file
@@ -405,7 +405,7 @@ class Plan:
         """
         _check_n_jobs(n_jobs)
         _check_backend()
-        _check_sendable(self.jobs, n_jobs)
+        check_sendable(self.jobs, n_jobs)
         only = self._checked_only(only)
         self.check_workers()
         with _Folder(out, self, command):
@@ -654,24 +654,6 @@ def _check_n_jobs(n_jobs):
     check_number("n_jobs", n_jobs, integer=True)
     if n_jobs == 0:
         raise ValueError(message("n_jobs", ">= 1, or negative as joblib counts them", n_jobs))
-
-
-def _check_sendable(jobs, n_jobs):
-    """Refuse an estimator that cannot be sent to other processes, such as for an open file."""
-    from joblib import effective_n_jobs
-    from joblib.externals.loky.backend.reduction import dumps  # as its workers are sent things
-    from joblib.parallel import get_active_backend
-
-    of_threads = getattr(get_active_backend()[0], "supports_sharedmem", False)
-    if of_threads or effective_n_jobs(n_jobs) == 1:
-        return
-    for estimator in {id(job.row.estimator): job.row.estimator for job in jobs}.values():
-        try:
-            dumps(estimator)
-        except Exception as error:  # whatever its parts have to say about it
-            rule = "one that can be pickled where jobs run in other processes"
-            remedy = f"{error}. Let a callback hold a path and no open file, or take n_jobs=1."
-            raise TypeError(message("estimator", rule, type(estimator).__name__, remedy)) from error
 
 
 def _check_backend():
