@@ -130,6 +130,16 @@ def check_whole(model):
         remedy = "Name it: WholeNetwork(module, encoder='...')."
         raise ValueError(message("schedule.encoder_lr_scale", rule, scale, remedy))
     check_facts(model, network_facts(model))
+    source = as_network(model.network).module
+    learns = not isinstance(source, torch.nn.Module) or any(
+        p.requires_grad for p in source.parameters()
+    )
+    if model.max_epochs and not learns:
+        remedy = (
+            "Set requires_grad of those that should, or max_epochs=0 to predict with it as it is."
+        )
+        rule = "a module with parameters that learn"
+        raise ValueError(message("network", rule, f"{_name_of(source)}, all frozen", remedy))
 
 
 def check_facts(model, facts, n_classes=None, n_channels=None):

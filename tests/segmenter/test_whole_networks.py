@@ -102,7 +102,8 @@ def test_masks_alone():
     assert not model.has_class_head and not model.has_cams and not has_class_head(model)
     assert model.predict_masks(IMAGES).shape == (8, H, W)
     assert model.score_masks(IMAGES, MASKS) >= 0
-    for name in ("predict", "predict_proba", "predict_joint"):
+    assert set(model.predict_joint(IMAGES)) == {"masks", "mask_proba"}
+    for name in ("predict", "predict_proba"):
         with pytest.raises(ValueError, match=f"{name} needs a class head.*mask logits alone"):
             getattr(model, name)(IMAGES)
     with pytest.raises(ValueError, match="masks must be annotated .* a network of mask logits al"):
@@ -135,6 +136,18 @@ def test_labels_alone_train_the_class_head_and_no_masks():
     for predict in (model.predict_masks, model.predict_uncertainty):
         with pytest.raises(ValueError, match="which this whole network has not: fit with some"):
             predict(IMAGES)
+
+
+@pytest.mark.parametrize("network", [small(n_classes=2), Small])
+def test_without_labels_class_logits_are_left_alone(network, tmp_path):
+    model = segmenter(network).fit(IMAGES, None, MASKS)
+    assert not model.has_class_head
+    assert set(model.predict_joint(IMAGES)) == {"masks", "mask_proba"}
+    model.save(tmp_path / "model")
+    again = JointCAMSegmenter.load(tmp_path / "model", network=network)
+    np.testing.assert_array_equal(
+        again.predict_mask_proba(IMAGES), model.predict_mask_proba(IMAGES)
+    )
 
 
 @pytest.mark.parametrize("n_classes", [None, 2])
@@ -299,6 +312,17 @@ def test_parts_that_its_owner_froze_stay_frozen():
     assert torch.equal(model.module_.module.encoder[0].weight, net.encoder[0].weight)
     assert not torch.equal(model.module_.module.up.weight, net.up.weight)
     assert not model.module_.module.encoder[0].weight.requires_grad
+
+
+def test_a_network_that_cannot_learn_only_predicts():
+    net = small()
+    net.requires_grad_(False)
+    with pytest.raises(
+        ValueError, match="parameters that learn, got 'Small, all frozen'.*max_epoc"
+    ):
+        segmenter(net).fit(IMAGES, None, MASKS)
+    model = segmenter(net, max_epochs=0).fit(IMAGES, None, MASKS)
+    assert model.predict_masks(IMAGES).shape == (8, H, W)
 
 
 # -- what a fit does with it -----------------------------------------------------------------------
