@@ -58,7 +58,14 @@ def curve(ax):
     ax.fill_between(masks[0], 100 * dice.min(0), 100 * dice.max(0), alpha=0.25, linewidth=0)
     ax.plot(masks[0], 100 * dice.mean(0), marker="o")
     ax.axhline(DICE_OF_ALL, color="0.4", linestyle="--", linewidth=1)
-    ax.text(56, DICE_OF_ALL + 0.1, f"all {N_ALL} masks: {DICE_OF_ALL}", ha="right", va="bottom", color="0.3")
+    ax.text(
+        56,
+        DICE_OF_ALL + 0.1,
+        f"all {N_ALL} masks: {DICE_OF_ALL}",
+        ha="right",
+        va="bottom",
+        color="0.3",
+    )
     ax.set(xlabel="annotated images", ylabel="Dice (%)", ylim=(84, 92.5), xticks=masks[0])
     ax.set_title("GlaS, 80 test images, 3 seeds", fontsize="medium")
     ax.spines[["top", "right"]].set_visible(False)
