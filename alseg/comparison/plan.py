@@ -36,7 +36,7 @@ from alseg.files import AppendOnly, FolderInUse, RecordsError, jsonable, sweep, 
 from alseg.images import as_masks
 from alseg.interfaces import ChecksParams, has_class_head, has_part, mask_classes_of, meets
 from alseg.labels import missing_labels
-from alseg.strategies import as_function, current_description
+from alseg.strategies import as_function, check_needs, current_description
 from alseg.validation import check_number, check_option, did_you_mean, message
 
 
@@ -196,7 +196,8 @@ class Plan:
         Raises
         ------
         ValueError, TypeError
-            If sizes do not fit the data, or an image or mask cannot be read.
+            If sizes do not fit the data, an image or mask cannot be read, or a row asks for what
+            its estimator does not have.
         """
         self._check_measures()
         estimators = {id(job.row.estimator): job.row.estimator for job in self.jobs}.values()
@@ -210,6 +211,9 @@ class Plan:
                 self._check_parts(train, test)
         for estimator in estimators:
             self._check_estimator(estimator)
+        for job in self.jobs:
+            if job.kind == "chain" and job.name in self.rows:
+                check_needs(job.row.strategy, job.row.estimator, f"strategies[{job.name!r}]")
         self._check_added_rows()
         for estimator in estimators:
             if meets(estimator, ChecksParams):

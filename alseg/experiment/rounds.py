@@ -28,7 +28,7 @@ from alseg.metrics import dice_score
 from alseg.oracles import MaskOracle
 from alseg.pseudo import fits_of_round
 from alseg.query import AnnotationCost, Regions, annotation_cost, class_balanced_top_n
-from alseg.strategies import as_function, entropy_score
+from alseg.strategies import as_function, check_needs, entropy_score
 from alseg.validation import check_number, message
 
 
@@ -181,6 +181,7 @@ def run(
     ):
         if value != usual:
             config[key] = value
+    check_needs(strategy, estimator, "strategy")
     with Records(out, config) as records:
         _check_rounds(records)
         if start is not None and not records.records:

@@ -16,7 +16,8 @@ from alseg.learner.refitting import refitted
 from alseg.learner.source_set import SourceSet
 from alseg.query import Regions
 from alseg.rows import retrieve_rows
-from alseg.validation import EmptyPool, check_n_instances, check_number, message
+from alseg.strategies import check_needs
+from alseg.validation import EmptyPool, as_labels, check_n_instances, check_number, message
 
 # What is said of the pool to strategies that name it.
 POOL_EXTRAS = ("y_pool", "masks_pool", "groups_pool")
@@ -211,6 +212,7 @@ class Annotating(Mode):
         learner = self.learner
         if X_pool is not None and among is not None:
             raise TypeError(message("among", "None with a pool of its own", among))
+        check_needs(strategy, learner._estimator)
         learner._asking = True
         try:
             if X_pool is not None:

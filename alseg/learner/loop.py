@@ -15,6 +15,7 @@ from alseg.learner.annotating import POOL_EXTRAS, Annotating
 from alseg.learner.base import Predicting, Querying, Seeded, check_fit_kwargs
 from alseg.learner.on_disk import read_learner
 from alseg.learner.teaching import Teaching
+from alseg.strategies import check_needs
 from alseg.validation import check_number, message
 
 
@@ -171,6 +172,8 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         self.warm_start = warm_start
         self.random_state = random_state
         self.fit_kwargs = fit_kwargs
+        if query_strategy is not None:
+            check_needs(query_strategy, estimator, images=images is not None)
         self._mode.start(X_training, y_training, labels, masks)
         self.groups = groups
         self.source_weight = check_number("source_weight", source_weight, 0)

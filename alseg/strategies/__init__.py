@@ -56,6 +56,7 @@ from alseg.strategies.informativeness import (
     margin_score,
 )
 from alseg.strategies.near_duplicates import without_near_duplicates
+from alseg.strategies.needing import check_needs, missing_parts, needs_of
 from alseg.strategies.of_before import current_description, current_strategy
 from alseg.strategies.perturbed import virtual_adversarial_sampling, virtual_adversarial_score
 from alseg.strategies.representative import (
@@ -162,6 +163,7 @@ __all__ = [
     "mc_variance_sampling",
     "mc_variance_score",
     "mixture",
+    "needs_of",
     "pixelpick_sampling",
     "predicted_dice_sampling",
     "predicted_dice_score",
