@@ -44,6 +44,7 @@ __all__ = [
     "has_learned_masks",
     "has_part",
     "is_fitted",
+    "loaded",
     "mask_classes_of",
     "meets",
     "set_random_state",
@@ -440,6 +441,26 @@ def fit_arguments(estimator: Any, given: dict[str, Any]) -> dict[str, Any]:
     if sklearn.get_config().get("enable_metadata_routing"):  # then by name, as the step asks
         return given
     return {f"{estimator.steps[-1][0]}__{name}": value for name, value in given.items()}
+
+
+def loaded(estimator: Any, path: Any) -> Any:
+    """What `save` of an estimator like this one wrote, with the parameters that this one has.
+
+    ``load`` is given those that it names; the others are set. A model keeps the seed of its fit.
+
+    Parameters
+    ----------
+    estimator : object
+        That is `Saved`; it is left as it is.
+    path : str or Path
+    """
+    params = estimator.get_params(deep=False)
+    params.pop("random_state", None)
+    load = type(estimator).load
+    given = {name: value for name, value in params.items() if _names(load, name)}
+    model = load(path, **given)
+    rest = {name: value for name, value in params.items() if name not in given}
+    return model.set_params(**rest) if rest else model
 
 
 def set_random_state(estimator: Any, seed: int) -> Any:

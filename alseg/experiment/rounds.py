@@ -21,7 +21,7 @@ from alseg.experiment.records import Records, read_records, same
 from alseg.experiment.stopping import agreement
 from alseg.files import RecordsError, files_below, jsonable, remove_files
 from alseg.images import as_images, as_masks, check_pairs
-from alseg.interfaces import Saved, before_and_last, is_fitted, mask_classes_of, meets
+from alseg.interfaces import Saved, before_and_last, is_fitted, loaded, mask_classes_of, meets
 from alseg.labels import as_labels, is_annotated, label_strata, missing_labels
 from alseg.learner import ActiveLearner
 from alseg.metrics import dice_score
@@ -373,9 +373,7 @@ class _Loop:
     def load(self, folder):
         """Take the model that `save` has left, if there is one; else it is fitted again."""
         if folder.is_dir():
-            params = self.estimator.get_params(deep=False)
-            params.pop("random_state", None)  # the seed of its fit decides its draws
-            self.learner.estimator = self.estimator.load(folder, **params)
+            self.learner.estimator = loaded(self.estimator, folder)
 
     def save(self, folder):
         """Write the model, and where the next round needs it take what was written.

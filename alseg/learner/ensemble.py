@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import Bunch, check_consistent_length
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from alseg._version import __version__
@@ -25,7 +26,7 @@ from alseg.files import (
     write_json,
 )
 from alseg.images import as_images, as_masks, stack
-from alseg.interfaces import Saved, has_class_head, has_part, mask_classes_of, meets
+from alseg.interfaces import GoesOn, Saved, has_class_head, has_part, mask_classes_of, meets
 from alseg.labels import as_labels, is_annotated, label_strata
 from alseg.metrics import mask_from_proba, mean_dice
 from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES
@@ -154,6 +155,7 @@ class DeepEnsemble(KnownLabelsMixin, BaseEstimator):
             fitted.append(fit(*own[:2], **_given(*own[2:])))
         return fitted
 
+    @available_if(lambda self: meets(self.estimator, GoesOn))
     def partial_fit(self, X, y, classes=None, masks=None, mask_weight=None):
         """Train every member on; the first time, as `fit`.
 
@@ -312,6 +314,7 @@ class DeepEnsemble(KnownLabelsMixin, BaseEstimator):
         known = [masks[i] for i in range(len(masks))]
         return mean_dice(self.predict_masks(X), known, n_mask_classes=self.n_mask_classes)
 
+    @available_if(lambda self: meets(self.estimator, Saved))
     def save(self, path):
         """Write the members to a folder, each by its own `save`, and their list as JSON.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alseg.derived import PAGE
 from alseg.files import (
     add_array,
     describe_callable,
@@ -152,7 +153,7 @@ def _save_estimator(estimator, folder):
     if not is_fitted(estimator):  # not fitted: its parameters are all there is
         return {"class": name, "file": None, "described": describe_object(estimator)}
     if not meets(estimator, Saved):
-        raise TypeError(message("estimator", "one with save(path) and load(path)", estimator))
+        raise TypeError(message("estimator", "one with save(path) and load(path)", estimator, PAGE))
     estimator.save(folder)
     return {"class": name, "file": folder.name}
 

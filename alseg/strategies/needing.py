@@ -36,6 +36,8 @@ _ALSO: dict[Any, tuple[str, ...]] = {
     stochastic.bald_score: ("draws",),
     stochastic.mc_variance_sampling: ("draws",),
     stochastic.mc_variance_score: ("draws",),
+    stochastic.predicted_dice_sampling: ("masks", "draws"),
+    stochastic.predicted_dice_score: ("masks", "draws"),
     views.cam_disagreement_sampling: ("masks", "cams", "labels"),
     views.cam_disagreement_score: ("masks", "cams", "labels"),
 }

@@ -14,14 +14,17 @@ from alseg.testing.contracts import (
     check_score,
     check_strategy,
 )
+from alseg.testing.own_estimators import Abilities, check_estimator
 from alseg.testing.toys import ContractError, ToyLearner, ToySegmenter, toy_images
 
 __all__ = [
+    "Abilities",
     "ContractError",
     "ToyLearner",
     "ToySegmenter",
     "all_scores",
     "all_strategies",
+    "check_estimator",
     "check_oracle",
     "check_score",
     "check_strategy",

@@ -78,7 +78,7 @@ def test_what_is_said_to_be_needed_is_what_is_called(name):
     toy, X_pool = Recorder(), toy_images(7)
     learner = ToyLearner(toy, toy_images(3, random_state=1), ["class 0", "class 1", "class 2"])
     labels = np.array([f"class {i % 3}" for i in range(7)])
-    given = {"n_instances": 3, "random_state": 0, "y_pool": labels}
+    given = {"n_instances": 3, "random_state": 0, "y_pool": labels, "groups_pool": labels}
     call(EVERY[name], learner, X_pool, **given)
     needed = needs_of(EVERY[name])
     assert needed is not None and needed <= set(PARTS)
