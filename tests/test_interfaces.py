@@ -117,10 +117,11 @@ def test_what_a_round_that_goes_on_needs_is_said(glands, tmp_path):
     with pytest.raises(TypeError, match=needs):
         augmenter = PseudoLabelAugmenter("all", refit="once")
         run(Brightness(), *parts, entropy_sampling, augmenter=augmenter, **options)
-    learner = ActiveLearner(
-        Brightness(), images=glands.images, labels=glands.labels, warm_start=True
-    ).fit()
-    level = learner.estimator.level_
+    given = {"images": glands.images, "labels": glands.labels}
+    with pytest.raises(TypeError, match="one with partial_fit for a fit that goes on"):
+        ActiveLearner(Brightness(), warm_start=True, **given)
+    learner = ActiveLearner(Brightness(), **given).fit()
+    learner.warm_start, level = True, learner.estimator.level_
     with pytest.raises(TypeError, match="one with partial_fit for a fit that goes on"):
         learner.annotate([0], glands.masks[:1])
     assert not len(learner.annotated_ids) and learner.estimator.level_ == level

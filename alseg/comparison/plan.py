@@ -196,8 +196,7 @@ class Plan:
         Raises
         ------
         ValueError, TypeError
-            If sizes do not fit the data, an image or mask cannot be read, or a row asks for what
-            its estimator does not have.
+            If sizes do not fit the data, a file cannot be read, or an estimator lacks a part.
         """
         self._check_measures()
         estimators = {id(job.row.estimator): job.row.estimator for job in self.jobs}.values()
@@ -214,6 +213,7 @@ class Plan:
         for job in self.jobs:
             if job.kind == "chain" and job.name in self.rows:
                 check_needs(job.row.strategy, job.row.estimator, f"strategies[{job.name!r}]")
+                check_needs(job.row.augmenter, job.row.estimator, "augmenter")
         self._check_added_rows()
         for estimator in estimators:
             if meets(estimator, ChecksParams):

@@ -340,6 +340,12 @@ class _Loop:
         self.cost = AnnotationCost(0, 0, 0, 0.0)
         self.foreground = 0
         self.oracle = MaskOracle(train.masks)
+        # Whether a round's fits need the model of the round before.
+        self.carries = any(fit.needs_last for fit in fits_of_round(augmenter, warm_start))
+        if self.carries and not meets(estimator, Saved):
+            rule = "one with save and load for a run whose rounds need the model of the one before"
+            remedy = "Take warm_start=False, and an augmenter with refit='scratch' or 'continue'."
+            raise TypeError(message("estimator", rule, estimator, remedy))
         self.learner = ActiveLearner(
             estimator,
             strategy,
@@ -350,12 +356,6 @@ class _Loop:
             warm_start=warm_start,
             random_state=seed,
         )
-        # Whether a round's fits need the model of the round before.
-        self.carries = any(fit.needs_last for fit in fits_of_round(augmenter, warm_start))
-        if self.carries and not meets(estimator, Saved):
-            rule = "one with save and load for a run whose rounds need the model of the one before"
-            remedy = "Take warm_start=False, and an augmenter with refit='scratch' or 'continue'."
-            raise TypeError(message("estimator", rule, estimator, remedy))
         if augmenter is not None and "true_masks" in inspect.signature(augmenter.fit).parameters:
             self.learner.true_masks = train.masks  # for the record of their quality alone
         watched = np.random.default_rng(seed).permutation(len(train.labels))[: self.n_watched]

@@ -5,19 +5,21 @@ from pathlib import Path
 
 import numpy as np
 
-from alseg.calling import accepts_any, call_strategy, check_query_idx, unit_of
+from alseg.calling import accepts, accepts_any, call_strategy, check_query_idx, unit_of
+from alseg.derived import PAGE
 from alseg.images import as_images, as_masks
-from alseg.interfaces import is_fitted, mask_classes_of
+from alseg.interfaces import GoesOn, before_and_last, is_fitted, mask_classes_of, meets
 from alseg.labels import MISSING, as_labels, fraction_annotated, is_annotated
 from alseg.learner.base import Mode
 from alseg.learner.extending import extended_images, extended_labels
 from alseg.learner.on_disk import write_learner
-from alseg.learner.refitting import refitted
+from alseg.learner.refitting import CAN_GO_ON, FROM_NEW, refitted
 from alseg.learner.source_set import SourceSet
+from alseg.pseudo import fits_of_round
 from alseg.query import Regions
 from alseg.rows import retrieve_rows
 from alseg.strategies import check_needs
-from alseg.validation import EmptyPool, as_labels, check_n_instances, check_number, message
+from alseg.validation import EmptyPool, check_n_instances, check_number, message
 
 # What is said of the pool to strategies that name it.
 POOL_EXTRAS = ("y_pool", "masks_pool", "groups_pool")
@@ -58,6 +60,7 @@ class Annotating(Mode):
                     "Give what is annotated as masks=.",
                 )
             )
+        self._check_fits()
         n = len(as_images(learner.images))
         labels = as_labels(labels, n).copy()
         if labels.shape != (n,):
@@ -65,6 +68,21 @@ class Annotating(Mode):
         learner.labels = labels
         learner._n_annotate = 0
         learner.masks = masks
+
+    def _check_fits(self):
+        """Whether the estimator has what the fits of a round, and the augmenter, need of it."""
+        learner = self.learner
+        model, augmenter = learner._estimator, learner.augmenter
+        fits = fits_of_round(augmenter, learner.warm_start)
+        if any(fit.start != "new" for fit in fits) and not meets(model, GoesOn):
+            raise TypeError(message("estimator", CAN_GO_ON, model, FROM_NEW))
+        if augmenter is None:
+            return
+        check_needs(augmenter, model, "augmenter")
+        fit = before_and_last(model)[1].fit
+        if not (accepts(fit, "mask_weight") or accepts_any(fit)):
+            rule = "one whose fit takes mask_weight, which an augmenter gives"
+            raise TypeError(message("estimator", rule, model, PAGE))
 
     # -- what is known --------------------------------------------------------------------------
 

@@ -173,10 +173,10 @@ class DeepEnsemble(KnownLabelsMixin, BaseEstimator):
         -------
         self
         """
+        given = {} if classes is None else {"classes": classes}
         if not hasattr(self, "estimators_"):
-            first = {} if classes is None else {"classes": classes}
-            return self._fit(X, y, masks, mask_weight, **first)
-        fits = [functools.partial(m.partial_fit, classes=classes) for m in self.estimators_]
+            return self._fit(X, y, masks, mask_weight, **given)
+        fits = [functools.partial(m.partial_fit, **given) for m in self.estimators_]
         seeded = self.random_state is not None
         self._each(self.estimators_, fits, X, y, masks, mask_weight, seeded)
         return self
@@ -227,7 +227,7 @@ class DeepEnsemble(KnownLabelsMixin, BaseEstimator):
             are the means of their maps.
         """
         check_is_fitted(self)
-        joints = [joint_of(member, X) for member in self.estimators_]
+        joints = [joint_of(member, X, cams=self.has_cams) for member in self.estimators_]
 
         def mean(key):  # image by image, for their sizes may differ
             same = zip(*(joint[key] for joint in joints), strict=True)

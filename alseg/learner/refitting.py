@@ -18,6 +18,9 @@ from alseg.learner.source_set import fit_data
 from alseg.pseudo import fits_of_round
 from alseg.validation import message
 
+CAN_GO_ON = "one with partial_fit for a fit that goes on"
+FROM_NEW = "Take warm_start=False, and an augmenter that starts each fit anew."
+
 
 def refitted(learner, masks, seed_of, fit_kwargs):
     """What a refit to `masks` changes of a learner, which itself is left as it is.
@@ -119,10 +122,7 @@ class _Round:
         seed = self.seed_of("continue" if start == "this" else "fit")
         images, labels, given = fit_data(self.learner, masks, mask_weight)
         if go_on and not meets(model, GoesOn):
-            remedy = "Take warm_start=False, and an augmenter that starts each fit anew."
-            raise TypeError(
-                message("estimator", "one with partial_fit for a fit that goes on", model, remedy)
-            )
+            raise TypeError(message("estimator", CAN_GO_ON, model, FROM_NEW))
         model = copy.deepcopy(model) if go_on else clone(model)
         if seed is not None:  # also of a fit that goes on, which else repeats the draws before it
             set_random_state(model, seed)

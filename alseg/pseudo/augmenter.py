@@ -419,6 +419,15 @@ default="histogram"
             if not 0 <= self.sure[0] <= self.sure[1] <= 1:
                 raise ValueError(message("sure", rule, self.sure))
 
+    @property
+    def needs(self):
+        """What it asks an estimator for, as `alseg.strategies.needs_of` tells it."""
+        cams = self.agreement is not None and "cam" in self.evidence
+        embedded = isinstance(self.descriptor, str) and self.descriptor == "encoder"
+        drawn = self.selection == "ceal"
+        found = (("cams", cams), ("draws", drawn), ("embeddings", embedded))
+        return ("masks", *(part for part, needed in found if needed))
+
     def _check_evidence(self):
         if self.agreement is None or "cam" not in self.evidence:
             return

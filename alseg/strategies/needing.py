@@ -59,7 +59,7 @@ def needs_of(strategy: Any, estimator: Any = None) -> frozenset[str] | None:
     Returns
     -------
     frozenset of str, or None
-        None where a strategy that is not alseg's does not say.
+        None where a strategy, or an augmenter, that is not alseg's does not say.
 
     Examples
     --------

@@ -26,12 +26,14 @@ from alseg.interfaces import (
     fit_arguments,
     has_part,
     is_fitted,
+    loaded,
     mask_classes_of,
     meets,
     set_random_state,
 )
 from alseg.labels import MISSING
 from alseg.testing.toys import ContractError
+from alseg.validation import message
 
 PAGE = "See docs/user/own_estimator.md."
 
@@ -86,6 +88,8 @@ def check_estimator(
 
     Raises
     ------
+    ValueError
+        If these are fewer images, or a mask is not known.
     ContractError
         A sentence for each thing that is missing or wrong, in the order in which they are needed.
         What hangs on something that failed is not looked at.
@@ -128,8 +132,14 @@ def _data(images, labels, masks):
 
         glands = make_glands(6, image_size=(32, 48), random_state=0)
         images, labels, masks = glands.images, glands.labels, glands.masks
-    masks = as_masks(masks, len(as_images(images)))
-    return images, labels, [np.asarray(masks[i]) for i in range(len(masks))]
+    n = len(as_images(images))
+    if n < 4:
+        raise ValueError(message("images", "at least 4", n))
+    found = as_masks(masks, n)
+    known = [found[i] for i in range(n)]
+    if any(mask is None for mask in known) or len({np.shape(mask) for mask in known}) > 1:
+        raise ValueError(message("masks", "all known and of one size", "others"))
+    return images, labels, [np.asarray(mask) for mask in known]
 
 
 class _Failed(Exception):
@@ -178,7 +188,8 @@ class _Check:
         try:
             return function(*args, **options)
         except Exception as error:
-            self.fail(method, must, f"{type(error).__name__}: {str(error)[:200]}")
+            text = str(error)[:200].rstrip(".")
+            self.fail(method, must, f"{type(error).__name__}: {text}")
 
     def fitted(self, seed=0, images=None, labels=False, masks=False, **given):
         """A fitted clone. It has `known` masks unless others, or None, are given."""
@@ -257,7 +268,8 @@ class _Check:
         if not same_masks or not all(map(np.array_equal, before, self.images)):
             self.fail("fit", "leave images and masks as they are", "changed ones")
         now = before_and_last(self.model)[1].get_params(deep=False)
-        changed = [n for n in params if n != "random_state" and repr(now[n]) != repr(params[n])]
+        plain = [n for n in params if n != "random_state" and not hasattr(params[n], "get_params")]
+        changed = [name for name in plain if repr(now[name]) != repr(params[name])]
         if changed:
             self.fail("fit", "leave the parameters of the constructor alone", changed)
 
@@ -521,10 +533,10 @@ class _Check:
             path = Path(folder) / "model"
             self.call("save", "write a fitted model into a new folder", self.model.save, path)
             must = "be a class method that gives the model that save wrote: load(path)"
-            loaded = self.call("load", must, type(self.estimator).load, path)
-            if not isinstance(loaded, type(self.estimator)):
-                self.fail("load", must, type(loaded).__name__)
-            found = self.call("load", must, mask_proba_of, loaded, self.images)
+            found = self.call("load", must, loaded, self.estimator, path)
+            if not isinstance(found, type(self.estimator)):
+                self.fail("load", must, type(found).__name__)
+            found = self.call("load", must, mask_proba_of, found, self.images)
             self.same("load", must, found, self.proba)
         self.fits.append("saving")
 

@@ -1222,8 +1222,12 @@ def test_of_a_published_round_the_better_fit_is_kept(monkeypatch):
 
 
 def test_a_published_round_does_not_go_on_from_a_warm_start():
-    learner = mask_learner(augmenter=Refitting(refit="published"), warm_start=True)
-    with pytest.raises(ValueError, match="warm_start must be False with refit='published'"):
+    rule = "warm_start must be False with refit='published'"
+    with pytest.raises(ValueError, match=rule):
+        mask_learner(augmenter=Refitting(refit="published"), warm_start=True)
+    learner = mask_learner(augmenter=Refitting(refit="published"))
+    learner.warm_start = True
+    with pytest.raises(ValueError, match=rule):
         learner.annotate([0], MASKS[:1])
     assert learner.annotated_ids.tolist() == []
 

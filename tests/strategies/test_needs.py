@@ -4,9 +4,17 @@ import functools
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 
-from alseg import ActiveLearner, JointCAMSegmenter, PixelClassifier, Protocol, compare_strategies
+from alseg import (
+    ActiveLearner,
+    JointCAMSegmenter,
+    PixelClassifier,
+    Protocol,
+    PseudoLabelAugmenter,
+    compare_strategies,
+)
 from alseg import strategies as offered
 from alseg.calling import call
 from alseg.datasets import make_glands
@@ -168,3 +176,32 @@ def test_feature_vectors_need_no_embeddings():
     assert learner.query(np.array([[0.5], [20.0]]))[0].tolist() == [1]
     with pytest.raises(TypeError, match="does without stochastic draws.*LogisticRegression"):
         ActiveLearner(LogisticRegression(), offered.bald_sampling, X_training=X, y_training=y)
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"agreement": 0.5}, "class activation maps"),
+        ({"descriptor": "encoder"}, "embeddings"),
+        ({"selection": "ceal"}, "stochastic draws"),
+    ],
+)
+def test_what_an_augmenter_needs_is_looked_for_before_any_fit(options, part):
+    class Bare(BaseEstimator):
+        def fit(self, X, y, masks=None, mask_weight=None):
+            raise AssertionError("it was fitted")
+
+        def predict_mask_proba(self, X):
+            return np.full((len(X), 2, 4, 5), 0.5)
+
+    class Weightless(Bare):
+        def fit(self, X, y, masks=None):
+            raise AssertionError("it was fitted")
+
+    given = {"images": np.zeros((2, 4, 5, 3), np.uint8), "labels": [0, 1]}
+    augmenter = PseudoLabelAugmenter("all")
+    ActiveLearner(Bare(), augmenter=augmenter, **given)
+    with pytest.raises(TypeError, match="one whose fit takes mask_weight.*own_estimator.md"):
+        ActiveLearner(Weightless(), augmenter=augmenter, **given)
+    with pytest.raises(TypeError, match=f"augmenter must be one that does without {part}"):
+        ActiveLearner(Bare(), augmenter=augmenter.set_params(**options), **given)
