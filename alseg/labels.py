@@ -81,7 +81,7 @@ def as_labels(labels: Array, n: int | None = None) -> np.ndarray:
 
     Parameters
     ----------
-    labels : array-like of shape (n,), or None
+    labels : array-like of shape (n,), or (n, K) for several classes an image, or None
         Missing are -1 among numbers (booleans are none), and None, NaN, and pandas' NA and NaT
         anywhere. None is all missing.
     n : int or None, default=None
@@ -89,7 +89,7 @@ def as_labels(labels: Array, n: int | None = None) -> np.ndarray:
 
     Returns
     -------
-    ndarray of shape (n,)
+    ndarray of shape (n,), or (n, K) of 0, 1 and -1
         What is missing is -1 in an array of numbers, and None in one of objects. Whole numbers with
         NaN or None among them become integers. Where none is missing it is what numpy makes of
         them.
@@ -108,6 +108,8 @@ def as_labels(labels: Array, n: int | None = None) -> np.ndarray:
         array[:] = labels
     else:
         array = np.asarray(labels)
+    if array.ndim == 2 and array.shape[1] > 1:
+        return _as_matrix(array)
     if array.ndim != 1 or array.dtype.kind not in "OfMm":
         return array
     holes = missing_labels(array)
@@ -124,6 +126,20 @@ def as_labels(labels: Array, n: int | None = None) -> np.ndarray:
     return found
 
 
+def _as_matrix(array: np.ndarray) -> np.ndarray:
+    """Whether each image is of each class: 0, 1, or `MISSING`."""
+    if array.dtype.kind == "O":
+        array = np.array([[np.nan if is_missing(one) else one for one in row] for row in array])
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"Labels of several classes an image must be 0 or 1, got {array.dtype}.")
+    array = np.where(np.isnan(array), MISSING, array) if array.dtype.kind == "f" else array
+    bad = np.unique(array[~np.isin(array, (MISSING, 0, 1))])
+    if len(bad):
+        rule = f"0, 1, or {MISSING} where it is not known"
+        raise ValueError(f"Labels of several classes an image must be {rule}, got {bad.tolist()}.")
+    return array.astype(np.int8)
+
+
 def _is_whole(label: Any) -> bool:
     if isinstance(label, bool) or not isinstance(label, (int, float, np.integer, np.floating)):
         return False
@@ -135,12 +151,13 @@ def missing_labels(labels: Array) -> np.ndarray:
 
     Parameters
     ----------
-    labels : array-like of shape (n,)
+    labels : array-like of shape (n,) or (n, K)
         As `as_labels` takes them.
 
     Returns
     -------
     ndarray of shape (n,), bool
+        Of several classes an image, whether none of them is known.
 
     Examples
     --------
@@ -148,6 +165,8 @@ def missing_labels(labels: Array) -> np.ndarray:
     ([False, True, False], [False, True])
     """
     array = labels if isinstance(labels, np.ndarray) else as_labels(labels)
+    if array.ndim == 2:
+        return (as_labels(array) == MISSING).all(axis=1)
     if array.dtype.kind in "iu":
         return array == MISSING
     if array.dtype.kind == "f":
@@ -206,13 +225,13 @@ def label_codes(labels: Array) -> tuple[np.ndarray, np.ndarray]:
 
     Parameters
     ----------
-    labels : array-like of shape (n,)
-        As `as_labels` takes them.
+    labels : array-like of shape (n,) or (n, K)
+        As `as_labels` takes them. Of several classes an image, each set of them is a class.
 
     Returns
     -------
     classes : ndarray of shape (K,)
-        Sorted; no missing one is among them.
+        Sorted; no missing one is among them. Of sets (k, K), the rows that there are.
     codes : ndarray of shape (n,), int
         -1 where the label is missing.
 
@@ -229,14 +248,15 @@ def label_codes(labels: Array) -> tuple[np.ndarray, np.ndarray]:
     """
     array = as_labels(labels)
     known = ~missing_labels(array)
+    axis = 0 if array.ndim == 2 else None
     if known.all():
-        classes, codes = np.unique(array, return_inverse=True)
+        classes, codes = np.unique(array, axis=axis, return_inverse=True)
         return classes, codes
     own = array[known]
-    if all(isinstance(label, str) for label in own):
+    if axis is None and all(isinstance(label, str) for label in own):
         own = own.astype(str)  # of one kind, whether others are missing or not
     codes = np.full(len(array), MISSING, dtype=np.intp)
-    classes, codes[known] = np.unique(own, return_inverse=True)
+    classes, codes[known] = np.unique(own, axis=axis, return_inverse=True)
     return classes, codes
 
 

@@ -139,6 +139,8 @@ class DeepEnsemble(KnownLabelsMixin, BaseEstimator):
         """Call each member's `fit`, from a seed and on a bootstrap sample of its own."""
         rng = check_rng(self.random_state)
         y = None if y is None else as_labels(y)
+        if np.ndim(y) == 2 and y.shape[1] > 1:
+            raise ValueError(message("y", "one class label an image, of shape (n,)", y.shape))
         if self.bootstrap:
             check_consistent_length(X, y, masks, mask_weight)  # else rows of one are left out
         strata = _strata(n_rows(X), y, masks) if self.bootstrap else None

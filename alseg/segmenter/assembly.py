@@ -47,6 +47,7 @@ class AssembledSegmenter(NeuralNet):
     """A skorch net whose parts follow from the parameters of `JointCAMSegmenter`."""
 
     _run = None  # a `TrainingRun`, while a fit is under way
+    multilabel_ = False  # until a fit to a matrix of labels
     n_channels_ = 3  # until a fit says otherwise
 
     def __setattr__(self, name, value):
@@ -191,6 +192,7 @@ class AssembledSegmenter(NeuralNet):
             self.module_ = build_network(self, n_classes, *self._normalization())
         else:
             self.module_ = self._joint_network(n_classes)
+        self._network.multilabel = getattr(self, "multilabel_", False)
         measured = same_value(as_network(self.network).normalize, "dataset")
         if measured and self._run is not None:
             self.module_.measure(self._run.data.images)
@@ -276,7 +278,9 @@ class AssembledSegmenter(NeuralNet):
             options.setdefault("class_scale", CLASS_SCALE_FROM_SCRATCH)
         self._weighs_classes = self.class_weight is not None and self._run is not None
         known = () if self._run is None else self._run.all_codes[self._run.all_codes != MISSING]
-        if self._weighs_classes and len(known):
+        if self._weighs_classes and len(known) and self.multilabel_:
+            options["class_weight"] = self._weight_of_columns()
+        elif self._weighs_classes and len(known):
             y = self.classes_[known]
             weight = np.ones(len(self.classes_))
             present = np.unique(y)
@@ -286,6 +290,10 @@ class AssembledSegmenter(NeuralNet):
             options["class_weight"] = torch.as_tensor(weight, dtype=torch.float32)
         self.criterion_ = build_criterion(self.criterion, options)
         return self
+
+    def _weight_of_columns(self):
+        weight = [float(self.class_weight.get(name, 1.0)) for name in self.classes_.tolist()]
+        return torch.as_tensor(weight, dtype=torch.float32)
 
     def _from_scratch(self):
         """Whether the encoder starts from random weights, see `starts_at_random`."""

@@ -239,11 +239,18 @@ def keywords(part):
     return list(parameters)
 
 
-def check_labels(y, n):
-    """Class labels of n images as `as_labels` gives them, those known of one type to be sorted."""
-    y = column_or_1d(as_labels(y, n), warn=True)
+def check_labels(y, n, several=True):
+    """Class labels of n images as `as_labels` gives them, those known of one type to be sorted.
+
+    A matrix (n, K) says of each of K classes whether the image is of it, where `several` may be.
+    """
+    y = as_labels(y, n)
+    several = several and y.ndim == 2 and y.shape[1] > 1
+    y = y if several else column_or_1d(y, warn=True)
     if len(y) != n:
         raise ValueError(message("y", f"of the length of X ({n})", len(y)))
+    if several:
+        return y
     known = y[~missing_labels(y)]
     _check_known_labels(known)
     if 0 < len(known) < n and y.dtype.kind == "i" and (known == 1).all():

@@ -124,7 +124,10 @@ use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     Attributes
     ----------
     classes_ : ndarray of shape (K,)
-        Image classes, sorted. None of them after a fit without labels.
+        Image classes, sorted; the columns of a matrix of labels, or their names in a data frame.
+        None of them after a fit without labels.
+    multilabel_ : bool
+        Whether an image is of any number of the classes.
     canvas_ : (int, int)
         Height and width at which the network works.
     n_channels_ : int
@@ -266,6 +269,7 @@ use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
+        tags.classifier_tags.multi_label = True
         tags.transformer_tags.preserves_dtype = []  # embeddings are float32
         tags.non_deterministic = self.random_state is None
         return tags

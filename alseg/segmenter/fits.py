@@ -72,7 +72,9 @@ class FittingSegmenter(LoopingSegmenter):
         y : array-like of shape (n,)
             Class label of each image. Missing are None and NaN, and -1 among numbers: such an image
             counts in the mask loss alone, and one without a mask as well not at all (but for
-            `consistency`). None, or all missing, fits masks alone, without a class head.
+            `consistency`). None, or all missing, fits masks alone, without a class head. A matrix
+            (n, K) of 0, 1 and -1, or a data frame of them, says of each class whether an image is
+            of it: of several, or none.
         masks : None, ndarray of shape (n, H, W) int, or sequence of n (H, W) arrays, paths and None
             Pixel classes; -1 where not annotated. None is not annotated at all.
         mask_weight : None, array-like of shape (n,), or n arrays of shape (H, W), default=None
@@ -133,7 +135,7 @@ class FittingSegmenter(LoopingSegmenter):
         if fresh:
             # Only now: a fit that is refused leaves the model as it was.
             self.classes_, self.canvas_ = given.classes, given.canvas
-            self.n_channels_ = run.data.n_channels
+            self.n_channels_, self.multilabel_ = run.data.n_channels, given.y.ndim == 2
             self.has_masks_, self.threshold_, self.n_steps_ = False, 0.5, 0
             self.__dict__.pop("validation_score_", None)
         self.validation_, (self.held_out_, self.trained_on_) = validation, known
@@ -162,7 +164,7 @@ class FittingSegmenter(LoopingSegmenter):
         """What a fit is given, checked: nothing is decoded yet."""
         images = as_images(X)
         n = len(images)
-        y = check_labels(y, n)
+        named, y = getattr(y, "columns", None), check_labels(y, n)
         if masks is None and n and missing_labels(y).all():
             raise ValueError(_NOTHING)
         masks = as_masks(masks, n)
@@ -171,11 +173,18 @@ class FittingSegmenter(LoopingSegmenter):
         if classes is not None:
             classes = check_classes(classes, None if fresh else self.classes_)
         if fresh:
+            if y.ndim == 2:
+                if not isinstance(self.class_weight, (dict, type(None))):
+                    rule = "None or a dict where an image is of several classes"
+                    raise ValueError(message("class_weight", rule, self.class_weight))
+                classes = _names_of_columns(named, y.shape[1])
             classes = label_codes(y)[0] if classes is None else classes
             canvas = self._canvas(images)
         else:
             classes, canvas = self.classes_, self.canvas_
-        unknown = np.setdiff1d(label_codes(y)[0], classes)
+        unknown = np.empty(0) if y.ndim == 2 else np.setdiff1d(label_codes(y)[0], classes)
+        if not fresh and not missing_labels(y).all():
+            self._check_same_kind(y)
         if len(unknown) and not len(classes):
             remedy = "It was first fitted without labels, and so has no class head: fit it anew."
             raise ValueError(message("y", "None or all missing", unknown.tolist(), remedy))
@@ -193,7 +202,10 @@ class FittingSegmenter(LoopingSegmenter):
             raise ValueError(_NOTHING)
         codes = np.full(len(train), MISSING, dtype=np.intp)
         known = ~missing_labels(given.y[train])
-        codes[known] = np.searchsorted(given.classes, given.y[train][known])
+        if given.y.ndim == 2:
+            codes = given.y[train].astype(np.intp)
+        else:
+            codes[known] = np.searchsorted(given.classes, given.y[train][known])
         weight = None if given.weight is None else [given.weight[i] for i in train]
         seen = self._drawn(given.masks.take(train), weight, again, head, given.rng)
         all_codes = codes
@@ -225,6 +237,11 @@ class FittingSegmenter(LoopingSegmenter):
             rng=given.rng,
             weighted=data.weighted(),
         )
+
+    def _check_same_kind(self, y):
+        now, then = y.shape[1:], (len(self.classes_),) * self.multilabel_
+        if now != then:
+            raise ValueError(message("y", f"of shape {('n', *then)}, as at first", y.shape))
 
     def _is_worth_a_look(self, given, train):
         """Of each of these positions whether it has a label or a mask, or teaches consistency."""
@@ -427,6 +444,12 @@ class FittingSegmenter(LoopingSegmenter):
                 remedy = "Its weights expect images normalised as they were."
                 normalize = as_network(self.network).normalize
                 raise ValueError(message("network.normalize", rule, normalize, remedy))
+
+
+def _names_of_columns(named, n):
+    if named is None:
+        return np.arange(n)
+    return np.array([str(name) for name in named])
 
 
 def _close(a, b):

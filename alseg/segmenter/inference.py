@@ -84,7 +84,7 @@ def predict_batch(
                     out["cam_embedding"] = cam_embedding(network, features, logits, cam, size)
                 if "decoder_embedding" in need:
                     out["decoder_embedding"] = foreground_embedding(network, features, size)
-            out["proba"] = out.get("proba", 0) + logits.float().softmax(1) / len(flips)
+            out["proba"] = out.get("proba", 0) + class_proba(network, logits) / len(flips)
             if decode:
                 mask_logits = network.mask_head(network.decode(features), size).float()
                 proba = (restore(mask_logits) if restore else mask_logits).softmax(1)
@@ -96,6 +96,18 @@ def predict_batch(
         proba = cam_proba(out["cam"], out["proba"].argmax(1), size)
         out["mask_proba"] = restore(proba) if restore else proba
     return out
+
+
+def class_proba(network, logits):
+    """Probabilities of classes (N, K): of one an image, or of each by itself."""
+    several = getattr(network, "multilabel", False)
+    return logits.float().sigmoid() if several else logits.float().softmax(1)
+
+
+def either_or(network, proba):
+    """Probabilities (N, K) over whose axis 1 uncertainty is: (N, 2, K) of several classes."""
+    several = getattr(network, "multilabel", False)
+    return torch.stack([1 - proba, proba], 1) if several else proba
 
 
 def cam_embedding(network, features, logits, cam, size):
@@ -257,7 +269,7 @@ def label_draws(network, x, n_draws, seed=None):
         if in_encoder:
             features = drawing.encode(x)
         logits, _ = drawing.classify(features, x.shape[2:])
-        yield logits.float().softmax(1)
+        yield class_proba(network, logits)
 
 
 def uncertainty_batch(
@@ -277,8 +289,9 @@ def uncertainty_batch(
     if method in UNCERTAINTIES:
         need = ("mask_proba",) if target == "mask" else ("proba",)
         proba = predict_batch(network, x, has_masks, test_flips, need, restore)[need[0]]
-        uncertainty = UNCERTAINTIES[method](proba, axis=axis)
-        return uncertainty, proba if target == "mask" else None
+        if target == "mask":
+            return UNCERTAINTIES[method](proba, axis=axis), proba
+        return _of_image(UNCERTAINTIES[method](either_or(network, proba), axis=axis)), None
     sums = sums_for(method, axis=axis)
     draws = (
         mask_draws(network, x, n_draws, has_masks, restore, seed)
@@ -286,9 +299,14 @@ def uncertainty_batch(
         else label_draws(network, x, n_draws, seed)
     )
     for proba in draws:
-        sums.add(proba)
+        sums.add(proba if target == "mask" else either_or(network, proba))
     uncertainty = DRAW_UNCERTAINTIES[method](sums)
-    return uncertainty, sums.mean() if target == "mask" else None
+    return (uncertainty, sums.mean()) if target == "mask" else (_of_image(uncertainty), None)
+
+
+def _of_image(uncertainty):
+    """Of several classes an image, the mean over them."""
+    return uncertainty.mean(1) if uncertainty.ndim == 2 else uncertainty
 
 
 def resize_maps(maps, size):

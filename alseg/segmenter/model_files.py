@@ -90,6 +90,7 @@ class SavedSegmenter(PredictingSegmenter):
             "classes_dtype": self.classes_.dtype.str,
             "canvas": list(self.canvas_),
             "n_channels": self.n_channels_,
+            "multilabel": self.multilabel_,
             "has_masks": self.has_masks_,
             "threshold": self.threshold_,
             "n_steps": self.n_steps_,

@@ -231,7 +231,7 @@ class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
         n = len(images)
         masks = as_masks(masks, n)
         weights = check_weight(mask_weight, images)
-        classes, codes = label_codes(check_labels(y, n))
+        classes, codes = label_codes(check_labels(y, n, several=False))
         labelled = (codes != MISSING).nonzero()[0]
         seed = int(check_rng(self.random_state).integers(2**31 - 1))
         drawn = drawn_pixels(images, masks, weights, self.n_mask_classes, self.n_pixels, seed)

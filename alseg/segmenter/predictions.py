@@ -49,6 +49,11 @@ class PredictingSegmenter(FittingSegmenter):
                 "Without any mask, masks come from the CAM, which this whole network has not: fit"
                 " with some masks."
             )
+        if not self.has_masks_ and self.multilabel_:
+            raise ValueError(
+                "Without any mask, masks come from the map of the class of an image, which has"
+                " several here: predict_cams gives a map of each. Fit with some masks."
+            )
         if not self.has_masks_ and self.n_mask_classes > 2:
             raise ValueError(
                 f"Without any mask, masks come from the CAM, which tells foreground from background"
@@ -136,17 +141,29 @@ class PredictingSegmenter(FittingSegmenter):
         return _join([out[key].cpu().numpy() for _, _, out in self._stream(X, (key,))])
 
     def predict_proba(self, X):
-        """Class probabilities: ndarray of shape (n, K), float, rows summing to 1."""
+        """Class probabilities: ndarray of shape (n, K), float.
+
+        Rows sum to 1; where an image is of several classes, each is by itself.
+        """
         self._check_class_head("predict_proba")
+        return self._exact(self._concat(X, "proba"))
+
+    def _exact(self, proba):
         # In double precision, so that rows sum to 1 as closely as users and scikit-learn expect.
-        proba = self._concat(X, "proba").astype(np.float64)
-        return proba / proba.sum(1, keepdims=True)
+        proba = proba.astype(np.float64)
+        return proba if self.multilabel_ else proba / proba.sum(1, keepdims=True)
+
+    def _labels(self, proba):
+        return (proba > 0.5).astype(int) if self.multilabel_ else self.classes_[proba.argmax(1)]
 
     def predict(self, X):
-        """Class label of each image: ndarray of shape (n,), of the kind of `classes_`."""
+        """Class label of each image: ndarray of shape (n,), of the kind of `classes_`.
+
+        Where an image is of several classes, a matrix (n, K) of 0 and 1.
+        """
         self._check_class_head("predict")
         proba = self.predict_proba(X)  # first: it checks that there are classes
-        return self.classes_[proba.argmax(1)]
+        return self._labels(proba)
 
     @available_if(_is_in_parts)
     def predict_cams(self, X):
@@ -237,9 +254,8 @@ class PredictingSegmenter(FittingSegmenter):
             mask_proba=stack(mask_proba),
         )
         if of_images:
-            joint.proba = np.concatenate(proba)
-            joint.proba /= joint.proba.sum(1, keepdims=True)
-            joint.labels = self.classes_[joint.proba.argmax(1)]
+            joint.proba = self._exact(np.concatenate(proba))
+            joint.labels = self._labels(joint.proba)
         if cams:
             joint.cams = _join(cams)
         return joint

@@ -193,6 +193,7 @@ def read_model(path):
             "canvas_": tuple(int(s) for s in record["canvas"]),
             "n_channels_": int(record.get("n_channels", 3)),  # earlier versions knew no other
             "has_masks_": bool(record["has_masks"]),
+            "multilabel_": bool(record.get("multilabel", False)),
             "threshold_": float(record["threshold"]),
             "validation_": None,
             "held_out_": frozenset(map(str, record.get("held_out", ()))),

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from alseg.images import as_images, as_masks, stack
-from alseg.labels import MISSING, is_annotated
+from alseg.labels import MISSING, as_labels, is_annotated
 from alseg.metrics import mask_from_proba, mean_dice
 from alseg.network import evaluating
 from alseg.segmenter.checks import list_masks
@@ -72,7 +72,7 @@ def validation_scores(model):
     images = as_images(part.images)
     codes = _codes(model, part.labels, len(images)).numpy()
     labelled = model.has_class_head and part.labels is not None
-    labelled = labelled and bool((codes != MISSING).any())
+    labelled = labelled and bool((codes != MISSING).any()) and not model.multilabel_
     if "own_masks" not in kept:
         masks = list_masks(part.masks, len(images))
         kept["own_masks"] = masks if any(is_annotated(mask) for mask in masks) else None
@@ -126,6 +126,8 @@ def _codes(model, labels, n):
     """Positions of labels in the classes; `MISSING` for one that is none of them."""
     if labels is None or not model.has_class_head:
         return torch.zeros(n, dtype=torch.int64)
+    if model.multilabel_:
+        return torch.as_tensor(as_labels(labels).astype(np.int64))
     code_of = {label: code for code, label in enumerate(model.classes_.tolist())}
     return torch.tensor([code_of.get(label, MISSING) for label in np.asarray(labels).tolist()])
 

@@ -119,10 +119,12 @@ class JointLoss(nn.Module):
 def class_loss(logits, labels, weight=None):
     """Cross-entropy of image classes, averaged over the images whose class is known.
 
+    Of several classes an image it is the binary one, averaged over the entries that are known.
+
     Parameters
     ----------
     logits : tensor of shape (N, K)
-    labels : tensor of shape (N,), int, MISSING where not known
+    labels : tensor of shape (N,), or (N, K) of 0 and 1, int, MISSING where not known
     weight : tensor of shape (K,) or None
 
     Returns
@@ -130,6 +132,13 @@ def class_loss(logits, labels, weight=None):
     scalar tensor
         0 where no class is known.
     """
+    if labels.ndim == 2 and not labels.is_floating_point():
+        known = labels != MISSING
+        known = known if weight is None else known * weight
+        each = F.binary_cross_entropy_with_logits(
+            logits, labels.clamp(min=0).to(logits.dtype), reduction="none"
+        )
+        return (each * known).sum() / known.sum().clamp(min=1e-12)
     loss = F.cross_entropy(logits, labels, weight=weight, ignore_index=MISSING)
     return torch.where((labels != MISSING).any(), loss, 0)  # the mean of none is NaN
 
