@@ -53,7 +53,8 @@ def extended_images(images: Images, more: Images) -> Any:
     if isinstance(images, ImageFiles):
         return images.joined([ImageFiles(getattr(more, "paths", more))])
     if isinstance(images, (list, tuple)) and (by_path[0] or isinstance(more, (list, tuple))):
-        return list(images) + list(getattr(more, "paths", more))
+        added: Any = getattr(more, "paths", more)
+        return [*images, *added]
     if (
         isinstance(images, np.ndarray) and images.ndim == 1
     ):  # of arrays of differing sizes, or paths
