@@ -23,12 +23,14 @@ from alseg.training import (
     CropData,
     TrainingData,
     check_crop,
+    check_sharing,
     choose_canvas,
     drawn,
     experts_masks,
     hold_out,
     resolve_device,
     scaled,
+    sharing,
 )
 from alseg.validation import check_number, check_rng, message
 
@@ -140,7 +142,7 @@ class FittingSegmenter(LoopingSegmenter):
             self.__dict__.pop("validation_score_", None)
         self.validation_, (self.held_out_, self.trained_on_) = validation, known
         self.has_masks_ = self.has_masks_ or run.n_annotated > 0
-        self.device_ = resolve_device(self.device)
+        self.device_ = self._device_of_fit()
         run.data, self._run = run.data.to(self.device_), run
         try:
             self._train(fresh, started)
@@ -159,6 +161,19 @@ class FittingSegmenter(LoopingSegmenter):
         self.module_.eval()
         self._choose_threshold()
         return self
+
+    def _device_of_fit(self):
+        """Where this process fits: of several that share a fit each has a GPU of its own."""
+        group = sharing(self.execution.processes)
+        if group is None:
+            return resolve_device(self.device)
+        others = {
+            "consistency": bool(as_consistency(self.consistency).weight),
+            "schedule.sampling='passes'": self.schedule.sampling == "passes",
+        }
+        sizes = self.batch_size, self.weak_batch_size
+        check_sharing(group, *sizes, self.random_state, others)
+        return str(group.device) if self.device == "auto" else resolve_device(self.device)
 
     def _checked(self, X, y, masks, mask_weight, classes, fresh):
         """What a fit is given, checked: nothing is decoded yet."""

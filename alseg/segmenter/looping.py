@@ -19,10 +19,14 @@ from alseg.segmenter.validating import record_best, validation_loss, validation_
 from alseg.training import (
     ConsistentBatches,
     TrainingBatches,
+    average_gradients,
     in_parts,
     make_scheduler,
+    mean_of_processes,
     resolve_amp,
     run_hook,
+    share_of,
+    sharing,
     with_consistency,
 )
 from alseg.validation import message
@@ -289,6 +293,9 @@ class LoopingSegmenter(AssembledSegmenter):
     def train_step_single(self, batch, **fit_params):
         """The loss of a batch and its gradient; in parts, once memory has run out."""
         self._set_training(True)
+        group = sharing(self.execution.processes)
+        if group is not None:
+            batch = share_of(batch, group.process_index, group.num_processes)
         x, target = batch
 
         def step(parts):
@@ -302,7 +309,11 @@ class LoopingSegmenter(AssembledSegmenter):
             loss.backward()
             return {"loss": loss, "y_pred": y_pred}
 
-        return self._run.part_size.run(step, len(x["x"]))
+        found = self._run.part_size.run(step, len(x["x"]))
+        if group is not None:
+            average_gradients(self.module_)
+            found["loss"] = mean_of_processes(found["loss"].detach())
+        return found
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """The criterion of a batch; in the mask phase without the class loss, of frozen parts."""

@@ -382,6 +382,11 @@ class Execution(Options):
         computes in bfloat16, and off on a CPU.
     channels_last : bool, default=True
         Memory layout of the convolutions: faster, same results up to rounding.
+    processes : None or "accelerate", default=None
+        ``"accelerate"`` shares each batch among the processes that ``accelerate launch`` has
+        started, one a GPU: each takes every n-th image of both streams, and gradients are averaged.
+        All end with the same weights. `batch_size` and `weak_batch_size` have to be multiples of
+        their number, and `random_state` an int.
 
     Examples
     --------
@@ -391,11 +396,15 @@ class Execution(Options):
 
     amp: object = False
     channels_last: bool = True
+    processes: object = None
 
     def check(self):
         """Refuse a field that is out of its range, naming it as ``execution.amp``."""
         if self.amp not in (False, True, "auto"):
             raise ValueError(message("execution.amp", "False, True or 'auto'", self.amp))
+        if self.processes not in (None, "accelerate"):
+            rule = "None or 'accelerate'"
+            raise ValueError(message("execution.processes", rule, self.processes))
 
 
 KINDS = {

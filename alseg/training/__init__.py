@@ -22,6 +22,13 @@ from alseg.training.held_out import experts_masks, hold_out
 from alseg.training.losses import JointLoss, mask_loss
 from alseg.training.memory import PartSize, in_parts
 from alseg.training.plain_loss import PlainLoss, build_criterion, criterion_options
+from alseg.training.processes import (
+    average_gradients,
+    check_sharing,
+    mean_of_processes,
+    share_of,
+    sharing,
+)
 from alseg.training.schedules import check_lr_schedule, make_scheduler, one_cycle
 from alseg.training.training_data import (
     AREAS,
@@ -34,6 +41,11 @@ from alseg.training.training_data import (
 )
 
 __all__ = [
+    "sharing",
+    "share_of",
+    "mean_of_processes",
+    "check_sharing",
+    "average_gradients",
     "AREAS",
     "ConsistentBatches",
     "CropData",
