@@ -271,14 +271,16 @@ class _backend:
         if self.scheduler is None:
             return
         try:
-            from distributed import Client
+            import distributed  # noqa: F401
         except ImportError as error:
             raise BadArgument(
                 "scheduler needs dask.distributed: pip install 'alseg[dask]'."
             ) from error
         from joblib import parallel_config
 
-        self.client = Client(self.scheduler, timeout="10s")
+        from alseg.comparison import connect
+
+        self.client = connect(self.scheduler)
         self.config = parallel_config(backend="dask")
         self.config.__enter__()
 

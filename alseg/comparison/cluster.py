@@ -6,6 +6,7 @@ import io
 import operator
 import os
 import sys
+import threading
 import time
 import types
 import warnings
@@ -19,6 +20,7 @@ from alseg.threads import warnings_ignored
 COMPARED = ("alseg", "torch", "numpy", "scikit-learn", "skorch", "python")
 """Packages whose versions decide the numbers."""
 
+_CONNECT = 10.0  # seconds in which a scheduler has to answer
 _ANSWER = 60.0  # seconds in which a worker has to answer; importing torch takes most of them
 _WORKERS = 30.0  # seconds that a scheduler may be without any worker
 _LOOK_EVERY = 2.0
@@ -41,6 +43,45 @@ def active_client():
     backend = get_active_backend()[0]
     kind = parallel.BACKENDS.get("dask")
     return backend.client if kind is not None and isinstance(backend, kind) else None
+
+
+def connect(address):
+    """A client of the scheduler at an address, or an error within seconds.
+
+    Parameters
+    ----------
+    address : str
+
+    Returns
+    -------
+    distributed.Client
+
+    Raises
+    ------
+    ClusterError
+        If nobody answers there. What listens there and says nothing (a scheduler that hangs,
+        another program) is waited for without end by distributed itself.
+    """
+    from distributed import Client
+
+    found = []
+
+    def try_it():
+        try:
+            found.append(Client(address, timeout=_CONNECT))
+        except Exception as error:
+            found.append(error)
+
+    thread = threading.Thread(target=try_it, name="alseg-connect", daemon=True)
+    thread.start()
+    thread.join(_CONNECT + 5)
+    if found and not isinstance(found[0], Exception):
+        return found[0]
+    why = f" ({found[0]})" if found else ""
+    raise ClusterError(
+        f"the scheduler at {address} does not answer within {_CONNECT:.0f} s{why}. See that a dask "
+        "scheduler runs there, and that this machine reaches it."
+    )
 
 
 # -- before the first job -------------------------------------------------------------------------

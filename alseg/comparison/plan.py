@@ -1,5 +1,6 @@
 """`compare_strategies`: many strategies and seeds under one protocol; and its `Plan`."""
 
+import dataclasses
 import os
 import sys
 import threading
@@ -153,6 +154,9 @@ class Plan:
         self.protocol = Protocol() if protocol is None else protocol
         if not isinstance(self.protocol, Protocol):
             raise TypeError(message("protocol", "a Protocol", protocol))
+        # A score that a file names is imported here, so that workers are asked for its module too.
+        own = {name: one.resolved() for name, one in self.protocol.metrics.items()}
+        self.protocol = dataclasses.replace(self.protocol, metrics=own)
         self.estimator, self.data, self.augmenter = estimator, data, augmenter
         self.rows = _checked_rows(strategies)
         self.seeds = _checked_seeds(seeds)
@@ -241,8 +245,6 @@ class Plan:
             remedy = remedy or "Give one of your own as metrics={name: function}."
             rule = f"one of {known}"
             raise ValueError(message("metric", rule, protocol.metric, remedy))
-        for own in protocol.metrics.values():  # a function, or its name in a file
-            own.resolved()
 
     def _check_parts(self, train, test):
         """Whether the masks at hand suffice for the metric and the questions."""

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -141,6 +142,19 @@ def test_what_is_sent_by_value_needs_no_module():
     assert b"alseg.comparison" not in payload
     found = cloudpickle.loads(payload)(cloudpickle.dumps(1), ["no.such"], ["python", "no-such"], [])
     assert found["versions"]["no-such"] is None and "ModuleNotFound" in found["lacks"]["no.such"]
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_who_does_not_answer_is_named(monkeypatch, listens):
+    monkeypatch.setattr(cluster, "_CONNECT", 0.5)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        if listens:
+            silent.listen()
+        address = "tcp://{}:{}".format(*silent.getsockname())
+        said = f"the scheduler at {address} does not answer within 0 s.*See that a dask scheduler"
+        with pytest.raises(ClusterError, match=said):
+            cluster.connect(address)
 
 
 def test_a_scheduler_without_workers_is_named(tmp_path, monkeypatch):

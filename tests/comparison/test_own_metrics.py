@@ -8,11 +8,14 @@ import cloudpickle
 import numpy as np
 import pytest
 from made_comparison import made_comparison
-from small import SMALL, compared, data, numbers
+from small import SMALL, compared, data, estimator, numbers
 
+from alseg.comparison.plan import Plan
 from alseg.comparison.result import Comparison, read_comparison
+from alseg.experiment import Protocol
 from alseg.files import RecordsError
 from alseg.report import comparison_numbers, comparison_table
+from alseg.strategies import random_sampling
 
 
 def wrong(truth, prediction):
@@ -62,6 +65,13 @@ def test_a_protocol_goes_to_other_processes():
     there = cloudpickle.loads(cloudpickle.dumps(here))
     assert there == here and there.metrics["own"].function(None, None) == 3.0
     assert pickle.loads(pickle.dumps(OWN)).metrics["wrong"].function is wrong
+
+
+def test_a_score_that_a_file_names_is_imported_by_the_plan():
+    read = Protocol.from_dict(OWN.to_dict())
+    assert read.metrics["wrong"].function is None
+    plan = Plan(estimator(), {"random": random_sampling}, data(), read)
+    assert plan.protocol.metrics["wrong"].function is wrong and plan.protocol == OWN
 
 
 @pytest.mark.parametrize(
