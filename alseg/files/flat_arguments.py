@@ -27,7 +27,7 @@ FIELDS = {
         "sampling",
         "drop_tiny_last_batch",
     ),
-    "execution": ("amp", "channels_last"),
+    "execution": ("amp", "channels_last", "processes"),
 }
 """Arguments that are objects, and the fields of each."""
 
@@ -35,7 +35,7 @@ CONSISTENCY = {"weight": 1.0, "threshold": 0.95, "ramp": 0.25, "jitter": 0.5, "s
 """Options of consistency training, which were keys of a dict of which some might be left out."""
 
 # Fields that records of before do not tell: None is what was before there was such.
-_LATER = ("hook",)
+_LATER = ("hook", "processes")
 
 # Flat name -> (argument, field). All have kept their names but one.
 PLACES = {
