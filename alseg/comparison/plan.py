@@ -1,6 +1,5 @@
 """`compare_strategies`: many strategies and seeds under one protocol; and its `Plan`."""
 
-import dataclasses
 import os
 import sys
 import threading
@@ -155,8 +154,7 @@ class Plan:
         if not isinstance(self.protocol, Protocol):
             raise TypeError(message("protocol", "a Protocol", protocol))
         # A score that a file names is imported here, so that workers are asked for its module too.
-        own = {name: one.resolved() for name, one in self.protocol.metrics.items()}
-        self.protocol = dataclasses.replace(self.protocol, metrics=own)
+        self.protocol = self.protocol.resolved()
         self.estimator, self.data, self.augmenter = estimator, data, augmenter
         self.rows = _checked_rows(strategies)
         self.seeds = _checked_seeds(seeds)

@@ -166,6 +166,17 @@ class Protocol:
             del found["metrics"]
         return jsonable(found)
 
+    def resolved(self):
+        """The same with the functions of `metrics` that a file names imported.
+
+        Raises
+        ------
+        ValueError
+            If one cannot be.
+        """
+        found = {name: measure.resolved() for name, measure in self.metrics.items()}
+        return dataclasses.replace(self, metrics=found)
+
     def better(self, metric=None):
         """Whether more or less of a metric is better.
 
