@@ -322,7 +322,7 @@ def test_what_lies_in_folders_and_is_no_image(tmp_path, trained):
 
 # -- manifests ----------------------------------------------------------------------------------
 
-RIGHT = {"plain", "bom", "crlf", "no_end", "quoted"}
+RIGHT = {"plain", "bom", "crlf", "no_end", "quoted", "no_label"}
 WRONG = {
     "one_more",
     "one_less",
@@ -342,7 +342,6 @@ WRONG = {
     "missing_mask",
     "url",
     "group_in_both",
-    "no_label",
 }
 
 
