@@ -4,6 +4,7 @@
     python tests/house.py --tree ../before --tree .   # a column for each, as a table in Markdown
     python tests/house.py --lists                     # which files, functions and places they are
     python tests/house.py --floors                    # brings docs/design.md up to date
+    python tests/house.py --blocks                    # and docs/bring/index.md
 
 Source is read and not run, but for the time of `import alseg` (`--time`).
 """
@@ -182,14 +183,26 @@ def seconds_of(tree, statement, repeats=5):
     return f"{median(found[1:]):.2f} s"
 
 
+def write_between(page, name, table):
+    """Bring the table between two marks of a page up to date."""
+    text = page.read_text(encoding="utf-8")
+    start = text.index("\n", text.index(f"<!-- {name}")) + 1
+    end = text.index(f"\n<!-- end of {name}")
+    page.write_text(text[:start] + table + text[end:], encoding="utf-8")
+
+
 def write_floors():
-    """Bring the table of docs/design.md to the floors and docstrings of this tree."""
+    """The floors and docstrings of this tree, as docs/design.md shows them."""
     from test_architecture import DESIGN, floors_table
 
-    text = DESIGN.read_text(encoding="utf-8")
-    start = text.index("\n", text.index("<!-- floors")) + 1
-    end = text.index("\n<!-- end of floors")
-    DESIGN.write_text(text[:start] + floors_table() + text[end:], encoding="utf-8")
+    write_between(DESIGN, "floors", floors_table())
+
+
+def write_blocks():
+    """The blocks that docs/bring/index.md lists."""
+    from test_docs import BRING, blocks_table
+
+    write_between(BRING / "index.md", "blocks", blocks_table())
 
 
 def main():
@@ -198,10 +211,11 @@ def main():
     parser.add_argument("--names", help="of the columns, with commas; by default the folders'")
     parser.add_argument("--lists", action="store_true", help="name what is counted")
     parser.add_argument("--floors", action="store_true", help="write them into docs/design.md")
+    parser.add_argument("--blocks", action="store_true", help="list them in docs/bring/index.md")
     parser.add_argument("--time", action="store_true", help="measure imports too")
     args = parser.parse_args()
-    if args.floors:
-        write_floors()
+    if args.floors or args.blocks:
+        (write_floors if args.floors else write_blocks)()
         return
     trees = [Path(tree).resolve() for tree in args.tree or [Path(__file__).parents[1]]]
     columns = [counts(tree) for tree in trees]

@@ -14,6 +14,7 @@ from alseg.cli.parser import make_parser
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+BRING = DOCS / "bring"
 HOOKS = ".pre-commit-config.yaml"
 BUILT = ("_build", "auto_examples", "generated")
 PAGES = sorted(p for p in DOCS.rglob("*.md") if not set(BUILT) & set(p.relative_to(DOCS).parts))
@@ -37,7 +38,7 @@ def read(page):
 
 
 def without_code(text):
-    return re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M))
+    return re.sub(r"`[^`\n]*`", "", without_fences(text))
 
 
 def names_in_api():
@@ -187,12 +188,18 @@ def test_one_version_and_one_linter_everywhere():
 # -- links --
 
 
+def without_fences(text):
+    return re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
+
+
+def anchor(title):
+    """What the pages' builder makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
 def headings(text):
-    """Anchors of the headings, as the pages' builder makes them."""
-    titles = re.findall(
-        r"^#{1,3} (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M), flags=re.M
-    )
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    """Anchors of the headings."""
+    return {anchor(title) for title in re.findall(r"^#{1,3} (.+)$", without_fences(text), re.M)}
 
 
 def links(text):
@@ -231,12 +238,38 @@ def test_every_page_is_listed_by_an_index_page():
     assert reached == {p.relative_to(DOCS).with_suffix("").as_posix() for p in PAGES}
 
 
+# -- what may be brought --
+
+
+def blocks_table():
+    """The chapters of docs/bring in the order of its first page, each with its blocks."""
+    pages_below = runpy.run_path(str(DOCS / "conf.py"))["pages_below"]
+    rows = ["| your own | |", "|---|---|"]
+    for name in pages_below("bring/index", read(BRING / "index.md")):
+        title, *blocks = re.findall(r"^##? (.+)$", without_fences(read(BRING / f"{name}.md")), re.M)
+        found = [f"[{block}]({name}.md#{anchor(block)})" for block in blocks]
+        rows.append(f"| [{title}]({name}.md) | {', '.join(found)} |")
+    return "\n".join(rows)
+
+
+def test_every_block_of_what_may_be_brought_is_listed():
+    shown = re.search(r"<!-- blocks.*?-->\n(.*?)\n<!-- end", read(BRING / "index.md"), re.S)
+    assert shown.group(1) == blocks_table(), "run python tests/house.py --blocks"
+    assert blocks_table().count("md#") >= 25
+
+
+@pytest.mark.parametrize("page", sorted(BRING.glob("*.md")), ids=lambda p: p.stem)
+def test_every_block_of_what_may_be_brought_is_code_that_runs(page):
+    for block in re.split(r"^## ", read(page), flags=re.M)[1:]:
+        assert "\n>>> " in block, block.splitlines()[0]
+
+
 # -- pages --
 
 
 @every_page
 def test_pages_have_one_title(page):
-    text = re.sub(r"^```.*?^```", "", read(page), flags=re.S | re.M)
+    text = without_fences(read(page))
     assert text.startswith("# ")
     assert len(re.findall(r"^# ", text, flags=re.M)) == 1
 
