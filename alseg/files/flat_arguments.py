@@ -13,7 +13,17 @@ FIELDS = {
         "class_dropout",
         "normalize",
     ),
-    "augmentation": ("flips", "joint_flip", "affine", "jitter", "stain", "n_views", "hook"),
+    "augmentation": (
+        "flips",
+        "joint_flip",
+        "affine",
+        "jitter",
+        "stain",
+        "n_views",
+        "hook",
+        "copy_paste",
+        "mixup",
+    ),
     "schedule": (
         "phases",
         "class_phase",
@@ -34,8 +44,8 @@ FIELDS = {
 CONSISTENCY = {"weight": 1.0, "threshold": 0.95, "ramp": 0.25, "jitter": 0.5, "stain": 0.0}
 """Options of consistency training, which were keys of a dict of which some might be left out."""
 
-# Fields that records of before do not tell: None is what was before there was such.
-_LATER = ("hook", "processes")
+# Fields that records of before do not tell, and what was before there was such.
+_LATER = {"hook": None, "processes": None, "copy_paste": 0.0, "mixup": 0.0}
 
 # Flat name -> (argument, field). All have kept their names but one.
 PLACES = {
@@ -99,7 +109,7 @@ def flat_settings(told: Any) -> Any:
     for name, value in told.items():
         if name in FIELDS and _is_object(value, name.title()):
             for field, setting in value.items():
-                if field != "class" and not (field in _LATER and setting is None):
+                if field != "class" and not (field in _LATER and setting == _LATER[field]):
                     found[names.get((name, field), f"{name}__{field}")] = setting
         else:
             found[name] = value

@@ -14,7 +14,7 @@ from alseg.images import as_masks
 from alseg.labels import as_labels, missing_labels
 from alseg.network import check_encoder_name
 from alseg.segmenter import inference
-from alseg.segmenter.parameters import KINDS, as_consistency, check_kinds
+from alseg.segmenter.parameters import KINDS, as_consistency, check_kinds, same_value
 from alseg.segmenter.saving import lost_criterion
 from alseg.segmenter.whole_networks import check_whole, is_whole
 from alseg.training import check_crop, criterion_options
@@ -133,9 +133,11 @@ def _check_together(model):
         raise ValueError(
             message("schedule.encoder_lr_scale", "0 with feature_cache", scale, remedy)
         )
-    if model.feature_cache is not None and model.augmentation.hook is not None:
-        rule, remedy = "None with feature_cache", "Its views are the same in every fit."
-        raise ValueError(message("augmentation.hook", rule, model.augmentation.hook, remedy))
+    for name, off in (("hook", None), ("copy_paste", 0), ("mixup", 0)):
+        value = getattr(model.augmentation, name)
+        if model.feature_cache is not None and not same_value(value, off):
+            rule, remedy = f"{off} with feature_cache", "Its views are the same in every fit."
+            raise ValueError(message(f"augmentation.{name}", rule, value, remedy))
     headless = not is_whole(model) and model.network.pooling is None
     if headless and phases == "two-phase":
         rule = "'joint' with Network(pooling=None)"

@@ -13,7 +13,13 @@ from alseg.metrics import best_threshold
 from alseg.network import forked_torch_rng
 from alseg.segmenter.checks import check_classes, check_labels, check_weight, checked_image_size
 from alseg.segmenter.looping import LoopingSegmenter, UntrainableBatch
-from alseg.segmenter.parameters import Network, as_consistency, as_network, same_value
+from alseg.segmenter.parameters import (
+    Network,
+    as_consistency,
+    as_network,
+    same_value,
+    uses_bare_images,
+)
 from alseg.segmenter.phases import phases_of_fit
 from alseg.segmenter.saving import read_model, take_normalization
 from alseg.segmenter.training_run import TrainingRun
@@ -170,6 +176,8 @@ class FittingSegmenter(LoopingSegmenter):
         others = {
             "consistency": bool(as_consistency(self.consistency).weight),
             "schedule.sampling='passes'": self.schedule.sampling == "passes",
+            "augmentation.copy_paste": bool(self.augmentation.copy_paste),
+            "augmentation.mixup": bool(self.augmentation.mixup),
         }
         sizes = self.batch_size, self.weak_batch_size
         check_sharing(group, *sizes, self.random_state, others)
@@ -259,9 +267,9 @@ class FittingSegmenter(LoopingSegmenter):
             raise ValueError(message("y", f"of shape {('n', *then)}, as at first", y.shape))
 
     def _is_worth_a_look(self, given, train):
-        """Of each of these positions whether it has a label or a mask, or teaches consistency."""
+        """Of each of these positions whether it has a label or a mask, or is of use without."""
         worth = np.ones(len(train), dtype=bool)
-        if as_consistency(self.consistency).weight:
+        if uses_bare_images(self):
             return worth
         for k in np.flatnonzero(missing_labels(given.y[train])):
             mask, weight = given.masks[train[k]], given.weight and given.weight[train[k]]

@@ -23,6 +23,7 @@ from alseg.training import (
     in_parts,
     make_scheduler,
     mean_of_processes,
+    mixed_loss,
     resolve_amp,
     run_hook,
     share_of,
@@ -208,7 +209,7 @@ class LoopingSegmenter(AssembledSegmenter):
                 run_hook, self.augmentation.hook, n_mask_classes=self.n_mask_classes
             )
         if training:
-            names = ("flips", "affine", "jitter", "stain")
+            names = ("flips", "affine", "jitter", "stain", "copy_paste", "mixup")
             augmentation = {name: getattr(self.augmentation, name) for name in names}
         # A pass is counted by the batches themselves: `train_split` may leave fewer images.
         passes = self.schedule.sampling == "passes" and not self.steps_per_epoch
@@ -321,7 +322,8 @@ class LoopingSegmenter(AssembledSegmenter):
             y_pred = {**y_pred, "logits": y_pred["logits"].detach()}
         if self._run is not None and isinstance(y_true, dict):
             y_true = {"weighted": self._run.weighted, **y_true}  # see `PlainLoss`
-        return with_consistency(self.criterion_, y_pred, y_true)
+        criterion = functools.partial(mixed_loss, self.criterion_)
+        return with_consistency(criterion, y_pred, y_true)
 
     @property
     def _phase_name(self):

@@ -208,9 +208,23 @@ class Augmentation(Options):
         annotated. Of the keywords `generator` (a torch.Generator, by which it repeats), `labels`
         and `mask_weight` it is passed those that it names; the last two come back after the masks.
         See `alseg.training.from_kornia`, `from_torchvision` and `from_albumentations`.
+    copy_paste : float in [0, 1], default=0.0
+        With this probability an image receives annotated objects of another one of the batch, with
+        their pixels, mask and weights [1]_, see `alseg.training.copy_paste`. In one without a mask
+        they alone are annotated. Its class label stays. Before the hook.
+    mixup : float, default=0.0
+        Alpha of mix-up [2]_, such as 0.2; 0 is none. Each image becomes lam times itself plus
+        (1 - lam) times another one of the batch, lam ~ Beta(alpha, alpha) drawn for each batch, and
+        the loss is lam times that of its own label and mask plus (1 - lam) times that of the
+        other's. After the hook.
     n_views : int, default=8
         With a `feature_cache`, each image is moved and coloured in so many fixed ways, the same in
         every fit, instead of anew each time.
+
+    References
+    ----------
+    .. [1] Ghiasi et al. 2021, Simple Copy-Paste, arXiv:2012.07177.
+    .. [2] Zhang et al. 2018, mixup, arXiv:1710.09412.
 
     Examples
     --------
@@ -225,6 +239,8 @@ class Augmentation(Options):
     stain: float = 0.0
     n_views: int = 8
     hook: object = None
+    copy_paste: float = 0.0
+    mixup: float = 0.0
 
     def check(self):
         """Refuse a field that is out of its range, naming it as ``augmentation.jitter``."""
@@ -234,6 +250,8 @@ class Augmentation(Options):
         check_number("augmentation.stain", self.stain, 0, 1)
         check_number("augmentation.n_views", self.n_views, 1, integer=True)
         check_hook("augmentation.hook", self.hook)
+        check_number("augmentation.copy_paste", self.copy_paste, 0, 1)
+        check_number("augmentation.mixup", self.mixup, 0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -513,6 +531,25 @@ def as_consistency(value):
     if isinstance(value, numbers.Real):
         return Consistency(weight=value)
     return value
+
+
+def uses_bare_images(estimator):
+    """Whether images that have neither mask nor label are of use in training.
+
+    By consistency, as what objects are pasted into, or as what is mixed with others.
+
+    Examples
+    --------
+    >>> from alseg import JointCAMSegmenter
+    >>> models = [{}, {"consistency": 1.0}, {"augmentation__mixup": 0.2}]
+    >>> [uses_bare_images(JointCAMSegmenter(**with_fields(options))) for options in models]
+    [False, True, True]
+    """
+    augmentation = getattr(estimator, "augmentation", None)
+    mixes = isinstance(augmentation, Augmentation) and (
+        augmentation.copy_paste or augmentation.mixup
+    )
+    return bool(mixes or as_consistency(getattr(estimator, "consistency", None)).weight)
 
 
 def _example(argument):

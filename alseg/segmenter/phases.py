@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from alseg.interfaces import has_class_head
-from alseg.segmenter.parameters import Schedule, as_consistency
+from alseg.segmenter.parameters import Schedule, uses_bare_images
 from alseg.training import steps_of_epoch
 
 
@@ -102,11 +102,9 @@ def only_annotated(estimator, name, head=None):
     """Whether batches of this phase leave out what has no mask, where anything has one."""
     # With streams the frozen phase draws as it always has: both kinds, one after the other.
     frozen = name == "mask" and schedule_of(estimator).sampling == "passes"
-    # Without a class head an image without a mask teaches nothing but consistency.
+    # Without a class head an image without a mask teaches nothing, mostly.
     useless = not (has_class_head(estimator) if head is None else head)
-    return frozen or (
-        useless and not as_consistency(getattr(estimator, "consistency", None)).weight
-    )
+    return frozen or (useless and not uses_bare_images(estimator))
 
 
 def schedule_of(estimator):

@@ -21,6 +21,7 @@ from alseg.training.device import resolve_amp, resolve_device
 from alseg.training.held_out import experts_masks, hold_out
 from alseg.training.losses import JointLoss, mask_loss
 from alseg.training.memory import PartSize, in_parts
+from alseg.training.mixing import copy_paste, mix, mixed_loss
 from alseg.training.plain_loss import PlainLoss, build_criterion, criterion_options
 from alseg.training.processes import (
     average_gradients,
@@ -63,6 +64,7 @@ __all__ = [
     "choose_canvas",
     "colour_jitter",
     "consistency_loss",
+    "copy_paste",
     "criterion_options",
     "cycle",
     "decoded",
@@ -78,6 +80,8 @@ __all__ = [
     "make_scheduler",
     "mask_loss",
     "mask_tensor",
+    "mix",
+    "mixed_loss",
     "n_batches",
     "one_cycle",
     "random_affine",

@@ -16,6 +16,8 @@ from alseg.training.augment import (
     recolour,
     restain,
 )
+from alseg.training.device import send
+from alseg.training.mixing import copy_paste, mix
 from alseg.training.training_data import split_streams, to_unit
 
 # Gradient steps of an epoch, at most, where the user names none: with the default of 30 epochs the
@@ -117,7 +119,9 @@ class TrainingBatches:
     batch_size, weak_batch_size : int
         Images of the first stream in each batch, and of the second (see `TrainingData.streams`).
     augmentation : dict
-        ``flips``, ``affine`` (None or (scale, degrees)), ``stain`` and ``jitter``.
+        ``flips``, ``affine`` (None or (scale, degrees)), ``stain`` and ``jitter``; and, with random
+        numbers of their own, ``copy_paste``, a probability, before the hook, and ``mixup``, the
+        alpha of `mix`, after it.
     rng : numpy.random.Generator
     decode : bool, default=True
         False trains the class head alone: batches are drawn from all images, with no masks.
@@ -183,7 +187,9 @@ class TrainingBatches:
         self.generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
         self.n_views, self._image_digests = n_views, {}
         self.hook = hook
-        self.hook_generator = torch.Generator().manual_seed(self.generator.initial_seed() ^ 1)
+        seed = self.generator.initial_seed()
+        self.hook_generator = torch.Generator().manual_seed(seed ^ 1)
+        self.paste_rng, self.mix_rng = (np.random.default_rng([seed, i]) for i in (2, 3))
 
     def __len__(self):
         return self.n_steps
@@ -277,20 +283,33 @@ class TrainingBatches:
             parts = [self._augmented(one) for one in ones]
             images, masks, weights = (torch.cat(part) for part in zip(*parts))
         labels, masks = self.data.labels[draw["positions"]], masks.long()
+        if self.augmentation.get("copy_paste"):
+            images, masks, weights = copy_paste(
+                images, masks, weights, self.paste_rng, self.augmentation["copy_paste"]
+            )
         if self.hook is not None:
             images, masks, labels, weights = self.hook(
                 images, masks, labels, weights, self.hook_generator
             )
-            # A mask that it gave to one of the images after the first ones counts as any other.
-            if self.has_masks and (masks[n_decode:] != MISSING).any():
-                n_decode = len(masks)
+        n_decode = self._n_decode(masks, n_decode)
         target = {
             "labels": labels,
             "masks": masks[:n_decode],
             "mask_weight": weights[:n_decode],
         }
+        if self.augmentation.get("mixup"):
+            images, target = mix(images, target, self.mix_rng, self.augmentation["mixup"])
         x = {"x": images.contiguous(memory_format=self.memory_format), "n_decode": n_decode}
         return x, target
+
+    def _n_decode(self, masks, n_decode):
+        """How many images the decoder sees: all, if one after the first ones was given a mask."""
+        if not self.has_masks or n_decode == len(masks):
+            return n_decode
+        if self.augmentation.get("mixup"):  # each may meet one with a mask
+            return len(masks)
+        given = self.hook is not None or self.augmentation.get("copy_paste")
+        return len(masks) if given and (masks[n_decode:] != MISSING).any() else n_decode
 
     def _augmented(self, draw):
         """Images, masks and weights of a batch, moved and coloured as drawn."""
@@ -314,10 +333,3 @@ class TrainingBatches:
             self._image_digests[position] = hashlib.blake2b(pixels, digest_size=16).digest()
         seed = hashlib.blake2b(self._image_digests[position] + bytes(str(view), "ascii"))
         return torch.Generator().manual_seed(int.from_bytes(seed.digest()[:7], "big"))
-
-
-def send(tensor, device):
-    """A tensor of the CPU on a device, without waiting for the copy where that can be."""
-    if torch.device(device).type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)

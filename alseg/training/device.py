@@ -56,3 +56,10 @@ def resolve_amp(amp, device):
         8,
         0,
     )
+
+
+def send(tensor, device):
+    """A tensor of the CPU on a device, without waiting for the copy where that can be."""
+    if torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

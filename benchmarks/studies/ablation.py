@@ -99,6 +99,10 @@ ROWS = {
         "stain 0.2 instead of colour jitter",
         {"augmentation__stain": 0.2, "augmentation__jitter": 0.0},
     ),
+    "copy-paste": Ingredient(
+        "annotated objects pasted into half of the images", {"augmentation__copy_paste": 0.5}
+    ),
+    "mixup": Ingredient("mix-up, alpha 0.2", {"augmentation__mixup": 0.2}),
     "passes": Ingredient(
         "shuffled passes instead of two streams", {"schedule__sampling": "passes"}
     ),

@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV, ParameterGrid
 from alseg import Augmentation, Consistency, Execution, JointCAMSegmenter, Network, Schedule
 from alseg.experiment import described, same
 from alseg.files import FLAT_PLACES, flat_settings, nested_names
-from alseg.files.flat_arguments import CONSISTENCY, FIELDS
+from alseg.files.flat_arguments import _LATER, CONSISTENCY, FIELDS
 from alseg.segmenter.parameters import KINDS, with_fields
 
 ALL = [
@@ -227,12 +227,12 @@ def test_records_of_before_are_of_the_same_run():
     fields = ("network", "augmentation", "schedule", "execution")
     before = {name: value for name, value in now.items() if name not in fields}
     for name, (argument, field) in FLAT_PLACES.items():
-        if name not in ("hook", "processes"):  # which came when they were objects
+        if name not in _LATER:  # which came when they were objects
             before[name] = now[argument][field]
     assert before["schedule"] == "two-phase" and before["ema"] == 0.9
     for consistency in (0.5, {"weight": 0.5}, {"weight": 0.5, "ramp": 0.25}):
         assert same({"estimator": {**before, "consistency": consistency}}, {"estimator": now})
     assert flat_settings(before) == before | {"consistency": {**CONSISTENCY, "weight": 0.5}}
-    for name in ("ema", "jitter", "pooling", "amp", "hook", "processes"):
+    for name in ("ema", "jitter", "pooling", "amp", *_LATER):
         assert not same({**before, name: "another"}, now)
     assert not same({**before, "consistency": {"weight": 0.5, "ramp": 0.5}}, now)

@@ -23,8 +23,8 @@ from alseg.network.random_numbers import forked_torch_rng
 from alseg.segmenter import with_fields
 from alseg.segmenter.estimator import JointCAMSegmenter
 from alseg.segmenter.pretraining import SelfSupervisedPretrainer
-from alseg.training.batches import TrainingBatches, send
-from alseg.training.device import resolve_amp, resolve_device
+from alseg.training.batches import TrainingBatches
+from alseg.training.device import resolve_amp, resolve_device, send
 from alseg.training.memory import PartSize
 from alseg.training.training_data import CropData, JoinedImages, TrainingData
 
