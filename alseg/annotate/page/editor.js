@@ -1,0 +1,466 @@
+/**
+ * Arithmetic of marks: no document, no network, no clock.
+ *
+ * Marks are one byte a pixel, row by row: the class (0 is background) or `OPEN`, which says that
+ * nobody said anything. Positions are in pixels of the image; the centre of the pixel in column x
+ * and row y is (x + 0.5, y + 0.5).
+ *
+ * @typedef {{x: number, y: number}} Point
+ * @typedef {{x0: number, y0: number, x1: number, y1: number}} Box  x1 and y1 are outside
+ * @typedef {{taken: Uint8Array, box: Box, size: number}} Region  `taken` is 1 inside
+ */
+
+/** Nobody said. */
+export const OPEN = 255;
+
+// -- boxes --
+
+/** The smallest box around two, either of which may be null. */
+export function around(a, b) {
+  if (!a || !b) return a ?? b;
+  return {
+    x0: Math.min(a.x0, b.x0),
+    y0: Math.min(a.y0, b.y0),
+    x1: Math.max(a.x1, b.x1),
+    y1: Math.max(a.y1, b.y1),
+  };
+}
+
+/** The part of a box that lies in the image, or null. */
+export function inside(box, width, height) {
+  const x0 = Math.max(0, box.x0);
+  const y0 = Math.max(0, box.y0);
+  const x1 = Math.min(width, box.x1);
+  const y1 = Math.min(height, box.y1);
+  return x0 < x1 && y0 < y1 ? { x0, y0, x1, y1 } : null;
+}
+
+/** The bytes of a box, row by row. */
+export function crop(bytes, width, box) {
+  const across = box.x1 - box.x0;
+  const part = new Uint8Array(across * (box.y1 - box.y0));
+  for (let y = box.y0, at = 0; y < box.y1; y++, at += across) {
+    part.set(bytes.subarray(y * width + box.x0, y * width + box.x1), at);
+  }
+  return part;
+}
+
+/** Puts the bytes of a box back, in place. */
+export function paste(bytes, width, box, part) {
+  const across = box.x1 - box.x0;
+  for (let y = box.y0, at = 0; y < box.y1; y++, at += across) {
+    bytes.set(part.subarray(at, at + across), y * width + box.x0);
+  }
+}
+
+/** The smallest box within `box` that holds each pixel in which two images differ, or null. */
+export function difference(a, b, width, box) {
+  let found = null;
+  for (let y = box.y0; y < box.y1; y++) {
+    const row = y * width;
+    let first = box.x0;
+    while (first < box.x1 && a[row + first] === b[row + first]) first++;
+    if (first === box.x1) continue;
+    let last = box.x1 - 1;
+    while (a[row + last] === b[row + last]) last--;
+    found = around(found, { x0: first, y0: y, x1: last + 1, y1: y + 1 });
+  }
+  return found;
+}
+
+// -- run lengths --
+
+/** Bytes as runs: a value, then how often it stands there, seven bits a byte, lowest first. */
+export function encodeRuns(bytes) {
+  let out = new Uint8Array(64);
+  let size = 0;
+  for (let start = 0; start < bytes.length; ) {
+    const value = bytes[start];
+    let end = start + 1;
+    while (end < bytes.length && bytes[end] === value) end++;
+    if (size + 8 > out.length) {
+      const larger = new Uint8Array(2 * out.length);
+      larger.set(out);
+      out = larger;
+    }
+    out[size++] = value;
+    let count = end - start;
+    while (count > 127) {
+      out[size++] = (count & 127) | 128;
+      count >>>= 7;
+    }
+    out[size++] = count;
+    start = end;
+  }
+  return out.slice(0, size);
+}
+
+/** What `encodeRuns` coded; `length` bytes, or an error. */
+export function decodeRuns(runs, length) {
+  const out = new Uint8Array(length);
+  let end = 0;
+  for (let at = 0; at < runs.length; ) {
+    const value = runs[at++];
+    let count = 0;
+    let shift = 0;
+    do {
+      count += (runs[at] & 127) * 2 ** shift;
+      shift += 7;
+    } while (runs[at++] & 128);
+    if (end + count > length) throw new RangeError(`runs are longer than ${length} bytes.`);
+    out.fill(value, end, end + count);
+    end += count;
+  }
+  if (end !== length) throw new RangeError(`runs hold ${end} bytes, not ${length}.`);
+  return out;
+}
+
+// -- shapes: each paints in place and gives the box that it may have changed, or null --
+
+/**
+ * Where the middle of a brush lies, in half pixels: on the centre of a pixel when its width is
+ * odd, on a corner when it is even, so that each brush is symmetric and none misses every centre.
+ */
+function snapped(position, brush) {
+  return brush % 2 ? 2 * Math.floor(position) + 1 : 2 * Math.round(position);
+}
+
+/** The reach along x, in half pixels, of the part of a segment that a row's pixels can be near. */
+function reach(ax, ay, dx, dy, row, brush) {
+  if (dy === 0) return [Math.min(ax, ax + dx), Math.max(ax, ax + dx)];
+  const clamp = (t) => Math.min(1, Math.max(0, t));
+  const p = ax + dx * clamp((row - brush - ay) / dy);
+  const q = ax + dx * clamp((row + brush - ay) / dy);
+  return [Math.min(p, q), Math.max(p, q)];
+}
+
+/**
+ * Paints what a disc covers that moves from a to b: pixels whose centre is at most brush / 2 from
+ * the segment between the snapped ends. All in whole half pixels, so that no rounding decides.
+ *
+ * @param {Uint8Array} marks
+ * @param {number} brush  whole pixels across, from 1
+ */
+export function paintSegment(marks, width, height, a, b, brush, value) {
+  const ax = snapped(a.x, brush);
+  const ay = snapped(a.y, brush);
+  const dx = snapped(b.x, brush) - ax;
+  const dy = snapped(b.y, brush) - ay;
+  const long = dx * dx + dy * dy;
+  const near = (x, y) => {
+    const along = x * dx + y * dy;
+    if (along <= 0) return x * x + y * y <= brush * brush;
+    if (along >= long) return (x - dx) ** 2 + (y - dy) ** 2 <= brush * brush;
+    return (x * dy - y * dx) ** 2 <= brush * brush * long;
+  };
+  const box = inside(
+    {
+      x0: Math.floor((Math.min(ax, ax + dx) - brush) / 2),
+      y0: Math.floor((Math.min(ay, ay + dy) - brush) / 2),
+      x1: Math.ceil((Math.max(ax, ax + dx) + brush) / 2),
+      y1: Math.ceil((Math.max(ay, ay + dy) + brush) / 2),
+    },
+    width,
+    height,
+  );
+  if (!box) return null;
+  for (let y = box.y0; y < box.y1; y++) {
+    const row = 2 * y + 1;
+    const [low, high] = reach(ax, ay, dx, dy, row, brush);
+    let first = Math.max(box.x0, Math.floor((low - brush) / 2) - 1);
+    let last = Math.min(box.x1, Math.ceil((high + brush) / 2) + 1) - 1;
+    // What a moved disc covers is convex: of each row it is one run.
+    while (first <= last && !near(2 * first + 1 - ax, row - ay)) first++;
+    while (last > first && !near(2 * last + 1 - ax, row - ay)) last--;
+    if (first <= last) marks.fill(value, y * width + first, y * width + last + 1);
+  }
+  return box;
+}
+
+/** Where the edges of a polygon cross the height y, from left to right. */
+function crossings(corners, y) {
+  const found = [];
+  for (let i = 0; i < corners.length; i++) {
+    const p = corners[i];
+    const q = corners[(i + 1) % corners.length];
+    // Half open, so that a corner that two edges share counts once.
+    if (p.y <= y !== q.y <= y) found.push(p.x + ((y - p.y) * (q.x - p.x)) / (q.y - p.y));
+  }
+  return found.sort((a, b) => a - b);
+}
+
+/** Paints the pixels whose centres lie in a polygon; where it crosses itself, by the even-odd rule. */
+export function fillPolygon(marks, width, height, corners, value) {
+  if (corners.length < 3) return null;
+  const xs = corners.map((p) => p.x);
+  const ys = corners.map((p) => p.y);
+  // A spread call of very long lassos would exhaust the stack.
+  const least = (values) => values.reduce((a, b) => Math.min(a, b));
+  const most = (values) => values.reduce((a, b) => Math.max(a, b));
+  const box = inside(
+    {
+      x0: Math.floor(least(xs)),
+      y0: Math.floor(least(ys)),
+      x1: Math.ceil(most(xs)),
+      y1: Math.ceil(most(ys)),
+    },
+    width,
+    height,
+  );
+  if (!box) return null;
+  for (let y = box.y0; y < box.y1; y++) {
+    const cuts = crossings(corners, y + 0.5);
+    for (let i = 0; i + 1 < cuts.length; i += 2) {
+      const first = Math.max(0, Math.ceil(cuts[i] - 0.5));
+      const end = Math.min(width, Math.ceil(cuts[i + 1] - 0.5));
+      if (first < end) marks.fill(value, y * width + first, y * width + end);
+    }
+  }
+  return box;
+}
+
+/**
+ * The pixels that can be reached from (x, y) by steps to the left, right, up and down through
+ * pixels that `belongs` (a function of a pixel's position in the array), or null.
+ *
+ * @returns {Region | null}
+ */
+export function region(width, height, x, y, belongs) {
+  if (x < 0 || y < 0 || x >= width || y >= height || !belongs(y * width + x)) return null;
+  const taken = new Uint8Array(width * height);
+  const open = (i) => !taken[i] && belongs(i);
+  const waiting = [y * width + x];
+  let box = null;
+  let size = 0;
+  /** Adds one pixel of each run, beside the row that was just taken, that is still open. */
+  const look = (first, last) => {
+    let before = false;
+    for (let i = first; i <= last; i++) {
+      const now = open(i);
+      if (now && !before) waiting.push(i);
+      before = now;
+    }
+  };
+  while (waiting.length) {
+    const i = waiting.pop();
+    if (taken[i]) continue;
+    const row = Math.floor(i / width);
+    let first = i;
+    let last = i;
+    while (first > row * width && open(first - 1)) first--;
+    while (last < (row + 1) * width - 1 && open(last + 1)) last++;
+    taken.fill(1, first, last + 1);
+    size += last + 1 - first;
+    box = around(box, {
+      x0: first - row * width,
+      y0: row,
+      x1: last + 1 - row * width,
+      y1: row + 1,
+    });
+    if (row > 0) look(first - width, last - width);
+    if (row < height - 1) look(first + width, last + width);
+  }
+  return { taken, box, size };
+}
+
+/**
+ * The region around (x, y) whose colour is that of (x, y), give or take `tolerance` in red, green
+ * and blue.
+ *
+ * @param {Uint8ClampedArray} rgba  four bytes a pixel
+ */
+export function sameColour(rgba, width, height, x, y, tolerance) {
+  const seed = 4 * (y * width + x);
+  const [red, green, blue] = rgba.subarray(seed, seed + 3);
+  return region(width, height, x, y, (i) => {
+    const at = 4 * i;
+    return (
+      Math.abs(rgba[at] - red) <= tolerance &&
+      Math.abs(rgba[at + 1] - green) <= tolerance &&
+      Math.abs(rgba[at + 2] - blue) <= tolerance
+    );
+  });
+}
+
+/** The proposed object at (x, y): connected pixels of at least `threshold` of 255; or null. */
+export function proposedObject(proposal, width, height, x, y, threshold) {
+  return region(width, height, x, y, (i) => proposal[i] >= threshold);
+}
+
+/** The positions of a region's pixels in the array. */
+function pixels({ taken, box, size }, width) {
+  const positions = new Uint32Array(size);
+  let n = 0;
+  for (let y = box.y0; y < box.y1; y++) {
+    for (let i = y * width + box.x0; i < y * width + box.x1; i++) {
+      if (taken[i]) positions[n++] = i;
+    }
+  }
+  return positions;
+}
+
+/** How many pixels of each value, 256 numbers. */
+export function countValues(marks) {
+  const counts = new Float64Array(256);
+  for (let i = 0; i < marks.length; i++) counts[marks[i]]++;
+  return counts;
+}
+
+// -- one image under the pen --
+
+/**
+ * The marks of one image, with undo and redo without end.
+ *
+ * Whatever paints leaves its change open until `commit` makes one step of it, or `revert` takes it
+ * back. A step keeps the changed box alone, as runs.
+ */
+export class Editor {
+  #kept; // the marks as they were when the last step ended
+  #pending = null; // the box that may differ from #kept
+  #dirty = null; // the box that was not yet painted on a screen
+  #undo = [];
+  #redo = [];
+
+  /**
+   * @param {number} width
+   * @param {number} height
+   * @param {Uint8Array} [marks]  copied; without it, nobody said anything
+   */
+  constructor(width, height, marks) {
+    if (marks && marks.length !== width * height) {
+      throw new RangeError(`marks must have ${width * height} bytes, got ${marks.length}.`);
+    }
+    this.width = width;
+    this.height = height;
+    this.marks = marks ? marks.slice() : new Uint8Array(width * height).fill(OPEN);
+    this.#kept = this.marks.slice();
+    this.counts = countValues(this.marks);
+    this.#touched(this.whole);
+    this.#pending = null;
+  }
+
+  get whole() {
+    return { x0: 0, y0: 0, x1: this.width, y1: this.height };
+  }
+
+  get canUndo() {
+    return this.#undo.length > 0;
+  }
+
+  get canRedo() {
+    return this.#redo.length > 0;
+  }
+
+  /** How many pixels somebody said something about. */
+  get marked() {
+    return this.marks.length - this.counts[OPEN];
+  }
+
+  /** A stroke through points; a single one is a dot. `OPEN` as value is the eraser. */
+  stroke(points, brush, value) {
+    for (let i = 0; i < Math.max(1, points.length - 1); i++) {
+      const [a, b] = [points[i], points[i + 1] ?? points[i]];
+      this.#touched(paintSegment(this.marks, this.width, this.height, a, b, brush, value));
+    }
+  }
+
+  polygon(corners, value) {
+    this.#touched(fillPolygon(this.marks, this.width, this.height, corners, value));
+  }
+
+  /**
+   * Paints a region. With `openOnly`, what was said before stays, unless all of the region was
+   * said already: then the person has changed their mind about the whole.
+   *
+   * @param {Region | null} found
+   */
+  fill(found, value, { openOnly = false } = {}) {
+    if (!found) return;
+    const { marks } = this;
+    const chosen = pixels(found, this.width);
+    const keep = openOnly && chosen.some((i) => marks[i] === OPEN);
+    for (const i of chosen) if (!keep || marks[i] === OPEN) marks[i] = value;
+    this.#touched(found.box);
+  }
+
+  /**
+   * Says of each open pixel what is proposed: `value` from `threshold` on, else background; with
+   * no proposal, background.
+   */
+  complete(proposal, threshold, value) {
+    for (let i = 0; i < this.marks.length; i++) {
+      if (this.marks[i] === OPEN) this.marks[i] = proposal && proposal[i] >= threshold ? value : 0;
+    }
+    this.#touched(this.whole);
+  }
+
+  /** Puts other marks in place of these. */
+  replace(marks) {
+    if (marks.length !== this.marks.length) {
+      throw new RangeError(`marks must have ${this.marks.length} bytes, got ${marks.length}.`);
+    }
+    this.marks.set(marks);
+    this.#touched(this.whole);
+  }
+
+  /** Makes one step of what was painted since the last; false where nothing changed. */
+  commit() {
+    const box = this.#pending && difference(this.marks, this.#kept, this.width, this.#pending);
+    this.#pending = null;
+    if (!box) return false;
+    this.#undo.push({ box, runs: encodeRuns(crop(this.#kept, this.width, box)) });
+    this.#redo = [];
+    this.#keep(box);
+    return true;
+  }
+
+  /** Takes back what was painted since the last step. */
+  revert() {
+    if (!this.#pending) return;
+    paste(this.marks, this.width, this.#pending, crop(this.#kept, this.width, this.#pending));
+    this.#dirty = around(this.#dirty, this.#pending);
+    this.#pending = null;
+  }
+
+  undo() {
+    return this.#step(this.#undo, this.#redo);
+  }
+
+  redo() {
+    return this.#step(this.#redo, this.#undo);
+  }
+
+  /** The box that changed since this was last asked, or null. */
+  takeDirty() {
+    const box = this.#dirty;
+    this.#dirty = null;
+    return box;
+  }
+
+  #step(from, to) {
+    this.revert();
+    const step = from.pop();
+    if (!step) return false;
+    const { box, runs } = step;
+    const size = (box.x1 - box.x0) * (box.y1 - box.y0);
+    to.push({ box, runs: encodeRuns(crop(this.marks, this.width, box)) });
+    paste(this.marks, this.width, box, decodeRuns(runs, size));
+    this.#dirty = around(this.#dirty, box);
+    this.#keep(box);
+    return true;
+  }
+
+  #touched(box) {
+    this.#pending = around(this.#pending, box);
+    this.#dirty = around(this.#dirty, box);
+  }
+
+  /** Counts a box anew and holds it as the end of a step. */
+  #keep(box) {
+    const before = countValues(crop(this.#kept, this.width, box));
+    const part = crop(this.marks, this.width, box);
+    const after = countValues(part);
+    for (let value = 0; value < 256; value++) this.counts[value] += after[value] - before[value];
+    paste(this.#kept, this.width, box, part);
+  }
+}
