@@ -25,6 +25,7 @@ def _nonnegative(scores, score):
 # -- CLUE --
 
 N_STARTS = 3  # of k-means; the best is taken
+_BLOCK = 4096  # rows in double precision at once
 
 
 def clue_sampling(
@@ -239,7 +240,7 @@ def ranked_batch_sampling(
     scores = scores_of(score, learner, X_pool, seed_of(random_state, rng), y_pool)
     top_n(scores, 1, 0)  # NaN is an error there
     points, known = embeddings_of(learner, X_pool, embedding)
-    points = finite(points).astype(np.float64)
+    points = finite(points)
     n_labelled = 0 if known is None else len(known)
     near = np.full(len(points), np.inf)
     if n_labelled:
@@ -248,12 +249,12 @@ def ranked_batch_sampling(
             rule = f"of {points.shape[1]} features, as the pool"
             raise ValueError(message("embeddings of X_training", rule, known.shape[1]))
         for one in known:  # n distances at a time, however many are labelled
-            np.minimum(near, np.linalg.norm(points - one, axis=1), out=near)
+            np.minimum(near, _distances(points, one), out=near)
     unit = 1.0
     if scale:
         spread = np.ptp(scores)
         scores = (scores - scores.min()) / spread if spread > 0 else np.zeros(len(scores))
-        middle = np.linalg.norm(points - points.mean(axis=0), axis=1).mean()
+        middle = _distances(points, points.mean(axis=0, dtype=np.float64)).mean()
         unit = middle if middle > 0 else 1.0
     order = rng.permutation(len(points))  # decides between equal ones
     open_ = np.ones(len(points), bool)
@@ -266,8 +267,17 @@ def ranked_batch_sampling(
         value = np.where(open_, value, -np.inf)
         picked.append(int(order[value[order].argmax()]))
         open_[picked[-1]] = False
-        np.minimum(near, np.linalg.norm(points - points[picked[-1]], axis=1), out=near)
+        np.minimum(near, _distances(points, points[picked[-1]]), out=near)
     return np.array(picked)
+
+
+def _distances(points, one):
+    """Of each point to one, in double precision, a block at a time."""
+    found = np.empty(len(points))
+    for start in range(0, len(points), _BLOCK):
+        rows = points[start : start + _BLOCK].astype(np.float64)
+        found[start : start + _BLOCK] = np.linalg.norm(rows - one, axis=1)
+    return found
 
 
 # -- ClaSP --

@@ -21,6 +21,8 @@ from alseg.strategies.embedding import embeddings_of
 from alseg.strategies.informativeness import entropy_sampling, entropy_score
 from alseg.validation import check_number, check_option, check_rng, message, seed_of
 
+_BLOCK = 4096  # rows looked at at once
+
 # -- noise --
 
 
@@ -385,9 +387,11 @@ def finite(points):
     array([[1., 2.]])
     """
     points = points.astype(np.float32 if points.dtype == np.float32 else np.float64, copy=False)
-    if not np.isfinite(points).all():
-        where = int(np.argmin(np.isfinite(points).all(axis=1)))
-        raise ValueError(f"embeddings must be finite, got NaN or infinity at position {where}.")
+    for start in range(0, len(points), _BLOCK):  # of a memory map that is larger than memory, too
+        good = np.isfinite(points[start : start + _BLOCK]).all(axis=1)
+        if not good.all():
+            where = start + int(np.argmin(good))
+            raise ValueError(f"embeddings must be finite, got NaN or infinity at position {where}.")
     return points
 
 

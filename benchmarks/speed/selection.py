@@ -13,7 +13,10 @@ own that has alseg too. A part whose peer is not installed is left out, and says
 - typiclust, prob-cover: the data of core-set, time and memory against scikit-activeml;
 - draws: the variance of 20 draws of the pixels of 64 images of 128 x 128 against BaaL, the same
   network with the same dropout; memory with 5 and with 50 draws;
-- scale: core-set, k-means++ and BADGE of 10^4, 10^5 and 10^6 x 256 memory-mapped points.
+- scale: core-set, k-means++ and BADGE of 10^4, 10^5 and 10^6 x 256 memory-mapped points;
+- million: every strategy on embeddings, 20 picks of 10^6 x 256 memory-mapped points, 20 labelled.
+  Those that compare all pairs of a cluster or of the pool are measured on fewer, their time at 10^6
+  is taken to grow as the square, and their way out, `subsample`, is measured at 10^6.
 
 Times are CPU seconds at one thread; memory is anonymous memory (Linux alone), sampled in a process
 of its own that has imported what it needs: the same call on a few points comes first. The exit
@@ -22,6 +25,7 @@ status is 1 where a limit is broken.
 
 import argparse
 import copy
+import functools
 import importlib.metadata
 import importlib.util
 import json
@@ -40,7 +44,9 @@ from benchmarks.core.timing import Stopwatch, checked_row, interleave, ratio_row
 N, D, N_LABELLED, N_ASKED = 10_000, 512, 100, 100
 N_BADGE, K_BADGE = 5000, 100
 RADIUS = 28.0  # of prob-cover: balls of some hundred points
+RADIUS_256 = 20.0  # of prob-cover of `million`: balls of some hundred points
 SCALES = (10_000, 100_000, 1_000_000)
+N_MILLION, N_PICKS, N_SUBSAMPLE = 1_000_000, 20, 20_000
 SCALE_D = 256
 WARM_UP = 500
 
@@ -208,6 +214,9 @@ def run_as_child(kind, *arguments):
     if kind == "side":
         run_side(arguments[0], int(arguments[1]), n=WARM_UP)()
         call = run_side(arguments[0], int(arguments[1]))
+    elif kind == "million":
+        million_call(arguments[0], arguments[1], WARM_UP)()
+        call = million_call(arguments[0], arguments[1], int(arguments[2]))
     elif kind == "scale":
         scale_call(arguments[0], arguments[1], WARM_UP)()
         call = scale_call(arguments[0], arguments[1], int(arguments[2]))
@@ -367,23 +376,31 @@ def scale_call(method, path, n):
     return lambda: diversity.k_center_greedy(X, N_ASKED)
 
 
+def mapped(folder, n, seed):
+    """A file of n points in 50 clusters, and their centres."""
+    path = Path(folder) / "X.npy"
+    X = np.lib.format.open_memmap(path, "w+", np.float32, (n, SCALE_D))
+    rng = np.random.default_rng(seed)
+    centres = 3 * rng.standard_normal((50, SCALE_D), np.float32)
+    for start in range(0, n, 50_000):
+        part = slice(start, start + 50_000)
+        X[part] = centres[rng.integers(50, size=50_000)]
+        X[part] += rng.standard_normal((50_000, SCALE_D), np.float32)
+    return path
+
+
 def scale(repeats, seed):
     rows = []
     methods = ["core-set", "k-means++"]
     if importlib.util.find_spec("alseg.query.gradients") is not None:
         methods.append("badge")
     with tempfile.TemporaryDirectory(prefix="selection-") as folder:
-        path, n = Path(folder) / "X.npy", max(SCALES)
-        X = np.lib.format.open_memmap(path, "w+", np.float32, (n, SCALE_D))
+        n, rng = max(SCALES), np.random.default_rng(seed)
+        path = mapped(folder, n, seed)
         proba = np.lib.format.open_memmap(path.with_name("proba.npy"), "w+", np.float32, (n, 10))
-        rng = np.random.default_rng(seed)
-        centres = 3 * rng.standard_normal((50, SCALE_D), np.float32)
         for start in range(0, n, 50_000):
-            part = slice(start, start + 50_000)
-            X[part] = centres[rng.integers(50, size=50_000)]
-            X[part] += rng.standard_normal((50_000, SCALE_D), np.float32)
-            proba[part] = rng.dirichlet(np.full(10, 0.3), size=50_000)
-        del X, proba
+            proba[start : start + 50_000] = rng.dirichlet(np.full(10, 0.3), size=50_000)
+        del proba
         for method in methods:
             found = {m: child("scale", method, path, m) for m in SCALES}
             per_pick = {m: found[m]["cpu"] / N_ASKED for m in SCALES}
@@ -402,6 +419,81 @@ def scale(repeats, seed):
     return rows
 
 
+# -- every strategy on embeddings --
+
+ONE_PASS_A_PICK = (
+    "core_set",
+    "k_means_plus_plus",
+    "k_means",
+    "alps",
+    "bal",
+    "clue",
+    "dpp",
+    "density_weighted",
+    "suggestive_annotation",
+    "discriminative",
+    "aada",
+    "vaal",
+    "ranked_batch",
+    "prob_cover",
+)
+# All pairs of a cluster, or of the pool: how many points are measured.
+ALL_PAIRS = {"typiclust": 100_000, "fps": 100_000, "facility_location": 20_000, "rep_div": 20_000}
+
+
+def million_call(name, path, n):
+    """A strategy of n embeddings; one whose name begins with ``subsample:`` of a part of them."""
+    from alseg import strategies
+
+    X = np.load(path, mmap_mode="r")
+    rng = np.random.default_rng(1)
+    X, labelled = X[:n], X[:N_PICKS] + rng.standard_normal((N_PICKS, SCALE_D), np.float32)
+    doubt = rng.random(n)
+    options = {
+        "density_weighted": {"score": lambda learner, ids: doubt[ids]},
+        "suggestive_annotation": {"score": lambda learner, ids: doubt[ids]},
+        "clue": {"score": lambda learner, ids: doubt[ids]},
+        "dpp": {"score": lambda learner, ids: doubt[ids]},
+        "ranked_batch": {"score": lambda learner, ids: doubt[ids]},
+        "aada": {"score": lambda learner, ids: doubt[ids], "source": labelled},
+        "prob_cover": {"radius": RADIUS_256},
+    }
+
+    class Learner:
+        X_training = np.full(N_PICKS, -1)
+
+    def embed(ids):
+        if ids is Learner.X_training:
+            return labelled
+        return X if len(ids) == len(X) else X[ids]  # the map itself, where all is asked for
+
+    strategy = name.removeprefix("subsample:")
+    f = functools.partial(
+        getattr(strategies, f"{strategy}_sampling"), embedding=embed, **options.get(strategy, {})
+    )
+    if strategy != name:
+        f = strategies.subsample(f, min(N_SUBSAMPLE, len(X)))
+    return lambda: f(Learner, np.arange(len(X)), N_PICKS, random_state=0)
+
+
+def million(repeats, seed):
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="selection-") as folder:
+        path = mapped(folder, N_MILLION, seed)
+        cases = [(name, N_MILLION) for name in ONE_PASS_A_PICK]
+        for name, n in ALL_PAIRS.items():
+            cases += [(name, n), (f"subsample:{name}", N_MILLION)]
+        for name, n in cases:
+            found = child("million", name, path, n)
+            row = checked_row(f"million-{name}-mib", found["mib"], 256)
+            row |= {"n": n, **found}
+            if n < N_MILLION:
+                row["cpu_at_million"] = (N_MILLION / n) ** 2 * found["cpu"]  # not measured
+            print(f"# {name} of {n}: {found['cpu']:.1f} s, {found['mib']:.0f} MiB", flush=True)
+            rows.append(row)
+    return rows
+
+
 PARTS = {
     "core-set": core_set,
     "badge": badge,
@@ -409,6 +501,7 @@ PARTS = {
     "prob-cover": prob_cover,
     "draws": draws,
     "scale": scale,
+    "million": million,
 }
 
 

@@ -7,17 +7,21 @@ from typing import Any
 import numpy as np
 
 from alseg._types import Array, Images, Random
+from alseg.query.diversity.clustering import lloyd, sq_to_own, start_centres
 from alseg.query.diversity.cover import as_distance, nearest_exact, spread_out
 from alseg.query.diversity.points import (
     BLOCK_BYTES,
     CHUNK,
     Points,
     as_embeddings,
+    block_rows,
     nearest_of,
     pair,
     squared,
 )
 from alseg.validation import check_n_instances, check_number, check_rng, message
+
+GROUP_SIZE, MAX_GROUPS = 100, 1024  # of points whose neighbours are looked for together
 
 
 def prob_cover(
@@ -62,7 +66,9 @@ def prob_cover(
     Notes
     -----
     No graph is stored: it has of the order of n^2 edges where the radius is large. Each row of it
-    is computed twice, once to count and once when its point becomes covered.
+    is computed once to count, from one of its two ends, and once when its point becomes covered.
+    Points are put into groups before, and by the triangle inequality groups are compared with one
+    another only as far as a ball may reach: where embeddings have clusters, that is little.
 
     References
     ----------
@@ -79,17 +85,18 @@ def prob_cover(
     points, known = pair(X, labelled, metric)
     limit = _squared_radius(radius, metric)
     open_ = _not_covered(points, known, limit)
-    degree = _cover_counts(points, limit, np.flatnonzero(open_))
+    balls = _Balls(points, limit)
+    degree = balls.degrees(open_)
     turn = rng.permutation(points.n)  # decides between equal degrees
     picks = []
     while len(picks) < n_instances and open_.any():
         value = np.where(degree == degree.max(), turn, -1)
         pick = int(value.argmax())
         picks.append(pick)
-        covered = np.flatnonzero(open_ & _within(points, limit, np.array([pick]))[:, 0])
+        covered = np.flatnonzero(open_ & (balls.counts(np.array([pick])) > 0))
         open_[covered] = False
         if len(picks) < n_instances:
-            degree -= _cover_counts(points, limit, covered)
+            degree -= balls.counts(covered)
     if len(picks) < n_instances:
         return spread_out(points, known, n_instances, picks)
     return np.array(picks)
@@ -121,7 +128,7 @@ def cover_degrees(
     """
     points, known = pair(as_embeddings(X), labelled, metric)
     limit = _squared_radius(radius, metric)
-    return _cover_counts(points, limit, np.flatnonzero(_not_covered(points, known, limit)))
+    return _Balls(points, limit).degrees(_not_covered(points, known, limit))
 
 
 def _squared_radius(radius, metric):
@@ -142,42 +149,92 @@ def _not_covered(points, known, limit):
     return open_
 
 
-def _within(points, limit, positions):
-    """Whether each point is nearer than the radius to some of them: bool (n, n_positions)."""
-    centres, centres_sq = points.rows(positions), points.sq[positions]
-    found = np.empty((points.n, len(positions)), bool)
-    for part, rows in points.blocks():
-        found[part] = _nearer(points, part, rows, centres, centres_sq, positions, limit)
-    return found
+class _Balls:
+    """Who is nearer than a radius to whom, without comparing groups that are too far apart.
 
+    A point x of a group with centre c has no neighbour in a group with centre e whose points are at
+    most r from e, unless ``|x - c| > |c - e| - r - radius``. Groups hold their points with the
+    farthest from the centre first, so that those in question are the first of each.
+    """
 
-def _nearer(points, part, rows, centres, centres_sq, positions, limit):
-    away = squared(rows, points.sq[part], centres, centres_sq)
-    slack = points.tolerance
-    inside = away < limit
-    if not np.isfinite(limit):
-        return inside
-    away -= limit
-    np.abs(away, out=away)
-    i, j = np.nonzero(away <= slack)  # rounding may have decided
-    step = max(1, BLOCK_BYTES // (8 * points.width))
-    for start in range(0, len(i), step):
-        some = slice(start, start + step)
-        gap = points.exact(part.start + i[some]) - points.exact(positions[j[some]])
-        inside[i[some], j[some]] = np.einsum("ij,ij->i", gap, gap) < limit
-    return inside
+    def __init__(self, points, limit):
+        self.points, self.limit = points, limit
+        # What rounding may add to a distance.
+        self.radius = np.sqrt(limit) + np.sqrt(points.tolerance)
+        n_groups = min(MAX_GROUPS, max(1, points.n // GROUP_SIZE))
+        rng = np.random.default_rng(0)  # of speed, not of what is found
+        centres = start_centres([points], n_groups, None, rng)
+        centres, self.groups = lloyd([points], centres, n_groups, max_iter=1)
+        self.away = np.sqrt(sq_to_own([points], centres, self.groups))
+        self.order = np.lexsort((-self.away, self.groups))
+        self.ends = np.searchsorted(self.groups[self.order], np.arange(n_groups + 1))
+        self.reach = np.zeros(n_groups)
+        np.maximum.at(self.reach, self.groups, self.away)
+        centres = np.nan_to_num(centres)  # empty groups
+        sq = np.einsum("ij,ij->i", centres, centres)
+        self.apart = np.sqrt(squared(centres, sq, centres, sq))
 
+    def degrees(self, open_):
+        """For each point, how many of those that are open are within the radius."""
+        counts = np.zeros(self.points.n, np.int64)
+        for group in range(len(self.reach)):
+            mine = self.order[self.ends[group] : self.ends[group + 1]]
+            for others, i, j in self._neighbours(group, mine, group):
+                counts[others] += np.bincount(i[open_[mine[j]]], minlength=len(others))
+                later = open_[others[i]] & (self.groups[others[i]] != group)
+                counts[mine] += np.bincount(j[later], minlength=len(mine))
+        return counts
 
-def _cover_counts(points, limit, positions):
-    """For each point, how many of `positions` are within the radius."""
-    counts = np.zeros(points.n, np.int64)
-    for start in range(0, len(positions), CHUNK):
-        some = positions[start : start + CHUNK]
-        centres, centres_sq = points.rows(some), points.sq[some]
-        for part, rows in points.blocks():
-            inside = _nearer(points, part, rows, centres, centres_sq, some, limit)
-            counts[part] += np.count_nonzero(inside, axis=1)
-    return counts
+    def counts(self, positions):
+        """For each point, how many of `positions` are within the radius."""
+        counts = np.zeros(self.points.n, np.int64)
+        groups = self.groups[positions]
+        for group in np.unique(groups):
+            mine = positions[groups == group]
+            for start in range(0, len(mine), CHUNK):
+                some = mine[start : start + CHUNK]
+                for others, i, _ in self._neighbours(group, some):
+                    counts[others] += np.bincount(i, minlength=len(others))
+        return counts
+
+    def _neighbours(self, group, mine, first=0):
+        """Triples (others, i, j): ``others[i]`` and ``mine[j]`` are neighbours.
+
+        `mine` are some of the points of a group, others those of that `first` and of later groups.
+        """
+        if not len(mine):
+            return
+        least = self.apart[group] - self.away[mine].max() - self.radius
+        found = []
+        for other in range(first, len(self.reach)):
+            if least[other] < self.reach[other]:
+                those = self.order[self.ends[other] : self.ends[other + 1]]
+                n = np.searchsorted(-self.away[those], -least[other], side="left")
+                found.append(those[:n])
+        found = np.concatenate(found)
+        centres, centres_sq = self.points.rows(mine), self.points.sq[mine]
+        step = block_rows(self.points.width, self.points.dtype)
+        for start in range(0, len(found), step):
+            others = found[start : start + step]
+            yield others, *self._pairs(others, mine, centres, centres_sq)
+
+    def _pairs(self, others, mine, centres, centres_sq):
+        points, slack = self.points, self.points.tolerance
+        away = points.rows(others) @ (-2 * centres).T
+        away += centres_sq
+        most = self.limit + slack - points.sq[others]
+        i, j = np.divmod(np.flatnonzero(away < most[:, None]), len(mine))
+        if not np.isfinite(self.limit):
+            return i, j
+        near = away[i, j] + points.sq[others[i]]
+        inside = near < self.limit - slack
+        unsure = np.flatnonzero(~inside)  # rounding may have decided
+        step = max(1, BLOCK_BYTES // (8 * points.width))
+        for start in range(0, len(unsure), step):
+            some = unsure[start : start + step]
+            gap = points.exact(others[i[some]]) - points.exact(mine[j[some]])
+            inside[some] = np.einsum("ij,ij->i", gap, gap) < self.limit
+        return i[inside], j[inside]
 
 
 def purity_radius(X: Images, groups: Array, purity: float = 0.95, metric: str = "euclidean") -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,14 @@ from scipy.sparse import csr_array
 
 from alseg._types import Array, Images, Random
 from alseg.query.diversity.cover import check_weights, draw, zero_noise
-from alseg.query.diversity.points import BLOCK_BYTES, as_embeddings, pair, squared
+from alseg.query.diversity.points import BLOCK_BYTES, CHUNK, as_embeddings, pair
 from alseg.validation import check_number, check_rng
 
 TOLERANCE = 1e-4  # of the mean variance of a feature: centres that move less have arrived
 MAX_ITER = 300
 MIN_SAMPLE = 4096  # of points that centres start at
 SAMPLE_PER_CENTRE = 20
+LEAST_DRAWN = 16  # candidates for a start at once
 MAX_ROUNDS = 30  # of clusters that start again; near duplicates could go on for ever
 
 
@@ -101,12 +103,17 @@ def k_means(sets: Any, n_clusters: int, weights: Array, rng: np.random.Generator
     groups : ndarray of shape (n,), int
     sq_distances : ndarray of shape (n,), float64
     """
+    centres, groups = centres_and_groups(sets, n_clusters, weights, rng)
+    return centres, groups, sq_to_own(sets, centres, groups)
+
+
+def centres_and_groups(sets: Any, n_clusters: int, weights: Array, rng: Any) -> Any:
+    """What `k_means` gives, without the distances, which cost one more pass."""
     n_clusters = min(n_clusters, n_points(sets))
     if n_clusters == 0:
-        return np.empty((0, sets[0].width)), np.empty(0, np.intp), np.empty(0)
+        return np.empty((0, sets[0].width)), np.empty(0, np.intp)
     centres = start_centres(sets, n_clusters, weights, rng)
-    centres, groups = lloyd(sets, centres, n_clusters, weights)
-    return centres, groups, _sq_to_own(sets, centres, groups)
+    return lloyd(sets, centres, n_clusters, weights)
 
 
 def n_points(sets: Any) -> int:
@@ -134,27 +141,49 @@ def start_centres(sets: Any, n_clusters: Any, weights: Array, rng: Any) -> Any:
     """
     which, weights = _sample(sets, max(MIN_SAMPLE, SAMPLE_PER_CENTRE * n_clusters), weights, rng)
     rows = _rows_of(sets, which)
-    sq = np.einsum("ij,ij->i", rows, rows)
     n_tried = 2 + int(np.log(n_clusters))
     picks = [draw(weights, weights > 0, rng)]
-    near = _sq_to(rows, sq, picks)[:, 0]
+    near = np.full(len(rows), np.inf, rows.dtype)
+    sq = np.einsum("ij,ij->i", rows, rows)
+    near[:] = _sq_to(rows, sq, np.array(picks))[0]
+    candidates = _candidates(rows, sq, weights, near, rng)
     while len(picks) < n_clusters:
-        chance = weights * near
-        if not chance.any():
+        tried = list(itertools.islice(candidates, n_tried))
+        if not tried:
             break
-        tried = [draw(chance, None, rng) for _ in range(n_tried)]
-        lower = np.minimum(_sq_to(rows, sq, tried), near[:, None])  # (n_sample, n_tried)
-        best = int((weights @ lower).argmin())
-        picks.append(tried[best])
-        near = lower[:, best]
+        lower = [np.minimum(away, near) for _, away in tried]
+        best = int(np.argmin([weights @ low for low in lower]))
+        picks.append(tried[best][0])
+        near[:] = lower[best]
     return rows[picks].astype(np.float64)
 
 
+def _candidates(rows, sq, weights, near, rng):
+    """Pairs (position, squared distances of all rows to it), drawn in proportion to `near`.
+
+    Many are drawn at once, so that their distances are one matrix product. The caller lowers `near`
+    in place between two of them; a position that was drawn by the `near` of before is then kept
+    with the chance that is left of it, which makes it a draw by the present one.
+    """
+    size = LEAST_DRAWN
+    while (chance := weights * near).any():
+        before, total = near.copy(), np.cumsum(chance)
+        drawn = np.searchsorted(total, rng.random(size) * total[-1], side="right")
+        drawn = np.minimum(drawn, np.flatnonzero(chance)[-1])
+        n_kept = 0
+        for position, away in zip(drawn.tolist(), _sq_to(rows, sq, drawn), strict=True):
+            if rng.random() * before[position] < near[position]:
+                n_kept += 1
+                yield position, away
+        size = min(2 * size, CHUNK) if 2 * n_kept > size else max(size // 2, LEAST_DRAWN)
+
+
 def _sq_to(rows, sq, which):
-    """Squared distances of all rows to some of them; 0 where rounding leaves no digit."""
-    result = squared(rows, sq, rows[which], sq[which])
-    for column in result.T:
-        zero_noise(column, sq, rows.dtype)
+    """Squared distances of some rows to all of them; 0 where rounding leaves no digit."""
+    result = (-2 * rows[which]) @ rows.T
+    result += sq
+    result += sq[which, None]
+    result[result <= 16 * np.finfo(rows.dtype).eps * sq] = 0
     return result
 
 
@@ -292,7 +321,7 @@ def _move(rows, groups, which, to, weights, sums):
 
 def _farthest(sets, centres, groups, weights, n):
     """At most `n` positions, in their order, that add most to the sum, and more than rounding."""
-    away = _sq_to_own(sets, centres, groups)
+    away = sq_to_own(sets, centres, groups)
     start = 0
     for points in sets:
         zero_noise(away[start : start + points.n], points.sq, points.dtype)
@@ -302,7 +331,7 @@ def _farthest(sets, centres, groups, weights, n):
     return np.sort(farthest[away[farthest] > 0])
 
 
-def _sq_to_own(sets, centres, groups):
+def sq_to_own(sets, centres, groups):
     """Squared distance of each point to the centre of its group, from the differences."""
     away = np.empty(n_points(sets))
     for part, rows in _blocks(sets):

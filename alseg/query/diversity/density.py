@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from alseg._types import Array, Images, Random
-from alseg.query.diversity.clustering import k_means, k_means_groups
-from alseg.query.diversity.cover import as_distance, facility_location, k_center_greedy
+from alseg.query.diversity.clustering import centres_and_groups, k_means_groups
+from alseg.query.diversity.cover import as_distance, facility_location, spread_out
 from alseg.query.diversity.points import (
     BLOCK_BYTES,
+    KEEP_BYTES,
     Points,
+    SomeRows,
     as_embeddings,
     as_labelled,
     block_rows,
@@ -99,14 +101,8 @@ def fill_up(
     picks = np.asarray(picks, dtype=np.intp)
     if len(picks) >= n_instances:
         return picks[:n_instances]
-    X = as_embeddings(X)
-    known = as_labelled(labelled, X.shape[1])
-    known = X[picks] if known is None else np.concatenate([known, X[picks]])
-    rest = np.setdiff1d(np.arange(len(X)), picks)
-    if not len(known):
-        known = None
-    more = k_center_greedy(X[rest], n_instances - len(picks), known, metric)
-    return np.concatenate([picks, rest[more]])
+    points, known = pair(as_embeddings(X), labelled, metric)
+    return spread_out(points, known, n_instances, picks.tolist())
 
 
 def typicality(X: Images, n_neighbors: int = 20, metric: str = "euclidean") -> np.ndarray:
@@ -142,6 +138,10 @@ def typicality(X: Images, n_neighbors: int = 20, metric: str = "euclidean") -> n
     """
     X = as_embeddings(X)
     check_number("n_neighbors", n_neighbors, 1, integer=True)
+    return _typicality(X, n_neighbors, metric)
+
+
+def _typicality(X, n_neighbors, metric):
     if len(X) < 2:
         return np.ones(len(X))
     return 1 / (_mean_distance_to_nearest(Points(X, metric), n_neighbors) + TINY)
@@ -151,7 +151,9 @@ def _mean_distance_to_nearest(points, n_neighbors):
     k = min(n_neighbors, points.n - 1)
     mean = np.empty(points.n)
     step = max(1, block_rows(points.width, points.dtype))
-    step = max(1, min(step, BLOCK_BYTES // (points.n * points.dtype.itemsize)))
+    # Rows that are not kept are read again for each block: few and large ones, then.
+    most = BLOCK_BYTES if points.kept is not None else KEEP_BYTES // 2
+    step = max(1, min(step, most // (points.n * points.dtype.itemsize)))
     for start in range(0, points.n, step):
         some = np.arange(start, min(start + step, points.n))
         centres = points.rows(some)
@@ -237,7 +239,9 @@ def typiclust(
     rng = check_rng(random_state)
     n_labelled = 0 if labelled is None else len(labelled)
     n_clusters = min(n_labelled + n_instances, max_clusters)
-    groups, _ = k_means_groups(X, n_clusters, None, metric, rng, labelled)
+    points, known = pair(X, labelled, metric, keep=False)
+    sets = [points] if known is None else [points, known]
+    _, groups = centres_and_groups(sets, n_clusters, None, rng)
     return typical_of_groups(
         X, groups[:n], n_instances, groups[n:], n_neighbors, min_cluster_size, metric
     )
@@ -290,7 +294,7 @@ def typical_of_groups(
                 if len(picks) == n_instances or not len(left):
                     continue
                 k = max(1, min(n_neighbors, len(left) // 2))
-                best = int(typicality(X[left], k, metric).argmax())
+                best = int(_typicality(SomeRows(X, left), k, metric).argmax())
                 picks.append(int(left[best]))
                 members[c] = np.delete(left, best)
     return np.array(picks, dtype=np.intp)
@@ -375,7 +379,7 @@ def farthest_of_groups(
     picks = []
     for group in by_size(groups, None, rng):
         members = np.flatnonzero(groups == group)
-        picks += [int(i) for i in members[_farthest_pair(Points(X[members], metric))]]
+        picks += [int(i) for i in members[_farthest_pair(Points(SomeRows(X, members), metric))]]
     return fill_up(X, n_instances, picks, metric)
 
 
@@ -477,7 +481,7 @@ def cluster_gaps(
     check_number("n_clusters", n_clusters, 1, integer=True)
     points, known = pair(X, labelled, metric)
     sets = [points] if known is None else [points, known]
-    centres, groups, _ = k_means(sets, n_clusters, None, check_rng(random_state))
+    centres, groups = centres_and_groups(sets, n_clusters, None, check_rng(random_state))
     centres = centres[np.bincount(groups, minlength=len(centres)) > 0].astype(points.dtype)
     if len(centres) < 2:
         return np.zeros(len(X))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from alseg._types import Array, Images, Random
-from alseg.query.diversity.points import as_embeddings, as_labelled
+from alseg.query.diversity.points import SomeRows, as_embeddings, as_labelled, pair
 from alseg.validation import check_n_instances, check_number, check_rng, message
 
 
@@ -23,8 +25,8 @@ def looks_unlabelled(
     labelled : array-like of shape (n_labelled, n_features)
         At least one.
     classifier : scikit-learn classifier or None, default=None
-        With `predict_proba`; cloned. None is a logistic regression on standardised features, the
-        two classes weighted alike.
+        With `predict_proba`; cloned, and given all rows at once. None is a logistic regression on
+        standardised features, the two classes weighted alike, which reads them a block at a time.
     random_state : None, int, numpy Generator or RandomState, default=None
         For a classifier that has a parameter of this name, unset.
 
@@ -47,8 +49,8 @@ def looks_unlabelled(
     >>> int(proba.argmax())
     2
     """
-    model, both = _told_apart(X, labelled, classifier, random_state)
-    return np.asarray(model.predict_proba(both), dtype=float)[:, 1]
+    X, known = _check(X, labelled)
+    return _proba(X, known, classifier, check_rng(random_state))[0]
 
 
 def odds_of_unlabelled(
@@ -77,25 +79,70 @@ def odds_of_unlabelled(
     >>> bool(odds[2] > 1 > odds[0])
     True
     """
-    model, both = _told_apart(X, labelled, classifier, random_state)
+    X, known = _check(X, labelled)
     if classifier is None:
-        logit = model.decision_function(both)
+        logit, _ = _logits(X, known)
     else:
-        p = np.asarray(model.predict_proba(both), dtype=float)[:, 1]
+        p, _ = _proba(X, known, classifier, check_rng(random_state))
         with np.errstate(divide="ignore"):
             logit = np.log(p) - np.log1p(-p)
     return np.exp(np.clip(logit, -500, 500))
 
 
-def _told_apart(X, labelled, classifier, random_state):
-    """A classifier fitted to tell the rows of X (True) from labelled ones; and its rows of X."""
-    X, labelled = _check(X, labelled)
-    model = _build(classifier, check_rng(random_state))
-    both = np.concatenate([X, labelled]).astype(np.result_type(np.float32, X.dtype), copy=False)
+def _proba(X, labelled, classifier, rng, start=None):
+    """Of each row of X, the probability of being unlabelled; and where to start the next time."""
+    if classifier is None:
+        logit, found = _logits(X, labelled, start)
+        return expit(logit), found
+    model = _build(classifier, rng)
+    both = np.concatenate([X[:], labelled])
+    both = both.astype(np.result_type(np.float32, X.dtype), copy=False)
     if not np.isfinite(both).all():
         raise ValueError("X and labelled must be finite, got NaN or infinite values.")
     model.fit(both, np.arange(len(both)) < len(X))
-    return model, both[: len(X)]
+    return np.asarray(model.predict_proba(both[: len(X)]), dtype=float)[:, 1], None
+
+
+def _logits(X, labelled, start=None):
+    """Logits of a logistic regression on standardised features, the two classes weighted alike.
+
+    What scikit-learn's ``LogisticRegression(class_weight="balanced")`` minimises, with rows read a
+    block at a time. Rows are shifted alone; what scales them acts on the coefficients.
+    """
+    points, known = pair(X, labelled, "euclidean")
+    n, dtype = points.n + known.n, points.dtype
+    mean, square = np.zeros((2, points.width))
+    for one in (points, known):
+        for _, rows in one.blocks():
+            mean += rows.sum(axis=0, dtype=np.float64) / n
+            square += np.einsum("ij,ij->j", rows, rows) / n
+    variance = square - mean**2
+    # Below this it is what rounding leaves of a constant.
+    scale = np.sqrt(np.where(variance > np.finfo(dtype).eps * square, variance, 1))
+
+    def logits(coef, rows):
+        direction = coef[:-1] / scale
+        return (rows @ direction.astype(dtype)).astype(np.float64) + coef[-1] - mean @ direction
+
+    def loss(coef):
+        value, slope = coef[:-1] @ coef[:-1] / (2 * n), np.zeros(len(coef))
+        slope[:-1] = coef[:-1] / n
+        for one, sign in ((points, 1), (known, -1)):
+            for _, rows in one.blocks():
+                margin = sign * logits(coef, rows)
+                value += np.logaddexp(0, -margin).sum() / (2 * one.n)
+                by_logit = -sign * expit(-margin) / (2 * one.n)
+                slope[-1] += by_logit.sum()
+                slope[:-1] += (by_logit.astype(dtype) @ rows - by_logit.sum() * mean) / scale
+        return value, slope
+
+    start = np.zeros(points.width + 1) if start is None else start
+    options = {"maxiter": 1000, "maxls": 50, "gtol": 1e-4, "ftol": 64 * np.finfo(float).eps}
+    coef = minimize(loss, start, method="L-BFGS-B", jac=True, options=options).x
+    found = np.empty(points.n)
+    for part, rows in points.blocks():
+        found[part] = logits(coef, rows)
+    return found, coef
 
 
 def _check(X, labelled):
@@ -109,13 +156,7 @@ def _check(X, labelled):
 
 def _build(classifier, rng):
     from sklearn.base import clone
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    if classifier is None:
-        model = LogisticRegression(class_weight="balanced", max_iter=1000)
-        return make_pipeline(StandardScaler(), model)
     if not hasattr(classifier, "predict_proba"):
         raise TypeError(message("classifier", "with `predict_proba`", classifier))
     model = clone(classifier)
@@ -178,10 +219,11 @@ def discriminative_picks(
     X, known = _check(X, labelled)
     rng = check_rng(random_state)
     rest, picks = np.arange(len(X)), np.empty(0, np.intp)
-    n_batches = min(n_batches, n_instances)
+    n_batches, start = min(n_batches, n_instances), None
     for batch in range(n_batches):
         n_now = (n_instances - len(picks)) // (n_batches - batch)
-        proba = looks_unlabelled(X[rest], np.concatenate([known, X[picks]]), classifier, rng)
+        now = np.concatenate([known, X[picks]])
+        proba, start = _proba(SomeRows(X, rest), now, classifier, rng, start)
         best = np.lexsort((rng.permutation(len(rest)), -proba))[:n_now]
         picks = np.concatenate([picks, rest[best]])
         rest = np.delete(rest, best)

@@ -65,6 +65,33 @@ def as_labelled(labelled: Any, n_features: Any) -> Any:
     return labelled
 
 
+class SomeRows:
+    """Some rows of an array, for `Points`: read when they are asked for, and never all at once.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+    which : ndarray of shape (m,), int
+        Positions in `X`.
+
+    Examples
+    --------
+    >>> some = SomeRows(np.arange(8).reshape(4, 2), np.array([3, 1]))
+    >>> some.shape, some[:1]
+    ((2, 2), array([[6, 7]]))
+    """
+
+    def __init__(self, X: Any, which: Any) -> None:
+        self.X, self.which, self.dtype = X, which, X.dtype
+        self.shape = len(which), X.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.which)
+
+    def __getitem__(self, which: Any) -> Any:
+        return self.X[self.which[which]]
+
+
 class Points:
     """Rows of embeddings, shifted so that the expanded square loses little, a block at a time.
 
