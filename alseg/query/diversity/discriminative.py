@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from alseg._types import Array, Images, Random
@@ -109,6 +108,8 @@ def _logits(X, labelled, start=None):
     What scikit-learn's ``LogisticRegression(class_weight="balanced")`` minimises, with rows read a
     block at a time. Rows are shifted alone; what scales them acts on the coefficients.
     """
+    from scipy.optimize import minimize
+
     points, known = pair(X, labelled, "euclidean")
     n, dtype = points.n + known.n, points.dtype
     mean, square = np.zeros((2, points.width))
