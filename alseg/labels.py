@@ -183,13 +183,58 @@ def _is_minus_one(label: Any) -> bool:
     return number and bool(label == MISSING)
 
 
+def one_an_image(labels: np.ndarray, n: int) -> bool:
+    """Whether labels, as `as_labels` gives them, are of n images: (n,), or (n, K) of several.
+
+    Examples
+    --------
+    >>> one_an_image(np.array(["a", "b"]), 2), one_an_image(np.zeros((2, 3)), 2)
+    (True, True)
+    >>> one_an_image(np.zeros((2, 1)), 2), one_an_image(np.array(["a"]), 2)
+    (False, False)
+    """
+    return labels.shape == (n,) or (labels.ndim == 2 and len(labels) == n and labels.shape[1] > 1)
+
+
+def label_names(labels: Array) -> np.ndarray:
+    """One label an image: of several classes their set as a word, others as they are.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,) or (n, K)
+        As `as_labels` takes them.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Of a matrix the numbers of the columns that are 1, with ``+`` between them and ``?`` after
+        those that are not known; ``"none"`` where all are 0, None where nothing is known.
+
+    Examples
+    --------
+    >>> label_names([[0, 1, 1], [0, 0, 0], [1, -1, 0], [-1, -1, -1]]).tolist()
+    ['1+2', 'none', '0+1?', None]
+    >>> label_names(["a", None]).tolist()
+    ['a', None]
+    """
+    array = as_labels(labels)
+    if array.ndim == 1:
+        return array
+    found = np.full(len(array), None, dtype=object)
+    for i in np.flatnonzero(~missing_labels(array)):
+        row = array[i].tolist()
+        words = (f"{k}" + "?" * (one == MISSING) for k, one in enumerate(row) if one)
+        found[i] = "+".join(words) or "none"
+    return found
+
+
 def join_labels(labels: np.ndarray, more: np.ndarray) -> np.ndarray:
     """Labels after labels, with one form for those that are missing.
 
     Parameters
     ----------
-    labels, more : ndarray of shape (n,)
-        As `as_labels` gives them.
+    labels, more : ndarray of shape (n,), or both of (n, K)
+        As `as_labels` gives them. One that is all missing, of shape (n,), is taken beside a matrix.
 
     Returns
     -------
@@ -198,7 +243,7 @@ def join_labels(labels: np.ndarray, more: np.ndarray) -> np.ndarray:
     Raises
     ------
     TypeError
-        If the known ones are strings here and no strings there.
+        If the known ones are strings here and no strings there, or a matrix of other columns.
 
     Examples
     --------
@@ -206,6 +251,22 @@ def join_labels(labels: np.ndarray, more: np.ndarray) -> np.ndarray:
     array([ 0, -1, -1])
     """
     holes = [missing_labels(part) for part in (labels, more)]
+    widths = {p.shape[1:] for p, missing in zip((labels, more), holes) if not missing.all()}
+    widths = widths or {labels.shape[1:]}
+    if len(widths) > 1:
+        raise TypeError("Labels must be of one shape, one an image or the same columns for all.")
+    (width,) = widths
+    if width:
+        return np.concatenate(
+            [
+                np.full((len(part), *width), MISSING, dtype=np.int8) if missing.all() else part
+                for part, missing in zip((labels, more), holes)
+            ]
+        )
+    labels, more = (
+        part if part.ndim == 1 else np.full(len(part), None, dtype=object)
+        for part in (labels, more)
+    )
     kinds = {
         isinstance(label, (str, bytes))
         for part, missing in zip((labels, more), holes)
@@ -260,15 +321,18 @@ def label_codes(labels: Array) -> tuple[np.ndarray, np.ndarray]:
     return classes, codes
 
 
-def label_strata(labels: Array) -> np.ndarray:
+def label_strata(labels: Array, at_least: int = 1) -> np.ndarray:
     """A number for the class of each image, those without a label being one more class.
 
     For what shares images alike among the classes, or splits each of them.
 
     Parameters
     ----------
-    labels : array-like of shape (n,)
-        As `as_labels` takes them.
+    labels : array-like of shape (n,) or (n, K)
+        As `as_labels` takes them. Of several classes an image, each set of them is a class.
+    at_least : int, default=1
+        Sets of classes of fewer images are one class together, and where that has fewer too, it
+        joins the smallest of the others. Of one class an image it is not used.
 
     Returns
     -------
@@ -279,6 +343,17 @@ def label_strata(labels: Array) -> np.ndarray:
     --------
     >>> label_strata(["dog", None, "cat"]).tolist(), label_strata([None, None]).tolist()
     ([1, 2, 0], [0, 0])
+    >>> label_strata([[0, 1], [0, 1], [1, 0], [1, 1], [0, 0]], at_least=2).tolist()
+    [0, 0, 1, 1, 1]
     """
     classes, codes = label_codes(labels)
-    return np.where(codes == MISSING, len(classes), codes)
+    strata = np.where(codes == MISSING, len(classes), codes)
+    if classes.ndim == 1 or at_least == 1:
+        return strata
+    counts = np.bincount(strata)
+    rare = (counts > 0) & (counts < at_least)
+    if counts[rare].sum() < at_least and not rare.all():
+        often = np.flatnonzero(counts >= at_least)
+        rare[often[counts[often].argmin()]] = rare.any()
+    strata = np.where(rare[strata], len(counts), strata)
+    return np.unique(strata, return_inverse=True)[1]

@@ -10,7 +10,7 @@ import numpy as np
 
 from alseg._types import Array, Masks
 from alseg.images import ImageFiles, LazyImages, LazyMasks, MaskFiles, stack
-from alseg.labels import MISSING, as_labels, label_codes
+from alseg.labels import MISSING, as_labels, label_codes, missing_labels
 from alseg.validation import UnknownName, did_you_mean, message
 
 _SHOWN = 5  # names of files and classes in one line
@@ -23,7 +23,7 @@ class Dataset:
     Parameters
     ----------
     images : ndarray of shape (n, H, W, C), list of arrays, ImageFiles or LazyImages
-    labels : ndarray of shape (n,), or None, default=None
+    labels : ndarray of shape (n,), or (n, K) for several classes an image, or None, default=None
         Class label of each image; where it is missing, -1 among numbers, and None among others.
         None is all missing.
     masks : ndarray of shape (n, H, W), int, MaskFiles, object array of arrays and None, or None
@@ -102,7 +102,7 @@ class Dataset:
         return Dataset(**parts, name=self.name, published_part=self.published_part)
 
     def __repr__(self):
-        n_classes = len(label_codes(self.labels)[0])
+        n_classes = len(_class_counts(self.labels)[0])
         return (
             f"Dataset({self.name!r}: {len(self)} images, {n_classes} "
             f"class{'es' if n_classes != 1 else ''}, {n_masks(self.masks)} masks)"
@@ -138,6 +138,14 @@ def _take(values, idx):
         return values[idx]
     positions = np.flatnonzero(idx) if idx.dtype == bool else idx
     return stack([values[i] for i in positions])
+
+
+def _class_counts(labels):
+    """Classes and how many images each has; of several an image its columns."""
+    if labels.ndim == 2:
+        return np.arange(labels.shape[1]), (labels == 1).sum(axis=0)
+    classes, codes = label_codes(labels)
+    return classes, np.bincount(codes[codes != MISSING], minlength=len(classes))
 
 
 class Parts(Mapping):
@@ -183,14 +191,13 @@ class Parts(Mapping):
         lines = []
         data = self._parts.get("all")
         if data is not None:
-            labels, codes = label_codes(data.labels)
-            counts = np.bincount(codes[codes != MISSING], minlength=len(labels))
+            labels, counts = _class_counts(data.labels)
             shown = ", ".join(
                 f"{_shown(str(label))}: {n}" for label, n in zip(labels[:_SHOWN], counts)
             )
             more = ", ..." if len(labels) > _SHOWN else ""
             classes = _count(len(labels), "class", "classes") + f" ({shown}{more})" * bool(shown)
-            missing = int((codes == MISSING).sum())
+            missing = int(missing_labels(data.labels).sum())
             if missing:
                 classes += f", {missing} without a class" if len(labels) else ""
             lines.append(

@@ -26,8 +26,9 @@ def class_folds(
 
     Parameters
     ----------
-    labels : array-like of shape (n,)
-        Those that are missing are one more class.
+    labels : array-like of shape (n,), or (n, K) for several classes an image
+        Those that are missing are one more class. Each set of classes is one, those of fewer images
+        than folds together.
     fold : int in [0, n_folds - 1], default=0
     groups : array-like of shape (n,), or None
         If given, no group is torn apart (scikit-learn's StratifiedGroupKFold), and the counts
@@ -47,8 +48,8 @@ def class_folds(
     >>> class_folds(["a"] * 37 + ["b"] * 48, fold=0).sum()
     np.int64(18)
     """
-    labels = label_strata(labels)
     check_number("n_folds", n_folds, low=2, integer=True)
+    labels = label_strata(labels, n_folds)
     check_number("fold", fold, low=0, high=n_folds - 1, integer=True)
     valid = np.zeros(len(labels), dtype=bool)
     if groups is not None:

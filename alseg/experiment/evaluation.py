@@ -6,7 +6,7 @@ from alseg.derived import joint_of
 from alseg.experiment.measures import average, measure_image
 from alseg.images import as_images, as_masks
 from alseg.interfaces import attribute_of, has_class_head, mask_classes_of
-from alseg.labels import as_labels, missing_labels
+from alseg.labels import MISSING, as_labels, label_names, missing_labels
 from alseg.metrics import (
     by_label,
     calibration_bins,
@@ -63,11 +63,13 @@ def evaluate(model, test, measures=None):
     metrics : dict
         What `alseg.metrics.mask_metrics` gives (``dice`` of the foreground, ``dice_background``,
         ``mean_iou``, ``pooled_dice``, ``dice_worst_tenth``, ...), ``class_accuracy`` with a
-        class head and labels, ``object_dice`` and ``object_f1`` where the data set knows objects
+        class head and labels (of several classes an image, the share of images all of whose known
+        ones are right), ``object_dice`` and ``object_f1`` where the data set knows objects
         (predicted ones are connected parts), ``mask_calibration_error`` and
         ``label_calibration_error`` (expected calibration error, where the model gives
         probabilities), ``by_label`` with ``n_images``, ``dice``, ``mean_iou`` and
-        ``class_accuracy`` for each class, ``by_subset`` with ``n_images``, ``dice``, and where
+        ``class_accuracy`` for each class, or each set of them by its name of
+        `alseg.labels.label_names`, ``by_subset`` with ``n_images``, ``dice``, and where
         there are objects ``object_dice`` and ``object_f1`` for each of ``test.subsets`` where it
         has them, and ``dice_per_image`` in the order of `test`. All in [0, 1]. Of each of
         `measures` the mean over the images that have one, None where none has, and
@@ -101,8 +103,7 @@ def evaluate(model, test, measures=None):
     n_mask_classes = mask_classes_of(model)
     columns = {}
     if head and known.any():
-        pairs = zip(predicted_labels, labels.tolist(), strict=True)
-        right = np.array([a == b for a, b in pairs])
+        right = _right(predicted_labels, labels)
         columns["class_accuracy"] = np.where(known, right, np.nan)
     dice = dice_per_image(predicted_masks, masks, n_mask_classes=n_mask_classes)
     iou = mean_iou_per_image(predicted_masks, masks, n_mask_classes)
@@ -111,12 +112,12 @@ def evaluate(model, test, measures=None):
         metrics["class_accuracy"] = float(columns["class_accuracy"][known].mean())
     if np.any(calibration):
         metrics["mask_calibration_error"] = calibration_error_from_bins(calibration)
-    classes = list(attribute_of(model, "classes_", ()))
-    told = labels[known].tolist()
-    if label_proba and told and set(told) <= set(classes):
-        position = {label: k for k, label in enumerate(classes)}
-        codes = np.array([position[label] for label in told])
-        bins = calibration_bins(np.array(label_proba)[known], codes)
+    codes = _class_codes(model, labels) if label_proba else None
+    if codes is not None and (codes != MISSING).any():
+        proba = np.array(label_proba)
+        if codes.ndim == 2:  # as many answers, each of two classes
+            proba, codes = np.stack([1 - proba, proba], -1).reshape(-1, 2), codes.ravel()
+        bins = calibration_bins(proba[codes != MISSING], codes[codes != MISSING])
         metrics["label_calibration_error"] = calibration_error_from_bins(bins)
     overlaps = _overlaps(test, predicted_masks)
     metrics.update(_object_metrics(overlaps, np.ones(n, dtype=bool)))
@@ -131,9 +132,10 @@ def evaluate(model, test, measures=None):
         }
     columns = {"dice": dice, "mean_iou": iou, **columns}
     parts = {name: by_label(values, labels) for name, values in columns.items()}
+    named = label_names(labels)
     metrics["by_label"] = {
         str(label): {
-            "n_images": int((labels == label).sum()),
+            "n_images": int((named == label).sum()),
             **{name: values[label] for name, values in parts.items()},
         }
         for label in parts["dice"]
@@ -142,6 +144,24 @@ def evaluate(model, test, measures=None):
     for name, values in measured.items():
         metrics |= {name: average(values), f"{name}_per_image": np.array(values)}
     return metrics
+
+
+def _right(predicted, labels):
+    """Whether the class of each image is right; of several, whether all that are known are."""
+    if labels.ndim == 2:
+        return ((np.array(predicted) == labels) | (labels == MISSING)).all(axis=1)
+    return np.array([a == b for a, b in zip(predicted, labels.tolist(), strict=True)])
+
+
+def _class_codes(model, labels):
+    """Positions of labels in a model's classes, `MISSING` without one; None of other classes."""
+    if labels.ndim == 2:
+        return labels.astype(int)
+    position = {label: k for k, label in enumerate(attribute_of(model, "classes_", ()))}
+    holes, told = missing_labels(labels).tolist(), labels.tolist()
+    if not {label for label, hole in zip(told, holes) if not hole} <= set(position):
+        return None
+    return np.array([MISSING if hole else position[one] for one, hole in zip(told, holes)])
 
 
 def _measured(measures, model, joint, masks, instances, start):

@@ -304,14 +304,15 @@ def without_classes(protocol, labels):
     Parameters
     ----------
     protocol : Protocol
-    labels : sequence of array-like of shape (n,)
+    labels : sequence of array-like of shape (n,) or (n, K)
         Class labels of the training images of each seed.
 
     Returns
     -------
     Protocol
         The same where there are two classes. Else without "weak labels only" and "CAM-guided
-        random", which learn from labels, and without class balance, which is "random" then.
+        random", which learn from labels, and without class balance, which is "random" then. Of
+        several classes an image without those two alone, which take the map of one.
 
     Examples
     --------
@@ -319,17 +320,19 @@ def without_classes(protocol, labels):
     >>> found.references, found.controls, found.class_balanced
     (('full supervision', 'all-ones'), ('random',), False)
     """
-    if any(len(label_codes(one)[0]) > 1 for one in labels):
+    several = any(np.ndim(one) == 2 for one in labels)
+    if not several and any(len(label_codes(one)[0]) > 1 for one in labels):
         return protocol
     untaught = ("weak labels only", "CAM-guided random")
     names = ("control", "references", "controls")
     kept = {name: getattr(protocol, name) for name in names}
     same = {"class-balanced random": "random", "random, not balanced": "random"}
+    same = {} if several else same
     kept["control"] = same.get(kept["control"], kept["control"])
     for name in ("references", "controls"):
         rows = (same.get(row, row) for row in kept[name] if row not in untaught)
         kept[name] = tuple(dict.fromkeys(rows))
-    return dataclasses.replace(protocol, class_balanced=False, **kept)
+    return dataclasses.replace(protocol, class_balanced=several and protocol.class_balanced, **kept)
 
 
 def split(data, protocol, seed):
@@ -433,8 +436,9 @@ def folds(labels, groups, n_folds):
 
     Parameters
     ----------
-    labels : array-like of shape (n,)
-        Those that are missing are one more class.
+    labels : array-like of shape (n,), or (n, K) for several classes an image
+        Those that are missing are one more class. Each set of classes is one, those of fewer images
+        than folds together.
     groups : array-like of shape (n,), or None
     n_folds : int, at least 2
 
@@ -456,8 +460,8 @@ def folds(labels, groups, n_folds):
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    labels = label_strata(labels)
     check_number("n_folds", n_folds, 2, integer=True)
+    labels = label_strata(labels, n_folds)
     _, counts = np.unique(labels, return_counts=True)
     if counts.min() < n_folds:
         raise ValueError(

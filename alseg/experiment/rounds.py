@@ -22,7 +22,7 @@ from alseg.experiment.stopping import agreement
 from alseg.files import RecordsError, files_below, jsonable, remove_files
 from alseg.images import as_images, as_masks, check_pairs
 from alseg.interfaces import Saved, before_and_last, is_fitted, loaded, mask_classes_of, meets
-from alseg.labels import as_labels, is_annotated, label_strata, missing_labels
+from alseg.labels import as_labels, is_annotated, label_names, label_strata, missing_labels
 from alseg.learner import ActiveLearner
 from alseg.metrics import dice_score
 from alseg.oracles import MaskOracle
@@ -84,7 +84,7 @@ def run(
     out : str or Path
         Folder for ``records.jsonl`` and ``panels/``.
     initial : int or None, default=None
-        Masks of the seed set. None is two a class.
+        Masks of the seed set. None is two a class, of several classes an image two a column.
     seed : int, default=0
     augmenter : PseudoLabelAugmenter or None, default=None
     name : str or None, default=None
@@ -159,7 +159,8 @@ def run(
     check_number("seed", seed, 0, integer=True)
     train, strategy = annotated_part(train), as_function(strategy)
     labels = as_labels(train.labels, len(train.ids))
-    initial = 2 * (label_strata(labels).max() + 1) if initial is None else initial
+    n_classes = labels.shape[1] if labels.ndim == 2 else label_strata(labels).max() + 1
+    initial = 2 * n_classes if initial is None else initial
     check_number("initial", initial, 1, integer=True)
     _check_wanted(len(labels), initial, rounds, n_instances, strategy)
     name = getattr(strategy, "__name__", repr(strategy)) if name is None else name
@@ -489,7 +490,7 @@ def _describe_asked(sample_ids, train, masks, model, save):
     Without a model (a seed set, which none chose) the names and labels alone.
     """
     images = as_images(train.images).take(sample_ids)
-    labels = as_labels(train.labels, len(train.ids))[sample_ids]
+    labels = label_names(as_labels(train.labels, len(train.ids))[sample_ids])
     known = ~missing_labels(labels)
     masks = as_masks(masks, len(sample_ids))
     asked = []
@@ -507,7 +508,7 @@ def _describe_asked(sample_ids, train, masks, model, save):
             uncertainty, maps = entropy_score(model, one, return_maps=True)
             n_mask_classes = len(joint.mask_proba[0])
             if "labels" in joint:
-                item["predicted_label"] = joint.labels[0]
+                item["predicted_label"] = label_names(joint.labels[:1])[0]
             item["uncertainty"] = float(uncertainty[0])
             item["dice"] = dice_score(joint.masks[0], mask, n_mask_classes=n_mask_classes)
             seen = {

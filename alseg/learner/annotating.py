@@ -9,7 +9,7 @@ from alseg.calling import accepts, accepts_any, call_strategy, check_query_idx, 
 from alseg.derived import PAGE
 from alseg.images import as_images, as_masks
 from alseg.interfaces import GoesOn, before_and_last, is_fitted, mask_classes_of, meets
-from alseg.labels import MISSING, as_labels, fraction_annotated, is_annotated
+from alseg.labels import MISSING, as_labels, fraction_annotated, is_annotated, one_an_image
 from alseg.learner.base import Mode
 from alseg.learner.extending import extended_images, extended_labels
 from alseg.learner.on_disk import write_learner
@@ -63,8 +63,9 @@ class Annotating(Mode):
         self._check_fits()
         n = len(as_images(learner.images))
         labels = as_labels(labels, n).copy()
-        if labels.shape != (n,):
-            raise ValueError(message("labels", f"of shape ({n},), one an image", labels.shape))
+        if not one_an_image(labels, n):
+            rule = f"of shape ({n},), one an image, or ({n}, K) of several classes"
+            raise ValueError(message("labels", rule, labels.shape))
         learner.labels = labels
         learner._n_annotate = 0
         learner.masks = masks

@@ -73,7 +73,7 @@ def extended_labels(labels, more, n):
     array(['a', 'b', 'longer'], dtype='<U6')
     """
     found = as_labels(more, n)
-    if found.shape != (n, *labels.shape[1:]):
+    if more is not None and found.shape != (n, *labels.shape[1:]):
         rule = f"of shape {(n, *labels.shape[1:])}, as many as the images"
         raise ValueError(message("labels", rule, found.shape))
     try:

@@ -49,9 +49,9 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         Whether new data with NaN or infinite values are refused.
     images : array of shape (n, H, W, C), list, array of paths or ImageFiles, or None, default=None
         All images. Giving them chooses the mask mode.
-    labels : array-like of shape (n,), str or int, or None, default=None
+    labels : array-like of shape (n,), str or int, or (n, K), or None, default=None
         Their class labels, for mask mode. Missing are None and NaN, and -1 among numbers; None is
-        all missing.
+        all missing. Of several classes an image a matrix of 0 and 1, -1 where it is not known.
     masks : array of shape (n, H, W), list or MaskFiles, or None, default=None
         Masks known at the start: class of each pixel, `MISSING` (-1) where not annotated, None
         for an image without. Copied. Without `images` it is an argument of the estimator's `fit`
@@ -364,7 +364,7 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         images : of the kind of the learner's images
             Paths where those are paths, else arrays (of any sizes) or a lazy sequence.
             Lists, paths and lazy sequences are put together without a copy of any image.
-        labels : array-like of shape (n_new,)
+        labels : array-like of shape (n_new,), or (n_new, K)
             Class labels of the new images, of the kind of the others.
         masks : array of shape (n_new, H, W), list or MaskFiles, or None, default=None
             What is known of their masks, as at construction.

@@ -3,7 +3,7 @@
 import numpy as np
 
 from alseg.images import as_images, as_masks, join_images
-from alseg.labels import as_labels, is_annotated, join_labels
+from alseg.labels import as_labels, is_annotated, join_labels, one_an_image
 from alseg.rows import n_rows
 from alseg.validation import check_number, message
 
@@ -40,8 +40,8 @@ class SourceSet:
         faces = as_images(images)
         n = len(faces)
         self.images, self.labels = images, as_labels(labels, n).copy()
-        if self.labels.shape != (n,):
-            rule = f"of shape ({n},), one an image"
+        if not one_an_image(self.labels, n):
+            rule = f"of shape ({n},), one an image, or ({n}, K) of several classes"
             raise ValueError(message("labels of source", rule, self.labels.shape))
         self.masks = check_masks(as_masks(masks, n), faces)
         if not any(is_annotated(mask) for mask in self.masks):
@@ -55,7 +55,7 @@ class SourceSet:
         try:
             return join_labels(labels, self.labels)
         except TypeError:
-            rule = "of the kind of the learner's own labels, strings or integers"
+            rule = "of the kind of the learner's own labels: strings, integers or a matrix"
             raise TypeError(message("labels of source", rule, self.labels.dtype)) from None
 
     def with_masks(self, n, masks, mask_weight, weight):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from alseg._types import Array, Masks
-from alseg.labels import as_labels, label_codes
+from alseg.labels import label_codes, label_names
 from alseg.metrics.overlap import (
     _mean,
     _mean_over,
@@ -60,8 +60,9 @@ def by_label(values: Array, labels: Array) -> Any:
     ----------
     values : array-like of shape (n,), float
         Such as of `dice_per_image`; NaN is left out.
-    labels : array-like of shape (n,)
-        Class label of each image; those without one are left out.
+    labels : array-like of shape (n,), or (n, K) for several classes an image
+        Class label of each image; those without one are left out. Of several classes, each set of
+        them is one, by its name of `alseg.labels.label_names`.
 
     Returns
     -------
@@ -78,7 +79,7 @@ def by_label(values: Array, labels: Array) -> Any:
     >>> by_label([0.5, 1.0, 0.0], ["benign", "benign", "malignant"])
     {'benign': 0.75, 'malignant': 0.0}
     """
-    values, labels = np.asarray(values, dtype=float), as_labels(labels)
+    values, labels = np.asarray(values, dtype=float), label_names(labels)
     if values.shape != labels.shape:
         raise ValueError(message("labels", f"of shape {values.shape}", labels.shape))
     means, (classes, codes) = {}, label_codes(labels)

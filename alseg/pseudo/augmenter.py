@@ -16,7 +16,7 @@ from alseg.interfaces import (
     estimator_of,
     has_part,
 )
-from alseg.labels import MISSING, as_labels, fraction_annotated
+from alseg.labels import MISSING, as_labels, fraction_annotated, one_an_image
 from alseg.metrics import best_threshold, mask_from_proba
 from alseg.pseudo.agreement import colour_evidence, pixel_quality, rank_agreement
 from alseg.pseudo.neighbours import (
@@ -446,7 +446,7 @@ default="histogram"
         if not self.same_class:
             return None
         labels = as_labels(y, n_samples)
-        if labels.shape != (n_samples,):
+        if not one_an_image(labels, n_samples):
             raise ValueError(message("y", f"of shape ({n_samples},)", labels.shape))
         return labels
 

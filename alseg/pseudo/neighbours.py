@@ -7,7 +7,7 @@ doi:10.1109/WACV48630.2021.00338, after the description of its released code.
 import numpy as np
 
 from alseg.images import as_images
-from alseg.labels import as_labels, label_strata
+from alseg.labels import as_labels, label_strata, one_an_image
 from alseg.validation import check_number, message
 
 N_BINS = 256
@@ -224,7 +224,7 @@ def _classes(labels, n_samples):
     if labels is None:
         labels = np.zeros(n_samples, dtype=int)
     labels = as_labels(labels)
-    if labels.shape != (n_samples,):
+    if not one_an_image(labels, n_samples):
         raise ValueError(message("labels", f"of shape ({n_samples},)", labels.shape))
     strata = label_strata(labels)
     return [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]

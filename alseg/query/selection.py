@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from alseg._types import Array, Random
-from alseg.labels import as_labels, label_codes, label_strata, missing_labels
+from alseg.labels import as_labels, label_codes, label_strata, missing_labels, one_an_image
 from alseg.validation import check_n_instances, check_option, check_rng, message
 
 NOISES = ("power", "softmax", "softrank")
@@ -74,7 +74,7 @@ def _check_labels(y_pool, n_pool):
         remedy = "Pass the class labels of the pool, one an image."
         raise ValueError(message("y_pool", f"labels of shape ({n_pool},)", None, remedy))
     y_pool = as_labels(y_pool)
-    if y_pool.shape != (n_pool,):
+    if not one_an_image(y_pool, n_pool):
         raise ValueError(message("y_pool", f"labels of shape ({n_pool},)", y_pool.shape))
     codes = label_strata(y_pool)
     return codes, codes.max(initial=-1) + 1

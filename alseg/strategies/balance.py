@@ -3,7 +3,7 @@
 import numpy as np
 
 from alseg.calling import accepts, call, check_query_idx, name_of
-from alseg.labels import as_labels, label_strata
+from alseg.labels import as_labels, label_strata, one_an_image
 from alseg.query import class_balanced_top_n, class_quotas, interleave
 from alseg.rows import n_rows
 from alseg.rows import retrieve_rows as rows
@@ -106,7 +106,7 @@ def class_balanced_sampling(
 
 
 def _labels(y_pool, n_pool):
-    if y_pool is None or np.shape(y_pool) != (n_pool,):
+    if y_pool is None or not one_an_image(as_labels(y_pool), n_pool):
         got = None if y_pool is None else np.shape(y_pool)
         remedy = "ActiveLearner passes it in mask mode; else pass it to query."
         raise ValueError(message("y_pool", f"class labels of shape ({n_pool},)", got, remedy))

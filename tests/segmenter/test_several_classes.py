@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import cross_validate
 
-from alseg import ActiveLearner, JointCAMSegmenter, PixelClassifier
+from alseg import JointCAMSegmenter, PixelClassifier
 from alseg.datasets import make_glands
 from alseg.labels import MISSING, as_labels, label_strata, missing_labels
 from alseg.learner import DeepEnsemble
@@ -129,5 +129,3 @@ def test_what_knows_one_class_an_image_says_so():
         PixelClassifier().fit(GLANDS.images, Y, GLANDS.masks)
     with pytest.raises(ValueError, match="y must be one class label an image"):
         DeepEnsemble(TINY(), 2).fit(GLANDS.images, Y, GLANDS.masks)
-    with pytest.raises(ValueError, match="labels must be of shape"):
-        ActiveLearner(TINY(), images=GLANDS.images, labels=Y)

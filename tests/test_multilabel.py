@@ -1,0 +1,186 @@
+"""Images of several classes beyond one fit: data sets, folds, learners, runs and their records."""
+
+import functools
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from alseg import ActiveLearner, JointCAMSegmenter, PseudoLabelAugmenter
+from alseg.datasets import Dataset, class_folds, make_glands
+from alseg.experiment import Protocol, evaluate, run
+from alseg.experiment.protocol import folds, without_classes
+from alseg.labels import as_labels, join_labels, label_names, label_strata
+from alseg.metrics import by_label
+from alseg.pseudo import within_class_cosine
+from alseg.query import class_balanced_top_n, class_quotas
+from alseg.strategies import class_balanced, entropy_score, random_sampling
+
+GLANDS = make_glands(10, image_size=(32, 48), random_state=0)
+Y = np.array([[0, 1], [1, 0], [0, 0], [1, 1], [0, 1], [1, 0], [0, 1], [1, 0], [-1, -1], [1, -1]])
+DATA = Dataset(GLANDS.images, Y, GLANDS.masks)
+TINY = functools.partial(
+    JointCAMSegmenter, encoder="tiny", encoder_weights=None, max_epochs=1, random_state=0
+)
+
+
+class Told:
+    """Predicts what it is told: masks that are all background, and these classes."""
+
+    n_mask_classes, has_class_head, multilabel_ = 2, True, True
+
+    def __init__(self, proba):
+        self.proba, self.classes_ = np.asarray(proba), np.arange(2)
+
+    def predict_joint(self, X):
+        n = len(X)
+        masks = np.zeros((n, 32, 48), int)
+        mask_proba = np.stack([np.ones((n, 32, 48)), np.zeros((n, 32, 48))], 1)
+        proba = self.proba[:n]
+        return {
+            "masks": masks,
+            "mask_proba": mask_proba,
+            "proba": proba,
+            "labels": (proba > 0.5).astype(int),
+        }
+
+    def predict_mask_proba(self, X):
+        return self.predict_joint(X)["mask_proba"]
+
+
+# -- labels --
+
+
+def test_names_joins_and_strata():
+    assert label_names(Y).tolist() == [
+        *["1", "0", "none", "0+1", "1", "0", "1", "0"],
+        *[None, "0+1?"],
+    ]
+    joined = join_labels(as_labels(Y[:2]), as_labels(None, 1))
+    assert joined.tolist() == [[0, 1], [1, 0], [-1, -1]]
+    assert join_labels(as_labels(None, 1), as_labels(Y[:1])).tolist() == [[-1, -1], [0, 1]]
+    with pytest.raises(TypeError, match="of one shape"):
+        join_labels(as_labels(Y), as_labels(np.ones((2, 3))))
+    # none: 1 image, 01: 3, 0?: 1, 10: 3, 11: 1, unknown: 1.
+    assert sorted(np.bincount(label_strata(Y, at_least=3))) == [3, 3, 4]
+    assert sorted(np.bincount(label_strata(Y[:3], at_least=3))) == [3]
+    # The one rare set joins the smaller of the others.
+    y = [[0, 1]] * 3 + [[1, 0]] * 2 + [[1, 1]]
+    assert label_strata(y, at_least=2).tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_parts_of_a_data_set():
+    assert repr(DATA) == "Dataset('': 10 images, 2 classes, 10 masks)"
+    assert DATA.take([3, 8]).labels.tolist() == [[1, 1], [-1, -1]]
+    tests = [test for _, test in folds(DATA.labels, None, 3)]
+    assert sorted(np.concatenate(tests).tolist()) == list(range(10))
+    for test in tests:  # of the sets of three images each fold has one
+        names = label_names(Y[test]).tolist()
+        assert names.count("0") == names.count("1") == 1
+    valid = class_folds(Y, 0, n_folds=3)
+    names = label_names(Y[valid]).tolist()
+    assert names.count("0") == names.count("1") == 1
+    assert valid.sum() == 4
+
+
+def test_means_quotas_and_neighbours_by_set():
+    values = np.arange(10.0)
+    assert by_label(values, Y) == {"none": 2.0, "0": 13 / 3, "1": 10 / 3, "0+1": 3.0, "0+1?": 9.0}
+    classes, counts = class_quotas(Y, 6, random_state=0)
+    assert len(classes) == 6
+    assert counts.tolist() == [1] * 6
+    idx = class_balanced_top_n(values, Y, 6)
+    assert sorted(idx.tolist()) == [2, 3, 6, 7, 8, 9]
+    blocks = [ids.tolist() for ids, _ in within_class_cosine(np.eye(10), Y)]
+    assert sorted(map(len, blocks)) == [1, 1, 1, 1, 3, 3]
+
+
+# -- learners --
+
+
+def test_a_learner_keeps_the_matrix(tmp_path):
+    learner = ActiveLearner(
+        TINY(),
+        images=GLANDS.images[:8],
+        labels=Y[:8],
+        masks=[*GLANDS.masks[:2], *[None] * 6],
+        augmenter=PseudoLabelAugmenter(),
+        random_state=0,
+    )
+    assert learner.y_training.tolist() == Y[:2].tolist()
+    seen = {}
+
+    def strategy(learner, X_pool, n_instances=1, *, y_pool):
+        seen["y_pool"] = y_pool
+        return np.arange(n_instances)
+
+    learner.query_strategy = strategy
+    sample_ids, _ = learner.query(n_instances=2)
+    assert_array_equal(seen["y_pool"], Y[2:8])
+    learner.annotate(sample_ids, GLANDS.masks[sample_ids])
+    assert learner.estimator.multilabel_
+    learner.query_strategy = class_balanced(entropy_score)
+    ids, _ = learner.query(n_instances=2)
+    assert {tuple(row) for row in Y[ids]} == {(0, 1), (1, 0)}  # the sets that are left
+    learner.save(tmp_path / "learner", include_images=True)
+    again = ActiveLearner.load(tmp_path / "learner")
+    assert_array_equal(again.labels, learner.labels)
+    assert again.query(n_instances=2)[0].tolist() == ids.tolist()
+    new = learner.extend(GLANDS.images[8:], Y[8:])
+    assert_array_equal(learner.labels[new], Y[8:])
+    learner.extend(GLANDS.images[:1])
+    assert learner.labels[-1].tolist() == [-1, -1]
+    with pytest.raises(ValueError, match=r"labels must be of shape \(1, 2\)"):
+        learner.extend(GLANDS.images[:1], ["a"])
+    with pytest.raises(ValueError, match="or .10, K. of several classes, got"):
+        ActiveLearner(TINY(), images=GLANDS.images, labels=Y[:, :1])
+
+
+def test_a_source_of_several_classes():
+    source = (GLANDS.images[:2], Y[:2], GLANDS.masks[:2])
+    learner = ActiveLearner(
+        TINY(), images=GLANDS.images[2:], labels=Y[2:], source=source, random_state=0
+    )
+    assert learner.fit().estimator.multilabel_
+    learner = ActiveLearner(TINY(), images=GLANDS.images[2:], labels=["a"] * 8, source=source)
+    with pytest.raises(TypeError, match="labels of source must be of the kind"):
+        learner.fit()
+
+
+# -- experiments --
+
+
+def test_scores_by_hand():
+    # 0: both right. 1: one wrong. 2: not known at all. 3: the one that is known is right.
+    test = Dataset(GLANDS.images[:4], [[0, 1], [1, 0], [-1, -1], [1, -1]], GLANDS.masks[:4])
+    model = Told([[0.1, 0.9], [0.4, 0.2], [0.9, 0.9], [0.8, 0.3]])
+    found = evaluate(model, test)
+    assert found["class_accuracy"] == pytest.approx(2 / 3)
+    assert {k: v["class_accuracy"] for k, v in found["by_label"].items()} == {
+        **{"1": 1.0, "0": 0.0, "0+1?": 1.0}
+    }
+    assert {k: v["n_images"] for k, v in found["by_label"].items()} == {"1": 1, "0": 1, "0+1?": 1}
+    # Five answers are known, with confidences 0.9, 0.9, 0.6, 0.8, 0.8, of which the third is wrong;
+    # each confidence has a bin of its own.
+    by_hand = (2 * 0.1 + 0.6 + 2 * 0.2) / 5
+    assert found["label_calibration_error"] == pytest.approx(by_hand)
+
+
+def test_a_run_and_what_it_records(tmp_path):
+    train, test = DATA.take(range(7)), DATA.take([7, 8, 9])
+    records = run(
+        TINY(), train, test, random_sampling, rounds=1, n_instances=2, out=tmp_path / "run"
+    )
+    assert records[0]["config"]["initial"] == 4  # two a class
+    assert 0 <= records[1]["metrics"]["class_accuracy"] <= 1
+    asked = [item for record in records for item in record["asked"]]
+    assert {item["label"] for item in asked} <= {"0", "1", "none", "0+1"}
+    assert {item["predicted_label"] for item in records[1]["asked"]} <= {"0", "1", "none", "0+1"}
+
+
+def test_rows_that_take_the_map_of_one_class_are_left_out():
+    protocol = Protocol()
+    found = without_classes(protocol, [Y])
+    assert found.references == ("full supervision", "all-ones")
+    assert "CAM-guided random" not in found.controls
+    assert (found.control, found.class_balanced) == (protocol.control, protocol.class_balanced)
