@@ -1,16 +1,19 @@
 """The state folder of somebody who annotates a folder of images."""
 
-from alseg.project.adding import add
+from alseg.project.adding import add, keep
 from alseg.project.answers import Answer, look_at_mask
-from alseg.project.asking import ask
+from alseg.project.asking import ask, ask_at_once
+from alseg.project.mask_files import PALETTE, png_bytes, read_stored, stored_bytes
 from alseg.project.predicting import predict
-from alseg.project.state import Project, ProjectError, open_project, undo
+from alseg.project.state import Project, ProjectError, last_model, open_project, undo
 
 __all__ = [
     "Project",
     "ProjectError",
     "add",
     "ask",
+    "ask_at_once",
+    "keep",
     "open_project",
     "predict",
     "undo",

@@ -58,25 +58,52 @@ def add(
     same = _already_there(project, matches, masks, replace)
     for name in same:
         del masks[name]
+    looks = keep(project, masks, coding) if masks else {}
+    clean(project)
+    return {"looks": looks, "same": same, "skipped": skipped, "coding": coding.describe()}
+
+
+def keep(project, masks, coding=None):
+    """Keep masks as those that count, in one step: what `add` does once it has read them.
+
+    Parameters
+    ----------
+    project : Project
+    masks : dict of str to ndarray of shape (H, W), int
+        By the image's name: classes below `Project.n_mask_classes`, `MISSING` where nobody said; at
+        least one pixel is annotated. They take the place of those that are there.
+    coding : MaskCoding or None, default=None
+        How the files were coded that they come from, for those that come later.
+
+    Returns
+    -------
+    looks : dict of str to Answer
+        See `look_at_mask`.
+    """
+    state = project.state
     looks = _looks(project, masks)
-    before = {name: project.state["masks"].get(name) for name in masks}
+    before = {name: state["masks"].get(name) for name in masks}
     for name, mask in masks.items():
         data = stored_bytes(mask)
         # Named by content: what an old state names is never written over.
         file = file_name(f"{name}-{digest_of(data, 8)}", ".png")
         project.files.write(f"masks/{file}", data)
         look = looks[name]
-        project.state["masks"][name] = {
+        state["masks"][name] = {
             "file": file,
             "share": round(look.foreground, 6),
+            "annotated": look.annotated,
             "digest": look.digest,
         }
-    if masks:
-        project.state["added"] = coding.to_dict()
-        project.state.setdefault("history", []).append({"command": "add", "before": before})
-        project.write()
-    clean(project)
-    return {"looks": looks, "same": same, "skipped": skipped, "coding": coding.describe()}
+    project.revise(masks)
+    skipped = [name for name in state.get("skipped", ()) if name not in masks]
+    if len(skipped) < len(state.get("skipped", ())):
+        state["skipped"] = skipped  # it could be told after all
+    if coding is not None:
+        state["added"] = coding.to_dict()
+    state.setdefault("history", []).append({"command": "add", "before": before})
+    project.write()
+    return looks
 
 
 def _matches(project, files, folder, suffix):

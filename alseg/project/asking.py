@@ -102,6 +102,53 @@ def ask(project, n_instances, new=False, propose=False, max_seconds="auto", show
     }
 
 
+def ask_at_once(project, n_instances):
+    """As `ask` about other images, without a fit and without looking at more images.
+
+    Asked are images without any mask: those of the highest scores among what `ask` has looked at
+    and kept, whatever masks its model knew; at random where nothing is kept.
+
+    Parameters
+    ----------
+    project : Project
+    n_instances : int
+        Fewer are asked for where fewer are left.
+
+    Returns
+    -------
+    round : dict
+        ``round``, ``ids``, ``folder`` and ``why``, a sentence.
+
+    Raises
+    ------
+    EmptyPool
+        If every image has a mask, was asked for, or cannot be read.
+    """
+    check_number("n_instances", n_instances, 1, integer=True)
+    known = np.full(len(project.data), None, dtype=object)
+    for i in np.flatnonzero(project.has_mask()):
+        known[i] = np.zeros((1, 1), np.int16)  # whatever is in it: it is not asked for
+    question = _Question(project, lambda text: None, known)
+    pool = question.pool(project.pending())
+    scores = question.kept_scores(pool, of_any_model=True)
+    seen = np.isfinite(scores)
+    if seen.any():
+        pool, scores = pool[seen], scores[seen]
+        strategy = project.option("strategy", "entropy")
+        question.why = (
+            f"Among the highest by {strategy} of {counted(len(pool), 'image')} that the last "
+            "model looked at."
+        )
+    else:
+        scores = question.rng.random(len(pool))
+        alike = ", the classes alike" if question.balanced else ""
+        question.why = f"Drawn at random{alike}: no model has looked at the images yet."
+    chosen = question.best(pool, scores, n_instances)
+    if not len(chosen):
+        raise EmptyPool(f"None of the {len(pool)} images left can be read.")
+    return _write(project, chosen, None, question, None)
+
+
 def _again(project, open_):
     last = next(r for r in reversed(project.state["rounds"]) if set(r["ids"]) & set(open_))
     return {
@@ -122,14 +169,15 @@ def _folder(project, number):
 class _Question:
     """What a question is made from: the masks known, the images that can be read, chance."""
 
-    def __init__(self, project, say):
+    def __init__(self, project, say, masks=None):
         self.project, self.say = project, say
+        self.why = None
         self.data = project.data
         self.images = as_images(self.data.images)
-        self.masks = project.known_masks()
+        self.masks = project.known_masks() if masks is None else masks
         self.n_known = sum(mask is not None for mask in self.masks)
         self.unreadable = {}  # reason by position
-        self.looked_at = None
+        self.looked_at = self.key = None
         self.balanced = project.option("class_balanced", True)
         seed = project.option("seed", 0)
         self.rng = np.random.default_rng([seed, self.n_known, len(project.state["rounds"])])
@@ -137,7 +185,7 @@ class _Question:
     def pool(self, open_):
         """Positions of images that may be asked for."""
         complete = np.array([fraction_annotated(mask) == 1 for mask in self.masks])
-        asked = np.isin(self.data.ids, open_) if open_ else np.zeros(len(self.masks), dtype=bool)
+        asked = np.isin(self.data.ids, [*open_, *self.project.state.get("skipped", ())])
         pool = np.flatnonzero(~complete & ~asked)
         if not len(pool):
             raise EmptyPool(
@@ -161,7 +209,7 @@ class _Question:
         """Images to begin with, without a model: at random, or as different as an encoder sees."""
         if self.project.option("first", "random") == "random":
             self.say("No mask is known yet: the first images are drawn at random.")
-            return self._best(pool, self.rng.random(len(pool)), n_instances)
+            return self.best(pool, self.rng.random(len(pool)), n_instances)
         from alseg.strategies import alps_sampling, pretrained_embedding
 
         self.say("No mask is known yet: the first images are those that differ most.")
@@ -189,7 +237,7 @@ class _Question:
             return self._asked(strategy, learner, pool, n_instances, max_seconds)
         scores = self._scores(score, learner, pool, n_instances, max_seconds)
         seen = np.isfinite(scores)
-        return self._best(pool[seen], scores[seen], n_instances)
+        return self.best(pool[seen], scores[seen], n_instances)
 
     def _asked(self, strategy, learner, pool, n_instances, max_seconds):
         """What a strategy without a score for each image asks for, in bounded time."""
@@ -230,7 +278,7 @@ class _Question:
                 return values
 
         self.where = {self.images.where(i): i for i in pool}
-        known = self._read_scores(pool)
+        known = self.kept_scores(pool)
         n_before = int(np.isfinite(known).sum())
         model = learner.estimator
         model.verbose = int(
@@ -259,11 +307,13 @@ class _Question:
     def _scores_key(self):
         return [self.key, self.project.option("strategy", "entropy")]
 
-    def _read_scores(self, pool):
+    def kept_scores(self, pool, of_any_model=False):
+        """(n_pool,) scores that were worked out before, NaN where there are none."""
         scores = np.full(len(pool), np.nan)
         try:
             kept = json.loads((self.project.folder / _SCORES).read_text(encoding="utf-8"))
-            if kept["of"] != self._scores_key():
+            key = self._scores_key()
+            if kept["of"][of_any_model:] != key[of_any_model:]:
                 return scores
             for k, name in enumerate(self.data.ids[pool].tolist()):
                 scores[k] = float(kept["scores"].get(name, np.nan))
@@ -277,7 +327,7 @@ class _Question:
         with suppress(NotOurs):  # they only save time: somebody else's file stays in their place
             self.project.files.write_json(_SCORES, {"of": self._scores_key(), "scores": kept})
 
-    def _best(self, candidates, scores, n_instances):
+    def best(self, candidates, scores, n_instances):
         """Of the best scores (class by class) those that can be read and are not nearly alike."""
         chosen, rejected = [], []
         left = np.ones(len(candidates), dtype=bool)
@@ -463,6 +513,8 @@ def _write(project, sample_ids, model, question, show):
         page = show(number, queries, images, proposals, project.folder, project.class_names)
         project.files.write(f"{folder}/index.html", page)
     found = {"round": number, "ids": names, "n_masks": int(question.n_known)}
+    if question.why:
+        found["why"] = question.why
     project.state["rounds"].append(found)
     project.state.setdefault("history", []).append({"command": "query", "round": number})
     project.write()

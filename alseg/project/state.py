@@ -7,6 +7,7 @@ and given again. All writing goes through `alseg.files`, whose ledger says which
 others may lie in the folder, and stay.
 """
 
+import dataclasses
 import os
 import re
 from contextlib import contextmanager, suppress
@@ -186,9 +187,23 @@ class Project:
         part = self.option("part", "all")
         if part not in self.parts:
             raise ProjectError(message("part", f"one of {list(self.parts)}", part))
-        self.data = self.parts[part]
+        self.data = self._relabelled(self.parts[part])
         if self.data.masks is not None:
             self.state["coding"] = self.data.masks.mapping.to_dict()
+
+    def _relabelled(self, data):
+        """The data with the class labels that somebody has corrected since."""
+        corrected = self.state.get("labels") or {}
+        found = {
+            i: corrected[name] for i, name in enumerate(data.ids.tolist()) if name in corrected
+        }
+        known = {str(label): label for label in label_codes(data.labels)[0].tolist()}
+        if not found or data.labels.ndim > 1:
+            return data
+        labels = data.labels.copy()
+        for i, label in found.items():
+            labels[i] = known.get(label, labels[i])
+        return dataclasses.replace(data, labels=labels)
 
     def coding(self, name):
         """How masks are coded, as it was decided: "coding" of the folder, "added" of drawn ones.
@@ -226,6 +241,12 @@ class Project:
             rule = f"{n - 1} names (n_mask_classes={n}, background included)"
             raise ProjectError(message("mask_classes", rule, names))
 
+    def revise(self, names):
+        """Count that the masks of these images were changed, by whatever command."""
+        revisions = self.state.setdefault("revisions", {})
+        for name in names:
+            revisions[name] = revisions.get(name, 0) + 1
+
     def write(self):
         """Keep the state: what it does not name does not count."""
         write_json(self.folder / STATE, self.state, self.folder, marker=_MARKER)
@@ -258,6 +279,10 @@ class Project:
             return np.zeros(len(self.data), dtype=bool)
         return np.array([path is not None for path in paths], dtype=bool)
 
+    def has_mask(self):
+        """(n,) bool: images that have a mask, of whatever part of their pixels; no file is read."""
+        return self.in_folder() | np.isin(self.data.ids, list(self.state["masks"]))
+
     def known_masks(self):
         """The masks known so far: object array of shape (n,) of (H, W) int16 arrays and None.
 
@@ -274,14 +299,19 @@ class Project:
         return known
 
     def pending(self):
-        """Names of images that were asked for and have no mask yet, in the order asked."""
+        """Names of images that were asked for and have no mask yet, in the order asked.
+
+        Those of which somebody said that they cannot tell are not asked for again.
+        """
         in_folder = self.in_folder()
+        skipped = set(self.state.get("skipped", ()))
         asked = [name for round_ in self.state["rounds"] for name in round_["ids"]]
         return [
             name
             for name in dict.fromkeys(asked)
             if name in self.positions
             and name not in self.state["masks"]
+            and name not in skipped
             and not in_folder[self.positions[name]]
         ]
 
@@ -339,6 +369,7 @@ def undo(project):
         ids = gone["ids"]
     else:
         ids = list(last["before"])
+        project.revise(ids)
         for name, before in last["before"].items():
             if before is None:
                 masks.pop(name, None)
@@ -436,7 +467,23 @@ def _problem(state):
             or not _are_names(found.get("ids"))
         ):
             return "a round must have a number and ids"
-    return _problem_of_masks(state["masks"]) or _problem_of_history(state.get("history", []))
+    return (
+        _problem_of_masks(state["masks"])
+        or _problem_of_history(state.get("history", []))
+        or _problem_of_answers(state)
+    )
+
+
+def _problem_of_answers(state):
+    """Of what `alseg annotate` keeps beside masks."""
+    if not _are_names(state.get("skipped", [])):
+        return "'skipped' must be names"
+    labels, revisions = state.get("labels", {}), state.get("revisions", {})
+    if not isinstance(labels, dict) or not _are_names(list(labels.values())):
+        return "'labels' must be names by name"
+    if not isinstance(revisions, dict) or not all(map(_is_natural, revisions.values())):
+        return "'revisions' must be numbers by name"
+    return None
 
 
 def _problem_of_masks(masks):
@@ -447,6 +494,8 @@ def _problem_of_masks(masks):
             return f"the mask of {name!r} must have the name of a file in masks/"
         if not isinstance(entry.get("share", 0.0), int | float | None):
             return f"the share of {name!r} must be a number"
+        if not isinstance(entry.get("annotated", 1.0), int | float):
+            return f"the annotated share of {name!r} must be a number"
         if not isinstance(entry.get("digest"), str | None):
             return f"the digest of {name!r} must be a string"
     return None
