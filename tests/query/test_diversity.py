@@ -518,6 +518,35 @@ def test_k_means_groups_labelled_as_if_one_array(rng, metric, tmp_path, monkeypa
     assert groups[7] == groups[303]
 
 
+def test_lloyd_computes_distances_to_centres_that_moved_alone(rng, monkeypatch):
+    X, computed = clusters(rng, 2000, n_groups=30, dtype=np.float64), []
+    nearer = clustering._nearer
+
+    def counted(away, *others):
+        computed.append(away.size)
+        nearer(away, *others)
+
+    monkeypatch.setattr(clustering, "TOLERANCE", 0.0)
+    monkeypatch.setattr(clustering, "_nearer", counted)
+    start = X[:60]
+    sets = [points.Points(X)]
+    _, groups = clustering.lloyd(sets, start - sets[0].mean, 60)
+    n_computed, computed[:] = sum(computed), []
+    np.testing.assert_array_equal(groups, brute_lloyd(X, start, np.ones(2000))[1])
+    n_passes = 0
+    assign = clustering._assign
+
+    def all_changed(*arguments):
+        nonlocal n_passes
+        n_passes += 1
+        return assign(*arguments[:-1], np.ones(60, bool))
+
+    monkeypatch.setattr(clustering, "_assign", all_changed)
+    _, again = clustering.lloyd(sets, start - sets[0].mean, 60)
+    np.testing.assert_array_equal(groups, again)
+    assert sum(computed) == n_passes * 2000 * 60 and n_computed < 0.8 * sum(computed)
+
+
 def test_a_lost_cluster_starts_again_at_the_farthest_point():
     X = np.array([[0.0], [1.0], [2.0], [9.0], [30.0]])
     sets = [points.Points(X)]

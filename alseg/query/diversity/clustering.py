@@ -10,14 +10,14 @@ from scipy.sparse import csr_array
 
 from alseg._types import Array, Images, Random
 from alseg.query.diversity.cover import check_weights, draw, zero_noise
-from alseg.query.diversity.points import BLOCK_BYTES, CHUNK, as_embeddings, pair
+from alseg.query.diversity.points import BLOCK_BYTES, as_embeddings, pair
 from alseg.validation import check_number, check_rng
 
 TOLERANCE = 1e-4  # of the mean variance of a feature: centres that move less have arrived
 MAX_ITER = 300
 MIN_SAMPLE = 4096  # of points that centres start at
 SAMPLE_PER_CENTRE = 20
-LEAST_DRAWN = 16  # candidates for a start at once
+LEAST_DRAWN, MOST_DRAWN = 16, 128  # candidates for a start at once
 MAX_ROUNDS = 30  # of clusters that start again; near duplicates could go on for ever
 
 
@@ -175,7 +175,7 @@ def _candidates(rows, sq, weights, near, rng):
             if rng.random() * before[position] < near[position]:
                 n_kept += 1
                 yield position, away
-        size = min(2 * size, CHUNK) if 2 * n_kept > size else max(size // 2, LEAST_DRAWN)
+        size = min(2 * size, MOST_DRAWN) if 2 * n_kept > size else max(size // 2, LEAST_DRAWN)
 
 
 def _sq_to(rows, sq, which):
@@ -252,8 +252,9 @@ def lloyd(
     total_sq = sum(float(points.sq.sum(dtype=np.float64)) for points in sets)
     tolerance = TOLERANCE * total_sq / (n * width)
     n_rounds = 0
+    near, changed = np.empty(n, sets[0].dtype), np.ones(n_clusters, bool)
     for _ in range(max_iter):
-        n_moved = _assign(sets, centres, groups, weights, sums)
+        n_moved = _assign(sets, centres, groups, weights, sums, near, changed)
         mass = np.bincount(groups, weights, minlength=n_clusters)
         seats = np.empty(0, dtype=np.intp)
         if not mass.all() and n_rounds < MAX_ROUNDS:
@@ -267,34 +268,42 @@ def lloyd(
         np.divide(sums, mass[:, None], out=new, where=mass[:, None] > 0)
         n_closed = int((np.isfinite(centres[:, 0]) & (mass == 0)).sum())
         shift = np.nansum((new - centres) ** 2)
+        changed = ~((new == centres) | (np.isnan(new) & np.isnan(centres))).all(axis=1)
         centres = new
         if n_moved == n_closed == len(seats) == 0:
             return centres, groups
         if shift <= tolerance and n_closed == len(seats) == 0:
             break
-    _assign(sets, centres, groups, weights, sums)
+    _assign(sets, centres, groups, weights, sums, near, changed)
     return centres, groups
 
 
-def _assign(sets, centres, groups, weights, sums):
+def _assign(sets, centres, groups, weights, sums, near, changed):
     """Put each point to its nearest centre, in place; returns how many changed their group.
 
-    Only those are added to the sums and taken away: few, after the first passes.
+    Points whose centre is the one of before are compared with the `changed` ones alone. Only those
+    that change their group are added to the sums and taken away: few, after the first passes.
+    `near` is the squared distance to the own centre, without the point's squared length.
     """
     dtype = sets[0].dtype
     closed = np.isnan(centres[:, 0])
     centres = np.where(closed[:, None], 0, centres)
     centres_sq = np.where(closed, np.inf, np.einsum("ij,ij->i", centres, centres)).astype(dtype)
     factor = np.ascontiguousarray((-2 * centres).astype(dtype).T)
+    few = np.flatnonzero(changed)
+    if not len(few):
+        return 0
+    few_factor = np.ascontiguousarray(factor[:, few])
     step = max(1, BLOCK_BYTES // (len(centres) * dtype.itemsize))
     n_moved = 0
     for part, rows in _blocks(sets):
-        nearest = np.empty(len(rows), dtype=np.intp)
-        for start in range(0, len(rows), step):
-            some = slice(start, start + step)
-            away = rows[some] @ factor
-            away += centres_sq
-            away.argmin(axis=1, out=nearest[some])
+        nearest, low = groups[part].copy(), near[part]
+        again = changed[nearest]
+        low[again] = np.inf
+        for which in _runs(np.flatnonzero(again), len(rows), step):
+            _nearer(rows[which] @ factor, centres_sq, which, nearest, low)
+        for which in _runs(np.flatnonzero(~again), len(rows), step):
+            _nearer(rows[which] @ few_factor, centres_sq[few], which, nearest, low, few)
         moved = np.flatnonzero(nearest != groups[part])
         if len(moved):
             which = part.start + moved
@@ -302,6 +311,24 @@ def _assign(sets, centres, groups, weights, sums):
             _move(rows, groups, which, nearest[moved], weights, sums)
             n_moved += len(moved)
     return n_moved
+
+
+def _runs(which, n, step):
+    """Parts of some of n positions, as slices where they are all."""
+    for start in range(0, len(which), step):
+        stop = min(start + step, len(which))
+        yield slice(start, stop) if len(which) == n else which[start:stop]
+
+
+def _nearer(away, centres_sq, which, nearest, low, names=None):
+    """Lower `low` where one of some centres is nearer, and say in `nearest` which, in place."""
+    away += centres_sq
+    best = away.argmin(axis=1)
+    value = np.take_along_axis(away, best[:, None], axis=1)[:, 0]
+    better = value < low[which]
+    best = best if names is None else names[best]
+    nearest[which] = np.where(better, best, nearest[which])
+    low[which] = np.where(better, value, low[which])
 
 
 def _move(rows, groups, which, to, weights, sums):

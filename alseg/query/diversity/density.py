@@ -11,6 +11,7 @@ from alseg.query.diversity.clustering import centres_and_groups, k_means_groups
 from alseg.query.diversity.cover import as_distance, facility_location, spread_out
 from alseg.query.diversity.points import (
     BLOCK_BYTES,
+    CHUNK,
     KEEP_BYTES,
     Points,
     SomeRows,
@@ -392,10 +393,13 @@ def _farthest_pair(points):
         for other, columns in points.blocks():
             if other.start < part.start:
                 continue
-            away = squared(rows, points.sq[part], columns, points.sq[other])
-            i, j = np.unravel_index(away.argmax(), away.shape)
-            if away[i, j] > best and part.start + i != other.start + j:
-                best, found = float(away[i, j]), (part.start + i, other.start + j)
+            for start in range(0, len(columns), CHUNK):
+                some, sq = columns[start : start + CHUNK], points.sq[other][start : start + CHUNK]
+                away = squared(rows, points.sq[part], some, sq)
+                i, j = np.unravel_index(away.argmax(), away.shape)
+                a, b = part.start + i, other.start + start + j
+                if away[i, j] > best and a != b:
+                    best, found = float(away[i, j]), (a, b)
     return np.sort(np.array(found))
 
 
