@@ -45,6 +45,7 @@ experiment
 report
 comparison
 project
+annotate
 cli __main__
 testing
 """.strip().splitlines()
@@ -52,7 +53,7 @@ FLOOR = {name: level for level, line in enumerate(FLOORS) for name in line.split
 
 # Slow to import, or absent beside some builds of torch: only inside the function that needs them.
 IMPORT_LATE = {"monai", "skimage", "matplotlib", "pandas", "tifffile", "modAL", "torchvision"}
-IMPORT_LATE |= {"kornia", "timm", "segmentation_models_pytorch", "transformers"}
+IMPORT_LATE |= {"uvicorn", "kornia", "timm", "segmentation_models_pytorch", "transformers"}
 NEVER = {"torchvision", "pickle", "dill", "albumentations", "random"}
 
 

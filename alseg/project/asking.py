@@ -143,7 +143,7 @@ def ask_at_once(project, n_instances):
         scores = question.rng.random(len(pool))
         alike = ", the classes alike" if question.balanced else ""
         question.why = f"Drawn at random{alike}: no model has looked at the images yet."
-    chosen = question.best(pool, scores, n_instances)
+    chosen = question.best(pool, scores, n_instances, most=10 * n_instances)
     if not len(chosen):
         raise EmptyPool(f"None of the {len(pool)} images left can be read.")
     return _write(project, chosen, None, question, None)
@@ -327,12 +327,15 @@ class _Question:
         with suppress(NotOurs):  # they only save time: somebody else's file stays in their place
             self.project.files.write_json(_SCORES, {"of": self._scores_key(), "scores": kept})
 
-    def best(self, candidates, scores, n_instances):
-        """Of the best scores (class by class) those that can be read and are not nearly alike."""
+    def best(self, candidates, scores, n_instances, most=np.inf):
+        """Of the best scores (class by class) those that can be read and are not nearly alike.
+
+        At most about `most` images are looked at.
+        """
         chosen, rejected = [], []
         left = np.ones(len(candidates), dtype=bool)
         rng = np.random.default_rng(int(self.rng.integers(2**31)))
-        while len(chosen) < n_instances and left.any():
+        while len(chosen) < n_instances and left.any() and (~left).sum() < most:
             at = np.flatnonzero(left)
             n = min(n_instances - len(chosen), len(at))
             if self.balanced:

@@ -9,7 +9,7 @@ __all__, __getattr__, __dir__ = attach(
         "figure_files": ["save_figure"],
         "latex": ["comparison_latex"],
         "panels": ["save_panels"],
-        "pictures": ["outline", "overlay"],
+        "pictures": ["fit_within", "outline", "overlay"],
         "plots": [
             "area_intervals",
             "bars",

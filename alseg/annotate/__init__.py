@@ -1,0 +1,7 @@
+"""A page in the browser in which somebody marks the images of a folder, and its small server."""
+
+from alseg.annotate.serving import serve
+
+__all__ = [
+    "serve",
+]

@@ -1,0 +1,463 @@
+"""What somebody says about images, kept in the state folder: marks, drafts, labels, what it cost.
+
+What counts stands in the project (`alseg.project.keep`), so `alseg query` and `predict` see it. A
+draft is what a page sends while somebody draws: a file of its own, which never counts.
+"""
+
+import colorsys
+import copy
+import json
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import numpy as np
+
+from alseg.files import AppendOnly, file_name
+from alseg.images import as_images
+from alseg.labels import MISSING, label_codes, missing_labels
+from alseg.project import PALETTE, ask_at_once, keep, read_stored, stored_bytes
+from alseg.validation import EmptyPool, message
+
+COSTS = ".alseg-costs.jsonl"
+"""File of the state folder that has a line for each time that somebody spent on an image."""
+
+NOBODY = 255
+"""How `MISSING` stands in the bytes that a page sends and gets."""
+
+_AHEAD = 5  # images asked for at once
+_MOST = 1e9  # seconds, strokes or clicks on one image
+
+
+class Stale(ValueError):
+    """The marks were changed since a page has read them.
+
+    Attributes
+    ----------
+    revision : int
+        The present one.
+    """
+
+    def __init__(self, name, given, revision):
+        super().__init__(
+            f"The marks of {name} were changed since (revision {revision}, not {given}): look at "
+            "them before you save. Nothing was written over."
+        )
+        self.revision = revision
+
+
+def shown_classes(names):
+    """Pixel classes as a page shows them.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of classes 1, 2, ...
+
+    Returns
+    -------
+    classes : list of dict
+        ``value``, ``name`` and ``color`` ("#rrggbb"), the background first.
+
+    Examples
+    --------
+    >>> [found["color"] for found in shown_classes(["gland", "lumen"])]
+    ['#000000', '#ffc800', '#00e5ff']
+    """
+    colours = [PALETTE[k] if k < len(PALETTE) else _hue(k) for k in range(len(names) + 1)]
+    return [
+        {"value": k, "name": name, "color": "#{:02x}{:02x}{:02x}".format(*colour)}
+        for k, (name, colour) in enumerate(zip(["background", *names], colours))
+    ]
+
+
+def _hue(k):
+    """Colours beyond the palette: hues that differ as much as may be from those just before."""
+    rgb = colorsys.hsv_to_rgb(0.618034 * k % 1, 0.75, 0.95)
+    return tuple(round(255 * value) for value in rgb)
+
+
+def as_pixels(mask):
+    """A mask as the bytes that a page gets: a byte a pixel, row by row, 255 where nobody said.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (H, W), int
+
+    Returns
+    -------
+    bytes of length H * W
+    """
+    return np.where(mask == MISSING, NOBODY, mask).astype(np.uint8).tobytes()
+
+
+def marked_mask(pixels, size, n_classes):
+    """The mask that the bytes of a page say.
+
+    Parameters
+    ----------
+    pixels : bytes
+        As `as_pixels` makes them.
+    size : (int, int)
+        Height and width of the image.
+    n_classes : int
+        With the background.
+
+    Returns
+    -------
+    mask : ndarray of shape (H, W), int16
+
+    Raises
+    ------
+    ValueError
+        If there are not H * W of them, or one is no class.
+
+    Examples
+    --------
+    >>> marked_mask(bytes([0, 1, 255, 0]), (2, 2), n_classes=2)
+    array([[ 0,  1],
+           [-1,  0]], dtype=int16)
+    """
+    height, width = size
+    if len(pixels) != height * width:
+        raise ValueError(message("body", f"{height} x {width} bytes", len(pixels)))
+    values = np.frombuffer(pixels, np.uint8).reshape(height, width)
+    bad = np.unique(values[(values >= n_classes) & (values != NOBODY)])
+    if len(bad):
+        rule = f"of classes in [0, {n_classes - 1}], or {NOBODY} where nobody said"
+        raise ValueError(message("body", rule, bad[:4].tolist()))
+    return np.where(values == NOBODY, MISSING, values.astype(np.int16))
+
+
+class Marks:
+    """The images of a project and what is said about them; may be used from many threads.
+
+    All that is answered is on the disk before it is answered.
+
+    Parameters
+    ----------
+    project : Project
+        Open, and nobody else's meanwhile.
+
+    Attributes
+    ----------
+    names : list of str
+        Of the images; their positions are the ids of the page.
+    labels : list of str
+        Class labels that an image may have.
+
+    Raises
+    ------
+    FolderInUse, OSError
+        If the file of costs cannot be written to.
+    """
+
+    def __init__(self, project):
+        self.project = project
+        self.names = project.data.ids.tolist()
+        self.images = as_images(project.data.images)
+        labels = project.data.labels
+        self.classes = label_codes(labels)[0].tolist() if labels.ndim == 1 else []
+        self.labels = [str(label) for label in self.classes]
+        self._unknown = missing_labels(labels) if self.classes else None
+        self._in_folder = project.in_folder()
+        self._sizes = {}
+        self._lock = threading.RLock()
+        self._costs = AppendOnly(project.folder / COSTS)
+        self._costs.end_line()  # of a process that was killed
+
+    def close(self):
+        """Let another process write to the file of costs."""
+        self._costs.close()
+
+    # -- what is there --------------------------------------------------------------------------
+
+    def size(self, i):
+        """(height, width) of an image, read once.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If it cannot be read.
+        """
+        if i not in self._sizes:
+            self._sizes[i] = tuple(map(int, self.images.size(i)))
+        return self._sizes[i]
+
+    def revision(self, i):
+        """How often the marks of an image were changed."""
+        return self.project.state.get("revisions", {}).get(self.names[i], 0)
+
+    def status(self, i):
+        """What is said of an image: "open", "marked" (a part), "done" or "skipped"."""
+        name, state = self.names[i], self.project.state
+        entry = state["masks"].get(name)
+        if entry is None:
+            if self._in_folder[i]:
+                return "done"
+            return "skipped" if name in state.get("skipped", ()) else "open"
+        if "annotated" not in entry:  # of an earlier version
+            entry["annotated"] = float((self._counted(i) != MISSING).mean())
+        return "done" if entry["annotated"] == 1 else "marked"
+
+    def n_answered(self):
+        """Images with marks that count."""
+        return int(self.project.has_mask().sum())
+
+    def label(self, i):
+        """The class label of an image, as a text, or None."""
+        if self._unknown is None or self._unknown[i]:
+            return None
+        return str(self.project.data.labels[i])
+
+    def describe(self, i):
+        """What a page is told about an image.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If it cannot be read.
+        """
+        height, width = self.size(i)
+        with self._lock:
+            return {
+                "id": i,
+                "name": self.names[i],
+                "label": self.label(i),
+                "width": width,
+                "height": height,
+                "why": self._why(i),
+                "revision": self.revision(i),
+                "state": self.status(i),
+            }
+
+    def _why(self, i):
+        for found in reversed(self.project.state["rounds"]):
+            if self.names[i] in found["ids"]:
+                why = found.get("why")
+                return why if isinstance(why, str) else "Asked for by alseg query."
+        return ""
+
+    def _counted(self, i):
+        """The mask that counts, or None."""
+        entry = self.project.state["masks"].get(self.names[i])
+        if entry is not None:
+            return read_stored(self.project.folder / "masks" / entry["file"])
+        return self.project.data.masks[i] if self._in_folder[i] else None
+
+    def read(self, i):
+        """The marks of an image: the draft, if there is one since they were changed.
+
+        Returns
+        -------
+        mask : ndarray of shape (H, W), int16
+        revision : int
+        is_draft : bool
+        """
+        size = self.size(i)
+        with self._lock:
+            revision = self.revision(i)
+            mask = self._read_draft(i, revision, size)
+            if mask is not None:
+                return mask, revision, True
+            mask = self._counted(i)
+        if mask is None:
+            mask = np.full(size, MISSING, np.int16)
+        if mask.shape != size:
+            raise ValueError(f"the mask of {self.names[i]} is of another size than its image.")
+        return mask, revision, False
+
+    def _read_draft(self, i, revision, size):
+        path = self.project.folder / self._draft(i, revision)
+        try:
+            mask = read_stored(path)
+        except (OSError, ValueError):  # none, or somebody's own file
+            return None
+        fits = mask.shape == size and mask.max() < self.project.n_mask_classes
+        return mask if fits else None
+
+    def _draft(self, i, revision):
+        # By revision: what was drawn before the marks were changed is never taken for newer.
+        return "drafts/" + file_name(f"{self.names[i]}-r{revision}", ".png")
+
+    # -- the question ---------------------------------------------------------------------------
+
+    def next(self, after=None):
+        """The next image that is asked about: its position, or None if none is left.
+
+        Parameters
+        ----------
+        after : int or None, default=None
+            Position of the one before. None gives the first that is open.
+
+        Notes
+        -----
+        Images that were asked for come in the order asked, also those of `alseg query`. At their
+        end others are asked for, by `alseg.project.ask_at_once`, which trains nothing.
+        """
+        with self._lock:
+            found = self._following(after)
+            if found is None:
+                try:
+                    ask_at_once(self.project, _AHEAD)
+                except EmptyPool:
+                    return self._following(None, but=after)
+                found = self._following(after)
+            return found
+
+    def _following(self, after, but=None):
+        open_ = self.project.pending()
+        if after is not None:
+            asked = [name for found in self.project.state["rounds"] for name in found["ids"]]
+            asked = list(dict.fromkeys(asked))
+            name = self.names[after]
+            at = asked.index(name) + 1 if name in asked else 0
+            later = set(asked[at:]) - {name}
+            open_ = [found for found in open_ if found in later]
+        for name in open_:
+            i = self.project.positions[name]
+            if i != but and self._is_readable(i):
+                return i
+        return None
+
+    def _is_readable(self, i):
+        try:
+            self.size(i)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    # -- answers --------------------------------------------------------------------------------
+
+    def write_draft(self, i, revision, pixels):
+        """Keep what is being drawn, apart from what counts.
+
+        Raises
+        ------
+        Stale
+            If the marks were changed since `revision`.
+        ValueError
+            See `marked_mask`.
+        """
+        mask = marked_mask(pixels, self.size(i), self.project.n_mask_classes)
+        with self._lock:
+            self._check(i, revision)
+            self.project.files.write(self._draft(i, revision), stored_bytes(mask))
+
+    def save(self, i, revision, answer, pixels):
+        """Keep marks that count, in the place of those that were there.
+
+        Parameters
+        ----------
+        i : int
+        revision : int
+            Of the marks that the page has read.
+        answer : {"marks", "all", "nothing"}
+            Whether only what is marked counts, all is right as it stands, or all is background.
+        pixels : bytes
+            See `marked_mask`; empty for "nothing".
+
+        Returns
+        -------
+        revision : int
+
+        Raises
+        ------
+        Stale
+            If the marks were changed since `revision`.
+        ValueError
+            If the answer is none, or the pixels are not what it says.
+        """
+        mask = self._answered(i, answer, pixels)
+        name = self.names[i]
+        with self._lock:
+            self._check(i, revision)
+            with self._whole():
+                keep(self.project, {name: mask})
+            return self.revision(i)
+
+    def _answered(self, i, answer, pixels):
+        size = self.size(i)
+        if answer == "nothing":
+            if pixels:
+                raise ValueError(message("body", "empty for answer=nothing", len(pixels)))
+            return np.zeros(size, np.int16)
+        if answer not in ("marks", "all"):
+            raise ValueError(message("answer", "one of ['marks', 'all', 'nothing']", answer))
+        mask = marked_mask(pixels, size, self.project.n_mask_classes)
+        n_missing = int((mask == MISSING).sum())
+        if answer == "all" and n_missing:
+            rule = "without a pixel that nobody said for answer=all"
+            raise ValueError(message("body", rule, n_missing))
+        if n_missing == mask.size:
+            remedy = "Mark a pixel, or skip the image."
+            raise ValueError(message("body", "marked in at least one pixel", "none", remedy))
+        return mask
+
+    def _check(self, i, revision):
+        if revision != self.revision(i):
+            raise Stale(self.names[i], revision, self.revision(i))
+
+    def skip(self, i):
+        """Say that nobody can tell: the image is not asked for again. Its marks stay.
+
+        Returns
+        -------
+        revision : int
+        """
+        with self._lock, self._whole():
+            skipped = self.project.state.setdefault("skipped", [])
+            if self.names[i] not in skipped:
+                skipped.append(self.names[i])
+                self.project.write()
+            return self.revision(i)
+
+    def relabel(self, i, label):
+        """Correct the class label of an image.
+
+        Raises
+        ------
+        ValueError
+            If it is none of `labels`.
+        """
+        if label not in self.labels:
+            raise ValueError(message("label", f"one of {self.labels}", label))
+        with self._lock, self._whole():
+            self.project.state.setdefault("labels", {})[self.names[i]] = label
+            self.project.write()
+            self.project.data.labels[i] = self.classes[self.labels.index(label)]
+            self._unknown[i] = False
+
+    def log(self, i, seconds, strokes, clicks):
+        """Add a line to the file of costs.
+
+        Raises
+        ------
+        ValueError
+            If one is no number from 0, or strokes or clicks are not whole.
+        """
+        for name, value in (("seconds", seconds), ("strokes", strokes), ("clicks", clicks)):
+            kinds = (int, float) if name == "seconds" else int
+            if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value <= _MOST:
+                what = "number" if name == "seconds" else "integer"
+                raise ValueError(message(name, f"a finite {what} >= 0", value))
+        with self._lock:
+            line = {
+                "image": self.names[i],
+                "revision": self.revision(i),
+                "seconds": seconds,
+                "strokes": strokes,
+                "clicks": clicks,
+                "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            self._costs.append(json.dumps(line).encode() + b"\n")
+
+    @contextmanager
+    def _whole(self):
+        """What could not be written to the disk does not count here either."""
+        state = {key: copy.copy(value) for key, value in self.project.state.items()}
+        try:
+            yield
+        except BaseException:
+            self.project.state = state
+            raise

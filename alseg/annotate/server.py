@@ -1,0 +1,364 @@
+"""The requests that the page makes, answered: a starlette application for one project.
+
+It trusts nobody but the page that was opened with its token: other hosts and origins are refused
+before anything is looked at, bodies are read only up to what the image can need, and only the files
+of the page are served.
+"""
+
+import json
+import math
+import secrets
+from http import HTTPStatus
+from importlib.resources import files
+from pathlib import PurePosixPath
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from alseg.annotate.marks import Stale, as_pixels, shown_classes
+from alseg.annotate.shown import Proposals, Remembered, picture, thumbnail
+from alseg.validation import printable
+
+TOKEN = "X-Alseg-Token"
+_TEXT = 65536  # bytes of a JSON body
+_MOST = 500  # images of a gallery's page
+_THUMBNAILS = 2000  # some kilobytes each
+
+_KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".json": "application/json",
+}
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; worker-src 'self'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
+
+
+def page_files():
+    """The files of the page: bytes by their path below `page/`."""
+    found = {}
+
+    def walk(folder, above):
+        for entry in folder.iterdir():
+            name = f"{above}{entry.name}"
+            if entry.is_dir():
+                walk(entry, f"{name}/")
+            elif PurePosixPath(name).suffix in _KINDS:
+                found[name] = entry.read_bytes()
+
+    walk(files("alseg.annotate") / "page", "")
+    return found
+
+
+def allowed_hosts(host, port):
+    """What the Host of a request may be; None for any, where the server listens to all the net.
+
+    Examples
+    --------
+    >>> sorted(allowed_hosts("127.0.0.1", 8000))
+    ['127.0.0.1:8000', 'localhost:8000']
+    """
+    if host in ("", "0.0.0.0", "::"):
+        return None
+    return {f"{name}:{port}" for name in ("127.0.0.1", "localhost", host)}
+
+
+def make_app(marks, token, hosts, page=None):
+    """The application.
+
+    Parameters
+    ----------
+    marks : Marks
+    token : str
+        What requests must carry.
+    hosts : set of str, or None
+        See `allowed_hosts`.
+    page : dict of str to bytes, or None, default=None
+        The files of the page, `index.html` among them; None takes those of the package.
+
+    Returns
+    -------
+    callable
+        An ASGI application.
+    """
+    desk = _Desk(marks, page_files() if page is None else page)
+    one = "/api/images/{id:int}"
+    routes = [
+        Route("/", desk.index),
+        Route("/page/{name:path}", desk.file),
+        Route("/api/project", desk.project),
+        Route("/api/next", desk.next),
+        Route("/api/gallery", desk.gallery),
+        Route("/api/log", desk.log, methods=["POST"]),
+        Route(one, desk.image),
+        Route(f"{one}/picture", desk.picture),
+        Route(f"{one}/thumbnail", desk.thumbnail),
+        Route(f"{one}/proposal", desk.proposal),
+        Route(f"{one}/marks", desk.marks),
+        Route(f"{one}/marks", desk.save, methods=["PUT"]),
+        Route(f"{one}/draft", desk.draft, methods=["PUT"]),
+        Route(f"{one}/skip", desk.skip, methods=["POST"]),
+        Route(f"{one}/label", desk.label, methods=["PUT"]),
+    ]
+    app = Starlette(
+        routes=routes,
+        exception_handlers={
+            HTTPException: _refused,
+            Stale: _stale,
+            ValueError: _wrong,
+            OSError: _failed,
+            Exception: _failed,
+        },
+    )
+    app.router.redirect_slashes = False
+    return _Guard(app, token, hosts)
+
+
+# -- what is refused -------------------------------------------------------------------------------
+
+
+class _Guard:
+    """Refuses what does not come from the page, and says to browsers what the page may do."""
+
+    def __init__(self, app, token, hosts):
+        self.app, self.token, self.hosts = app, token, hosts
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(event):
+            if event["type"] == "http.response.start":
+                ours = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+                event = {**event, "headers": [*event["headers"], *ours]}
+            await send(event)
+
+        problem = self._problem(scope)
+        answer = self.app if problem is None else _error(*problem)
+        await answer(scope, receive, send_with_headers)
+
+    def _problem(self, scope):
+        """Status and sentence of what is wrong with a request, or None."""
+        given = {}
+        for name, value in scope["headers"]:
+            given.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+        host, origin = given.get("host", [""]), given.get("origin", [])
+        if len(host) != 1 or (self.hosts is not None and host[0].lower() not in self.hosts):
+            return 403, f"the host {printable(host[0])!r} is not that of this page."
+        if any(found.lower() != f"http://{host[0].lower()}" for found in origin):
+            return 403, f"the origin {printable(origin[0])!r} is not that of this page."
+        path = scope["path"]
+        if path.startswith("/page/"):
+            return None
+        tokens = given.get(TOKEN.lower(), [])
+        if path == "/":
+            query = scope.get("query_string", b"").decode("latin-1")
+            tokens = [part[6:] for part in query.split("&") if part.startswith("token=")]
+        same = len(tokens) == 1 and secrets.compare_digest(
+            tokens[0].encode("latin-1"), self.token.encode()
+        )
+        return None if same else (401, "the token is missing or wrong: open the address again.")
+
+
+def _error(status, text, **more):
+    return JSONResponse({"error": text, **more}, status)
+
+
+def _refused(request, error):
+    text = error.detail
+    if text == HTTPStatus(error.status_code).phrase:  # starlette's own
+        text = f"{request.method} {printable(request.url.path)}: {text.lower()}."
+    return JSONResponse({"error": text}, error.status_code, headers=error.headers)
+
+
+def _stale(request, error):
+    return _error(409, str(error), revision=error.revision)
+
+
+def _wrong(request, error):
+    return _error(400, str(error))
+
+
+def _failed(request, error):
+    return _error(500, str(error) or type(error).__name__)
+
+
+async def _body(request, most):
+    """The body of a request, not read beyond `most` bytes."""
+    said = request.headers.get("content-length", "0")
+    if not said.isdecimal() or int(said) > most:
+        raise HTTPException(413, f"the body is too large: at most {most} bytes are taken.")
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise HTTPException(413, f"the body is too large: at most {most} bytes are taken.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _json(request, names):
+    """The JSON object of a request, which has these names and no number that is not finite."""
+    body = await _body(request, _TEXT)
+
+    def number(text):
+        value = float(text)
+        if not math.isfinite(value):
+            raise ValueError(text)
+        return value
+
+    try:
+        found = json.loads(body, parse_float=number, parse_constant=number)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or set(found) != set(names):
+        raise HTTPException(400, f"the body must be a JSON object of {', '.join(names)}.")
+    return found
+
+
+def _natural(request, name, default=None):
+    """A number of the query."""
+    text = request.query_params.get(name, default)
+    if text is None or not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise HTTPException(400, f"{name} must be an integer >= 0, got {printable(str(text))!r}.")
+    return int(text)
+
+
+# -- what is answered ------------------------------------------------------------------------------
+
+
+class _Desk:
+    """The answers, a method for each address. Those that are not `async` run in threads."""
+
+    def __init__(self, marks, page):
+        self.of, self.page = marks, page
+        self.proposals = Proposals(marks.project, marks.images)
+        self.thumbnails = Remembered(lambda i: thumbnail(marks.images[i]), _THUMBNAILS)
+
+    def _id(self, request):
+        i = request.path_params["id"]
+        if i >= len(self.of.names):
+            raise HTTPException(404, f"there is no image {i}.")
+        return i
+
+    def _of_image(self, function, i):
+        """What is read of an image, or that it cannot be read."""
+        try:
+            return function(i)
+        except (OSError, ValueError) as error:
+            raise HTTPException(404, str(error)) from error
+
+    def _described(self, i):
+        try:
+            found = self.of.describe(i)
+        except (OSError, ValueError) as error:
+            found = {"id": i, "name": self.of.names[i], "label": self.of.label(i), "why": ""}
+            found |= {"width": 0, "height": 0, "revision": self.of.revision(i)}
+            found |= {"state": "unreadable", "error": str(error)}
+        return {**found, "proposal": self.proposals.there}
+
+    def index(self, request):
+        return Response(self.page["index.html"], media_type=_KINDS[".html"])
+
+    def file(self, request):
+        name = request.path_params["name"]
+        if name not in self.page:
+            raise HTTPException(404, f"the page has no file {printable(name)!r}.")
+        return Response(self.page[name], media_type=_KINDS[PurePosixPath(name).suffix])
+
+    def project(self, request):
+        project = self.of.project
+        found = {
+            "name": project.data.name,
+            "n_images": len(self.of.names),
+            "n_done": self.of.n_answered(),
+            "mask_classes": shown_classes(project.class_names),
+            "labels": self.of.labels,
+        }
+        return JSONResponse(found)
+
+    def next(self, request):
+        after = None
+        if "after" in request.query_params:
+            after = _natural(request, "after")
+            if after >= len(self.of.names):
+                raise HTTPException(404, f"there is no image {after}.")
+        i = self.of.next(after)
+        return JSONResponse({"done": True} if i is None else self._described(i))
+
+    def image(self, request):
+        i = self._id(request)
+        self._of_image(self.of.size, i)
+        return JSONResponse(self._described(i))
+
+    def gallery(self, request):
+        start, limit = _natural(request, "offset", "0"), _natural(request, "limit", "200")
+        ids = range(len(self.of.names))[start : start + min(limit, _MOST)]
+        return JSONResponse(
+            {"total": len(self.of.names), "images": [self._described(i) for i in ids]}
+        )
+
+    def picture(self, request):
+        image = self._of_image(self.of.images.__getitem__, self._id(request))
+        return Response(picture(image), media_type="image/png")
+
+    def thumbnail(self, request):
+        small = self._of_image(self.thumbnails, self._id(request))
+        return Response(small, media_type="image/jpeg")
+
+    def proposal(self, request):
+        found = self._of_image(self.proposals, self._id(request))
+        if found is None:
+            raise HTTPException(404, "there is no proposal: no model is fitted yet.")
+        return Response(found, media_type="application/octet-stream")
+
+    def marks(self, request):
+        mask, revision, is_draft = self._of_image(self.of.read, self._id(request))
+        headers = {"X-Alseg-Revision": str(revision), "X-Alseg-Draft": str(int(is_draft))}
+        return Response(as_pixels(mask), media_type="application/octet-stream", headers=headers)
+
+    async def save(self, request):
+        i, revision, pixels = await self._marked(request)
+        answer = request.query_params.get("answer")
+        found = await run_in_threadpool(self.of.save, i, revision, answer, pixels)
+        return JSONResponse({"revision": found})
+
+    async def draft(self, request):
+        i, revision, pixels = await self._marked(request)
+        await run_in_threadpool(self.of.write_draft, i, revision, pixels)
+        return JSONResponse({"revision": revision})
+
+    async def _marked(self, request):
+        i, revision = self._id(request), _natural(request, "revision")
+        height, width = self._of_image(self.of.size, i)
+        return i, revision, await _body(request, height * width)
+
+    def skip(self, request):
+        return JSONResponse({"revision": self.of.skip(self._id(request))})
+
+    async def label(self, request):
+        i, found = self._id(request), await _json(request, ["label"])
+        await run_in_threadpool(self.of.relabel, i, found["label"])
+        return JSONResponse({"label": found["label"]})
+
+    async def log(self, request):
+        found = await _json(request, ["id", "seconds", "strokes", "clicks"])
+        i = found.pop("id")
+        if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < len(self.of.names):
+            raise HTTPException(404, "there is no image of this id.")
+        await run_in_threadpool(self.of.log, i, **found)
+        return JSONResponse({})

@@ -1,0 +1,122 @@
+"""Pictures of images that a browser shows, and proposals of the last model."""
+
+import io
+import threading
+from collections import OrderedDict
+
+import numpy as np
+
+from alseg.project import last_model
+from alseg.report import fit_within
+
+_SIDE = 192  # of a thumbnail
+_PROPOSALS = 64  # kept in memory
+
+
+def picture(image):
+    """An image as the bytes of a PNG file of its size: the first three channels, 8 bits each.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W) or (H, W, C), uint8 or float in [0, 1]
+
+    Returns
+    -------
+    bytes
+
+    Examples
+    --------
+    >>> picture(np.zeros((2, 3), np.uint8))[:4]
+    b'\\x89PNG'
+    """
+    return _encoded(fit_within(image, max(np.shape(image)[:2])), "PNG", compress_level=1)
+
+
+def thumbnail(image):
+    """A small picture of an image, as the bytes of a JPEG file.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W) or (H, W, C), uint8 or float in [0, 1]
+
+    Returns
+    -------
+    bytes
+    """
+    return _encoded(fit_within(image, _SIDE), "JPEG", quality=80)
+
+
+def _encoded(values, kind, **options):
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, format=kind, **options)
+    return buffer.getvalue()
+
+
+class Remembered:
+    """What a function gives for a number, kept for those asked for last."""
+
+    def __init__(self, function, most):
+        self.function, self.most = function, most
+        self._kept, self._lock = OrderedDict(), threading.Lock()
+
+    def __call__(self, i):
+        with self._lock:
+            if i in self._kept:
+                self._kept.move_to_end(i)
+                return self._kept[i]
+        value = self.function(i)
+        with self._lock:
+            self._kept[i] = value
+            while len(self._kept) > self.most:
+                self._kept.popitem(last=False)
+        return value
+
+
+class Proposals:
+    """What the model fitted last thinks of images; it is loaded when the first is asked for.
+
+    Parameters
+    ----------
+    project : Project
+    images : sequence of ndarray
+        As `alseg.images.as_images` gives them.
+
+    Attributes
+    ----------
+    there : bool
+        Whether there is a model, of two pixel classes.
+    """
+
+    def __init__(self, project, images):
+        self._path = last_model(project) if project.n_mask_classes == 2 else None
+        self._device = project.state["options"]["estimator"].get("device")
+        self._images, self._model, self._lock = images, None, threading.Lock()
+        self._probabilities = Remembered(self._predict, _PROPOSALS)
+        self.there = self._path is not None
+
+    def __call__(self, i):
+        """Probability of foreground of an image: a byte a pixel, 0 to 255; None without a model."""
+        return self._probabilities(i) if self.there else None
+
+    def _predict(self, i):
+        with self._lock:  # one at a time: what is drawn meanwhile must not wait for processors
+            if self._model is None and not self._load():
+                return None
+            found = self._model.predict_mask_proba(self._images.take(np.array([i])))
+        return np.rint(255 * np.asarray(found[0][1])).astype(np.uint8).tobytes()
+
+    def _load(self):
+        from alseg.segmenter import JointCAMSegmenter
+
+        options = {} if self._device is None else {"device": self._device}
+        try:
+            model = JointCAMSegmenter.load(
+                self._path, feature_cache=None, schedule__start_from=None, verbose=0, **options
+            )
+        except (OSError, ValueError):  # damaged, or removed: it can be fitted again
+            self.there = False
+            return False
+        self._model = model
+        return True
