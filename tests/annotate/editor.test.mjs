@@ -283,6 +283,27 @@ test("undo and redo give each state again, byte by byte", () => {
   }
 });
 
+test("a step over several tiles comes back, and counts with it", () => {
+  const editor = new Editor(300, 200);
+  editor.stroke([{ x: 10, y: 10 }, { x: 290, y: 190 }], 30, 1);
+  editor.commit();
+  const first = editor.marks.slice();
+  editor.polygon([{ x: 0, y: 0 }, { x: 300, y: 0 }, { x: 150, y: 200 }], 2);
+  editor.revert();
+  assert.deepEqual(editor.marks, first);
+  editor.polygon([{ x: 0, y: 0 }, { x: 300, y: 0 }, { x: 150, y: 200 }], 2);
+  editor.commit();
+  const second = editor.marks.slice();
+  for (const [step, marks] of [["undo", first], ["redo", second], ["undo", first]]) {
+    editor[step]();
+    assert.deepEqual(editor.marks, marks);
+    assert.deepEqual(editor.counts, countValues(marks));
+  }
+  editor.undo();
+  assert.equal(editor.marked, 0);
+  assert.deepEqual(editor.takeDirty(), { x0: 0, y0: 0, x1: 300, y1: 200 });
+});
+
 test("a new step forgets what was undone; revert takes back what is no step yet", () => {
   const editor = new Editor(4, 4);
   editor.stroke([{ x: 0, y: 0 }], 1, 1);

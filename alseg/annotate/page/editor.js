@@ -13,6 +13,8 @@
 /** Nobody said. */
 export const OPEN = 255;
 
+const TILE = 128; // pixels
+
 // -- boxes --
 
 /** The smallest box around two, either of which may be null. */
@@ -53,19 +55,24 @@ export function paste(bytes, width, box, part) {
   }
 }
 
-/** The smallest box within `box` that holds each pixel in which two images differ, or null. */
-export function difference(a, b, width, box) {
-  let found = null;
+/**
+ * The smallest box within `box` that holds each pixel in which two images differ, or null; counts
+ * of values move with each such pixel from the one of `before` to the one of `after`.
+ */
+function difference(before, after, width, box, counts) {
+  let { x0, y0, x1, y1 } = { x0: box.x1, y0: box.y1, x1: box.x0, y1: box.y0 };
   for (let y = box.y0; y < box.y1; y++) {
-    const row = y * width;
-    let first = box.x0;
-    while (first < box.x1 && a[row + first] === b[row + first]) first++;
-    if (first === box.x1) continue;
-    let last = box.x1 - 1;
-    while (a[row + last] === b[row + last]) last--;
-    found = around(found, { x0: first, y0: y, x1: last + 1, y1: y + 1 });
+    for (let x = box.x0, i = y * width + x; x < box.x1; x++, i++) {
+      if (before[i] === after[i]) continue;
+      counts[before[i]]--;
+      counts[after[i]]++;
+      if (x < x0) x0 = x;
+      if (x >= x1) x1 = x + 1;
+      if (y < y0) y0 = y;
+      y1 = y + 1;
+    }
   }
-  return found;
+  return x0 < x1 ? { x0, y0, x1, y1 } : null;
 }
 
 // -- run lengths --
@@ -312,11 +319,12 @@ export function countValues(marks) {
  * The marks of one image, with undo and redo without end.
  *
  * Whatever paints leaves its change open until `commit` makes one step of it, or `revert` takes it
- * back. A step keeps the changed box alone, as runs.
+ * back. A step keeps what changed of each tile, as runs: a stroke across a large image costs what
+ * it touches, not the box around it.
  */
 export class Editor {
   #kept; // the marks as they were when the last step ended
-  #pending = null; // the box that may differ from #kept
+  #pending = new Map(); // tiles in which the marks may differ from #kept, by number
   #dirty = null; // the box that was not yet painted on a screen
   #undo = [];
   #redo = [];
@@ -335,8 +343,7 @@ export class Editor {
     this.marks = marks ? marks.slice() : new Uint8Array(width * height).fill(OPEN);
     this.#kept = this.marks.slice();
     this.counts = countValues(this.marks);
-    this.#touched(this.whole);
-    this.#pending = null;
+    this.#dirty = this.whole;
   }
 
   get whole() {
@@ -378,8 +385,11 @@ export class Editor {
     if (!found) return;
     const { marks } = this;
     const chosen = pixels(found, this.width);
-    const keep = openOnly && chosen.some((i) => marks[i] === OPEN);
-    for (const i of chosen) if (!keep || marks[i] === OPEN) marks[i] = value;
+    let keep = false;
+    for (let n = 0; openOnly && !keep && n < chosen.length; n++) keep = marks[chosen[n]] === OPEN;
+    for (let n = 0; n < chosen.length; n++) {
+      if (!keep || marks[chosen[n]] === OPEN) marks[chosen[n]] = value;
+    }
     this.#touched(found.box);
   }
 
@@ -405,21 +415,28 @@ export class Editor {
 
   /** Makes one step of what was painted since the last; false where nothing changed. */
   commit() {
-    const box = this.#pending && difference(this.marks, this.#kept, this.width, this.#pending);
-    this.#pending = null;
-    if (!box) return false;
-    this.#undo.push({ box, runs: encodeRuns(crop(this.#kept, this.width, box)) });
+    const { marks, width, counts } = this;
+    const parts = [];
+    for (const tile of this.#pending.values()) {
+      const box = difference(this.#kept, marks, width, tile, counts);
+      if (!box) continue;
+      parts.push({ box, runs: encodeRuns(crop(this.#kept, width, box)) });
+      paste(this.#kept, width, box, crop(marks, width, box));
+    }
+    this.#pending.clear();
+    if (!parts.length) return false;
+    this.#undo.push(parts);
     this.#redo = [];
-    this.#keep(box);
     return true;
   }
 
   /** Takes back what was painted since the last step. */
   revert() {
-    if (!this.#pending) return;
-    paste(this.marks, this.width, this.#pending, crop(this.#kept, this.width, this.#pending));
-    this.#dirty = around(this.#dirty, this.#pending);
-    this.#pending = null;
+    for (const tile of this.#pending.values()) {
+      paste(this.marks, this.width, tile, crop(this.#kept, this.width, tile));
+      this.#dirty = around(this.#dirty, tile);
+    }
+    this.#pending.clear();
   }
 
   undo() {
@@ -439,28 +456,31 @@ export class Editor {
 
   #step(from, to) {
     this.revert();
-    const step = from.pop();
-    if (!step) return false;
-    const { box, runs } = step;
-    const size = (box.x1 - box.x0) * (box.y1 - box.y0);
-    to.push({ box, runs: encodeRuns(crop(this.marks, this.width, box)) });
-    paste(this.marks, this.width, box, decodeRuns(runs, size));
-    this.#dirty = around(this.#dirty, box);
-    this.#keep(box);
+    const parts = from.pop();
+    if (!parts) return false;
+    const { marks, width } = this;
+    to.push(parts.map(({ box }) => ({ box, runs: encodeRuns(crop(marks, width, box)) })));
+    for (const { box, runs } of parts) {
+      const size = (box.x1 - box.x0) * (box.y1 - box.y0);
+      paste(marks, width, box, decodeRuns(runs, size));
+      difference(this.#kept, marks, width, box, this.counts);
+      paste(this.#kept, width, box, crop(marks, width, box));
+      this.#dirty = around(this.#dirty, box);
+    }
     return true;
   }
 
+  /** A box may have changed: its tiles are looked at when the step ends. */
   #touched(box) {
-    this.#pending = around(this.#pending, box);
+    if (!box) return;
     this.#dirty = around(this.#dirty, box);
-  }
-
-  /** Counts a box anew and holds it as the end of a step. */
-  #keep(box) {
-    const before = countValues(crop(this.#kept, this.width, box));
-    const part = crop(this.marks, this.width, box);
-    const after = countValues(part);
-    for (let value = 0; value < 256; value++) this.counts[value] += after[value] - before[value];
-    paste(this.#kept, this.width, box, part);
+    const across = Math.ceil(this.width / TILE);
+    for (let row = Math.floor(box.y0 / TILE); row * TILE < box.y1; row++) {
+      for (let column = Math.floor(box.x0 / TILE); column * TILE < box.x1; column++) {
+        const [x0, y0] = [column * TILE, row * TILE];
+        const tile = inside({ x0, y0, x1: x0 + TILE, y1: y0 + TILE }, this.width, this.height);
+        this.#pending.set(row * across + column, tile);
+      }
+    }
   }
 }

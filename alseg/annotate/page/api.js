@@ -1,0 +1,243 @@
+/**
+ * The server's side: requests with the token, raw bytes, drafts that save themselves.
+ *
+ * @typedef {{id: number, name: string, label: string | null, width: number, height: number,
+ *   why: string, revision: number, state: string, proposal: boolean}} Question
+ */
+
+/** The server refused; `status` says how, the message why. */
+export class Refused extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Another page saved this image since; nothing was overwritten. */
+export class Stale extends Refused {
+  constructor(message, revision) {
+    super(409, message);
+    this.revision = revision;
+  }
+}
+
+export class Api {
+  #token;
+  #fetch;
+
+  /** @param {string} token  of the page's address */
+  constructor(token, fetcher = (...request) => fetch(...request)) {
+    this.#token = token;
+    this.#fetch = fetcher;
+  }
+
+  project() {
+    return this.#json("project");
+  }
+
+  /** The next question, or null when there is none; asking ahead changes nothing. */
+  async next(after) {
+    const found = await this.#json(after === undefined ? "next" : `next?after=${after}`);
+    return found.done ? null : found;
+  }
+
+  image(id) {
+    return this.#json(`images/${id}`);
+  }
+
+  async picture(id) {
+    return (await this.#ask(`images/${id}/picture`)).blob();
+  }
+
+  async thumbnail(id, signal) {
+    return (await this.#ask(`images/${id}/thumbnail`, { signal })).blob();
+  }
+
+  async marks(id) {
+    const answer = await this.#ask(`images/${id}/marks`);
+    return {
+      bytes: new Uint8Array(await answer.arrayBuffer()),
+      revision: Number(answer.headers.get("X-Alseg-Revision")),
+      draft: answer.headers.get("X-Alseg-Draft") === "1",
+    };
+  }
+
+  /** Probability of foreground, 0 to 255 a pixel; null where nothing is proposed. */
+  async proposal(id) {
+    try {
+      const answer = await this.#ask(`images/${id}/proposal`);
+      return new Uint8Array(await answer.arrayBuffer());
+    } catch (error) {
+      if (error.status === 404) return null;
+      throw error;
+    }
+  }
+
+  saveDraft(id, revision, bytes, { keepalive = false } = {}) {
+    const path = `images/${id}/draft?revision=${revision}`;
+    return this.#ask(path, { method: "PUT", body: bytes, keepalive });
+  }
+
+  /** @param {"marks" | "all" | "nothing"} answer */
+  saveMarks(id, revision, answer, bytes) {
+    const body = answer === "nothing" ? new Uint8Array(0) : bytes;
+    const path = `images/${id}/marks?revision=${revision}&answer=${answer}`;
+    return this.#json(path, { method: "PUT", body });
+  }
+
+  skip(id) {
+    return this.#json(`images/${id}/skip`, { method: "POST" });
+  }
+
+  label(id, label) {
+    return this.#ask(`images/${id}/label`, sent("PUT", { label }));
+  }
+
+  log(entry) {
+    return this.#ask("log", sent("POST", entry));
+  }
+
+  gallery(offset, limit) {
+    return this.#json(`gallery?offset=${offset}&limit=${limit}`);
+  }
+
+  async #json(path, options) {
+    return (await this.#ask(path, options)).json();
+  }
+
+  async #ask(path, options = {}) {
+    const headers = { ...options.headers, "X-Alseg-Token": this.#token };
+    let answer;
+    try {
+      answer = await this.#fetch(`/api/${path}`, { cache: "no-store", ...options, headers });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new Refused(0, "The server does not answer. Is alseg annotate still running?");
+    }
+    if (answer.ok) return answer;
+    const said = await answer.json().catch(() => ({}));
+    const message = said.error ?? `The server answers ${answer.status}.`;
+    if (answer.status === 409) throw new Stale(message, said.revision);
+    throw new Refused(answer.status, message);
+  }
+}
+
+function sent(method, value) {
+  const headers = { "Content-Type": "application/json" };
+  return { method, headers, body: JSON.stringify(value) };
+}
+
+/**
+ * Saves what changed every few seconds, one request at a time, and tries again where one failed.
+ * A stale page stops saving: what it holds would be over what another saved.
+ */
+export class Autosave {
+  #save;
+  #every;
+  #timer = null;
+  #running = null;
+  #changed = false;
+  #stopped = false;
+
+  /**
+   * @param {(closing: boolean) => Promise<void>} save
+   * @param {(state: "changed" | "saving" | "saved" | "failed" | "stale", error?: Error) => void} tell
+   */
+  constructor(save, tell = () => {}, every = 2500) {
+    this.#save = save;
+    this.tell = tell;
+    this.#every = every;
+  }
+
+  /** Something changed: it is saved when the time has come. */
+  changed() {
+    if (this.#stopped) return;
+    this.#changed = true;
+    this.tell("changed");
+    this.#timer ??= setTimeout(() => this.flush(), this.#every);
+  }
+
+  /** Saves now what is not saved yet; `closing` says that the page is about to be gone. */
+  async flush({ closing = false } = {}) {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    while (this.#running) await this.#running;
+    if (!this.#changed || this.#stopped) return;
+    this.#changed = false;
+    this.tell("saving");
+    this.#running = this.#once(closing);
+    await this.#running;
+  }
+
+  /** No more saving; resolves when what is on its way has arrived. */
+  async stop() {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    while (this.#running) await this.#running;
+  }
+
+  async #once(closing) {
+    try {
+      await this.#save(closing);
+      this.tell(this.#changed ? "changed" : "saved");
+    } catch (error) {
+      if (error instanceof Stale) {
+        this.#stopped = true;
+        this.tell("stale", error);
+      } else {
+        this.tell("failed", error);
+        this.#changed = true;
+        if (!this.#stopped) this.#timer ??= setTimeout(() => this.flush(), this.#every);
+      }
+    } finally {
+      this.#running = null;
+    }
+  }
+}
+
+/**
+ * An image with all that is shown of it.
+ *
+ * @param {Question} image
+ * @param {(blob: Blob) => Promise<ImageBitmap>} decode
+ */
+export async function load(api, image, decode) {
+  const [picture, marks, proposal] = await Promise.all([
+    api.picture(image.id).then(decode),
+    api.marks(image.id),
+    image.proposal ? api.proposal(image.id) : null,
+  ]);
+  return { image: { ...image, revision: marks.revision }, picture, marks, proposal };
+}
+
+/** The next question, loaded while the person is busy with this one. */
+export class Ahead {
+  #api;
+  #decode;
+  #after;
+  #coming = null;
+
+  constructor(api, decode) {
+    this.#api = api;
+    this.#decode = decode;
+  }
+
+  /** Starts to load what comes after an image. */
+  prepare(after) {
+    this.#after = after;
+    this.#coming = this.#ask(after).catch(() => null);
+  }
+
+  /** What was loaded for after this image; asks now where nothing was. Null: no question is left. */
+  async take(after) {
+    const ready = this.#after === after ? await this.#coming : null;
+    this.#coming = null;
+    this.#after = undefined;
+    return ready ?? this.#ask(after);
+  }
+
+  async #ask(after) {
+    const image = await this.#api.next(after);
+    return image && load(this.#api, image, this.#decode);
+  }
+}

@@ -1,0 +1,36 @@
+/** What an answer cost: the seconds in which somebody was busy, strokes and clicks. */
+export class Effort {
+  #clock;
+  #last = null;
+
+  /**
+   * @param {() => number} clock  milliseconds
+   * @param {number} pause  a longer gap between two signs of life counts nothing beyond it
+   */
+  constructor(clock = () => performance.now(), pause = 5000) {
+    this.#clock = clock;
+    this.pause = pause;
+    this.reset();
+  }
+
+  reset() {
+    this.milliseconds = 0;
+    this.strokes = 0;
+    this.clicks = 0;
+    this.#last = this.#clock();
+  }
+
+  /** A sign of life: the pen moved, a key was pressed. */
+  alive() {
+    const now = this.#clock();
+    this.milliseconds += Math.min(now - this.#last, this.pause);
+    this.#last = now;
+  }
+
+  /** @returns {{seconds: number, strokes: number, clicks: number}} */
+  total() {
+    this.alive();
+    const seconds = Math.round(this.milliseconds) / 1000;
+    return { seconds, strokes: this.strokes, clicks: this.clicks };
+  }
+}

@@ -1,0 +1,635 @@
+/** The page: joins what is on it to the editor, the view, the pen and the server. */
+
+import { Ahead, Api, Autosave, Stale, load } from "./api.js";
+import { Editor, OPEN } from "./editor.js";
+import { Effort } from "./effort.js";
+import { Gallery } from "./gallery.js";
+import { Pen } from "./pen.js";
+import { View, palette } from "./view.js";
+
+const PROPOSED = 1; // the class that proposals are of
+const KEEPALIVE = 60_000; // bytes that a browser still sends from a page that closes
+
+/** @returns {HTMLElement} */
+const $ = (id) => document.getElementById(id);
+
+const decode = (blob) => createImageBitmap(blob, { colorSpaceConversion: "none" });
+
+const percent = (share) => {
+  const value = 100 * share;
+  return `${value > 0 && value < 10 ? value.toFixed(1) : Math.round(value)} %`;
+};
+
+const SAVED = {
+  changed: "Not saved yet",
+  saving: "Saving…",
+  saved: "Draft saved",
+  failed: "Not saved: trying again",
+  stale: "Saved elsewhere",
+};
+
+class Page {
+  #api;
+  #ahead;
+  #view = new View($("canvas"));
+  #pen;
+  #gallery;
+  #effort = new Effort();
+  #hand = { tool: "brush", value: 1, brush: 12, tolerance: 16, threshold: 128, proposed: PROPOSED };
+  #classes = [];
+  #now = null; // the image on the desk
+  #busy = false;
+
+  constructor(token) {
+    this.#api = new Api(token);
+    this.#ahead = new Ahead(this.#api, decode);
+    this.#pen = new Pen(this.#view, this.#hand, {
+      changed: () => this.#changed(),
+      clicked: () => this.#effort.clicks++,
+      tell: (message) => this.#say(message),
+      sketch: (points) => this.#sketch(points),
+    });
+    this.#gallery = new Gallery(
+      this.#api,
+      { scroll: $("gallery-scroll"), cells: $("gallery-cells") },
+      (image) => this.#reopen(image.id),
+      (error) => this.#say(error.message),
+    );
+    this.#view.onMove = () => {
+      $("scale").textContent = `${Math.round((100 * this.#view.transform.scale) / this.#view.ratio)} %`;
+      this.#pen.sketch();
+    };
+  }
+
+  async start() {
+    this.#listen();
+    this.#able(false);
+    const project = await this.#api.project();
+    this.#classes = project.mask_classes;
+    $("project").textContent = project.name;
+    document.title = `${project.name} · alseg`;
+    this.#drawClasses();
+    this.#drawLabels(project.labels);
+    this.#drawProgress(project);
+    this.#choose(this.#classes.some(({ value }) => value === 1) ? 1 : this.#classes[0].value);
+    this.#hold("brush");
+    await this.#next();
+  }
+
+  // -- one image after the other --
+
+  async #next(after) {
+    const loaded = await this.#ahead.take(after);
+    if (loaded) this.#show(loaded);
+    else this.#finish();
+  }
+
+  #show({ image, picture, marks, proposal }) {
+    this.#leave();
+    const { width, height } = image;
+    const editor = new Editor(width, height, marks.bytes);
+    this.#now = { image, picture, editor, proposal, shades: null };
+    this.#now.colours = () => (this.#now.shades ??= shades(picture));
+    this.#autosave();
+    const hand = this.#hand;
+    this.#view.show(
+      picture,
+      {
+        marks: editor.marks,
+        width,
+        height,
+        proposal,
+        get threshold() {
+          return hand.threshold;
+        },
+      },
+      palette(this.#classes, PROPOSED),
+    );
+    this.#view.paint(editor.takeDirty());
+    this.#pen.hold(this.#now);
+    this.#effort.reset();
+    this.#describe();
+    this.#able(true);
+    $("desk").dataset.image = image.id;
+    $("canvas").focus({ preventScroll: true }); // or Enter would press what was last pressed
+    this.#ahead.prepare(image.id);
+  }
+
+  #describe() {
+    const { image, proposal } = this.#now;
+    $("finished").hidden = true;
+    $("conflict").hidden = true;
+    $("name").textContent = image.name;
+    $("why").textContent = image.why;
+    $("label").value = image.label ?? "";
+    $("legend-proposed").hidden = !proposal;
+    $("all-means").textContent = proposal ? "the rest as it is proposed" : "the rest is background";
+    for (const part of document.querySelectorAll('[data-for="proposal"]')) part.hidden = !proposal;
+    $("saved").textContent = "";
+    delete $("saved").dataset.state;
+    this.#drawCounts();
+  }
+
+  #leave() {
+    if (!this.#now) return;
+    this.#now.picture.close();
+    this.#now = null;
+    this.#pen.hold(null);
+  }
+
+  #finish() {
+    this.#leave();
+    delete $("desk").dataset.image;
+    this.#able(false);
+    $("finished").hidden = false;
+    $("name").textContent = "Done";
+    $("why").textContent = "";
+  }
+
+  async #reopen(id) {
+    await this.#work(async () => {
+      await this.#now?.autosave.flush();
+      const loaded = await load(this.#api, await this.#api.image(id), decode);
+      await this.#now?.autosave.stop();
+      this.#closeGallery();
+      this.#show(loaded);
+    });
+  }
+
+  // -- answers --
+
+  async #answer(kind) {
+    if (!this.#now || this.#busy || this.#pen.busy) return;
+    const { editor } = this.#now;
+    this.#pen.drop();
+    if (kind === "marks" && !editor.marked) {
+      this.#say("Nothing is marked yet. Mark something, or choose another answer.");
+      return;
+    }
+    if (kind === "nothing" && editor.marked > editor.counts[0] && !(await confirmed())) return;
+    await this.#work(() => this.#give(kind));
+  }
+
+  async #give(kind) {
+    const { image, editor, autosave, proposal } = this.#now;
+    if (kind === "later") await autosave.flush();
+    await autosave.stop();
+    try {
+      if (kind === "skip") await this.#api.skip(image.id);
+      else if (kind !== "later") {
+        if (kind === "all") this.#complete(editor, proposal);
+        await this.#api.saveMarks(image.id, image.revision, kind, editor.marks);
+      }
+    } catch (error) {
+      this.#autosave();
+      if (error instanceof Stale) this.#conflict(error);
+      else {
+        this.#changed();
+        throw error;
+      }
+      return;
+    }
+    const cost = { id: image.id, ...this.#effort.total() };
+    this.#api.log(cost).catch(() => {}); // a lost line of the cost log is no reason to stop anybody
+    if (kind !== "later") {
+      const done = kind === "skip" ? "Put aside" : "Saved";
+      this.#say(`${done}: ${image.name}`, "Back", () => this.#reopen(image.id));
+      this.#api.project().then((project) => this.#drawProgress(project), () => {});
+    }
+    await this.#next(image.id);
+  }
+
+  #complete(editor, proposal) {
+    editor.complete(proposal, this.#hand.threshold, PROPOSED);
+    editor.commit();
+    this.#view.paint(editor.takeDirty());
+    this.#drawCounts();
+  }
+
+  /** One thing at a time; what goes wrong is said, and the page stays as it is. */
+  async #work(job) {
+    if (this.#busy) return;
+    this.#busy = true;
+    $("desk").setAttribute("aria-busy", "true");
+    try {
+      await job();
+    } catch (error) {
+      this.#say(error.message);
+    } finally {
+      this.#busy = false;
+      $("desk").removeAttribute("aria-busy");
+    }
+  }
+
+  // -- drafts --
+
+  #autosave() {
+    const now = this.#now;
+    const { image, editor } = now;
+    const save = (closing) =>
+      this.#api.saveDraft(image.id, image.revision, editor.marks.slice(), {
+        keepalive: closing && editor.marks.length <= KEEPALIVE,
+      });
+    now.autosave = new Autosave(save, (state, error) => {
+      if (this.#now !== now) return;
+      $("saved").textContent = SAVED[state];
+      $("saved").dataset.state = state;
+      if (state === "stale") this.#conflict(error);
+    });
+  }
+
+  #changed() {
+    this.#effort.strokes++;
+    this.#now.autosave.changed();
+    this.#drawCounts();
+  }
+
+  /** Another page saved this image since: this one is told, and overwrites nothing. */
+  #conflict(error) {
+    this.#now.autosave.stop();
+    $("conflict-text").textContent = error.message;
+    $("conflict").hidden = false;
+    $("theirs").focus();
+  }
+
+  /** What was saved comes over what is drawn, as a step that undo takes back. */
+  async #takeTheirs() {
+    const { image, editor } = this.#now;
+    const { bytes, revision } = await this.#api.marks(image.id);
+    editor.replace(bytes);
+    editor.commit();
+    this.#view.paint(editor.takeDirty());
+    image.revision = revision;
+    this.#autosave();
+    this.#drawCounts();
+    $("conflict").hidden = true;
+    this.#say("This is what was saved. Undo brings back what you drew.");
+  }
+
+  #step(kind) {
+    if (!this.#now || this.#pen.busy) return;
+    const { editor, autosave } = this.#now;
+    if (!editor[kind]()) return;
+    this.#view.paint(editor.takeDirty());
+    autosave.changed();
+    this.#drawCounts();
+  }
+
+  // -- what is in the hand --
+
+  #hold(tool) {
+    this.#hand.tool = tool;
+    this.#pen.drop();
+    for (const button of $("tools").children) {
+      const chosen = button.dataset.tool === tool;
+      button.setAttribute("aria-checked", chosen);
+      button.tabIndex = chosen ? 0 : -1;
+    }
+    for (const part of document.querySelectorAll('[data-for="flood"]')) part.hidden = tool !== "flood";
+    $("canvas").dataset.tool = tool;
+    $("ring").hidden = true;
+  }
+
+  #choose(value) {
+    if (!this.#classes.some((one) => one.value === value)) return;
+    this.#hand.value = value;
+    for (const button of $("classes").children) {
+      const chosen = Number(button.dataset.value) === value;
+      button.setAttribute("aria-checked", chosen);
+      button.tabIndex = chosen ? 0 : -1;
+    }
+    // With the eraser in hand a class would do nothing: who chooses one wants to draw.
+    if (["eraser", "move"].includes(this.#hand.tool)) this.#hold("brush");
+  }
+
+  #setBrush(width) {
+    const slider = $("brush");
+    slider.value = width;
+    this.#hand.brush = Number(slider.value);
+    $("brush-out").textContent = `${slider.value} px`;
+  }
+
+  #hide(hidden) {
+    if (this.#view.hidden === hidden) return;
+    this.#view.hidden = hidden;
+    this.#view.redraw();
+  }
+
+  // -- what is drawn --
+
+  #drawClasses() {
+    const template = (one) => {
+      const button = document.createElement("button");
+      const swatch = document.createElement("span");
+      const name = document.createElement("span");
+      const share = document.createElement("output");
+      button.type = "button";
+      button.setAttribute("role", "radio");
+      button.dataset.value = one.value;
+      swatch.className = "swatch";
+      swatch.style.backgroundColor = one.color;
+      name.className = "class-name";
+      name.textContent = one.name;
+      button.append(swatch, name, share);
+      if (one.value < 10) {
+        const key = document.createElement("kbd");
+        key.textContent = one.value;
+        button.append(key);
+        button.setAttribute("aria-keyshortcuts", one.value);
+      }
+      button.addEventListener("click", () => this.#choose(one.value));
+      return button;
+    };
+    $("classes").replaceChildren(...this.#classes.map(template));
+    const proposed = this.#classes.find(({ value }) => value === PROPOSED);
+    if (proposed) document.querySelector(".swatch.proposed").style.color = proposed.color;
+  }
+
+  #drawLabels(labels) {
+    $("label-row").hidden = !labels.length;
+    const options = ["", ...labels].map((label) => new Option(label || "not known", label));
+    options[0].disabled = true;
+    $("label").replaceChildren(...options);
+  }
+
+  #drawProgress({ n_done: done, n_images: all }) {
+    $("progress").max = Math.max(1, all);
+    $("progress").value = done;
+    $("progress-text").textContent = `${done} of ${all} done`;
+  }
+
+  #drawCounts() {
+    const { editor, image } = this.#now;
+    const { counts, marks, marked } = editor;
+    for (const button of $("classes").children) {
+      const share = counts[button.dataset.value] / marks.length;
+      button.querySelector("output").textContent = share ? percent(share) : "";
+    }
+    $("open-share").textContent = percent(counts[OPEN] / marks.length);
+    $("undo").disabled = !editor.canUndo;
+    $("redo").disabled = !editor.canRedo;
+    $("canvas").setAttribute("aria-label", `${image.name}, ${percent(marked / marks.length)} marked`);
+  }
+
+  #sketch(points) {
+    const line = points.map(({ x, y }) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
+    for (const part of $("sketch").children) part.setAttribute("points", line);
+  }
+
+  /** Says something for a while, with an action where there is one. */
+  #say(message, action, act) {
+    const [text, button] = $("toast").children;
+    text.textContent = message;
+    button.hidden = !action;
+    button.textContent = action ?? "";
+    button.onclick = () => {
+      $("toast").hidden = true;
+      act();
+    };
+    $("toast").hidden = false;
+    clearTimeout(this.silence);
+    this.silence = setTimeout(() => ($("toast").hidden = true), action ? 6000 : 4000);
+  }
+
+  #able(able) {
+    const parts = document.querySelectorAll(".rail button, .answers button, .side input, .side select");
+    for (const part of parts) part.disabled = !able;
+    if (able) this.#drawCounts();
+  }
+
+  // -- what is heard --
+
+  #listen() {
+    const click = (id, act) => $(id).addEventListener("click", act);
+    for (const button of $("tools").children) {
+      button.addEventListener("click", () => this.#hold(button.dataset.tool));
+    }
+    for (const group of [$("tools"), $("classes")]) arrows(group);
+    for (const button of document.querySelectorAll("[data-answer]")) {
+      button.addEventListener("click", () => this.#answer(button.dataset.answer));
+    }
+    click("undo", () => this.#step("undo"));
+    click("redo", () => this.#step("redo"));
+    click("theirs", () => this.#work(() => this.#takeTheirs()));
+    click("open-gallery", () => this.#openGallery());
+    click("finished-gallery", () => this.#openGallery());
+    click("close-gallery", () => this.#closeGallery());
+    click("open-keys", () => $("keys").showModal());
+    click("fit", () => this.#view.fit());
+    click("closer", () => this.#zoom(1.5));
+    click("farther", () => this.#zoom(1 / 1.5));
+    const hide = $("hide");
+    hide.addEventListener("pointerdown", () => this.#hide(true));
+    for (const end of ["pointerup", "pointerleave", "pointercancel", "blur"]) {
+      hide.addEventListener(end, () => this.#hide(false));
+    }
+    $("label").addEventListener("change", () => this.#relabel());
+    this.#listenToSliders();
+    this.#listenToKeys();
+    this.#listenToRing();
+    for (const kind of ["pointermove", "pointerdown", "wheel", "keydown"]) {
+      window.addEventListener(kind, () => this.#effort.alive(), { passive: true });
+    }
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) this.#now?.autosave.flush({ closing: true });
+    });
+    window.addEventListener("beforeunload", (event) => {
+      this.#now?.autosave.flush({ closing: true });
+      const { state } = $("saved").dataset;
+      const large = this.#now?.editor.marks.length > KEEPALIVE; // it would be lost on its way
+      if (state === "failed" || (large && ["changed", "saving"].includes(state))) {
+        event.preventDefault();
+      }
+    });
+  }
+
+  #listenToSliders() {
+    const slider = (id, name, show, after = () => {}) => {
+      const put = () => {
+        this.#hand[name] = Number($(id).value);
+        $(`${id}-out`).textContent = show($(id).value);
+      };
+      put();
+      $(id).addEventListener("input", () => {
+        put();
+        after(Number($(id).value));
+      });
+    };
+    let waiting = false;
+    slider("brush", "brush", (value) => `${value} px`);
+    slider("tolerance", "tolerance", (value) => `± ${value}`);
+    slider("opacity", "opacity", (value) => `${value} %`, (value) => {
+      this.#view.opacity = value / 100;
+      this.#view.redraw();
+    });
+    slider("threshold", "threshold", (value) => percent(value / 255), () => {
+      if (waiting || !this.#now) return;
+      waiting = true; // once a frame: a large image takes a while
+      requestAnimationFrame(() => {
+        waiting = false;
+        if (this.#now) this.#view.paint(this.#now.editor.whole);
+      });
+    });
+  }
+
+  #listenToKeys() {
+    const tools = {
+      b: "brush", e: "eraser", l: "line", p: "polygon", o: "lasso", f: "flood", t: "take",
+      d: "drop", m: "move",
+    };
+    const acts = {
+      "[": () => this.#setBrush(Math.min(this.#hand.brush - 1, Math.round(this.#hand.brush / 1.25))),
+      "]": () => this.#setBrush(Math.max(this.#hand.brush + 1, Math.round(this.#hand.brush * 1.25))),
+      "+": () => this.#zoom(1.5),
+      "=": () => this.#zoom(1.5),
+      "-": () => this.#zoom(1 / 1.5),
+      ".": () => this.#view.fit(),
+      "?": () => $("keys").showModal(),
+      g: () => this.#openGallery(),
+      h: () => this.#hide(true),
+      " ": () => {
+        this.#pen.spaceHeld = true;
+        $("canvas").dataset.tool = "move";
+      },
+      n: () => this.#answer("nothing"),
+      x: () => this.#answer("skip"),
+      arrowright: () => this.#answer("later"),
+      escape: () => this.#pen.drop(),
+      backspace: () => this.#pen.shorten(),
+      enter: (event) => {
+        if (this.#pen.drawing) this.#pen.close();
+        else this.#answer(event.shiftKey ? "all" : "marks");
+      },
+    };
+    window.addEventListener("keydown", (event) => {
+      const key = event.key.toLowerCase();
+      if (document.querySelector("dialog[open]")) return;
+      if (!$("gallery").hidden) {
+        if (key === "escape" || key === "g") this.#closeGallery();
+        return;
+      }
+      if (event.ctrlKey || event.metaKey) {
+        const redo = key === "y" || (key === "z" && event.shiftKey);
+        if (!redo && key !== "z") return;
+        event.preventDefault();
+        this.#step(redo ? "redo" : "undo");
+        return;
+      }
+      if (event.altKey || ours(event.target, key)) return;
+      if (event.repeat && !["[", "]", "+", "=", "-"].includes(key)) return;
+      const act = tools[key] ? () => this.#hold(tools[key]) : acts[key];
+      if (/^[0-9]$/.test(key)) this.#choose(Number(key));
+      else if (act) act(event);
+      else return;
+      event.preventDefault();
+    });
+    const release = (key) => {
+      if (key === "h") this.#hide(false);
+      if (key === " ") {
+        this.#pen.spaceHeld = false;
+        $("canvas").dataset.tool = this.#hand.tool;
+      }
+    };
+    window.addEventListener("keyup", (event) => release(event.key.toLowerCase()));
+    // A key that is let go in another window is never heard here.
+    window.addEventListener("blur", () => ["h", " "].forEach(release));
+  }
+
+  /** The circle that shows how much the brush covers. */
+  #listenToRing() {
+    const [canvas, ring] = [$("canvas"), $("ring")];
+    canvas.addEventListener("pointermove", (event) => {
+      const { tool, brush } = this.#hand;
+      ring.hidden = !["brush", "eraser", "line"].includes(tool) || event.pointerType === "touch";
+      if (ring.hidden) return;
+      const size = Math.max(3, (brush * this.#view.transform.scale) / this.#view.ratio);
+      const frame = canvas.getBoundingClientRect();
+      ring.style.width = ring.style.height = `${size}px`;
+      const [x, y] = [event.clientX - frame.left - size / 2, event.clientY - frame.top - size / 2];
+      ring.style.transform = `translate(${x}px, ${y}px)`;
+    });
+    canvas.addEventListener("pointerleave", () => (ring.hidden = true));
+  }
+
+  #zoom(factor) {
+    const { width, height } = $("canvas");
+    this.#view.zoom(width / 2, height / 2, factor);
+  }
+
+  async #relabel() {
+    const { image } = this.#now;
+    const label = $("label").value;
+    try {
+      await this.#api.label(image.id, label);
+      image.label = label;
+      this.#say(`${image.name} shows ${label}.`);
+    } catch (error) {
+      if (this.#now?.image === image) $("label").value = image.label ?? "";
+      this.#say(error.message);
+    }
+  }
+
+  async #openGallery() {
+    $("desk").hidden = true;
+    $("gallery").hidden = false;
+    $("close-gallery").focus();
+    try {
+      $("gallery-count").textContent = await this.#gallery.refresh();
+    } catch (error) {
+      this.#say(error.message);
+    }
+  }
+
+  #closeGallery() {
+    $("gallery").hidden = true;
+    $("desk").hidden = false;
+    $("canvas").focus({ preventScroll: true });
+  }
+}
+
+/** Red, green, blue and alpha of each pixel: read once, by who floods. */
+function shades(picture) {
+  const { width, height } = picture;
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(picture, 0, 0);
+  return context.getImageData(0, 0, width, height).data;
+}
+
+/** Does what has the focus need this key itself? */
+function ours(target, key) {
+  if (!(target instanceof Element)) return false;
+  if (target.matches("select, input:not([type=range])")) return true;
+  if (target.matches("input[type=range]")) return key.startsWith("arrow");
+  if (target.matches("[role=radio]") && key.startsWith("arrow")) return true;
+  return target.matches("button:not([role=radio])") && (key === "enter" || key === " ");
+}
+
+/** Arrow keys within a group of which one is chosen. */
+function arrows(group) {
+  group.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    const all = [...group.children];
+    const next = all[(all.indexOf(document.activeElement) + step + all.length) % all.length];
+    next.focus();
+    next.click();
+    event.preventDefault();
+  });
+}
+
+/** Asks whether marks are given up for "nothing here". */
+function confirmed() {
+  const dialog = $("confirm");
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+const page = new Page(new URLSearchParams(location.search).get("token") ?? "");
+page.start().catch((error) => {
+  document.getElementById("name").textContent = "This page cannot start";
+  document.getElementById("why").textContent = error.message;
+});

@@ -1,0 +1,219 @@
+"""The page in a browser: what is drawn with a pointer is what the server gets."""
+
+import numpy as np
+import pytest
+from pretend_server import OPEN, Item, glands, serving
+from waiting import wait_until
+from webdriver import MISSING_PROGRAMS, browser
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(MISSING_PROGRAMS), reason=f"not installed: {MISSING_PROGRAMS}"),
+]
+SIZE = (192, 288)
+ENTER, SHIFT, CONTROL = "\ue007", "\ue008", "\ue009"
+BRUSH = 12
+
+
+@pytest.fixture(scope="module")
+def window():
+    with browser() as window:
+        yield window
+
+
+@pytest.fixture
+def opened(window):
+    """(window, state of the server, the first of six images), the image on the desk."""
+    with serving(glands(6, SIZE)) as (state, address):
+        window.open(address)
+        wait_for(window, 0)
+        yield window, state, state.items[0]
+        assert window.errors() == []
+        window.open("about:blank")  # what it says when it is left belongs to this server
+        hosts = {path for _, path in state.requests if not path.startswith("/")}
+        assert not hosts
+
+
+def wait_for(window, image):
+    window.wait(
+        "document.getElementById('desk').dataset.image === arguments[0] && "
+        "!document.getElementById('desk').ariaBusy",
+        str(image),
+    )
+
+
+def to_screen(window, points, size=SIZE):
+    """Places of the window at which the page shows points of a whole image, and the scale."""
+    x, y, across, down = window.run(
+        "const r = document.getElementById('canvas').getBoundingClientRect();"
+        "return [r.x, r.y, r.width, r.height]"
+    )
+    height, width = size
+    scale = min((across - 24) / width, (down - 24) / height)
+    corner = np.array([x + (across - width * scale) / 2, y + (down - height * scale) / 2])
+    return corner + np.asarray(points) * scale, corner, scale
+
+
+def draw(window, points, size=SIZE):
+    """Drags along points of the image; where the pointer really was, in pixels of the image."""
+    places, corner, scale = to_screen(window, points, size)
+    places = np.round(places)
+    window.drag(places)
+    return (places - corner) / scale
+
+
+def stroke(points, brush=BRUSH, size=SIZE):
+    """Pixels within half an even brush of the path through corners of pixels."""
+    corners = np.round(points)
+    assert (np.abs(np.abs(points - corners) - 0.5) > 1e-6).all(), "rounding decides"
+    y, x = np.mgrid[: size[0], : size[1]] + 0.5
+    painted = np.zeros(size, bool)
+    for a, b in zip(corners, corners[1:]):
+        step = b - a
+        along = ((x - a[0]) * step[0] + (y - a[1]) * step[1]) / max(step @ step, 1)
+        t = np.clip(along, 0, 1)
+        distance = np.hypot(x - a[0] - t * step[0], y - a[1] - t * step[1])
+        painted |= distance <= brush / 2 + 1e-9
+    return painted
+
+
+def marks(item):
+    return np.frombuffer(item.marks, np.uint8).reshape(item.pixels.shape[:2])
+
+
+PATH = [(60.1, 60.2), (90.2, 80.1), (120.1, 70.2), (120.2, 110.1)]
+
+
+def test_a_stroke_arrives_as_the_bytes_that_it_should_give(opened):
+    window, state, item = opened
+    first = stroke(draw(window, PATH))
+    window.press("0")
+    second = stroke(draw(window, [(200.1, 40.2), (230.2, 40.1)]))
+    window.click("[data-answer=marks]")
+    wait_for(window, 1)
+    expected = np.full(SIZE, OPEN)
+    expected[first], expected[second] = 1, 0
+    np.testing.assert_array_equal(marks(item), expected)
+    assert item.state == "marked"
+    wait_until(lambda: state.log)
+    assert state.log[0]["id"] == 0 and state.log[0]["strokes"] == state.log[0]["clicks"] == 2
+    assert state.log[0]["seconds"] > 0
+
+
+def test_undo_and_the_eraser_leave_nothing(opened):
+    window, state, item = opened
+    draw(window, PATH)
+    window.press("0")
+    draw(window, PATH[::-1])
+    window.press(CONTROL, "z")
+    window.press(CONTROL, "z")
+    window.press(ENTER)
+    window.wait("document.getElementById('toast').textContent.includes('Nothing is marked')")
+    window.press(CONTROL, SHIFT, "z")
+    window.press("e")
+    draw(window, PATH)
+    window.press(ENTER)
+    assert item.revision == 0
+    window.press("x")
+    wait_for(window, 1)
+    assert item.state == "skipped"
+
+
+def test_a_draft_outlives_the_page(opened):
+    window, state, item = opened
+    painted = stroke(draw(window, PATH))
+    wait_until(lambda: item.draft is not None)
+    assert item.revision == 0 and (marks(item) == OPEN).all()  # a draft does not count
+    address = window.run("return location.href")
+    window.open("about:blank")
+    window.open(address)
+    wait_for(window, 0)
+    window.press(ENTER)
+    wait_for(window, 1)
+    np.testing.assert_array_equal(marks(item), np.where(painted, 1, OPEN))
+
+
+def test_a_stale_page_is_told_and_overwrites_nothing(opened):
+    window, state, item = opened
+    painted = stroke(draw(window, PATH))
+    wait_until(lambda: item.draft is not None)
+    theirs = np.full(SIZE, OPEN, np.uint8)
+    theirs[:5] = 2
+    item.marks, item.revision, item.draft = theirs.tobytes(), 1, None
+    window.press(ENTER)
+    window.wait("!document.getElementById('conflict').hidden")
+    np.testing.assert_array_equal(marks(item), theirs)
+    assert len(window.errors()) == 1  # Chromium notes the answer 409
+    window.click("#theirs")
+    window.wait("document.getElementById('conflict').hidden")
+    window.press(CONTROL, "z")  # what was drawn here is not lost either
+    window.press(ENTER)
+    wait_for(window, 1)
+    np.testing.assert_array_equal(marks(item), np.where(painted, 1, OPEN))
+    assert item.revision == 2
+
+
+def test_proposals_count_when_the_person_says_so(opened):
+    window, state, item = opened
+    proposal = np.frombuffer(item.proposal, np.uint8).reshape(SIZE)
+    window.press("0")
+    dropped = stroke(draw(window, PATH))
+    window.press(SHIFT, ENTER)
+    wait_for(window, 1)
+    np.testing.assert_array_equal(marks(item), (proposal >= 128) & ~dropped)
+    window.click("[data-answer=later]")
+    wait_for(window, 2)
+    assert state.items[1].revision == 0
+    window.press("n")
+    wait_for(window, 3)
+    assert not marks(state.items[2]).any()
+
+
+def test_a_proposed_object_is_taken_by_one_click(opened):
+    from scipy.ndimage import label
+
+    window, state, item = opened
+    objects, _ = label(np.frombuffer(item.proposal, np.uint8).reshape(SIZE) >= 128)
+    y, x = np.argwhere(objects == np.bincount(objects.ravel())[1:].argmax() + 1)[50]
+    window.press("t")
+    draw(window, [(x + 0.5, y + 0.5)])
+    window.press(ENTER)
+    wait_for(window, 1)
+    np.testing.assert_array_equal(marks(item), np.where(objects == objects[y, x], 1, OPEN))
+
+
+def test_the_gallery_opens_an_image_again(opened):
+    window, state, item = opened
+    window.press("n")
+    wait_for(window, 1)
+    window.press("g")
+    window.wait("document.querySelectorAll('.cell img[src]').length === 6")
+    window.click(".cell [title='benign/slide-000.png']")
+    wait_for(window, 0)
+    draw(window, PATH)
+    window.press(ENTER)
+    wait_for(window, 1)
+    assert item.revision == 2 and (marks(item) == 1).any()
+
+
+def test_every_control_has_a_name(opened):
+    window, _, _ = opened
+    n = window.run("return document.querySelectorAll('button, input, select, canvas').length")
+    assert n > 30
+    for control in window.find_all("button, input, select, canvas, progress"):
+        name = window.name_of(control)
+        assert name or not window.is_shown(control), control
+
+
+def test_a_large_image_takes_a_stroke():
+    size = (3000, 4000)
+    pixels = np.zeros((*size, 3), np.uint8)
+    pixels[::40] = 200
+    with serving([Item(0, pixels, None)]) as (state, address), browser() as window:
+        window.open(address)
+        wait_for(window, 0)
+        # A wide slide is shown small: the pen moves over many of its pixels at once.
+        painted = stroke(draw(window, [(500, 500), (3000, 700), (2500, 2400)], size), size=size)
+        window.press(ENTER)
+        window.wait("!document.getElementById('finished').hidden")
+        np.testing.assert_array_equal(marks(state.items[0]), np.where(painted, 1, OPEN))
