@@ -1,5 +1,6 @@
-"""Commands on the state folder of somebody who annotates: `query`, `add`, `undo`, `predict`."""
+"""Commands on the state folder of somebody who annotates: `annotate`, `query`, `add`, ..."""
 
+import contextlib
 import sys
 
 from alseg.cli.errors import FAILED, BadArgument, complain
@@ -13,6 +14,59 @@ from alseg.cli.options import (
 )
 
 _LISTED = 5  # files that one line names
+_THIS_COMPUTER = ("127.0.0.1", "localhost", "::1")
+
+
+def annotate(args):
+    """Serve a page in which somebody marks the images."""
+    if args.port > 65535:
+        raise BadArgument(f"port must be an integer in [0, 65535], got {args.port}.")
+    state = _state_beside(args.data) if args.out is None else args.out
+    check_out(state)
+    from alseg.annotate import serve
+    from alseg.project import open_project
+
+    if args.host not in _THIS_COMPUTER:
+        print(
+            f"alseg: warning: with --host {args.host} whoever has the address below can see the "
+            "images and mark them, and the connection is not encrypted.",
+            file=sys.stderr,
+        )
+    with open_project(state, args.data, _project_options(args)) as project:
+        hint(args, project.summary() + ".")
+        for line in project.notes():
+            hint(args, line)
+
+        def ready(address):
+            print(address, flush=True)
+            hint(args, f"Marks go to {state}. Ctrl-C ends it; what was saved stays.")
+            if not args.no_browser:
+                _open_browser(address)
+
+        with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+            serve(project, host=args.host, port=args.port, ready=ready)
+    hint(args, f"Ended. Train and predict: alseg predict {state} IMAGES --out DIR")
+
+
+def _state_beside(data):
+    """The state folder of a folder of images, where none is named: the same one each time."""
+    from pathlib import Path
+
+    if data is None:
+        raise BadArgument("DATA must be given to start, or --out STATE to go on.")
+    data = Path(data).expanduser().resolve()
+    data = data.parent if data.is_file() else data
+    if not data.name:
+        raise BadArgument(f"--out STATE must be given for {data}.")
+    return f"{data}-state"
+
+
+def _open_browser(address):
+    """In a thread: a browser of the terminal would not come back."""
+    import threading
+    import webbrowser
+
+    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
 
 def query(args):

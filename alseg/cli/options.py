@@ -50,10 +50,11 @@ ESTIMATOR = (
 def estimator_options(args):
     """Parameters of the estimator that the command line gives."""
     names = [name for _, name, *_ in ESTIMATOR]
-    found = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    given = {name: getattr(args, name, None) for name in names}
+    found = {name: value for name, value in given.items() if value is not None}
     if found.get("encoder_weights") == "none":
         found["encoder_weights"] = None
-    if args.image_size is not None:
+    if getattr(args, "image_size", None) is not None:
         found["image_size"] = tuple(args.image_size)
     if getattr(args, "preset", None) is not None:
         found["preset"] = args.preset

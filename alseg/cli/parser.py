@@ -113,6 +113,39 @@ def make_parser():
     _data_arguments(sub)
 
     sub = command(
+        "annotate",
+        annotation.annotate,
+        "mark the images of a folder in a page of the browser",
+        "alseg annotate slides/\n\n"
+        "slides/ holds images/<class>/*, or images and a manifest.csv. The page opens; what is\n"
+        "saved in it goes to slides-state/, for alseg query, add and predict too. Given again, it\n"
+        "goes on.",
+    )
+    sub.add_argument(
+        "data", nargs="?", metavar="DATA", help="the folder of images; needed without --out"
+    )
+    sub.add_argument("--out", metavar="STATE", help="the state folder; default: DATA-state")
+    sub.add_argument(
+        "--port", type=_natural, default=0, metavar="N", help="default: one that is free"
+    )
+    sub.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="NAME",
+        help="address to listen at: another one lets other computers in, unencrypted "
+        "(default: this computer alone)",
+    )
+    sub.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+    sub.add_argument("--part", metavar="NAME", help="part of the data, such as train; default: all")
+    sub.add_argument(
+        "--mask-classes",
+        metavar="NAMES",
+        help="names of the pixel classes, such as gland,lumen; default: one class",
+    )
+    sub.add_argument("--seed", type=_natural, metavar="N", help="of the first images; default: 0")
+    _mask_arguments(sub, "in the folder of images")
+
+    sub = command(
         "query",
         annotation.query,
         "choose the next images to annotate, and propose their masks",

@@ -1,7 +1,10 @@
 """The server of the page: what each request is answered, what is refused, and what is kept."""
 
+import configparser
+import fnmatch
 import io
 import json
+import re
 import threading
 import time
 import urllib.error
@@ -13,6 +16,7 @@ import pytest
 from PIL import Image
 from requests_by_hand import HOST, Client
 
+import alseg
 from alseg.annotate import serve
 from alseg.annotate.marks import COSTS, Marks
 from alseg.annotate.server import allowed_hosts, make_app, page_files
@@ -577,7 +581,10 @@ def test_a_large_folder_is_asked_about_at_once(tmp_path):
 
 def test_the_page_is_in_the_package():
     page = page_files()
-    assert "editor.js" in page
-    assert all(
-        name.rpartition(".")[2] in ("html", "js", "css", "svg", "png", "json") for name in page
-    )
+    assert b"<!doctype html>" in page["index.html"].lower()
+    linked = re.findall(rb"/page/([^\"']+)", b" ".join(page.values()))
+    assert {name.decode() for name in linked} <= page.keys() and len(page) > 5
+    setup = configparser.ConfigParser()
+    setup.read(Path(alseg.__file__).parents[1] / "setup.cfg")
+    pattern = setup["options.package_data"]["alseg.annotate"]
+    assert all(fnmatch.fnmatch(f"page/{name}", pattern) and "/" not in name for name in page)

@@ -21,7 +21,7 @@ from alseg.images import read_mask
 from alseg.project import open_project
 from alseg.project.mask_files import mask_bytes
 
-COMMANDS = ("run", "compare", "report", "query", "add", "undo", "predict")
+COMMANDS = ("run", "compare", "report", "annotate", "query", "add", "undo", "predict")
 TINY = ["--encoder", "tiny", "--max-epochs", "1", "--device", "cpu", "--threads", "1"]
 RUN = [
     "run",
