@@ -7,7 +7,6 @@ import sys
 import threading
 import uuid
 from dataclasses import dataclass, replace
-from io import BytesIO
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from PIL import Image
 
 from alseg._types import Array, Function
 from alseg.images.formats import explained
-from alseg.images.pixels import decode, decode_object
+from alseg.images.pixels import decode, decode_bytes, decode_object
 from alseg.images.read import MASK_MAPPINGS, as_mask, as_picture, read_image, read_mask
 from alseg.images.sequences import _as_key, _check_ids, _check_pixels, _HeldImages, _HeldMasks
 from alseg.labels import as_labels
@@ -106,7 +105,7 @@ class _Part:
         value = value if self.read is None else self.read(value)
         if isinstance(value, dict) and {"bytes", "path"} <= value.keys():  # as a file was stored
             stored = value["bytes"]
-            value = value["path"] if stored is None else Image.open(BytesIO(stored))
+            value = value["path"] if stored is None else bytes(stored)
         return os.fspath(value) if isinstance(value, os.PathLike) else value
 
     def image(self, name: str, row: Any, item: Any) -> np.ndarray:
@@ -115,11 +114,11 @@ class _Part:
         value = self._value(where, item)
         if value is None:
             raise ValueError(message(where, "an image", value))
-        if isinstance(value, (str, Image.Image)) and self.value_range is None:
-            if isinstance(value, str):
-                return read_image(os.path.expanduser(value))
+        if isinstance(value, str) and self.value_range is None:
+            return read_image(os.path.expanduser(value))
+        if isinstance(value, (bytes, Image.Image)) and self.value_range is None:
             with explained(where):
-                return as_picture(where, decode_object(where, value))
+                return as_picture(where, _decoded_here(where, value))
         array = self._array(where, value, flat=False)
         array = array[:, :, None] if array.ndim == 2 else array
         array = scaled(where, array, self.value_range)
@@ -135,9 +134,9 @@ class _Part:
             return None
         if isinstance(value, str):
             return read_mask(os.path.expanduser(value), self.mapping)
-        if isinstance(value, Image.Image):
+        if isinstance(value, (bytes, Image.Image)):
             with explained(where):
-                return as_mask(where, decode_object(where, value), self.mapping)
+                return as_mask(where, _decoded_here(where, value), self.mapping)
         array = self._array(where, value, flat=True)
         return _classes(where, array, self.mapping)
 
@@ -145,9 +144,9 @@ class _Part:
         """An array (H, W) or (H, W, C) of a tensor, array, picture or file, as it is stored."""
         if isinstance(value, str):
             value = decode(os.path.expanduser(value))[1].values
-        elif isinstance(value, Image.Image):
+        elif isinstance(value, (bytes, Image.Image)):
             with explained(where):
-                value = decode_object(where, value).values
+                value = _decoded_here(where, value).values
         first = self.channels_first
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(value, torch.Tensor):
@@ -215,6 +214,11 @@ def scaled(where: str, array: Array, value_range: Any) -> np.ndarray:
         raise ValueError(message(where, f"in value_range=({low}, {high})", [least, most], remedy))
     unit = (array.astype(np.float64) - low) / (high - low)
     return unit.astype(np.float32)
+
+
+def _decoded_here(where, value):
+    """The `Pixels` of a picture, or of the bytes of a file."""
+    return decode_bytes(where, value) if isinstance(value, bytes) else decode_object(where, value)
 
 
 def _classes(where, array, mapping):

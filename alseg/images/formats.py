@@ -202,8 +202,7 @@ def opened(path: StrPath):
         with _Bounded(open(path, "rb", buffering=0), status.st_size) as file:
             found = format_of(file.read(16))
             if found is None:
-                known = ", ".join(sorted(set(FORMATS.values())))
-                raise Unreadable(where, f"it is not an image of a readable format ({known})")
+                refuse_format(where)
             file.seek(0)
             yield where, found, file
 
@@ -272,6 +271,12 @@ def check_size(where: Any, height: Any, width: Any, bytes_per_pixel: Any) -> Non
             f"{MAX_BYTES / 2**30:g} GB are read"
         )
         raise Unreadable(where, problem, "Cut it into tiles, or save it with 8 bits a channel.")
+
+
+def refuse_format(where: Any) -> None:
+    """Refuse what is of none of the formats."""
+    known = ", ".join(sorted(set(FORMATS.values())))
+    raise Unreadable(where, f"it is not an image of a readable format ({known})")
 
 
 def check_single(where: Any, image: Images) -> None:

@@ -6,6 +6,7 @@ import logging
 import sys
 import zlib
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,13 @@ from alseg.images.formats import (
     Unreadable,
     check_single,
     check_size,
+    format_of,
     header_of,
     opened,
     orientation_of,
     rawmode_of,
     refuse_channels,
+    refuse_format,
     refuse_planes,
     set_rawmode,
 )
@@ -81,17 +84,29 @@ def decode(path: StrPath) -> Any:
         As `alseg.images.read_image`.
     """
     with opened(path) as (where, found, file):
-        if found == "TIFF":
-            return where, _from_tiff(where, file)
-        lossy = found == "JPEG" or (found == "WebP" and _is_lossy_webp(file))
-        image = header_of(where, found, file)
-        orientation = orientation_of(image)
-        if found == "PNG" and rawmode_of(image) in {"RGB;16B", "RGBA;16B"}:
-            pixels = _split(_both_bytes(lambda: header_of(where, found, file), "B", "L"))
-        else:
-            pixels = from_pillow(where, image)
-        pixels.lossy = lossy
-        return where, upright(where, pixels, orientation)
+        return where, _decoded(where, found, file)
+
+
+def decode_bytes(where: Any, stored: bytes) -> Any:
+    """The `Pixels` of the content of a file, as `decode` gives them."""
+    found = format_of(stored[:16])
+    if found is None:
+        refuse_format(where)
+    return _decoded(where, found, BytesIO(stored))
+
+
+def _decoded(where, found, file):
+    if found == "TIFF":
+        return _from_tiff(where, file)
+    lossy = found == "JPEG" or (found == "WebP" and _is_lossy_webp(file))
+    image = header_of(where, found, file)
+    orientation = orientation_of(image)
+    if found == "PNG" and rawmode_of(image) in {"RGB;16B", "RGBA;16B"}:
+        pixels = _split(_both_bytes(lambda: header_of(where, found, file), "B", "L"))
+    else:
+        pixels = from_pillow(where, image)
+    pixels.lossy = lossy
+    return upright(where, pixels, orientation)
 
 
 def size_of(path: StrPath) -> Any:

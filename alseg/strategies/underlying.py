@@ -9,6 +9,13 @@ from alseg.strategies import (
     disagreement as committee,
 )
 from alseg.strategies import (
+    domain,
+    representative,
+    stochastic,
+    typical,
+    variational,
+)
+from alseg.strategies import (
     expected_change as gradients,
 )
 from alseg.strategies import (
@@ -16,11 +23,6 @@ from alseg.strategies import (
 )
 from alseg.strategies import (
     informativeness as uncertainty,
-)
-from alseg.strategies import (
-    representative,
-    stochastic,
-    typical,
 )
 from alseg.strategies import (
     two_views as consistency,
@@ -32,6 +34,9 @@ from alseg.strategies.wrappers import stochastic_batches_sampling, stochastic_sa
 # or that train first: they are asked as strategies are, about one random part.
 _COMPARE = frozenset(
     {
+        domain.aada_score,
+        typical.bal_score,
+        variational.vaal_score,
         representative.cdal_score,
         representative.core_set_score,
         typical.density_score,

@@ -370,9 +370,7 @@ def test_several_files_an_image_are_one_mask(tmp_path, where):
     assert len(data.masks[:1]) == 1 and classes(data.masks.take([1])[0]) == [0, 1]
     check_pairs(data.images, data.masks, 2)
     assert (
-        load_folder(root, mask_suffix="_mask")
-        .describe()
-        .startswith("2 images, 1 class (image: 2), 2 masks")
+        load_folder(root, mask_suffix="_mask").describe().startswith("2 images, 0 classes, 2 masks")
     )
 
 

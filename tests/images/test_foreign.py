@@ -330,6 +330,20 @@ def test_an_undecoded_picture_is_decoded(tmp_path):
         np.testing.assert_array_equal(from_sequence([value])[0], GLANDS.images[0])
 
 
+@pytest.mark.parametrize(
+    "stored, why",
+    [
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image of a readable format"),
+        (b"", "not an image of a readable format"),
+        (b"\x89PNG\r\n\x1a\n" + 40 * b"\0", "cannot be read"),
+    ],
+    ids=["eps", "empty", "damaged"],
+)
+def test_stored_bytes_are_opened_as_files_are(stored, why):
+    with pytest.raises(ValueError, match=why):
+        from_sequence([{"bytes": stored, "path": None}])[0]
+
+
 def test_columns_are_named_and_splits_chosen():
     with pytest.raises(ValueError, match="mask must be one of .*Did you mean 'annotation'"):
         from_hf(HFRows(), mask="annotations")

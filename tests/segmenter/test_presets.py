@@ -756,15 +756,15 @@ def test_networks_without_a_class_head_say_so(name):
         "predict": lambda: model.predict(images),
         "predict_proba": lambda: model.predict_proba(images),
         "predict_cams": lambda: model.predict_cams(images),
-        "predict_joint": lambda: model.predict_joint(images),
         "transform": lambda: model.transform(images, kind="cam"),
         "predict_uncertainty": lambda: model.predict_uncertainty(images, target="label"),
     }
     for what, call in calls.items():
         with pytest.raises(ValueError, match=f"{what}.* needs a class head"):
             call()
+    assert {"masks", "mask_proba"} == set(model.predict_joint(images))
     assert model.transform(images).shape == (4, 16)
-    with pytest.raises(ValueError, match="with Network.pooling=None"):
+    with pytest.raises(ValueError, match="y must hold a label where there are no masks"):
         small(name).fit(images, None)
 
 

@@ -86,6 +86,7 @@ def test_every_exported_strategy_is_checked():
         "look",
         "pretrained_embedding",
         "from_skactiveml",  # in test_feature_queries.py
+        "needs_of",
     }  # no strategies
     assert {"by_region", "class_balanced", "stochastic", "mixture"} <= wrappers
     for wrapper in wrappers:
