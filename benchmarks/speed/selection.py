@@ -15,8 +15,9 @@ own that has alseg too. A part whose peer is not installed is left out, and says
   network with the same dropout; memory with 5 and with 50 draws;
 - scale: core-set, k-means++ and BADGE of 10^4, 10^5 and 10^6 x 256 memory-mapped points;
 - million: every strategy on embeddings, 20 picks of 10^6 x 256 memory-mapped points, 20 labelled.
-  Those that compare all pairs of a cluster or of the pool are measured on fewer, their time at 10^6
-  is taken to grow as the square, and their way out, `subsample`, is measured at 10^6.
+  Slow ones are measured on fewer, their time at 10^6 (`cpu_at_million`) follows from that, and
+  their memory at 10^6 is what their first seconds took (`mib_begun`). For those that compare all
+  pairs of a cluster or of the pool, `subsample` is measured at 10^6 too.
 
 Times are CPU seconds at one thread; memory is anonymous memory (Linux alone), sampled in a process
 of its own that has imported what it needs: the same call on a few points comes first. The exit
@@ -24,11 +25,13 @@ status is 1 where a limit is broken.
 """
 
 import argparse
+import contextlib
 import copy
 import functools
 import importlib.metadata
 import importlib.util
 import json
+import signal
 import sys
 import tempfile
 import threading
@@ -214,7 +217,7 @@ def run_as_child(kind, *arguments):
     if kind == "side":
         run_side(arguments[0], int(arguments[1]), n=WARM_UP)()
         call = run_side(arguments[0], int(arguments[1]))
-    elif kind == "million":
+    elif kind in ("million", "begun"):
         million_call(arguments[0], arguments[1], WARM_UP)()
         call = million_call(arguments[0], arguments[1], int(arguments[2]))
     elif kind == "scale":
@@ -224,9 +227,25 @@ def run_as_child(kind, *arguments):
         call = draws_call(int(arguments[0]))
     watch = Stopwatch()
     with Peak() as peak:
-        call()
+        if kind == "begun":
+            call_for(SECONDS_BEGUN, call)
+        else:
+            call()
     cpu, wall = watch.read()
     print(json.dumps({"mib": peak.above, "cpu": cpu, "wall": wall}))
+
+
+def call_for(seconds, call):
+    """Call, and break off after so many CPU seconds."""
+
+    def stop(*_):
+        raise TimeoutError
+
+    signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    with contextlib.suppress(TimeoutError):
+        call()
+    signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 # -- parts --
@@ -421,24 +440,32 @@ def scale(repeats, seed):
 
 # -- every strategy on embeddings --
 
-ONE_PASS_A_PICK = (
+# Few passes over the points; and those that are measured on fewer: how many, and by which power of
+# their number the time is taken to grow. All pairs of a cluster or of the pool are a square.
+LINEAR = (
     "core_set",
     "k_means_plus_plus",
     "k_means",
     "alps",
-    "bal",
     "clue",
     "dpp",
     "density_weighted",
     "suggestive_annotation",
-    "discriminative",
     "aada",
     "vaal",
-    "ranked_batch",
     "prob_cover",
 )
-# All pairs of a cluster, or of the pool: how many points are measured.
-ALL_PAIRS = {"typiclust": 100_000, "fps": 100_000, "facility_location": 20_000, "rep_div": 20_000}
+ON_FEWER = {
+    "bal": (100_000, 1),
+    "discriminative": (100_000, 1),
+    "ranked_batch": (100_000, 1),
+    "typiclust": (100_000, 2),
+    "fps": (100_000, 2),
+    "facility_location": (20_000, 2),
+    "rep_div": (20_000, 2),
+}
+SQUARE = [name for name, (_, power) in ON_FEWER.items() if power == 2]
+SECONDS_BEGUN = 10
 
 
 def million_call(name, path, n):
@@ -476,21 +503,24 @@ def million_call(name, path, n):
     return lambda: f(Learner, np.arange(len(X)), N_PICKS, random_state=0)
 
 
+def million_row(name, found, n):
+    print(f"# {name} of {n}: {found['cpu']:.1f} s", flush=True)
+    return {**checked_row(f"million-{name}-mib", found["mib"], 256), "n": n, **found}
+
+
 def million(repeats, seed):
     rows = []
     with tempfile.TemporaryDirectory(prefix="selection-") as folder:
         path = mapped(folder, N_MILLION, seed)
-        cases = [(name, N_MILLION) for name in ONE_PASS_A_PICK]
-        for name, n in ALL_PAIRS.items():
-            cases += [(name, n), (f"subsample:{name}", N_MILLION)]
-        for name, n in cases:
-            found = child("million", name, path, n)
-            row = checked_row(f"million-{name}-mib", found["mib"], 256)
-            row |= {"n": n, **found}
-            if n < N_MILLION:
-                row["cpu_at_million"] = (N_MILLION / n) ** 2 * found["cpu"]  # not measured
-            print(f"# {name} of {n}: {found['cpu']:.1f} s, {found['mib']:.0f} MiB", flush=True)
-            rows.append(row)
+        for name in LINEAR:
+            rows.append(million_row(name, child("million", name, path, N_MILLION), N_MILLION))
+        for name, (n, power) in ON_FEWER.items():
+            row = million_row(name, child("million", name, path, n), n)
+            begun = child("begun", name, path, N_MILLION)["mib"]
+            more = {"mib_begun": begun, "cpu_at_million": (N_MILLION / n) ** power * row["cpu"]}
+            rows.append({**row, **more, "met": row["met"] and begun <= row["limit"]})
+        for name in (f"subsample:{name}" for name in SQUARE):
+            rows.append(million_row(name, child("million", name, path, N_MILLION), N_MILLION))
     return rows
 
 
