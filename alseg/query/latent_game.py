@@ -145,14 +145,15 @@ class LatentGame:
         """Probability of being unlabelled by the discriminator: ndarray of shape (n,), float."""
         import torch
 
-        X, found = as_embeddings(X), []
+        X = as_embeddings(X)
+        found = np.empty(len(X))  # filled in place: small pieces between blocks keep memory in use
         encoder, discriminator = self.weights_
         with torch.no_grad():
             for start in range(0, len(X), _BLOCK):
                 code = _forward(self._standard(X[start : start + _BLOCK]), encoder)
                 logit = _forward(code[:, : self.n_latent], discriminator)[:, 0]
-                found.append((-logit.double()).sigmoid().numpy())
-        return np.concatenate(found) if found else np.empty(0)
+                found[start : start + _BLOCK] = (-logit.double()).sigmoid().numpy()
+        return found
 
 
 def _layers(generator, *widths):
