@@ -17,7 +17,7 @@ own that has alseg too. A part whose peer is not installed is left out, and says
 - million: every strategy on embeddings, 20 picks of 10^6 x 256 memory-mapped points, 20 labelled.
   Slow ones are measured on fewer, their time at 10^6 (`cpu_at_million`) follows from that, and
   their memory at 10^6 is what their first seconds took (`mib_begun`). For those that compare all
-  pairs of a cluster or of the pool, `subsample` is measured at 10^6 too.
+  pairs of a cluster or of the pool, `subsample` is measured at 10^6 too. Peers: 10^5, in 10 GiB.
 
 Times are CPU seconds at one thread; memory is anonymous memory (Linux alone), sampled in a process
 of its own that has imported what it needs: the same call on a few points comes first. The exit
@@ -31,7 +31,9 @@ import functools
 import importlib.metadata
 import importlib.util
 import json
+import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -223,6 +225,10 @@ def run_as_child(kind, *arguments):
     elif kind == "scale":
         scale_call(arguments[0], arguments[1], WARM_UP)()
         call = scale_call(arguments[0], arguments[1], int(arguments[2]))
+    elif kind == "peer":
+        resource.setrlimit(resource.RLIMIT_AS, (PEER_BYTES, PEER_BYTES))
+        peer_call(arguments[0], arguments[1], WARM_UP)()
+        call = peer_call(arguments[0], arguments[1], int(arguments[2]))
     else:
         call = draws_call(int(arguments[0]))
     watch = Stopwatch()
@@ -450,7 +456,6 @@ LINEAR = (
     "clue",
     "dpp",
     "density_weighted",
-    "suggestive_annotation",
     "aada",
     "vaal",
     "prob_cover",
@@ -459,6 +464,7 @@ ON_FEWER = {
     "bal": (100_000, 1),
     "discriminative": (100_000, 1),
     "ranked_batch": (100_000, 1),
+    "suggestive_annotation": (100_000, 1),
     "typiclust": (100_000, 2),
     "fps": (100_000, 2),
     "facility_location": (20_000, 2),
@@ -466,6 +472,7 @@ ON_FEWER = {
 }
 SQUARE = [name for name, (_, power) in ON_FEWER.items() if power == 2]
 SECONDS_BEGUN = 10
+N_PEER, PEER_BYTES = 100_000, 10 << 30
 
 
 def million_call(name, path, n):
@@ -503,6 +510,27 @@ def million_call(name, path, n):
     return lambda: f(Learner, np.arange(len(X)), N_PICKS, random_state=0)
 
 
+def peer_call(name, path, n):
+    """scikit-activeml's strategy of the same name, which takes arrays, not maps."""
+    from skactiveml import pool
+
+    X = np.load(path, mmap_mode="r")[:n]
+    both, y = as_skactiveml(X, X[:N_PICKS] + np.float32(1))
+    options = {"n_classes": 2, "deltas": [RADIUS_256]} if name == "ProbCover" else {}
+    strategy = getattr(pool, name)(random_state=0, **options)
+    return lambda: strategy.query(both, y, batch_size=N_PICKS)
+
+
+def peer_row(name, path):
+    """What a peer takes of `N_PEER` points, in `PEER_BYTES` of address space."""
+    try:
+        found = child("peer", name, path, N_PEER)
+    except subprocess.CalledProcessError:
+        found = {"failed": f"more than {PEER_BYTES >> 30} GiB"}
+    print(f"# scikit-activeml's {name} of {N_PEER}: {found}", flush=True)
+    return {"name": f"million-peer-{name}", "n": N_PEER, **found}
+
+
 def million_row(name, found, n):
     print(f"# {name} of {n}: {found['cpu']:.1f} s", flush=True)
     return {**checked_row(f"million-{name}-mib", found["mib"], 256), "n": n, **found}
@@ -521,6 +549,8 @@ def million(repeats, seed):
             rows.append({**row, **more, "met": row["met"] and begun <= row["limit"]})
         for name in (f"subsample:{name}" for name in SQUARE):
             rows.append(million_row(name, child("million", name, path, N_MILLION), N_MILLION))
+        if here("skactiveml"):
+            rows += [peer_row(name, path) for name in ("CoreSet", "TypiClust", "ProbCover")]
     return rows
 
 
@@ -548,18 +578,19 @@ def main(argv=None):
     if arguments.child:
         run_as_child(*arguments.child)
         return 0
-    rows, started = [], time.time()
+    rows, started, peers = [], time.time(), {}
     if arguments.out.exists():  # parts that are not run again stay
-        there = json.loads(arguments.out.read_text(encoding="utf-8"))["rows"]
-        rows = [row for row in there if row["part"] not in arguments.parts and row["part"] in PARTS]
+        there = json.loads(arguments.out.read_text(encoding="utf-8"))
+        rows = [row for row in there["rows"] if row["part"] in PARTS]
+        rows = [row for row in rows if row["part"] not in arguments.parts]
+        peers = there.get("peers", {})
     for name in arguments.parts:
         rows += [{"part": name, **row} for row in PARTS[name](arguments.repeats, arguments.seed)]
-    peers = {}
     for package in ("scikit-activeml", "small-text", "baal"):
         try:
             peers[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            peers[package] = None
+            peers.setdefault(package, None)
     return write_record(
         arguments.out, rows, seed=arguments.seed, peers=peers, wall_seconds=time.time() - started
     )
