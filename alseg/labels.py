@@ -18,13 +18,49 @@ MISSING = -1
 """The value of a pixel that nobody has annotated, and of a number that is no image's class."""
 
 
+def is_soft(mask: Masks) -> bool:
+    """Whether a mask is of probabilities, (C, H, W) float, and not of classes.
+
+    Examples
+    --------
+    >>> is_soft(np.full((2, 4, 4), 0.5)), is_soft(np.ones((4, 4), int)), is_soft(None)
+    (True, False, False)
+    """
+    return mask is not None and np.ndim(mask) == 3 and np.asarray(mask).dtype.kind == "f"
+
+
+def known_pixels(mask: Masks) -> np.ndarray:
+    """Which pixels of a mask are annotated.
+
+    Parameters
+    ----------
+    mask : ndarray of any shape, int, or of shape (C, H, W), float
+        Class of each pixel, `MISSING` (-1) where not annotated; or the probability of each class,
+        NaN where not annotated.
+
+    Returns
+    -------
+    ndarray, bool
+        Of the shape of the mask; of one of probabilities (H, W).
+
+    Examples
+    --------
+    >>> known_pixels(np.array([[-1, 0]])), known_pixels(np.array([[[0.2, np.nan]], [[0.8, 1.0]]]))
+    (array([[False,  True]]), array([[ True, False]]))
+    """
+    if is_soft(mask):
+        return ~np.isnan(mask).any(axis=0)
+    return np.asarray(np.asarray(mask) != MISSING)
+
+
 def is_annotated(mask: Masks) -> bool:
     """Whether a mask holds at least one annotated pixel.
 
     Parameters
     ----------
     mask : ndarray of any shape, int, or None
-        Class of each pixel, `MISSING` (-1) where not annotated. None is all missing.
+        Class of each pixel, `MISSING` (-1) where not annotated. None is all missing. A soft mask
+        (C, H, W), float, is missing where a class is NaN.
 
     Returns
     -------
@@ -35,7 +71,7 @@ def is_annotated(mask: Masks) -> bool:
     >>> is_annotated(np.array([[-1, -1], [-1, 0]])), is_annotated(None)
     (True, False)
     """
-    return mask is not None and bool((np.asarray(mask) != MISSING).any())
+    return mask is not None and bool(known_pixels(mask).any())
 
 
 def fraction_annotated(mask: Masks) -> Any:
@@ -44,7 +80,8 @@ def fraction_annotated(mask: Masks) -> Any:
     Parameters
     ----------
     mask : ndarray of any shape, int, or None
-        Class of each pixel, `MISSING` (-1) where not annotated. None is all missing.
+        Class of each pixel, `MISSING` (-1) where not annotated. None is all missing. A soft mask
+        (C, H, W), float, is missing where a class is NaN.
 
     Returns
     -------
@@ -57,7 +94,7 @@ def fraction_annotated(mask: Masks) -> Any:
     """
     if mask is None or np.size(mask) == 0:
         return 0.0
-    return float(np.mean(np.asarray(mask) != MISSING))
+    return float(np.mean(known_pixels(mask)))
 
 
 def is_missing(label: Any) -> bool:

@@ -15,6 +15,7 @@ from alseg.images.joined import join_images
 from alseg.images.pairs import check_pairs, read_pairs
 from alseg.images.read import MASK_MAPPINGS, image_size, mask_values, read_image, read_mask
 from alseg.images.sequences import ImageFiles, MaskFiles, as_images, as_masks, fingerprint, stack
+from alseg.images.soft import hard_mask, soft_mask
 from alseg.images.thumbnails import thumbnails
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "from_monai",
     "from_sequence",
     "from_torch",
+    "hard_mask",
     "image_size",
     "is_image_name",
     "join_images",
@@ -42,6 +44,7 @@ __all__ = [
     "read_image",
     "read_mask",
     "read_pairs",
+    "soft_mask",
     "stack",
     "thumbnails",
 ]

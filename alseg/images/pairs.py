@@ -7,8 +7,9 @@ from typing import Any
 from alseg._types import Function, Images, Masks
 from alseg.images.fitting import ratio
 from alseg.images.sequences import as_images, as_masks
-from alseg.labels import MISSING
+from alseg.labels import MISSING, is_soft
 from alseg.progress import progress
+from alseg.validation import message
 
 _LISTED = 10  # bad files that one error names
 
@@ -47,6 +48,7 @@ def read_pairs(
     n_mask_classes: int | None = None,
     show: bool = False,
     read: Function | None = None,
+    soft: bool = False,
 ):
     """Yield each image with its mask (None where there is none), read once, and checked.
 
@@ -58,11 +60,13 @@ def read_pairs(
         Show a bar.
     read : callable or None, default=None
         Given a position, it gives the image as it is wanted. None gives the image itself.
+    soft : bool, default=False
+        As of `as_masks`.
 
     Yields
     ------
     image : ndarray of shape (H, W, C), or what `read` gives
-    mask : ndarray of shape (H, W), or None
+    mask : ndarray of shape (H, W), or None; with `soft` also (C, H, W)
 
     Raises
     ------
@@ -70,7 +74,7 @@ def read_pairs(
         After the last one, as `check_pairs`: those that are bad are passed over until then.
     """
     images = as_images(images)
-    masks = as_masks(masks, len(images))
+    masks = as_masks(masks, len(images), soft)
     problems, missing = [], True
     with progress("read", len(images), show=show) as bar:
         for i in range(len(images)):
@@ -116,9 +120,15 @@ def _read_pair(images, masks, i, n_mask_classes, read):
     if mask is None:
         return image, None
     height, width = images.size(i)
-    if mask.shape != (height, width):
-        raise ValueError(wrong_size(masks.where(i), mask.shape, images.where(i), (height, width)))
+    size = mask.shape[-2:]
+    if size != (height, width):
+        raise ValueError(wrong_size(masks.where(i), size, images.where(i), (height, width)))
     if n_mask_classes is None:
+        return image, mask
+    if is_soft(mask):
+        if len(mask) != n_mask_classes:
+            rule = f"of {n_mask_classes} classes, as n_mask_classes says"
+            raise ValueError(message(masks.where(i), rule, len(mask)))
         return image, mask
     bad = mask[(mask < MISSING) | (mask >= n_mask_classes)]
     if bad.size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import numbers
 import os
@@ -25,7 +26,8 @@ from alseg.images.read import (
     read_image,
     read_mask,
 )
-from alseg.labels import MISSING
+from alseg.images.soft import check_soft, hard_mask
+from alseg.labels import MISSING, is_soft
 from alseg.validation import check_option, message
 
 # ---- files -------------------------------------------------------------------------------------
@@ -312,7 +314,7 @@ def as_images(X: Images) -> Any:
     return _HeldImages(items)
 
 
-def as_masks(masks: Masks, n_samples: int) -> Any:
+def as_masks(masks: Masks, n_samples: int, soft: bool = False) -> Any:
     """Masks in any form as one sequence with a length, positions and `take`.
 
     Parameters
@@ -321,13 +323,18 @@ def as_masks(masks: Masks, n_samples: int) -> Any:
         Class of each pixel, signed int, `MISSING` (-1) where not annotated. A list or 1-D object
         array holds arrays of shape (H, W), None (nothing annotated), PIL images (as `read_mask`
         reads files), or paths; `MaskFiles` is taken as it is. None is None for every image.
+        Arrays of shape (C, H, W), float, are soft masks: the probability of each class at each
+        pixel, which sum to 1, NaN where not annotated.
     n_samples : int
         How many there must be.
+    soft : bool, default=False
+        Give soft masks as they are. Otherwise they are given as the likeliest class of each pixel.
 
     Returns
     -------
     masks : sequence
-        ``masks[i]`` is (H, W) int16, or None; ``take``, ``size``, ``where`` as in `as_images`.
+        ``masks[i]`` is (H, W) int16, None, or with `soft` (C, H, W) float; ``take``, ``size``,
+        ``where`` as in `as_images`.
         A mask that is all `MISSING` stays an array.
 
     Raises
@@ -335,7 +342,8 @@ def as_masks(masks: Masks, n_samples: int) -> Any:
     TypeError
         If the masks are not whole numbers.
     ValueError
-        If there are not `n_samples`, or a value is outside [-1, 32767].
+        If there are not `n_samples`, a value is outside [-1, 32767], or probabilities are outside
+        [0, 1] or do not sum to 1 (by more than 0.001).
 
     Examples
     --------
@@ -345,11 +353,13 @@ def as_masks(masks: Masks, n_samples: int) -> Any:
     """
     if masks is None:
         masks = _HeldMasks(np.full(n_samples, None, dtype=object))
-    elif isinstance(masks, (MaskFiles, _HeldMasks)):
+    elif isinstance(masks, _HeldMasks):
+        masks = masks.seen(soft)
+    elif isinstance(masks, MaskFiles):
         pass
     elif isinstance(masks, (_Files, str, bytes, os.PathLike)):
         raise TypeError(message("masks", "a sequence of masks or of mask files", masks))
-    elif _is_numeric_array(masks):
+    elif _is_numeric_array(masks) and not (masks.ndim == 4 and masks.dtype.kind == "f"):
         masks = np.asarray(masks)
         if masks.ndim != 3:
             raise ValueError(message("masks", "of shape (n, H, W)", masks.shape))
@@ -366,12 +376,9 @@ def as_masks(masks: Masks, n_samples: int) -> Any:
             if isinstance(item, Image.Image):
                 with explained(f"masks[{i}]"):
                     item = as_mask(f"masks[{i}]", decode_object(f"masks[{i}]", item))
-            array = np.asarray(item)
-            if array.ndim != 2 or array.size == 0:
-                raise ValueError(message(f"masks[{i}]", "of shape (H, W) or None", array.shape))
-            _check_ids(f"masks[{i}]", array)
-            items[i] = array
-        masks = _HeldMasks(items)
+            items[i] = np.asarray(item)
+            _check_mask(f"masks[{i}]", items[i])
+        masks = _HeldMasks(items).seen(soft)
     if len(masks) != n_samples:
         remedy = "Use None for an image without a mask."
         raise ValueError(message("masks", f"of the length of X ({n_samples})", len(masks), remedy))
@@ -494,9 +501,28 @@ class _HeldImages(_Held):
 class _HeldMasks(_Held):
     name = "masks"
 
+    soft = False
+
+    def seen(self, soft):
+        """The same masks, those of probabilities as they are or as the likeliest classes."""
+        if soft == self.soft:
+            return self
+        other = copy.copy(self)
+        other.soft = soft
+        return other
+
+    def take(self, idx):
+        return super().take(idx).seen(self.soft)
+
+    def size(self, i):
+        item = self.items[self.index[i]]
+        return item.shape[1:] if is_soft(item) else super().size(i)
+
     def _read(self, item):
         if item is None:
             return None
+        if is_soft(item):
+            return item if self.soft else hard_mask(item)
         return read_mask(item) if isinstance(item, str) else item.astype(np.int16, copy=False)
 
 
@@ -582,10 +608,23 @@ def _check_channels(items):
             raise ValueError(message(f"X[{i}]", rule, item.shape))
 
 
+def _check_mask(name, array):
+    """Raise unless `array` holds pixel classes (H, W), or probabilities of them (C, H, W)."""
+    if is_soft(array):
+        check_soft(name, array)
+        return
+    if array.ndim != 2 or array.size == 0:
+        remedy = "One of probabilities, (C, H, W), is of floats." if array.ndim == 3 else ""
+        raise ValueError(message(name, "of shape (H, W) or None", array.shape, remedy))
+    _check_ids(name, array)
+
+
 def _check_ids(name, array):
     """Raise unless `array` holds pixel classes that fit int16."""
     if array.dtype.kind not in "iub":
         remedy = "Convert with .astype(int) if they are whole numbers."
+        if array.dtype.kind == "f":
+            remedy += " A mask of probabilities is of shape (C, H, W)."
         raise TypeError(message(name, "whole numbers (classes)", str(array.dtype), remedy))
     if array.size and array.dtype.kind != "b":
         low, high = array.min(), array.max()

@@ -7,13 +7,20 @@ import numpy as np
 
 from alseg.calling import accepts, accepts_any, call_strategy, check_query_idx, unit_of
 from alseg.derived import PAGE
-from alseg.images import as_images, as_masks
+from alseg.images import as_images, as_masks, soft_mask
 from alseg.interfaces import GoesOn, before_and_last, is_fitted, mask_classes_of, meets
-from alseg.labels import MISSING, as_labels, fraction_annotated, is_annotated, one_an_image
+from alseg.labels import (
+    MISSING,
+    as_labels,
+    fraction_annotated,
+    is_annotated,
+    is_soft,
+    one_an_image,
+)
 from alseg.learner.base import Mode
 from alseg.learner.extending import extended_images, extended_labels
 from alseg.learner.on_disk import write_learner
-from alseg.learner.refitting import CAN_GO_ON, FROM_NEW, refitted
+from alseg.learner.refitting import CAN_GO_ON, FROM_NEW, hard_masks, refitted
 from alseg.learner.source_set import SourceSet
 from alseg.pseudo import fits_of_round
 from alseg.query import Regions
@@ -109,7 +116,7 @@ class Annotating(Mode):
         """Replace all that is known of the masks."""
         faces = as_images(self.learner.images)
         n = len(faces)
-        nothing, given = np.full(n, None, dtype=object), as_masks(masks, n)
+        nothing, given = np.full(n, None, dtype=object), as_masks(masks, n, soft=True)
         self.know(_merged(nothing, range(n), given, faces, self._n_classes, skip=True))
 
     def checked_groups(self, groups):
@@ -143,7 +150,7 @@ class Annotating(Mode):
         if (groups is None) != (learner.groups is None):
             rule = "given where the learner has groups, and only there"
             raise ValueError(message("groups", rule, groups))
-        nothing, given = np.full(n, None, dtype=object), as_masks(masks, n)
+        nothing, given = np.full(n, None, dtype=object), as_masks(masks, n, soft=True)
         new = _merged(nothing, range(n), given, faces, self._n_classes, skip=True)
         changes = {
             "images": extended_images(learner.images, images),
@@ -208,7 +215,8 @@ class Annotating(Mode):
             shown = masks if n_masks is None else f"{n_masks} masks"
             raise ValueError(message("masks", f"one for each of the {len(ids)} sample ids", shown))
         faces = as_images(retrieve_rows(learner.images, ids))
-        merged = _merged(learner.masks, ids, as_masks(masks, len(ids)), faces, self._n_classes)
+        given = as_masks(masks, len(ids), soft=True)
+        merged = _merged(learner.masks, ids, given, faces, self._n_classes)
         step = learner._n_annotate + 1
         swapped = self._fitted(merged, step, {}) if fit else {}
         self.know(merged, _n_annotate=step, **swapped)
@@ -257,7 +265,7 @@ class Annotating(Mode):
         extras = {
             "random_state": self.query_seed(),
             "y_pool": learner.labels[pool_ids],
-            "masks_pool": learner.masks[pool_ids],
+            "masks_pool": hard_masks(learner.masks[pool_ids]),
             **learner._source_extra(),
             **({} if learner.groups is None else {"groups_pool": learner.groups[pool_ids]}),
         }
@@ -319,7 +327,7 @@ def _merged(masks, ids, given, images, n_classes, skip=False):
     """`masks` with the given ones written over them, as a new object array; all checked first.
 
     `given` and `images` are aligned with `ids`. With `skip`, a mask without an annotated pixel is
-    passed over.
+    passed over. Soft masks stay soft, and classes become so where one of both is.
     """
     merged = masks.copy()
     for position, i in enumerate(ids):
@@ -335,9 +343,12 @@ def _merged(masks, ids, given, images, n_classes, skip=False):
                 )
             )
         name, size = f"masks[{position}] (sample id {i})", tuple(images.size(position))
-        if new.shape != size:
+        if new.shape[-2:] != size:
             where = f"The image is {images.where(position)}."
-            raise ValueError(message(name, f"of its image's size {size}", new.shape, where))
+            raise ValueError(message(name, f"of its image's size {size}", new.shape[-2:], where))
+        if is_soft(new) or is_soft(masks[i]):
+            merged[i] = _merged_soft(name, masks[i], new, n_classes)
+            continue
         high = np.iinfo(new.dtype).max if n_classes is None else n_classes - 1
         bad = np.unique(new[(new < MISSING) | (new > high)])
         if len(bad):
@@ -349,3 +360,15 @@ def _merged(masks, ids, given, images, n_classes, skip=False):
         new = new.copy() if old is None else np.where(new == MISSING, old, new)
         merged[i] = new.astype(np.int8 if new.max() <= 127 else np.int16)
     return merged
+
+
+def _merged_soft(name, old, new, n_classes):
+    """A mask of probabilities, (C, H, W) float32, with another written over what it knows."""
+    n_classes = n_classes or len(new if is_soft(new) else old)
+    if is_soft(new) and len(new) != n_classes:
+        raise ValueError(message(name, f"of {n_classes} classes", len(new)))
+    new = new.astype(np.float32) if is_soft(new) else soft_mask([new], n_classes)
+    if old is None:
+        return new
+    old = old if is_soft(old) else soft_mask([old], n_classes)
+    return np.where(np.isnan(new).any(axis=0), old, new)

@@ -90,7 +90,8 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
     estimator : estimator
     X_training, y_training : None or of the kind that was given
     images, labels, masks
-        Mask mode: `masks` is an object array of shape (n,) of integer arrays (H, W) and None. Set
+        Mask mode: `masks` is an object array of shape (n,) of integer arrays (H, W) and None (and
+        float arrays (C, H, W) of soft masks, see `JointCAMSegmenter.fit`). Set
         as a whole they replace all that was known, and the next fit uses them.
     annotated_ids, pool_ids : ndarray of int
         Mask mode: images with any annotated pixel, and images not fully annotated.
@@ -337,7 +338,7 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
             Positions in `images`, each once. `Regions` stand for their `sample_ids`.
         masks : array of shape (n, H, W), list of arrays of shape (H, W), paths or MaskFiles
             One for each id: class of each pixel, `MISSING` (-1) where not annotated. Pixels given
-            overwrite what was known; `MISSING` ones leave it.
+            overwrite what was known; `MISSING` ones leave it. Or soft masks (C, H, W), float.
         fit : bool, default=True
             Whether to refit at once. Without, `fit()` does it later.
 

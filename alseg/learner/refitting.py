@@ -5,6 +5,7 @@ import copy
 import numpy as np
 from sklearn.base import clone
 
+from alseg.images import hard_mask
 from alseg.interfaces import (
     GoesOn,
     attribute_of,
@@ -14,6 +15,7 @@ from alseg.interfaces import (
     meets,
     set_random_state,
 )
+from alseg.labels import is_soft
 from alseg.learner.source_set import fit_data
 from alseg.pseudo import fits_of_round
 from alseg.validation import message
@@ -84,7 +86,8 @@ class _Round:
 
     def _augmented(self, model):
         self.augmenter = self._fitted_augmenter(self.masks, model, "augment")
-        return self.augmenter.transform(self.learner.images)
+        found, weight = self.augmenter.transform(self.learner.images)
+        return _with_soft(found, weight, self.masks)
 
     def _carried(self):
         """Masks, and what the present model says of the images that had pseudo-masks before."""
@@ -92,9 +95,9 @@ class _Round:
         before = self._fitted_augmenter(learner.masks, learner._estimator, "carry")
         found, weight = before.transform(learner.images)
         for i, mask in enumerate(self.masks):
-            if mask is not None:
+            if mask is not None and not is_soft(mask):
                 found[i], weight[i] = mask, np.ones_like(weight[i])
-        return found, weight
+        return _with_soft(found, weight, self.masks)
 
     def _has_learned_masks(self):
         """Whether there is a model of the round before, and not of class labels alone."""
@@ -108,7 +111,7 @@ class _Round:
         if seed is not None:
             set_random_state(augmenter, seed)
         known = {} if learner.true_masks is None else {"true_masks": learner.true_masks}
-        augmenter.fit(learner.images, learner.labels, masks.copy(), estimator=model, **known)
+        augmenter.fit(learner.images, learner.labels, hard_masks(masks), estimator=model, **known)
         return augmenter
 
     # -- fits -----------------------------------------------------------------------------------
@@ -131,6 +134,28 @@ class _Round:
         steps = attribute_of(model, "n_steps_", None)
         self.counts.append(None if steps is None else steps - steps_before)
         return model
+
+
+def hard_masks(masks):
+    """An object array of masks with the likeliest classes of those that are soft; a copy."""
+    found = masks.copy()
+    for i, mask in enumerate(masks):
+        if is_soft(mask):
+            found[i] = hard_mask(mask)
+    return found
+
+
+def _with_soft(found, weight, masks):
+    """What an augmenter gives, but for soft masks, which stay as they are and count in full."""
+    soft = [i for i, mask in enumerate(masks) if is_soft(mask)]
+    if not soft:
+        return found, weight
+    both = np.empty(len(masks), dtype=object)
+    for i in range(len(masks)):
+        both[i] = found[i]
+    for i in soft:
+        both[i], weight[i] = masks[i], np.ones_like(weight[i])
+    return both, weight
 
 
 def _score(model):

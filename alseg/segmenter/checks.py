@@ -11,6 +11,7 @@ from skorch.callbacks import BatchScoring, InputShapeSetter, LRScheduler
 
 from alseg.files import FLAT_PLACES
 from alseg.images import as_masks
+from alseg.interfaces import takes_batch
 from alseg.labels import as_labels, missing_labels
 from alseg.network import check_encoder_name
 from alseg.segmenter import inference
@@ -197,6 +198,19 @@ def _check_second_stream(model):
         raise ValueError(
             message("feature_cache", "None with consistency", str(model.feature_cache), remedy)
         )
+
+
+def check_takes_soft(model):
+    """Refuse a model that can make nothing of soft masks."""
+    remedy = "Give the likeliest classes: alseg.images.hard_mask."
+    if not takes_batch(model.criterion):
+        rule = "of classes (H, W) with a criterion that is given logits and masks"
+        raise ValueError(message("masks", rule, "soft ones, of probabilities", remedy))
+    for name in ("hook", "copy_paste"):
+        if not getattr(model.augmentation, name):
+            continue
+        rule = f"of classes (H, W) with augmentation.{name}, which changes classes alone"
+        raise ValueError(message("masks", rule, "soft ones, of probabilities", remedy))
 
 
 def check_param_names(model):

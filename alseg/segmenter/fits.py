@@ -8,10 +8,23 @@ import torch
 from sklearn.utils import Bunch
 
 from alseg.images import as_images, as_masks, check_pairs
-from alseg.labels import MISSING, is_annotated, label_codes, label_strata, missing_labels
+from alseg.labels import (
+    MISSING,
+    is_annotated,
+    known_pixels,
+    label_codes,
+    label_strata,
+    missing_labels,
+)
 from alseg.metrics import best_threshold
 from alseg.network import forked_torch_rng
-from alseg.segmenter.checks import check_classes, check_labels, check_weight, checked_image_size
+from alseg.segmenter.checks import (
+    check_classes,
+    check_labels,
+    check_takes_soft,
+    check_weight,
+    checked_image_size,
+)
 from alseg.segmenter.looping import LoopingSegmenter, UntrainableBatch
 from alseg.segmenter.parameters import (
     Network,
@@ -84,7 +97,9 @@ class FittingSegmenter(LoopingSegmenter):
             (n, K) of 0, 1 and -1, or a data frame of them, says of each class whether an image is
             of it: of several, or none.
         masks : None, ndarray of shape (n, H, W) int, or sequence of n (H, W) arrays, paths and None
-            Pixel classes; -1 where not annotated. None is not annotated at all.
+            Pixel classes; -1 where not annotated. None is not annotated at all. Soft masks are
+            arrays (C, H, W), float: the probability of each class at each pixel (of several
+            annotators, of a teacher), NaN where not annotated; among others, or all (n, C, H, W).
         mask_weight : None, array-like of shape (n,), or n arrays of shape (H, W), default=None
             What a mask counts in the loss: 1 for an expert's (the default), less for a pseudo-mask;
             0 leaves the mask out.
@@ -190,7 +205,7 @@ class FittingSegmenter(LoopingSegmenter):
         named, y = getattr(y, "columns", None), check_labels(y, n)
         if masks is None and n and missing_labels(y).all():
             raise ValueError(_NOTHING)
-        masks = as_masks(masks, n)
+        masks = as_masks(masks, n, soft=True)
         weight = check_weight(mask_weight, images)
         rng = check_rng(self.random_state)
         if classes is not None:
@@ -248,6 +263,8 @@ class FittingSegmenter(LoopingSegmenter):
             self.n_mask_classes,
             self.verbose > 0,
         )
+        if data.soft is not None:
+            check_takes_soft(self)
         n_annotated = int(data.annotated().sum())
         return TrainingRun(
             data=data,
@@ -273,7 +290,9 @@ class FittingSegmenter(LoopingSegmenter):
             return worth
         for k in np.flatnonzero(missing_labels(given.y[train])):
             mask, weight = given.masks[train[k]], given.weight and given.weight[train[k]]
-            worth[k] = is_annotated(mask) and (weight is None or np.any((mask != MISSING) * weight))
+            worth[k] = is_annotated(mask) and (
+                weight is None or np.any(known_pixels(mask) * weight)
+            )
         return worth
 
     def _check_what_is_learned(self, run, classes, fresh):
@@ -356,7 +375,7 @@ class FittingSegmenter(LoopingSegmenter):
         top = [0.0] * n
         for i in range(n):
             if (mask := masks[i]) is not None:
-                known = (mask != MISSING) * (1.0 if weight is None else weight[i])
+                known = known_pixels(mask) * (1.0 if weight is None else weight[i])
                 top[i] = float(known.max())
         seen = drawn(np.array(top, dtype=np.float32), n_first, n_second, rng)
         return None if len(seen) == n else seen
@@ -406,7 +425,7 @@ class FittingSegmenter(LoopingSegmenter):
         train, held, *known = hold_out(images, strata, masks, weight, share, given.rng, *known)
         if not len(held):
             return train, None, *known
-        held_masks = experts_masks(masks, weight, held)
+        held_masks = experts_masks(as_masks(masks, len(images)), weight, held)
         return train, ValidationSet(images.take(held), y[held], held_masks), *known
 
     def _check_validation_set(self, masks):

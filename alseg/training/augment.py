@@ -106,6 +106,12 @@ def draw_affine(n, size, generator, scale=0.25, degrees=15.0):
     )
 
 
+def move_soft(proba, theta):
+    """Move probabilities (N, C, H, W) as `move` does the masks: the nearest, 0 from outside."""
+    grid = F.affine_grid(theta, (len(proba), 1, *proba.shape[2:]), align_corners=False)
+    return F.grid_sample(proba, grid, mode="nearest", align_corners=False)
+
+
 def move(images, masks, weights, theta):
     """Move images, masks and weights by matrices of `draw_affine`, see `random_affine`."""
     n, _, h, w = images.shape

@@ -13,6 +13,7 @@ from alseg.training.augment import (
     draw_stains,
     flip,
     move,
+    move_soft,
     recolour,
     restain,
 )
@@ -275,13 +276,15 @@ class TrainingBatches:
 
     def _batch(self, draw, n_decode):
         if self.n_views is None:
-            images, masks, weights = self._augmented(draw)
+            images, masks, weights, soft = self._augmented(draw)
         else:
             # One by one: a view must not depend on the images beside it.
             rows = range(len(draw["positions"]))
             ones = [{name: part[i : i + 1] for name, part in draw.items()} for i in rows]
             parts = [self._augmented(one) for one in ones]
-            images, masks, weights = (torch.cat(part) for part in zip(*parts))
+            images, masks, weights, soft = (
+                None if part[0] is None else torch.cat(part) for part in zip(*parts)
+            )
         labels, masks = self.data.labels[draw["positions"]], masks.long()
         if self.augmentation.get("copy_paste"):
             images, masks, weights = copy_paste(
@@ -297,6 +300,8 @@ class TrainingBatches:
             "masks": masks[:n_decode],
             "mask_weight": weights[:n_decode],
         }
+        if soft is not None:
+            target["mask_proba"] = soft[:n_decode]
         if self.augmentation.get("mixup"):
             images, target = mix(images, target, self.mix_rng, self.augmentation["mixup"])
         x = {"x": images.contiguous(memory_format=self.memory_format), "n_decode": n_decode}
@@ -312,9 +317,10 @@ class TrainingBatches:
         return len(masks) if given and (masks[n_decode:] != MISSING).any() else n_decode
 
     def _augmented(self, draw):
-        """Images, masks and weights of a batch, moved and coloured as drawn."""
+        """Images, masks, weights and soft masks (or None), moved and coloured as drawn."""
         where = {name: draw[name] for name in ("positions", "corners") if name in draw}
         images, masks, weights = self.data.gather(**where)
+        soft = self._augmented_soft(draw, where, masks, weights)
         images = to_unit(images)
         flipped = flip(images, masks, weights, draw["flips"])
         images, masks, weights = flipped if self.joint_flip else (flipped[0], masks, weights)
@@ -324,7 +330,15 @@ class TrainingBatches:
             images = restain(images, draw["stain"], draw["stain_shift"])
         if "gain" in draw:
             images = recolour(images, draw["gain"], draw["offset"])
-        return images, masks, weights
+        return images, masks, weights, soft
+
+    def _augmented_soft(self, draw, where, masks, weights):
+        soft = self.data.gather_soft(**where)
+        if soft is None:
+            return None
+        if self.joint_flip:
+            soft, *_ = flip(soft, masks, weights, draw["flips"])
+        return move_soft(soft, draw["theta"]) if "theta" in draw else soft
 
     def _view_generator(self, position, view):
         """The random numbers of a view: by the image's content, whatever data it is part of."""

@@ -79,13 +79,14 @@ class JointLoss(nn.Module):
             ``logits`` (N, K) and ``mask_logits`` (M, C, H, W) of the first M images, or None.
         target : dict
             ``labels`` (N,) int and ``masks`` (M, H, W) int, both with MISSING; ``mask_weight``
-            (M, 1, 1) or (M, H, W) float.
+            (M, 1, 1) or (M, H, W) float. In a fit with soft masks also ``mask_proba``
+            (M, C, H, W) float, whose likeliest classes ``masks`` are.
 
         Returns
         -------
         scalar tensor
         """
-        loss = prediction["logits"].new_zeros(())
+        loss, proba = prediction["logits"].new_zeros(()), target.get("mask_proba")
         if self.class_scale:
             loss = loss + self.class_scale * class_loss(
                 prediction["logits"], target["labels"], self.class_weight
@@ -99,6 +100,7 @@ class JointLoss(nn.Module):
                 self.dice_eps,
                 self.ce_scale,
                 self.dice_background,
+                proba,
             )
             if self.normalize == "batch":
                 n = len(prediction["logits"])
@@ -108,7 +110,7 @@ class JointLoss(nn.Module):
             if self.dice == "batch" and self.dice_scale:
                 weight = (target["masks"] != MISSING) * target["mask_weight"]
                 overlap, total = _dice_parts(
-                    prediction["mask_logits"], target["masks"], weight, self.dice_background
+                    prediction["mask_logits"], target["masks"], weight, self.dice_background, proba
                 )
                 overlap, total = overlap.sum(0), total.sum(0)
                 dice = 1 - ((2 * overlap + self.dice_eps) / (total + self.dice_eps)).mean()
@@ -144,7 +146,14 @@ def class_loss(logits, labels, weight=None):
 
 
 def mask_loss(
-    mask_logits, masks, mask_weight, dice_scale=1.0, eps=1.0, ce_scale=1.0, background=False
+    mask_logits,
+    masks,
+    mask_weight,
+    dice_scale=1.0,
+    eps=1.0,
+    ce_scale=1.0,
+    background=False,
+    proba=None,
 ):
     """Cross-entropy and soft Dice of each image over its annotated pixels.
 
@@ -159,35 +168,61 @@ def mask_loss(
     ce_scale : float, default=1.0
     background : bool, default=False
         Whether Dice is averaged over the background too.
+    proba : tensor of shape (M, C, H, W), float, or None, default=None
+        Soft masks: what is learned in place of `masks`, which then only say where something is
+        annotated. Finite everywhere. Cross-entropy is ``-sum_c t_c log p_c``; the overlap of Dice
+        is ``sum min(p, t)`` [1]_, which is ``sum p t`` of masks that are not soft, and largest, as
+        that is not, where p = t.
 
     Returns
     -------
     per_image : tensor of shape (M,)
         0 for an image without an annotated pixel.
     annotated : tensor of shape (M,), bool
+
+    References
+    ----------
+    .. [1] Wang et al. 2023, Dice semimetric losses, arXiv:2303.16296.
+
+    Examples
+    --------
+    >>> logits = torch.zeros(1, 2, 1, 1)
+    >>> agree = torch.full((1, 2, 1, 1), 0.5)  # half of the annotators say foreground
+    >>> masks, weight = torch.zeros(1, 1, 1, dtype=torch.int64), torch.ones(1, 1, 1)
+    >>> loss, _ = mask_loss(logits, masks, weight, proba=agree)  # log 2, and no Dice loss
+    >>> round(loss.item(), 4)
+    0.6931
     """
     known = masks != MISSING
     n_known = known.flatten(1).sum(1)
     weight = known * mask_weight  # (M, H, W)
-    ce = F.cross_entropy(mask_logits, masks, ignore_index=MISSING, reduction="none")
+    if proba is None:
+        ce = F.cross_entropy(mask_logits, masks, ignore_index=MISSING, reduction="none")
+    else:
+        ce = F.cross_entropy(mask_logits, proba.to(mask_logits.dtype), reduction="none")
     per_image = (ce * weight).flatten(1).sum(1) / n_known.clamp(min=1)
     if ce_scale != 1:
         per_image = ce_scale * per_image
     if dice_scale:
-        overlap, total = _dice_parts(mask_logits, masks, weight, background)
+        overlap, total = _dice_parts(mask_logits, masks, weight, background, proba)
         dice = 1 - ((2 * overlap + eps) / (total + eps)).mean(1)
         mean_weight = weight.flatten(1).sum(1) / n_known.clamp(min=1)
         per_image = per_image + dice_scale * dice * mean_weight
     return per_image * (n_known > 0), n_known > 0
 
 
-def _dice_parts(mask_logits, masks, weight, background=False):
+def _dice_parts(mask_logits, masks, weight, background=False, soft=None):
     """Overlap and total of each image and class, (M, C or C - 1): Dice is 2 overlap / total."""
     n_classes, first = mask_logits.shape[1], 0 if background else 1
     proba = mask_logits.float().softmax(1)[:, first:]
-    # Not `one_hot`, which makes int64 of all classes.
-    classes = torch.arange(first, n_classes, device=masks.device)[:, None, None]
-    truth = masks.clamp(min=0).unsqueeze(1) == classes
+    if soft is None:
+        # Not `one_hot`, which makes int64 of all classes.
+        classes = torch.arange(first, n_classes, device=masks.device)[:, None, None]
+        truth = masks.clamp(min=0).unsqueeze(1) == classes
+        common = proba * truth
+    else:
+        truth = soft[:, first:]
+        common = torch.minimum(proba, truth.to(proba.dtype))
     w = weight.unsqueeze(1)
-    overlap = (proba * truth * w).flatten(2).sum(2)
+    overlap = (common * w).flatten(2).sum(2)
     return overlap, ((proba + truth) * w).flatten(2).sum(2)

@@ -69,8 +69,7 @@ def share_of(batch, rank, n):
         {"x": images, "n_decode": len(decoded)},
         {
             "labels": target["labels"][mine],
-            "masks": target["masks"][decoded],
-            "mask_weight": target["mask_weight"][decoded],
+            **{name: part[decoded] for name, part in target.items() if name != "labels"},
         },
     )
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from alseg.images import as_images, read_pairs
-from alseg.labels import MISSING
+from alseg.labels import MISSING, is_soft
 from alseg.training.crops import enlarged, random_corner, reflected, scaled, squares, whole_image
 from alseg.training.decoding import decoded, image_tensor
 from alseg.validation import message
@@ -77,6 +77,85 @@ def mask_tensor(mask, canvas, weight=None):
     return small, torch.from_numpy(small_weight.reshape(canvas))
 
 
+def soft_tensors(mask, canvas, weight=None):
+    """A soft mask at the size of the canvas: means over the area that falls into each place.
+
+    Pixels that are not known, or weigh 0, are left out of the mean; others count by their weight.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (C, H, W), float
+        Probabilities, NaN where not annotated. They are divided by their sum.
+    canvas : (int, int)
+    weight : ndarray of shape (H, W), float, or None
+        What each pixel counts; None is 1.
+
+    Returns
+    -------
+    proba : tensor of shape (C, h, w), float32
+        0 in all classes where nothing is known.
+    masks : tensor of shape (h, w), int16
+        The likeliest class, MISSING where nothing is known.
+    weight : tensor of shape (h, w), float32
+        The mean over what is known; only with `weight`.
+
+    Examples
+    --------
+    >>> mask = np.array([[[0.25, 0.75, np.nan, np.nan]], [[0.75, 0.25, np.nan, np.nan]]])
+    >>> proba, masks = soft_tensors(mask, (1, 2))
+    >>> proba.tolist(), masks.tolist()
+    ([[[0.5, 0.0]], [[0.5, 0.0]]], [[0, -1]])
+    """
+    proba = torch.from_numpy(np.array(mask, dtype=np.float32))
+    known = ~proba.isnan().any(0)
+    proba = torch.where(known, proba, 0)
+    share = known.float()
+    counts = share if weight is None else share * torch.as_tensor(np.asarray(weight)).float()
+    proba, total, share = (_means(part, canvas) for part in (proba * counts, counts, share))
+    sums = proba.sum(0)
+    masks = torch.where(sums > 0, proba.argmax(0).to(torch.int16), MISSING)
+    proba = proba / torch.where(sums > 0, sums, 1)
+    if weight is None:
+        return proba, masks
+    return proba, masks, total / torch.where(share > 0, share, 1)
+
+
+def _means(maps, canvas):
+    if tuple(maps.shape[-2:]) == tuple(canvas):
+        return maps
+    planes = maps[None] if maps.ndim == 3 else maps[None, None]
+    return F.interpolate(planes, size=tuple(canvas), mode="area").reshape(*maps.shape[:-2], *canvas)
+
+
+def _of_pixels(mask_weight, i):
+    """The weights of the pixels of image i, or None where it has one for all."""
+    return mask_weight[i] if mask_weight is not None and np.ndim(mask_weight[i]) else None
+
+
+def _sized(mask, canvas, weight):
+    """Probabilities of a mask that is soft (else None), classes, and weights where there are."""
+    if is_soft(mask):
+        parts = soft_tensors(mask, canvas, weight)
+    elif weight is None:
+        parts = None, mask_tensor(mask, canvas)
+    else:
+        parts = None, *mask_tensor(mask, canvas, weight)
+    return parts if len(parts) == 3 else (*parts, None)
+
+
+def _soft_of_all(soft, masks, n_classes):
+    """Probabilities of all masks, given by position where these are soft; None where none is."""
+    if all(one is None for one in soft.values()):
+        return None
+    found = (soft.get(i) for i in range(len(masks)))
+    return [_one_hot(mask, n_classes) if one is None else one for one, mask in zip(found, masks)]
+
+
+def _one_hot(masks, n_classes):
+    """(C, h, w) float32 of (h, w) classes, 0 in all of them where MISSING."""
+    return (masks == torch.arange(n_classes)[:, None, None]).float()
+
+
 def _nearest(tensor, canvas):
     if tuple(tensor.shape) == tuple(canvas):
         return tensor
@@ -125,6 +204,9 @@ class TrainingData:
     top : tensor of shape (n,), float32, or None
         The largest weight of each image's annotated pixels, 0 where there is none; on the CPU
         always, so that nobody waits for a GPU to know it. None computes it.
+    soft : tensor of shape (n, C, h, w), float32, or None
+        Where a mask is soft, the probabilities of all: 0 and 1 of masks of classes, and 0 in all
+        classes where MISSING. `masks` are the likeliest classes then.
     """
 
     images: torch.Tensor
@@ -132,6 +214,7 @@ class TrainingData:
     masks: torch.Tensor
     weights: torch.Tensor
     top: torch.Tensor | None = None
+    soft: torch.Tensor | None = None
 
     def __post_init__(self):
         if self.top is None:
@@ -151,23 +234,28 @@ class TrainingData:
     def build(cls, images, labels, masks, mask_weight, canvas, n_mask_classes, show=False):
         """Decode every image once; `images` and `masks` as `as_images` and `as_masks` give them."""
         images = as_images(images)
-        n, pixels = len(images), []
+        n, pixels, soft = len(images), [], {}
         mask_pixels = torch.full((n, *canvas), MISSING, dtype=torch.int16)
         weights = _weight_tensor(mask_weight, n, canvas)
         read = functools.partial(decoded, images, canvas=canvas)
-        for i, (image, mask) in enumerate(read_pairs(images, masks, n_mask_classes, show, read)):
+        pairs = read_pairs(images, masks, n_mask_classes, show, read, soft=True)
+        for i, (image, mask) in enumerate(pairs):
             pixels.append(image)
             if mask is None:
                 continue
-            if mask_weight is not None and np.ndim(mask_weight[i]):
-                mask_pixels[i], weights[i] = mask_tensor(mask, canvas, mask_weight[i])
-            else:
-                mask_pixels[i] = mask_tensor(mask, canvas)
+            soft[i], mask_pixels[i], spread = _sized(mask, canvas, _of_pixels(mask_weight, i))
+            if spread is not None:
+                weights[i] = spread
         pixels = alike(pixels)
         # A weight of 0 is no annotation: the fit is then the one without that mask, bit for bit.
         mask_pixels = torch.where(weights > 0, mask_pixels, MISSING)
+        soft = _soft_of_all(soft, mask_pixels, n_mask_classes)
         return cls(
-            torch.stack(pixels), torch.as_tensor(labels, dtype=torch.int64), mask_pixels, weights
+            torch.stack(pixels),
+            torch.as_tensor(labels, dtype=torch.int64),
+            mask_pixels,
+            weights,
+            soft=None if soft is None else torch.stack(soft),
         )
 
     def __len__(self):
@@ -193,14 +281,20 @@ class TrainingData:
         """Images, masks and weights at positions, a tensor of the same device."""
         return self.images[positions], self.masks[positions], self.weights[positions]
 
+    def gather_soft(self, positions):
+        """Probabilities (N, C, h, w) at positions, where a mask is soft; else None."""
+        return None if self.soft is None else self.soft[positions]
+
     def take(self, positions):
         """The same data at these positions alone."""
-        return TrainingData(*(getattr(self, f)[positions] for f in vars(self)))
+        parts = vars(self).values()
+        return TrainingData(*(None if part is None else part[positions] for part in parts))
 
     def to(self, device):
         """The same data on another device."""
         parts = self.images, self.labels, self.masks, self.weights
-        return TrainingData(*(t.to(device) for t in parts), self.top)
+        soft = None if self.soft is None else self.soft.to(device)
+        return TrainingData(*(t.to(device) for t in parts), self.top, soft)
 
 
 @dataclass
@@ -216,6 +310,8 @@ class CropData:
         As of `TrainingData`.
     joined : JoinedImages or None
         On a GPU, what a batch is cut from at once; `images`, `masks` and `weights` are views of it.
+    soft : list of n tensors of shape (C, H, W), float32, or None
+        As of `TrainingData`.
     """
 
     images: list
@@ -225,6 +321,7 @@ class CropData:
     crop: dict
     top: torch.Tensor | None = None
     joined: Any = None
+    soft: list | None = None
 
     def __post_init__(self):
         if self.top is None:
@@ -243,26 +340,29 @@ class CropData:
     @classmethod
     def build(cls, images, labels, masks, mask_weight, crop, n_mask_classes, show=False):
         """Decode every image once; arguments as of `TrainingData.build`."""
-        pixels, mask_pixels, weights = [], [], []
-        for i, (image, mask) in enumerate(read_pairs(images, masks, n_mask_classes, show)):
+        pixels, mask_pixels, weights, soft = [], [], [], {}
+        pairs = read_pairs(images, masks, n_mask_classes, show, soft=True)
+        for i, (image, mask) in enumerate(pairs):
             whole = whole_image(image, crop)
             pixels.append(image_tensor(whole, whole.shape[:2]))
             inner = enlarged(image.shape[:2], crop)
             weight = torch.ones(1, 1)
             if mask is None:
                 known = torch.full(whole.shape[:2], MISSING, dtype=torch.int16)
-            elif mask_weight is not None and np.ndim(mask_weight[i]):
-                pair = mask_tensor(mask, inner, mask_weight[i])
-                known, weight = (_reflected(t, crop) for t in pair)
             else:
-                known = _reflected(mask_tensor(mask, inner), crop)
-                if mask_weight is not None:
+                parts = _sized(mask, inner, _of_pixels(mask_weight, i))
+                parts = (None if part is None else _reflected(part, crop) for part in parts)
+                soft[i], known, spread = parts
+                if spread is not None:
+                    weight = spread
+                elif mask_weight is not None:
                     weight = torch.full((1, 1), float(mask_weight[i]))
             mask_pixels.append(torch.where(weight > 0, known, MISSING))
             weights.append(weight)
         pixels = alike(pixels)
         labels = torch.as_tensor(labels, dtype=torch.int64)
-        return cls(pixels, labels, mask_pixels, weights, crop)
+        soft = _soft_of_all(soft, mask_pixels, n_mask_classes)
+        return cls(pixels, labels, mask_pixels, weights, crop, soft=soft)
 
     def __len__(self):
         return len(self.images)
@@ -299,6 +399,18 @@ class CropData:
             weights = _nearest_batch(weights, self.size)
         return images, _nearest_batch(masks, self.size), weights
 
+    def gather_soft(self, positions, corners):
+        """Probabilities of the crops of `gather`, where a mask is soft; else None."""
+        if self.soft is None:
+            return None
+        side, found = self.crop["size"], []
+        for i, (top, left) in zip(positions.tolist(), corners.tolist()):
+            found.append(self.soft[i][:, top : top + side, left : left + side])
+        found = torch.stack(found)
+        if self.size == tuple(found.shape[2:]):
+            return found
+        return F.interpolate(found, size=self.size, mode="nearest-exact")  # as their masks
+
     def _cut_each(self, positions, corners, side):
         images, masks, weights = [], [], []
         flat = all(w.numel() == 1 for w in self.weights)
@@ -317,15 +429,17 @@ class CropData:
         images, masks, weights = lists
         labels, top = self.labels[positions], self.top[positions]
         joined = None if self.joined is None else self.joined.take(positions)
-        return CropData(images, labels, masks, weights, self.crop, top, joined)
+        soft = None if self.soft is None else [self.soft[i] for i in chosen]
+        return CropData(images, labels, masks, weights, self.crop, top, joined, soft)
 
     def to(self, device):
         """The same data on another device."""
+        soft = None if self.soft is None else [one.to(device) for one in self.soft]
         if torch.device(device).type == "cpu":
             lists = ([t.to(device) for t in p] for p in (self.images, self.masks, self.weights))
-            return CropData(*_crop_fields(*lists, self), None)
+            return CropData(*_crop_fields(*lists, self), None, soft)
         joined = JoinedImages.build(self.images, self.masks, self.weights, device)
-        return CropData(*_crop_fields(*joined.views(self.masks), self), joined)
+        return CropData(*_crop_fields(*joined.views(self.masks), self), joined, soft)
 
 
 def _crop_fields(images, masks, weights, data):
@@ -408,7 +522,10 @@ def top_weights(masks, weights):
 
 
 def _reflected(tensor, crop):
-    return torch.from_numpy(np.ascontiguousarray(reflected(tensor.numpy(), crop)))
+    maps = tensor.numpy() if tensor.ndim == 2 else np.moveaxis(tensor.numpy(), 0, -1)
+    maps = reflected(maps, crop)
+    maps = maps if tensor.ndim == 2 else np.moveaxis(maps, -1, 0)
+    return torch.from_numpy(np.ascontiguousarray(maps))
 
 
 def _nearest_batch(maps, size):
