@@ -205,6 +205,29 @@ def test_every_control_has_a_name(opened):
         assert name or not window.is_shown(control), control
 
 
+def test_the_page_and_its_own_server(window, tmp_path):
+    from PIL import Image
+
+    from alseg.annotate import serve
+
+    for item in glands(6, SIZE):
+        path = tmp_path / "slides" / "images" / item.label / f"{item.id}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(item.pixels).save(path)
+    with serve(tmp_path / "state", tmp_path / "slides", block=False) as served:
+        window.open(served.url)
+        window.wait("document.getElementById('desk').dataset.image")
+        first = window.run("return document.getElementById('desk').dataset.image")
+        painted = stroke(draw(window, PATH))
+        window.press(ENTER)
+        window.wait("document.getElementById('desk').dataset.image !== arguments[0]", first)
+        assert window.errors() == []
+        window.open("about:blank")
+    (saved,) = (tmp_path / "state" / "masks").iterdir()
+    with Image.open(saved) as mask:
+        np.testing.assert_array_equal(np.asarray(mask), np.where(painted, 1, OPEN))
+
+
 def test_a_large_image_takes_a_stroke():
     size = (3000, 4000)
     pixels = np.zeros((*size, 3), np.uint8)

@@ -2,7 +2,7 @@
 
 const PAGE = 200; // images a request
 const CELL = { width: 168, height: 172 };
-const STATES = { open: "open", marked: "marked", done: "done", skipped: "cannot tell" };
+const STATES = { skipped: "cannot tell" }; // others are called by their name
 
 /** Which cells of a grid are seen: the first and the one after the last, a row more on each side. */
 export function visible(top, height, across, total, cell = CELL) {
@@ -98,6 +98,11 @@ export class Gallery {
     button.append(picture, name, state);
     button.addEventListener("click", () => this.#open(image));
     shown.cell.append(button);
+    if (image.state === "unreadable") {
+      button.disabled = true;
+      button.title = image.error;
+      return;
+    }
     const blob = await this.#api.thumbnail(image.id, shown.stop.signal);
     if (shown.stop.signal.aborted) return;
     shown.address = URL.createObjectURL(blob);

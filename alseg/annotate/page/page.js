@@ -119,7 +119,7 @@ class Page {
     const { image, proposal } = this.#now;
     $("finished").hidden = true;
     $("conflict").hidden = true;
-    $("name").textContent = image.name;
+    $("name").textContent = $("name").title = image.name;
     $("why").textContent = image.why;
     $("label").value = image.label ?? "";
     $("legend-proposed").hidden = !proposal;
@@ -132,6 +132,7 @@ class Page {
 
   #leave() {
     if (!this.#now) return;
+    this.#view.clear();
     this.#now.picture.close();
     this.#now = null;
     this.#pen.hold(null);

@@ -158,9 +158,10 @@ export class View {
     this.fit();
   }
 
-  recolor(colors) {
-    this.#colors = colors;
-    this.paint({ x0: 0, y0: 0, x1: this.#image.width, y1: this.#image.height });
+  /** Shows nothing. */
+  clear() {
+    this.#image = this.#picture = null;
+    this.redraw();
   }
 
   /** Tints a box of the image anew, and draws that part of the screen at the next frame. */
