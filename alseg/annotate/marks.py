@@ -25,7 +25,7 @@ COSTS = ".alseg-costs.jsonl"
 NOBODY = 255
 """How `MISSING` stands in the bytes that a page sends and gets."""
 
-_AHEAD = 5  # images asked for at once
+_AHEAD, _PIXELS = 5, 4e6  # images asked for at once, and their pixels, which are read for it
 _MOST = 1e9  # seconds, strokes or clicks on one image
 
 
@@ -299,11 +299,18 @@ class Marks:
             found = self._following(after)
             if found is None:
                 try:
-                    ask_at_once(self.project, _AHEAD)
+                    ask_at_once(self.project, self._ahead())
                 except EmptyPool:
                     return self._following(None, but=after)
                 found = self._following(after)
             return found
+
+    def _ahead(self):
+        """How many images are asked for at once: as many as take no time to read."""
+        if not self._is_readable(0):
+            return 1
+        height, width = self.size(0)
+        return max(1, min(_AHEAD, int(_PIXELS / (height * width))))
 
     def _following(self, after, but=None):
         open_ = self.project.pending()

@@ -126,6 +126,13 @@ def make_app(marks, token, hosts, page=None):
     return _Guard(app, token, hosts)
 
 
+class _Json(JSONResponse):
+    """In ASCII: names of files may hold bytes that are no UTF-8."""
+
+    def render(self, content):
+        return json.dumps(content, allow_nan=False).encode("ascii")
+
+
 # -- what is refused -------------------------------------------------------------------------------
 
 
@@ -175,14 +182,14 @@ class _Guard:
 
 
 def _error(status, text, **more):
-    return JSONResponse({"error": text, **more}, status)
+    return _Json({"error": text, **more}, status)
 
 
 def _refused(request, error):
     text = error.detail
     if text == HTTPStatus(error.status_code).phrase:  # starlette's own
         text = f"{request.method} {printable(request.url.path)}: {text.lower()}."
-    return JSONResponse({"error": text}, error.status_code, headers=error.headers)
+    return _Json({"error": text}, error.status_code, headers=error.headers)
 
 
 def _stale(request, error):
@@ -266,7 +273,12 @@ class _Desk:
         try:
             found = self.of.describe(i)
         except (OSError, ValueError) as error:
-            found = {"id": i, "name": self.of.names[i], "label": self.of.label(i), "why": ""}
+            found = {
+                "id": i,
+                "name": self.of.names[i],
+                "label": self.of.label(i),
+                "why": "",
+            }
             found |= {"width": 0, "height": 0, "revision": self.of.revision(i)}
             found |= {"state": "unreadable", "error": str(error)}
         return {**found, "proposal": self.proposals.there}
@@ -289,7 +301,7 @@ class _Desk:
             "mask_classes": shown_classes(project.class_names),
             "labels": self.of.labels,
         }
-        return JSONResponse(found)
+        return _Json(found)
 
     def next(self, request):
         after = None
@@ -298,19 +310,17 @@ class _Desk:
             if after >= len(self.of.names):
                 raise HTTPException(404, f"there is no image {after}.")
         i = self.of.next(after)
-        return JSONResponse({"done": True} if i is None else self._described(i))
+        return _Json({"done": True} if i is None else self._described(i))
 
     def image(self, request):
         i = self._id(request)
         self._of_image(self.of.size, i)
-        return JSONResponse(self._described(i))
+        return _Json(self._described(i))
 
     def gallery(self, request):
         start, limit = _natural(request, "offset", "0"), _natural(request, "limit", "200")
         ids = range(len(self.of.names))[start : start + min(limit, _MOST)]
-        return JSONResponse(
-            {"total": len(self.of.names), "images": [self._described(i) for i in ids]}
-        )
+        return _Json({"total": len(self.of.names), "images": [self._described(i) for i in ids]})
 
     def picture(self, request):
         image = self._of_image(self.of.images.__getitem__, self._id(request))
@@ -335,12 +345,12 @@ class _Desk:
         i, revision, pixels = await self._marked(request)
         answer = request.query_params.get("answer")
         found = await run_in_threadpool(self.of.save, i, revision, answer, pixels)
-        return JSONResponse({"revision": found})
+        return _Json({"revision": found})
 
     async def draft(self, request):
         i, revision, pixels = await self._marked(request)
         await run_in_threadpool(self.of.write_draft, i, revision, pixels)
-        return JSONResponse({"revision": revision})
+        return _Json({"revision": revision})
 
     async def _marked(self, request):
         i, revision = self._id(request), _natural(request, "revision")
@@ -348,12 +358,12 @@ class _Desk:
         return i, revision, await _body(request, height * width)
 
     def skip(self, request):
-        return JSONResponse({"revision": self.of.skip(self._id(request))})
+        return _Json({"revision": self.of.skip(self._id(request))})
 
     async def label(self, request):
         i, found = self._id(request), await _json(request, ["label"])
         await run_in_threadpool(self.of.relabel, i, found["label"])
-        return JSONResponse({"label": found["label"]})
+        return _Json({"label": found["label"]})
 
     async def log(self, request):
         found = await _json(request, ["id", "seconds", "strokes", "clicks"])
@@ -361,4 +371,4 @@ class _Desk:
         if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < len(self.of.names):
             raise HTTPException(404, "there is no image of this id.")
         await run_in_threadpool(self.of.log, i, **found)
-        return JSONResponse({})
+        return _Json({})

@@ -4,7 +4,9 @@ import configparser
 import fnmatch
 import io
 import json
+import os
 import re
+import sys
 import threading
 import time
 import urllib.error
@@ -97,6 +99,14 @@ def test_the_first_question_is_that_of_query_and_the_others_follow(ask, project)
         seen.append(ask.get(f"/api/next?after={seen[-1]}").json["id"])
     assert sorted(seen[:6]) == list(range(6)) and seen[6] == seen[0]  # none was answered
     assert [project.data.ids[i] for i in seen[:6]] == project.pending()
+
+
+def test_large_images_are_asked_for_one_by_one(ask, project, monkeypatch):
+    monkeypatch.setattr("alseg.annotate.marks._PIXELS", 1.5 * N)
+    first = ask.get("/api/next").json
+    assert project.pending() == [first["name"]]
+    second = ask.get(f"/api/next?after={first['id']}").json
+    assert project.pending() == [first["name"], second["name"]]
 
 
 def test_a_question_asked_ahead_changes_nothing(ask, project):
@@ -274,6 +284,35 @@ def test_what_cannot_be_written_does_not_count(ask, project, monkeypatch):
         assert answer.status == 500 and "No space left" in answer.json["error"]
     assert ask.get("/api/images/0").json["revision"] == 0
     assert ask.put("/api/images/0/marks?revision=0&answer=nothing").json == {"revision": 1}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+def test_names_of_any_bytes_are_shown_and_kept(tmp_path):
+    folder = os.fsencode(tmp_path / "slides" / "images") + b"/l\xff"
+    os.makedirs(folder)
+    os.makedirs(tmp_path / "slides" / "images" / "other")
+    for name in (b"a\xfe\x1b[2J", "b\u202ec".encode()):
+        image = io.BytesIO()
+        Image.new("RGB", (32, 24)).save(image, "PNG")
+        Path(os.fsdecode(folder + b"/" + name + b".png")).write_bytes(image.getvalue())
+    Path(tmp_path / "slides" / "images" / "other" / "c.png").write_bytes(image.getvalue())
+    with open_project(tmp_path / "state", tmp_path / "slides") as project:
+        ask = asked(project)
+        images = ask.get("/api/gallery").json["images"]
+        assert len(images) == 3 and all(image["name"].isprintable() for image in images)
+        (odd,) = [label for label in ask.get("/api/project").json["labels"] if label != "other"]
+        assert odd.isprintable()
+        for image in images:
+            url = f"/api/images/{image['id']}"
+            assert ask.put(f"{url}/draft?revision=0", drawn().tobytes()).status == 200
+            assert ask.get(f"{url}/marks").headers["x-alseg-draft"] == "1"
+            assert ask.put(f"{url}/marks?revision=0&answer=nothing").json == {"revision": 1}
+            assert ask.put(f"{url}/marks?revision=0&answer=nothing").status == 409
+            assert ask.put(f"{url}/label", {"label": odd}).status == 200
+            assert ask.get(url).json["label"] == odd
+        ask.marks.close()
+    with open_project(tmp_path / "state") as project:
+        assert project.has_mask().all() and set(project.data.labels) == {odd}
 
 
 # -- proposals, and the commands --
