@@ -173,10 +173,9 @@ class TrainingBatches:
         if self.has_masks:
             self.first, self.second = data.streams()
         else:
-            known = data.labels != MISSING
-            known = (known.any(1) if known.ndim == 2 else known).cpu()
+            known = data.labelled.nonzero().flatten()
             # Without a mask nothing else teaches.
-            self.first = known.nonzero().flatten() if known.any() else torch.arange(len(data))
+            self.first = known if len(known) else torch.arange(len(data))
             self.second = torch.arange(0)
         self.sampling, self.drop_tiny, self.joint_flip = sampling, drop_tiny, joint_flip
         if only_annotated and self.has_masks:

@@ -207,6 +207,8 @@ class TrainingData:
     soft : tensor of shape (n, C, h, w), float32, or None
         Where a mask is soft, the probabilities of all: 0 and 1 of masks of classes, and 0 in all
         classes where MISSING. `masks` are the likeliest classes then.
+    labelled : tensor of shape (n,), bool, or None
+        Whether a class of each image is known; on the CPU always, as `top` is. None computes it.
     """
 
     images: torch.Tensor
@@ -215,10 +217,13 @@ class TrainingData:
     weights: torch.Tensor
     top: torch.Tensor | None = None
     soft: torch.Tensor | None = None
+    labelled: torch.Tensor | None = None
 
     def __post_init__(self):
         if self.top is None:
             self.top = top_weights(self.masks, self.weights)
+        if self.labelled is None:
+            self.labelled = _labelled(self.labels)
 
     @property
     def size(self):
@@ -294,7 +299,7 @@ class TrainingData:
         """The same data on another device."""
         parts = self.images, self.labels, self.masks, self.weights
         soft = None if self.soft is None else self.soft.to(device)
-        return TrainingData(*(t.to(device) for t in parts), self.top, soft)
+        return TrainingData(*(t.to(device) for t in parts), self.top, soft, self.labelled)
 
 
 @dataclass
@@ -311,6 +316,7 @@ class CropData:
     joined : JoinedImages or None
         On a GPU, what a batch is cut from at once; `images`, `masks` and `weights` are views of it.
     soft : list of n tensors of shape (C, H, W), float32, or None
+    labelled : tensor of shape (n,), bool, or None
         As of `TrainingData`.
     """
 
@@ -322,10 +328,13 @@ class CropData:
     top: torch.Tensor | None = None
     joined: Any = None
     soft: list | None = None
+    labelled: torch.Tensor | None = None
 
     def __post_init__(self):
         if self.top is None:
             self.top = top_weights(self.masks, self.weights)
+        if self.labelled is None:
+            self.labelled = _labelled(self.labels)
 
     @property
     def size(self):
@@ -430,16 +439,24 @@ class CropData:
         labels, top = self.labels[positions], self.top[positions]
         joined = None if self.joined is None else self.joined.take(positions)
         soft = None if self.soft is None else [self.soft[i] for i in chosen]
-        return CropData(images, labels, masks, weights, self.crop, top, joined, soft)
+        known = self.labelled[positions.cpu()]
+        return CropData(images, labels, masks, weights, self.crop, top, joined, soft, known)
 
     def to(self, device):
         """The same data on another device."""
         soft = None if self.soft is None else [one.to(device) for one in self.soft]
         if torch.device(device).type == "cpu":
             lists = ([t.to(device) for t in p] for p in (self.images, self.masks, self.weights))
-            return CropData(*_crop_fields(*lists, self), None, soft)
+            return CropData(*_crop_fields(*lists, self), None, soft, self.labelled)
         joined = JoinedImages.build(self.images, self.masks, self.weights, device)
-        return CropData(*_crop_fields(*joined.views(self.masks), self), joined, soft)
+        fields = _crop_fields(*joined.views(self.masks), self)
+        return CropData(*fields, joined, soft, self.labelled)
+
+
+def _labelled(labels):
+    """Whether a class of each image is known."""
+    known = labels != MISSING
+    return (known.any(1) if known.ndim == 2 else known).cpu()
 
 
 def _crop_fields(images, masks, weights, data):
