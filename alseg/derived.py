@@ -20,6 +20,7 @@ from alseg.interfaces import (
     Uncertainty,
     before_and_last,
     has_class_head,
+    is_multilabel,
     mask_classes_of,
     meets,
 )
@@ -137,6 +138,48 @@ def joint_of(model: Any, X: Any, cams: bool = False, **options: Any) -> Bunch:
     return found
 
 
+def labels_of_proba(model: Any, proba: np.ndarray) -> np.ndarray:
+    """The likeliest class of each image; of several a matrix, 1 where it is above 0.5."""
+    if is_multilabel(model):
+        return (proba > 0.5).astype(int)
+    return model.classes_[proba.argmax(axis=1)]
+
+
+def either_or(model: Any, proba: np.ndarray) -> np.ndarray:
+    """Class probabilities (n, K) that sum to 1 over axis 1: of several classes (n, 2, K).
+
+    Whether the image is of a class, or not, is a question by itself then.
+    """
+    return np.stack([1 - proba, proba], axis=1) if is_multilabel(model) else proba
+
+
+def of_images(values: np.ndarray) -> np.ndarray:
+    """What was measured over axis 1 of `either_or`: the mean over the classes of an image."""
+    return values if values.ndim == 1 else values.mean(axis=1)
+
+
+def doubt_of_labels(model: Any, proba: np.ndarray, method: str) -> np.ndarray:
+    """How unsure class probabilities are: ndarray of shape (n,), larger is less sure.
+
+    Parameters
+    ----------
+    model : estimator
+    proba : ndarray of shape (n, K)
+        What it predicts.
+    method : str
+        A name in `alseg.query.UNCERTAINTIES`. Where an image is of several classes it is the mean
+        over them, each a question of two answers.
+
+    Examples
+    --------
+    >>> class Several:
+    ...     multilabel_ = True
+    >>> doubt_of_labels(Several(), np.array([[0.5, 1.0], [0.9, 0.9]]), "least_confidence").round(2)
+    array([0.25, 0.1 ])
+    """
+    return of_images(UNCERTAINTIES[method](either_or(model, proba), axis=1))
+
+
 def score_of_masks(model: Any, X: Any, masks: Any, **options: Any) -> float:
     """How good masks are: `score_masks`, or their mean Dice over the images that have a mask.
 
@@ -201,7 +244,7 @@ def _from_probabilities(
         rule = f"one with predict_uncertainty for {method!r}, which takes draws"
         raise TypeError(message("estimator", rule, model, PAGE))
     if target == "label":
-        return UNCERTAINTIES[method](np.asarray(model.predict_proba(X)), axis=1)
+        return doubt_of_labels(model, np.asarray(model.predict_proba(X)), method)
     score_of = functools.partial(UNCERTAINTIES[method], axis=0)
     return scores_of_proba(model, X, score_of, aggregate, return_maps)
 

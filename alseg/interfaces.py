@@ -69,7 +69,8 @@ class Estimator(Protocol):
     Attributes that are read where they are there: ``n_mask_classes`` (2 is taken without it),
     ``has_class_head``, ``has_cams``, ``has_draws`` and ``has_embeddings`` (see `has_part`),
     ``has_masks_`` (whether it was fitted to any mask), ``n_steps_`` (gradient steps so far),
-    ``threshold_``, ``validation_score_``, ``validation_``, ``device_``.
+    ``threshold_``, ``multilabel_`` (see `is_multilabel`), ``validation_score_``, ``validation_``,
+    ``device_``.
 
     Examples
     --------
@@ -331,6 +332,21 @@ def has_class_head(estimator: Any) -> bool:
     if said is not None:
         return bool(said)
     return meets(estimator, ClassHead) or meets(estimator, JointPredictions)
+
+
+def is_multilabel(estimator: Any) -> bool:
+    """Whether an estimator, or that of a learner, is fitted to images of several classes.
+
+    That is what its ``multilabel_`` says. `predict` gives a matrix (n, K) of 0 and 1 then, and
+    `predict_proba` a probability of each class by itself.
+
+    Examples
+    --------
+    >>> from alseg import JointCAMSegmenter
+    >>> is_multilabel(JointCAMSegmenter())
+    False
+    """
+    return bool(attribute_of(estimator_of(estimator), "multilabel_", False))
 
 
 def is_fitted(estimator: Any) -> bool:

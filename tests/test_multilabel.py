@@ -4,17 +4,34 @@ import functools
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
-from alseg import ActiveLearner, JointCAMSegmenter, PseudoLabelAugmenter
+from alseg import ActiveLearner, Committee, JointCAMSegmenter, PseudoLabelAugmenter
 from alseg.datasets import Dataset, class_folds, make_glands
+from alseg.derived import doubt_of_labels, uncertainty_of
 from alseg.experiment import Protocol, evaluate, run
 from alseg.experiment.protocol import folds, without_classes
 from alseg.labels import as_labels, join_labels, label_names, label_strata
+from alseg.learner import DeepEnsemble
 from alseg.metrics import by_label
 from alseg.pseudo import within_class_cosine
 from alseg.query import class_balanced_top_n, class_quotas
-from alseg.strategies import class_balanced, entropy_score, random_sampling
+from alseg.strategies import (
+    badge_sampling,
+    cam_disagreement_score,
+    class_balanced,
+    committee_sampling,
+    committee_score,
+    egl_score,
+    entropy_score,
+    foreground_random_sampling,
+    learning_loss_score,
+    least_confidence_score,
+    margin_score,
+    random_sampling,
+    tta_score,
+    virtual_adversarial_score,
+)
 
 GLANDS = make_glands(10, image_size=(32, 48), random_state=0)
 Y = np.array([[0, 1], [1, 0], [0, 0], [1, 1], [0, 1], [1, 0], [0, 1], [1, 0], [-1, -1], [1, -1]])
@@ -184,3 +201,107 @@ def test_rows_that_take_the_map_of_one_class_are_left_out():
     assert found.references == ("full supervision", "all-ones")
     assert "CAM-guided random" not in found.controls
     assert (found.control, found.class_balanced) == (protocol.control, protocol.class_balanced)
+
+
+# -- doubt --
+
+
+class Several(Told):
+    """`Told` as a learner and a classifier."""
+
+    def predict_proba(self, X):
+        return self.proba[: len(X)]
+
+
+PROBA = np.array([[0.5, 1.0], [0.9, 0.9], [0.2, 0.6]])
+
+
+def test_doubt_is_the_mean_over_the_classes():
+    model, X = Several(PROBA), list(GLANDS.images[:3])
+    by_hand = {
+        "least_confidence": [0.25, 0.1, 0.3],
+        "margin": [(1 + 0) / 2, (0.2 + 0.2) / 2, (0.4 + 0.8) / 2],  # 1 - |p - (1 - p)|
+    }
+    for method, expected in by_hand.items():
+        assert_allclose(doubt_of_labels(model, PROBA, method), expected)
+        score = {"least_confidence": least_confidence_score, "margin": margin_score}[method]
+        assert_allclose(score(model, X, target="label"), expected)
+        assert_allclose(uncertainty_of(model, X, method=method, target="label"), expected)
+    # Two members: of the first image the first class, of the second none, is disputed.
+    other = Several([[0.5, 0.0], [0.9, 0.9], [0.2, 0.6]])
+    votes = committee_score([model, other], X, method="vote_entropy", target="label")
+    assert_allclose(votes, [np.log(2) / 2, 0, 0])
+    assert_allclose(tta_score(model, X, target="label", method="mc_variance"), 0, atol=1e-12)
+
+
+def test_a_deep_ensemble_and_a_committee(tmp_path):
+    masks = [*GLANDS.masks[:4], *[None] * 6]
+    ensemble = DeepEnsemble(TINY(), 2, bootstrap=True, random_state=0)
+    ensemble.fit(GLANDS.images, Y, masks)
+    proba = np.mean([m.predict_proba(GLANDS.images) for m in ensemble.estimators_], axis=0)
+    assert_allclose(ensemble.predict_proba(GLANDS.images), proba)
+    assert_array_equal(ensemble.predict(GLANDS.images), proba > 0.5)
+    assert_array_equal(ensemble.predict_joint(GLANDS.images).labels, proba > 0.5)
+    entropy = -(proba * np.log(proba) + (1 - proba) * np.log(1 - proba)).mean(1)
+    assert_allclose(ensemble.predict_uncertainty(GLANDS.images, target="label"), entropy)
+    right = ((ensemble.predict(GLANDS.images) == Y) | (Y == -1)).all(1)
+    assert ensemble.score(GLANDS.images, Y) == right[Y.max(1) > -1].mean()
+    ensemble.save(tmp_path / "ensemble")
+    again = DeepEnsemble.load(tmp_path / "ensemble")
+    assert again.multilabel_
+    assert_array_equal(again.predict(GLANDS.images), proba > 0.5)
+    learners = [
+        ActiveLearner(TINY(), images=GLANDS.images, labels=Y, masks=masks, random_state=seed)
+        for seed in (0, 1)
+    ]
+    committee = Committee(learners, query_strategy=committee_sampling)
+    proba = np.mean([one.predict_proba(GLANDS.images) for one in learners], axis=0)
+    assert_array_equal(committee.predict(GLANDS.images), proba > 0.5)
+    assert committee_score(committee, GLANDS.images[:2], target="label").shape == (2,)
+    for method in (committee.vote, committee.vote_proba):
+        with pytest.raises(TypeError, match="labels must be one class an image, for votes"):
+            method(GLANDS.images)
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        functools.partial(egl_score, target="label"),
+        functools.partial(badge_sampling, target="label"),
+        functools.partial(virtual_adversarial_score, target="label"),
+        functools.partial(learning_loss_score, target="label"),
+        cam_disagreement_score,
+        functools.partial(foreground_random_sampling, source="cam"),
+    ],
+)
+def test_what_goes_by_one_class_says_so(score):
+    learner = ActiveLearner(
+        TINY(), images=GLANDS.images, labels=Y, masks=[*GLANDS.masks[:4], *[None] * 6]
+    )
+    learner.fit()
+    with pytest.raises(ValueError, match="labels must be one class an image, for a strategy"):
+        score(learner, GLANDS.images[4:])
+
+
+def test_a_strategy_of_scikit_activeml_that_asks_no_classifier():
+    pool = pytest.importorskip("skactiveml.pool")
+    learner = ActiveLearner(
+        TINY(), images=GLANDS.images, labels=Y, masks=[*GLANDS.masks[:4], *[None] * 6]
+    )
+    learner.query_strategy = pool.CoreSet(random_state=0)
+    assert set(learner.query(n_instances=2)[0]) <= set(range(4, 10))
+    learner.query_strategy = pool.UncertaintySampling(random_state=0)
+    with pytest.raises(ValueError, match="labels must be one class an image, for a strategy"):
+        learner.query(n_instances=2)
+
+
+def test_an_augmenter_has_no_map_of_the_class():
+    learner = ActiveLearner(
+        TINY(),
+        images=GLANDS.images,
+        labels=Y,
+        masks=[*GLANDS.masks[:4], *[None] * 6],
+        augmenter=PseudoLabelAugmenter(agreement="weight"),
+    )
+    with pytest.raises(ValueError, match="evidence must be .'colours',. where images are of seve"):
+        learner.fit()

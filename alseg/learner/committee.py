@@ -4,9 +4,14 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
+from alseg.derived import labels_of_proba
+from alseg.interfaces import is_multilabel
 from alseg.learner.base import Querying
 from alseg.rows import data_hstack
 from alseg.validation import check_rng, message
+
+_ONE_CLASS = "one class an image, for votes of a committee"
+_ASK_OURS = "Take alseg.strategies.committee_sampling, which asks about each class by itself."
 
 
 class _CommitteeBase(Querying, BaseEstimator):
@@ -102,6 +107,8 @@ class _CommitteeBase(Querying, BaseEstimator):
         votes : ndarray of shape (n_samples, n_learners)
             Of the type of the labels.
         """
+        if any(is_multilabel(learner) for learner in self.learner_list):
+            raise TypeError(message("labels", _ONE_CLASS, "several classes an image", _ASK_OURS))
         votes = [np.asarray(learner.predict(X, **predict_kwargs)) for learner in self.learner_list]
         return np.column_stack([vote.reshape(len(vote)) for vote in votes])
 
@@ -180,6 +187,11 @@ class Committee(_CommitteeBase):
         return np.unique(np.concatenate(known))
 
     @property
+    def multilabel_(self):
+        """Whether the learners are fitted to images of several classes."""
+        return any(is_multilabel(learner) for learner in self.learner_list)
+
+    @property
     def n_classes_(self):
         """How many they are."""
         classes = self.classes_
@@ -199,7 +211,14 @@ class Committee(_CommitteeBase):
             If a learner is not fitted.
         ValueError
             If a learner knows a class that is not among `given_classes`.
+        TypeError
+            If images are of several classes: modAL's measures take one an image.
         """
+        if self.multilabel_:
+            raise TypeError(message("labels", _ONE_CLASS, "several classes an image", _ASK_OURS))
+        return self._proba_of_each(X, **predict_proba_kwargs)
+
+    def _proba_of_each(self, X, **predict_proba_kwargs):
         classes = self.classes_
         if classes is None:
             raise NotFittedError("Every learner of the committee must be fitted. Call fit(X, y).")
@@ -218,12 +237,11 @@ class Committee(_CommitteeBase):
 
     def predict_proba(self, X, **predict_proba_kwargs):
         """Mean of the learners' class probabilities, shape (n_samples, n_classes)."""
-        return self.vote_proba(X, **predict_proba_kwargs).mean(axis=1)
+        return self._proba_of_each(X, **predict_proba_kwargs).mean(axis=1)
 
     def predict(self, X, **predict_proba_kwargs):
-        """Class of the largest mean probability, shape (n_samples,)."""
-        proba = self.predict_proba(X, **predict_proba_kwargs)
-        return self.classes_[np.argmax(proba, axis=1)]
+        """Class of the largest mean probability, shape (n_samples,); of several a matrix."""
+        return labels_of_proba(self, self.predict_proba(X, **predict_proba_kwargs))
 
     def score(self, X, y, sample_weight=None):
         """Accuracy of `predict`."""

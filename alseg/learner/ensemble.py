@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from alseg._version import __version__
-from alseg.derived import joint_of
+from alseg.derived import doubt_of_labels, joint_of, labels_of_proba
 from alseg.files import (
     has_marker,
     is_temporary,
@@ -26,7 +26,15 @@ from alseg.files import (
     write_json,
 )
 from alseg.images import as_images, as_masks, stack
-from alseg.interfaces import GoesOn, Saved, has_class_head, has_part, mask_classes_of, meets
+from alseg.interfaces import (
+    GoesOn,
+    Saved,
+    has_class_head,
+    has_part,
+    is_multilabel,
+    mask_classes_of,
+    meets,
+)
 from alseg.labels import as_labels, is_annotated, label_strata
 from alseg.metrics import mask_from_proba, mean_dice
 from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES
@@ -139,8 +147,6 @@ class DeepEnsemble(KnownLabelsMixin, BaseEstimator):
         """Call each member's `fit`, from a seed and on a bootstrap sample of its own."""
         rng = check_rng(self.random_state)
         y = None if y is None else as_labels(y)
-        if np.ndim(y) == 2 and y.shape[1] > 1:
-            raise ValueError(message("y", "one class label an image, of shape (n,)", y.shape))
         if self.bootstrap:
             check_consistent_length(X, y, masks, mask_weight)  # else rows of one are left out
         strata = _strata(n_rows(X), y, masks) if self.bootstrap else None
@@ -189,8 +195,13 @@ class DeepEnsemble(KnownLabelsMixin, BaseEstimator):
         return np.mean([member.predict_proba(X) for member in self.estimators_], axis=0)
 
     def predict(self, X):
-        """Class label of each image: ndarray of shape (n,)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        """Class label of each image: ndarray of shape (n,); of several a matrix (n, K)."""
+        return labels_of_proba(self, self.predict_proba(X))
+
+    @property
+    def multilabel_(self):
+        """Whether the members are fitted to images of several classes."""
+        return is_multilabel(getattr(self, "estimators_", [None])[0])
 
     def predict_mask_proba(self, X):
         """Mean pixel class probabilities: ndarray of shape (n, C, H, W), or of n (C, H, W)."""
@@ -240,7 +251,7 @@ class DeepEnsemble(KnownLabelsMixin, BaseEstimator):
         found = Bunch(**{key: mean(key) for key in keys})
         found.masks = stack([mask_from_proba(p, self.threshold_) for p in found.mask_proba])
         if "proba" in found:
-            found.labels = self.classes_[found.proba.argmax(axis=1)]
+            found.labels = labels_of_proba(self, found.proba)
         return found
 
     def transform(self, X, kind=None):
@@ -301,7 +312,7 @@ class DeepEnsemble(KnownLabelsMixin, BaseEstimator):
                 rule = "'mask' for maps"
                 raise ValueError(message("target", rule, target, "A class label has no map."))
             if method in UNCERTAINTIES:
-                return UNCERTAINTIES[method](self.predict_proba(X), axis=1)
+                return doubt_of_labels(self, self.predict_proba(X), method)
             return committee_score(self.estimators_, X, method=method, target="label")
         images = as_images(X)
         predictions = (
@@ -462,6 +473,6 @@ def _strata(n, y, masks):
     if masks is not None:
         masks = as_masks(masks, n)
         seen = np.array([is_annotated(masks[i]) for i in range(n)])
-    codes = np.zeros(n, int) if y is None else label_strata(y)
+    codes = np.zeros(n, int) if y is None else label_strata(y, 2)
     keys = 2 * codes + seen
     return [np.flatnonzero(keys == key) for key in np.unique(keys)]

@@ -15,6 +15,7 @@ from alseg.interfaces import (
     attribute_of,
     estimator_of,
     has_part,
+    is_multilabel,
 )
 from alseg.labels import MISSING, as_labels, fraction_annotated, one_an_image
 from alseg.metrics import best_threshold, mask_from_proba
@@ -431,6 +432,9 @@ default="histogram"
     def _check_evidence(self):
         if self.agreement is None or "cam" not in self.evidence:
             return
+        if is_multilabel(self._estimator):
+            rule = "('colours',) where images are of several classes, of which none has the map"
+            raise ValueError(message("evidence", rule, self.evidence))
         if not has_part(self._estimator, "cams"):
             remedy = "Without a class head take evidence=('colours',)."
             raise ValueError(

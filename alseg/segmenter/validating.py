@@ -125,7 +125,7 @@ def _masks_of(model, images):
 def _codes(model, labels, n):
     """Positions of labels in the classes; `MISSING` for one that is none of them."""
     if labels is None or not model.has_class_head:
-        return torch.zeros(n, dtype=torch.int64)
+        return torch.full((n,), MISSING)
     if model.multilabel_:
         return torch.as_tensor(as_labels(labels).astype(np.int64))
     code_of = {label: code for code, label in enumerate(model.classes_.tolist())}

@@ -3,15 +3,16 @@
 import numpy as np
 
 from alseg.calling import call
-from alseg.derived import uncertainty_of
+from alseg.derived import doubt_of_labels, uncertainty_of
 from alseg.interfaces import (
     MaskProbabilities,
     Uncertainty,
     before_and_last,
     estimator_of,
+    is_multilabel,
     meets,
 )
-from alseg.query import UNCERTAINTIES, needs_mask_proba, top_n
+from alseg.query import needs_mask_proba, top_n
 from alseg.rows import n_rows
 from alseg.validation import (
     check_n_instances,
@@ -34,6 +35,13 @@ def last_step(learner, X_pool):
     """The estimator behind `learner`, and the pool as it sees it: the last step of a `Pipeline`."""
     before, last = before_and_last(estimator_of(learner))
     return last, X_pool if before is None else before(X_pool)
+
+
+def check_one_class(learner, remedy):
+    """Refuse images of several classes, for what goes by the one class of an image."""
+    if is_multilabel(learner):
+        rule = "one class an image, for a strategy that goes by it"
+        raise ValueError(message("labels", rule, "several classes an image", remedy))
 
 
 def target_of(learner, target, models=None):
@@ -123,7 +131,7 @@ def plain_score(learner, X_pool, method, aggregate, target, return_maps=False):
     if proba.ndim != 2:
         rule = "of shape (n_samples, n_classes)"
         raise ValueError(message("predict_proba(X_pool)", rule, proba.shape))
-    return check_shape(UNCERTAINTIES[method](proba, axis=1), n_pool)
+    return check_shape(doubt_of_labels(learner, proba, method), n_pool)
 
 
 def draws_score(

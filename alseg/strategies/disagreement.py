@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 
+from alseg.derived import either_or, of_images
 from alseg.images import as_images, stack
 from alseg.interfaces import MaskProbabilities, meets
 from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES, needs_mask_proba, sums_for, top_n
@@ -279,8 +280,8 @@ def committee_score(
                 raise TypeError(message("members", "with `predict_proba`", member))
         sums = sums_for(method, axis=1)
         for proba in _label_probas(learner, members, X_pool):
-            sums.add(proba)
-        return check_shape(DRAW_UNCERTAINTIES[method](sums), n_pool)
+            sums.add(either_or(members[0], proba))
+        return check_shape(of_images(DRAW_UNCERTAINTIES[method](sums)), n_pool)
     for member in members:
         if not meets(member, MaskProbabilities):
             remedy = "Classifiers can disagree about labels: target='label'."

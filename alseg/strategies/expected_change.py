@@ -4,7 +4,13 @@ import numpy as np
 
 from alseg.query import badge_picks, expected_gradient_length, outer_picks, top_n
 from alseg.rows import n_rows
-from alseg.strategies._shared import check_pool, check_shape, estimator_of, target_of
+from alseg.strategies._shared import (
+    check_one_class,
+    check_pool,
+    check_shape,
+    estimator_of,
+    target_of,
+)
 from alseg.strategies.wrappers import pool_embeddings
 from alseg.validation import check_option, message
 
@@ -12,6 +18,7 @@ LOSSES = ("cross_entropy", "joint")
 
 
 def _proba(learner, X_pool):
+    check_one_class(learner, "Take target='mask', or entropy_sampling with target='label'.")
     model = learner if hasattr(learner, "predict_proba") else estimator_of(learner)
     if not hasattr(model, "predict_proba"):
         raise TypeError(message("learner", "with `predict_proba`", model))

@@ -7,7 +7,14 @@ from alseg.interfaces import MaskProbabilities, meets
 from alseg.labels import MISSING
 from alseg.query import LossPredictor, top_n
 from alseg.rows import n_rows
-from alseg.strategies._shared import TARGETS, check_pool, check_shape, estimator_of, target_of
+from alseg.strategies._shared import (
+    TARGETS,
+    check_one_class,
+    check_pool,
+    check_shape,
+    estimator_of,
+    target_of,
+)
 from alseg.strategies.disagreement import chunks
 from alseg.strategies.embedding import embeddings_of
 from alseg.strategies.wrappers import finite
@@ -15,6 +22,7 @@ from alseg.validation import check_number, check_option, check_rng, message
 
 
 def _label_losses(learner, X):
+    check_one_class(learner, "Take target='mask', or entropy_sampling with target='label'.")
     model = learner if hasattr(learner, "predict_proba") else estimator_of(learner)
     if not hasattr(model, "predict_proba"):
         raise TypeError(message("learner", "with `predict_proba`", model))

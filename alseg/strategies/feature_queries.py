@@ -9,9 +9,9 @@ from sklearn.pipeline import Pipeline
 from alseg.calling import accepts, check_query_idx
 from alseg.images import as_images
 from alseg.interfaces import Embeddings, PoolQuery, meets
-from alseg.labels import missing_labels
+from alseg.labels import label_strata, missing_labels
 from alseg.rows import n_rows
-from alseg.strategies._shared import check_pool, estimator_of
+from alseg.strategies._shared import check_one_class, check_pool, estimator_of
 from alseg.strategies.around_others import named
 from alseg.strategies.disagreement import members_of
 from alseg.strategies.embedding import embeddings_of
@@ -220,6 +220,8 @@ def _codes(learner, classes, n):
     if missing_labels(y).any():
         rule = "known for all annotated images, for a strategy that learns from labels"
         raise ValueError(message("y_training", rule, y))
+    if np.ndim(y) == 2:  # no classifier learns from them, see `_known`: they are known
+        return label_strata(y)
     codes = np.searchsorted(classes, y)
     if not np.array_equal(np.asarray(classes)[codes.clip(max=len(classes) - 1)], np.asarray(y)):
         raise ValueError(message("y_training", f"of the classes {classes.tolist()}", y))
@@ -249,9 +251,10 @@ def _models(name, learner, X_pool, X, y, classes, plain):
 
 def _known(model, images, X, y, classes):
     """A fitted model as a classifier of scikit-activeml's, of the rows of features."""
+    remedy = "Take a strategy that asks no classifier, such as CoreSet, or give clf=."
     if not hasattr(model, "predict_proba") or classes is None:
-        remedy = "Take a strategy that asks no classifier, such as CoreSet, or give clf=."
         raise TypeError(message("learner", "with `predict_proba` and classes", model, remedy))
+    check_one_class(model, remedy)
     shown = None if images is None else _Shown(model, X, images)
     known = _classifier()(model, shown, labels=classes, classes=list(range(len(classes))))
     return known._remember(X, y)

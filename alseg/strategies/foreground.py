@@ -7,7 +7,7 @@ from alseg.images import as_images
 from alseg.interfaces import has_part
 from alseg.query import shares, stochastic_top_n
 from alseg.rows import n_rows
-from alseg.strategies._shared import check_pool, last_step
+from alseg.strategies._shared import check_one_class, check_pool, last_step
 from alseg.strategies.around_others import named
 from alseg.strategies.disagreement import chunks
 from alseg.strategies.two_views import scaled_map
@@ -73,6 +73,8 @@ def _predicted(estimator, X_pool, source, threshold):
     name = "predict_joint" if source == "cam" else "predict_mask_proba"
     if not has_part(estimator, {"cam": "cams", "mask": "masks"}[source]):
         raise TypeError(message("learner", f"with `{name}` for source={source!r}", estimator, PAGE))
+    if source == "cam":
+        check_one_class(estimator, "Take source='mask'.")
     images, found = as_images(X_pool), []
     for idx in chunks(len(images)):
         part = images.take(idx)

@@ -14,6 +14,7 @@ from alseg.strategies._shared import (
     ask_images,
     check_map_target,
     check_maps,
+    check_one_class,
     check_shape,
     last_step,
 )
@@ -88,6 +89,8 @@ def virtual_adversarial_score(
     check_number("n_draws", n_draws, 1, integer=True)
     rng, n_pool = check_rng(random_state), n_rows(X_pool)
     estimator, X_pool = last_step(learner, X_pool)
+    if target == "label":
+        check_one_class(estimator, "Take target='mask', or entropy_sampling with target='label'.")
     options = {"epsilon": epsilon, "aggregate": aggregate, "target": target}
     if meets(estimator, Adversarial):
         result = estimator.adversarial_divergence(

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from alseg.derived import PAGE, joint_of
+from alseg.derived import PAGE, either_or, joint_of, of_images
 from alseg.images import as_images, stack
 from alseg.interfaces import has_part
 from alseg.query import DRAW_UNCERTAINTIES, bald, needs_mask_proba, sums_for
@@ -13,6 +13,7 @@ from alseg.rows import n_rows
 from alseg.strategies._shared import (
     ask_images,
     check_map_target,
+    check_one_class,
     check_shape,
     last_step,
     target_of,
@@ -200,8 +201,8 @@ def tta_score(
     for idx in chunks(n_pool):
         sums = sums_for(method, axis=1)
         for proba in viewed(idx):
-            sums.add(np.asarray(proba))
-        scores.append(DRAW_UNCERTAINTIES[method](sums))
+            sums.add(either_or(estimator, np.asarray(proba)))
+        scores.append(of_images(DRAW_UNCERTAINTIES[method](sums)))
     return check_shape(np.concatenate(scores), n_pool)
 
 
@@ -298,6 +299,7 @@ def cam_disagreement_score(learner, X_pool, *, aggregate="mean", power=1.0, retu
     if not has_part(estimator, "cams"):
         rule = "with `predict_joint`, or `predict_cams`, that gives class maps"
         raise TypeError(message("learner", rule, estimator, PAGE))
+    check_one_class(estimator, "Take tta_score, which asks no class map.")
     images, scores, maps = as_images(X_pool), [], []
     for idx in chunks(n_rows(X_pool)):
         joint = joint_of(estimator, images.take(idx), cams=True)
