@@ -64,6 +64,18 @@ def test_the_last_row_is_of_the_fitted_model(options):
     assert last["valid_accuracy"] == accuracy_score(HELD.labels, model.predict(HELD.images))
 
 
+def test_without_a_class_head_the_loss_is_of_masks_alone():
+    model = make(ValidationSet(HELD.images, HELD.labels, HELD.masks))
+    model.fit(FIT[0], None, FIT[2])
+    known = {
+        "labels": torch.full((6,), MISSING),
+        "masks": torch.as_tensor(np.asarray(HELD.masks)).long(),
+        "mask_weight": torch.ones(6, 1, 1),
+    }
+    found = JointLoss(class_scale=0)(logits_of(model, HELD.images), known).item()
+    assert model.history[-1, "valid_loss"] == pytest.approx(found, rel=1e-5)
+
+
 def test_training_is_what_it_is_without():
     assert torch.equal(weights(fitted()), weights(fitted(None)))
     with_ema = [fitted(part, schedule__ema=0.5, max_epochs=2) for part in (HELD, None)]
