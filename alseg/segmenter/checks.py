@@ -255,13 +255,13 @@ def keywords(part):
     return list(parameters)
 
 
-def check_labels(y, n, several=True):
+def check_labels(y, n):
     """Class labels of n images as `as_labels` gives them, those known of one type to be sorted.
 
-    A matrix (n, K) says of each of K classes whether the image is of it, where `several` may be.
+    A matrix (n, K) says of each of K classes whether the image is of it.
     """
     y = as_labels(y, n)
-    several = several and y.ndim == 2 and y.shape[1] > 1
+    several = y.ndim == 2 and y.shape[1] > 1
     y = y if several else column_or_1d(y, warn=True)
     if len(y) != n:
         raise ValueError(message("y", f"of the length of X ({n})", len(y)))

@@ -227,3 +227,28 @@ def _kinds():
         preprocessing.StandardScaler,
     )
     return {kind.__name__: kind for kind in found}
+
+
+def below(name: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    """The arrays whose names begin with `name` and a dot, by what follows."""
+    return {key[len(name) + 1 :]: a for key, a in arrays.items() if key.startswith(f"{name}.")}
+
+
+def pack(name: str, classifier: Any, fitted: bool = True) -> tuple[Any, dict[str, np.ndarray]]:
+    """A classifier, a list of them, or None: as JSON, and arrays whose names begin with `name`."""
+    if isinstance(classifier, list):
+        packed = [pack(f"{name}.{k}", one, fitted) for k, one in enumerate(classifier)]
+        return [said for said, _ in packed], {k: a for _, own in packed for k, a in own.items()}
+    if classifier is None:  # not by its truth: a forest has a length, and before its fit none
+        return None, {}
+    own = to_arrays(classifier) if fitted else {}
+    arrays = {f"{name}.{key}": np.array(array) for key, array in own.items()}
+    return describe_classifier(classifier), arrays
+
+
+def unpack(name: str, said: Any, arrays: dict[str, Any]) -> Any:
+    """What `pack` was given, of the JSON and the tensors."""
+    if isinstance(said, list):
+        return [unpack(f"{name}.{k}", one, arrays) for k, one in enumerate(said)]
+    own = {key: array.numpy() for key, array in below(name, arrays).items()}
+    return said and from_arrays(said, own)

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from alseg._types import Images, Masks, Random, StrPath
 from alseg._version import __version__
+from alseg.derived import doubt_of_labels, labels_of_proba
 from alseg.images import as_images, as_masks, stack
 from alseg.labels import MISSING, label_codes
 from alseg.metrics import mask_from_proba, mean_dice
@@ -25,13 +26,12 @@ from alseg.query import aggregate as aggregate_maps
 from alseg.segmenter.checks import check_labels, check_weight, checked_image_size
 from alseg.segmenter.classifier_arrays import (
     STORABLE,
-    describe_classifier,
-    from_arrays,
+    below,
     is_storable,
     make_classifier,
-    to_arrays,
+    pack,
+    unpack,
 )
-from alseg.segmenter.inference import resize_maps
 from alseg.segmenter.known_labels import KnownLabelsMixin
 from alseg.segmenter.pixel_checks import check_pixel_params
 from alseg.segmenter.pixel_features import (
@@ -40,12 +40,17 @@ from alseg.segmenter.pixel_features import (
     image_features,
 )
 from alseg.segmenter.pixel_training import (
+    answers,
     drawn_images,
     drawn_pixels,
+    fitted_answers,
     fitted_labels,
     fitted_pixels,
     is_forest,
+    mean_features,
     places_on,
+    proba_maps,
+    resized,
 )
 from alseg.segmenter.saving import (
     describe_params,
@@ -130,12 +135,14 @@ class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
     ----------
     classifier_ : classifier or None
         Of pixels; None after a fit without masks.
-    label_classifier_ : classifier or None
+    label_classifier_ : classifier, or list of one for each column of a matrix, or None
         Of images by their mean features; None after a fit without `y`.
     feature_functions_ : list of callable
         Each gives features of the pixels of an image.
     classes_ : ndarray of shape (K,)
-        Image classes, sorted; ``[0]`` where `y` was None.
+        Image classes, sorted; ``[0]`` where `y` was None. Of a matrix its columns.
+    multilabel_ : bool
+        Whether it was fitted to a matrix of labels: images of several classes.
     has_masks_ : bool
     has_class_head : bool
         Whether it predicts image labels: False after a fit without `y`.
@@ -207,8 +214,9 @@ class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
         X : images
             As of `JointCAMSegmenter.fit`. Only images with an annotated pixel, and those of
             `n_label_images`, are read.
-        y : array-like of shape (n,) or None
-            Class label of each image, which may be missing. None learns masks alone.
+        y : array-like of shape (n,) or (n, K), or None
+            Class label of each image, which may be missing, or a matrix of 0 and 1 of
+            several classes. None learns masks alone.
         masks : None, ndarray of shape (n, H, W) int, or sequence of n (H, W) arrays, paths and None
             Pixel classes; -1 where not annotated. With none `predict_masks` is an error.
         mask_weight : None, array-like of shape (n,), or n arrays of shape (H, W), default=None
@@ -231,7 +239,10 @@ class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
         n = len(images)
         masks = as_masks(masks, n)
         weights = check_weight(mask_weight, images)
-        classes, codes = label_codes(check_labels(y, n, several=False))
+        named_classes, y = getattr(y, "columns", None), check_labels(y, n)
+        classes, codes = label_codes(y)
+        if y.ndim == 2:
+            classes = np.arange(y.shape[1]) if named_classes is None else np.array(named_classes)
         labelled = (codes != MISSING).nonzero()[0]
         seed = int(check_rng(self.random_state).integers(2**31 - 1))
         drawn = drawn_pixels(images, masks, weights, self.n_mask_classes, self.n_pixels, seed)
@@ -245,6 +256,7 @@ class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
         n_channels = images[min({*drawn, *named})].shape[2]  # of one that is read anyway
         new = {
             "classes_": classes,
+            "multilabel_": y.ndim == 2,
             "canvas_": canvas,
             "device_": device,
             "has_masks_": bool(drawn),
@@ -264,7 +276,9 @@ class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
                 self._own_classifier(), X_pixels, targets, weight, seed
             )
         if len(labelled):
-            new["label_classifier_"] = fitted_labels(np.stack(embeddings), codes[named])
+            fitted = fitted_answers if y.ndim == 2 else fitted_labels
+            known_labels = y if y.ndim == 2 else codes
+            new["label_classifier_"] = fitted(np.stack(embeddings), known_labels[named])
         self.__dict__.update(new)
         return self
 
@@ -362,12 +376,14 @@ class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
 
     def _pixel_proba(self, features):
         """Class probabilities on the grid of the features: (C, h, w), float64."""
-        return _proba_maps(self.classifier_, self.classifier_, features, self.n_mask_classes)
+        return proba_maps(self.classifier_, self.classifier_, features, self.n_mask_classes)
 
     def _mask_proba(self, features, size):
-        return _resized(self._pixel_proba(features), size)
+        return resized(self._pixel_proba(features), size)
 
     def _label_proba(self, embeddings):
+        if self.multilabel_:
+            return answers(self.label_classifier_, np.stack(embeddings))
         found = self.label_classifier_.predict_proba(np.stack(embeddings))
         proba = np.zeros((len(found), len(self.classes_)))
         proba[:, self.label_classifier_.classes_] = found
@@ -379,6 +395,7 @@ class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
         return getattr(self, "label_classifier_", self) is not None
 
     has_cams = False
+    multilabel_ = False  # until a fit to a matrix of labels
 
     @property
     def has_draws(self) -> bool:
@@ -403,14 +420,17 @@ class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
             )
 
     def predict_proba(self, X: Images) -> np.ndarray:
-        """Class probabilities of images: ndarray of shape (n, K), float, rows summing to 1."""
+        """Class probabilities of images: ndarray of shape (n, K), float, rows summing to 1.
+
+        Where an image is of several classes, each is by itself.
+        """
         self._check_labels("predict_proba")
-        return self._label_proba(self._predict_each(X, _mean_features))
+        return self._label_proba(self._predict_each(X, mean_features))
 
     def predict(self, X: Images) -> np.ndarray:
         """Class label of each image: ndarray of shape (n,), of the kind of `classes_`."""
         self._check_labels("predict")
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return labels_of_proba(self, self.predict_proba(X))
 
     def transform(self, X: Images) -> np.ndarray:
         """Embeddings of images, what their classes are told by: the mean features of their pixels.
@@ -423,7 +443,7 @@ class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n, n_features), float32
         """
-        return np.stack(self._predict_each(X, _mean_features))
+        return np.stack(self._predict_each(X, mean_features))
 
     def predict_mask_proba(self, X: Images) -> np.ndarray:
         """Class probabilities of pixels, each image at its own size.
@@ -459,16 +479,14 @@ class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
             (n, H, W) and ``mask_proba`` (n, C, H, W); as the methods of these names give them.
         """
         self._check_masks("predict_joint")
-        found = self._predict_each(
-            X, lambda *seen: (_mean_features(*seen), self._mask_proba(*seen))
-        )
+        found = self._predict_each(X, lambda *seen: (mean_features(*seen), self._mask_proba(*seen)))
         joint = Bunch(
             masks=stack([mask_from_proba(proba, self.threshold_) for _, proba in found]),
             mask_proba=stack([proba for _, proba in found]),
         )
         if self.has_class_head:
             joint.proba = self._label_proba([embedding for embedding, _ in found])
-            joint.labels = self.classes_[joint.proba.argmax(axis=1)]
+            joint.labels = labels_of_proba(self, joint.proba)
         return joint
 
     def predict_uncertainty(
@@ -514,7 +532,7 @@ class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
             if method in DRAW_UNCERTAINTIES:
                 rule = f"one of {sorted(UNCERTAINTIES)} for target='label', which has no draws"
                 raise ValueError(message("method", rule, method))
-            return UNCERTAINTIES[method](self.predict_proba(X), axis=1)
+            return doubt_of_labels(self, self.predict_proba(X), method)
         self._check_masks(what)
         members = self._members() if method in DRAW_UNCERTAINTIES else None
 
@@ -525,10 +543,10 @@ class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
             else:
                 sums = sums_for(method, axis=0)
                 for member in members:
-                    sums.add(_proba_maps(member, self.classifier_, features, self.n_mask_classes))
+                    sums.add(proba_maps(member, self.classifier_, features, self.n_mask_classes))
                 proba, values = sums.mean(), DRAW_UNCERTAINTIES[method](sums)
             score = aggregate_maps(values[None], aggregate, mask_proba=proba[None])[0]
-            return score, _resized(values[None], size)[0] if return_maps else None
+            return score, resized(values[None], size)[0] if return_maps else None
 
         found = self._predict_each(X, uncertainty)
         scores = np.array([score for score, _ in found], dtype=float)
@@ -585,19 +603,19 @@ class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
             "version": __version__,
             "params": described,
             "left_out": left_out,
-            "own_classifier": _described(self.classifier),
+            "own_classifier": pack("", self.classifier, fitted=False)[0],
             "classes": self.classes_.tolist(),
             "classes_dtype": self.classes_.dtype.str,
             "canvas": self.canvas_ and list(self.canvas_),
             "threshold": self.threshold_,
+            "multilabel": self.multilabel_,
             "n_features": self.n_features_,
             "n_channels": self.n_channels_,
         }
         arrays = {}
         for name, part in (("classifier", self.classifier_), ("labels", self.label_classifier_)):
-            record[name] = _described(part)
-            for key, array in ({} if part is None else to_arrays(part)).items():
-                arrays[f"{name}.{key}"] = torch.from_numpy(np.array(array))
+            record[name], own = pack(name, part)
+            arrays.update({key: torch.from_numpy(array) for key, array in own.items()})
         for function in self.feature_functions_:
             if isinstance(function, EncoderFeatures):
                 state = function.encoder.state_dict()
@@ -637,13 +655,13 @@ class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
                 "classes_": np.array(record["classes"], dtype=np.dtype(record["classes_dtype"])),
                 "canvas_": record["canvas"] and tuple(int(side) for side in record["canvas"]),
                 "threshold_": float(record["threshold"]),
+                "multilabel_": bool(record.get("multilabel", False)),
                 "n_features_": int(record["n_features"]),
                 "n_channels_": int(record.get("n_channels", 3)),
                 "has_masks_": record["classifier"] is not None,
             }
             for name, attribute in (("classifier", "classifier_"), ("labels", "label_classifier_")):
-                own = {key: array.numpy() for key, array in _below(name, arrays).items()}
-                fitted[attribute] = record[name] and from_arrays(record[name], own)
+                fitted[attribute] = unpack(name, record[name], arrays)
         for name in ("features", "encoder"):
             if name in record["left_out"] and name not in params:
                 raise ValueError(
@@ -657,7 +675,7 @@ class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
         numbers = record.get("normalization")
         if isinstance(numbers, list):  # as it was given: JSON has no tuples
             numbers = tuple(map(tuple, numbers))
-        model.feature_functions_ = model._loaded_functions(_below("encoder", arrays), numbers)
+        model.feature_functions_ = model._loaded_functions(below("encoder", arrays), numbers)
         return model
 
     def _loaded_functions(self, state, normalization):
@@ -671,30 +689,3 @@ class PixelClassifier(KnownLabelsMixin, TransformerMixin, BaseEstimator):
                 # Earlier versions, which did not keep it, knew what weights have by their names.
                 function.load(state, normalization or normalization_of(self.encoder, weights))
         return functions
-
-
-def _mean_features(features, size):
-    return features.mean((0, 1))
-
-
-def _proba_maps(model, whole, features, n_mask_classes):
-    """What a model says of each pixel: (C, h, w); its columns are the classes of the whole one."""
-    height, width, n_features = features.shape
-    found = model.predict_proba(features.reshape(-1, n_features))
-    proba = np.zeros((n_mask_classes, height, width))
-    proba[whole.classes_] = found.T.reshape(-1, height, width)
-    return proba
-
-
-def _resized(maps, size):
-    return resize_maps(torch.from_numpy(np.ascontiguousarray(maps, dtype=np.float32)), size)
-
-
-def _described(classifier):
-    # Not by its truth: a forest has a length, and before its fit none.
-    return None if classifier is None else describe_classifier(classifier)
-
-
-def _below(name, arrays):
-    """The arrays whose names begin with `name` and a dot, by what follows."""
-    return {key[len(name) + 1 :]: a for key, a in arrays.items() if key.startswith(f"{name}.")}

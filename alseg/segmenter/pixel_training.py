@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from alseg._types import Images, Masks
 from alseg.images import read_pairs
 from alseg.labels import MISSING
+from alseg.segmenter.inference import resize_maps
 from alseg.validation import message
 
 
@@ -152,6 +154,47 @@ def fitted_labels(embeddings: np.ndarray, codes: np.ndarray) -> Any:
 
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     return _or_constant(classifier, codes).fit(embeddings.astype(float), codes)
+
+
+def fitted_answers(embeddings: np.ndarray, labels: np.ndarray) -> list[Any]:
+    """A classifier of each column of labels (n, K), of the images where it is known.
+
+    None for a column that is known of no image.
+    """
+    found = []
+    for column in labels.T:
+        known = column != MISSING
+        found.append(fitted_labels(embeddings[known], column[known]) if known.any() else None)
+    return found
+
+
+def answers(classifiers: list[Any], embeddings: np.ndarray) -> np.ndarray:
+    """Probability (n, K) of each class by itself; 0.5 of one of which nothing was known."""
+    proba = np.full((len(embeddings), len(classifiers)), 0.5)
+    for k, classifier in enumerate(classifiers):
+        if classifier is not None:
+            found = classifier.predict_proba(embeddings)
+            proba[:, k] = found[:, classifier.classes_ == 1].sum(axis=1)  # 0 if it never was
+    return proba
+
+
+def mean_features(features: np.ndarray, size: Any = None) -> np.ndarray:
+    """What the classes of an image are told by: the mean (d,) of the features of its pixels."""
+    return features.mean((0, 1))
+
+
+def proba_maps(model: Any, whole: Any, features: np.ndarray, n_mask_classes: int) -> np.ndarray:
+    """What a model says of each pixel: (C, h, w); its columns are the classes of the whole one."""
+    height, width, n_features = features.shape
+    found = model.predict_proba(features.reshape(-1, n_features))
+    proba = np.zeros((n_mask_classes, height, width))
+    proba[whole.classes_] = found.T.reshape(-1, height, width)
+    return proba
+
+
+def resized(maps: Any, size: tuple[int, int]) -> np.ndarray:
+    """Maps at an image's own size."""
+    return resize_maps(torch.from_numpy(np.ascontiguousarray(maps, dtype=np.float32)), size)
 
 
 def is_forest(classifier: Any) -> bool:

@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from alseg import JointCAMSegmenter, PixelClassifier
 from alseg.datasets import make_glands
@@ -124,5 +127,31 @@ def test_what_knows_one_class_an_image_says_so():
     with pytest.raises(ValueError, match="has several here: predict_cams gives a map of each"):
         weak.predict_masks(GLANDS.images)
     assert weak.predict(GLANDS.images).shape == (8, 3)
-    with pytest.raises(ValueError):
-        PixelClassifier().fit(GLANDS.images, Y, GLANDS.masks)
+
+
+def test_a_pixel_classifier_has_a_classifier_of_each_column(tmp_path):
+    # The last column is known of no image, the third is 1 in none.
+    y = pd.DataFrame(np.c_[HOLES[:, :2], np.zeros(8), np.full(8, np.nan)], columns=list("dcba"))
+    model = PixelClassifier(n_pixels=50, random_state=0).fit(GLANDS.images, y, GLANDS.masks)
+    assert model.multilabel_
+    assert model.classes_.tolist() == list("dcba")
+    proba, embeddings = model.predict_proba(GLANDS.images), model.transform(GLANDS.images)
+    assert_array_equal(proba[:, 2:], [[0, 0.5]] * 8)
+    for k in (0, 1):
+        known = np.flatnonzero(~np.isnan(HOLES[:, k]))
+        alone = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        alone.fit(embeddings[known].astype(float), HOLES[known, k])
+        assert_allclose(proba[:, k], alone.predict_proba(embeddings)[:, 1], rtol=1e-6)
+    joint = model.predict_joint(GLANDS.images)
+    assert_array_equal(joint.labels, proba > 0.5)
+    assert_array_equal(model.predict(GLANDS.images), proba > 0.5)
+    doubt = model.predict_uncertainty(GLANDS.images, "least_confidence", target="label")
+    assert_allclose(doubt, np.minimum(proba, 1 - proba).mean(1))
+    truth = as_labels(y)
+    right = ((proba > 0.5) == truth) | (truth == MISSING)
+    assert model.score(GLANDS.images, y) == right.all(1).mean()
+    model.save(tmp_path / "model")
+    again = PixelClassifier.load(tmp_path / "model")
+    assert again.multilabel_
+    assert_array_equal(again.predict_proba(GLANDS.images), proba)
+    assert not model.fit(GLANDS.images, GLANDS.labels, GLANDS.masks).multilabel_
