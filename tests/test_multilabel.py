@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from alseg import ActiveLearner, Committee, JointCAMSegmenter, PseudoLabelAugmenter
+from alseg import (
+    ActiveLearner,
+    Committee,
+    JointCAMSegmenter,
+    PixelClassifier,
+    PseudoLabelAugmenter,
+    compare_strategies,
+)
 from alseg.datasets import Dataset, class_folds, make_glands
 from alseg.derived import doubt_of_labels, uncertainty_of
 from alseg.experiment import Protocol, evaluate, run
@@ -305,3 +312,19 @@ def test_an_augmenter_has_no_map_of_the_class():
     )
     with pytest.raises(ValueError, match="evidence must be .'colours',. where images are of seve"):
         learner.fit()
+
+
+def test_a_comparison(tmp_path):
+    found = compare_strategies(
+        PixelClassifier(n_pixels=20, random_state=0),
+        {"random": random_sampling},
+        data=DATA,
+        seeds=[0],
+        out=tmp_path / "out",
+        protocol=Protocol(initial=2, n_instances=1, rounds=1, n_folds=2, references=("all-ones",)),
+        verbose=0,
+    )
+    frame = found.to_frame()
+    accuracy = frame[(frame["metric"] == "class_accuracy") & (frame["row"] == "random")]["value"]
+    assert len(accuracy) == 2
+    assert accuracy.between(0, 1).all()

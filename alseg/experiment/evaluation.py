@@ -149,6 +149,8 @@ def evaluate(model, test, measures=None):
 def _right(predicted, labels):
     """Whether the class of each image is right; of several, whether all that are known are."""
     if labels.ndim == 2:
+        if np.ndim(predicted) != 2:  # one class or none an image, as a reference says
+            return np.zeros(len(labels), dtype=bool)
         return ((np.array(predicted) == labels) | (labels == MISSING)).all(axis=1)
     return np.array([a == b for a, b in zip(predicted, labels.tolist(), strict=True)])
 
