@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 export MPLBACKEND ?= Agg
 
-.PHONY: setup dev demo check lint format types docs coverage test test-slow test-isa test-load \
+.PHONY: setup dev demo check lint format types docs links coverage test test-slow test-isa test-load \
 	test-oldest net dist clean
 
 setup: $(VENV)/.done
@@ -108,6 +108,11 @@ EXAMPLES ?= 1
 docs: dev
 	rm -rf docs/api/generated # a page of a name that is gone would be a warning
 	$(BIN)/python -m sphinx -b html -q -W --keep-going -D plot_gallery=$(EXAMPLES) docs docs/_build
+
+# Whether addresses outside answer: for people, since it needs the network. Links between pages are
+# held by `make docs`.
+links: dev
+	$(BIN)/python -m sphinx -b linkcheck -q -D plot_gallery=0 docs docs/_build/links
 
 # Which lines the tests reach, of the processes that they start too; fails below the share that
 # pyproject.toml states. COVER=tests/metrics looks at a part, and then holds nothing.

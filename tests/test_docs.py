@@ -140,6 +140,7 @@ def commands_in(text):
     for block in re.findall(r"^```[^\n]*\n(.*?)^```", text, flags=re.S | re.M):
         block = block.replace("\\\n", " ")
         for line in block.splitlines():
+            line = line.removeprefix("$ ")
             if line.startswith("alseg "):
                 found.append(shlex.split(line, comments=True)[1:])
     return found
