@@ -4,7 +4,7 @@ Comparing strategies
 
 Does entropy ask for better images than chance does? Two strategies, three seeds each, on synthetic
 histology with exact masks. The model is a `PixelClassifier`, a random forest on the filters around
-each pixel, which is fitted in a second. A mask of ones, which needs no model, is measured beside.
+each pixel, which is fitted in seconds. A mask of ones, which needs no model, is measured beside.
 
 **How to read the figure.** Left: the mean Dice of held-out images against the masks bought so far,
 one thin line a seed; the mask of ones is what any model has to beat. All rows of a seed start from
