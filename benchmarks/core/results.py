@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alseg.experiment import environment
 from alseg.files import write_text
+from alseg.report import as_markdown
 
 # Of the fits behind the recorded results, made before the defaults were halved.
 BATCHES = {"batch_size": 8, "weak_batch_size": 4}
@@ -35,6 +36,27 @@ def write_curves(result, path):
     """
     if result.chains and any(x.shape[1] > 1 for x, _ in result.curves("dice").values()):
         result.plot().figure.savefig(path, dpi=110)
+
+
+def write_comparison(result, out, device):
+    """Write and print the table and verdict of a comparison, and draw its curves.
+
+    Parameters
+    ----------
+    result : alseg.comparison.Comparison
+    out : Path
+        Its folder.
+    device : str or None
+        Where it was run. None leaves the origin alone: tables may be made elsewhere.
+    """
+    write_curves(result, out / "curves.png")
+    table, verdict = as_markdown(result.table()), str(result.verdict())
+    write_text(out / "table.md", table + "\n")
+    write_text(out / "verdict.txt", verdict + "\n")
+    if device is not None:
+        where = {"command": " ".join(script_command()), "environment": environment(device)}
+        write_text(out / "environment.json", json.dumps(where, indent=1) + "\n")
+    print(table, verdict, sep="\n")
 
 
 def write_record(path, rows, device="cpu", **more):

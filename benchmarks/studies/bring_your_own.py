@@ -16,7 +16,6 @@ timm imports torchvision, which does not import beside the CPU build of torch:
 """
 
 import argparse
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -24,13 +23,10 @@ from pathlib import Path
 from alseg import JointCAMSegmenter, PixelClassifier, Protocol, compare_strategies
 from alseg.comparison import Plan, Row, read_comparison
 from alseg.datasets import load_glas
-from alseg.experiment import environment
-from alseg.files import write_text
-from alseg.report import as_markdown
 from alseg.strategies import random_sampling
 from benchmarks.core.data import found_all
 from benchmarks.core.parts import shrunk
-from benchmarks.core.results import RESULTS, write_curves
+from benchmarks.core.results import RESULTS, write_comparison
 from tests.foreign_packages import make_torchvision_importable
 
 make_torchvision_importable()
@@ -97,17 +93,7 @@ def main(argv=None):
             out=out,
             n_jobs=arguments.n_jobs,
         )
-    write_curves(result, out / "curves.png")
-    table, verdict = as_markdown(result.table()), str(result.verdict())
-    write_text(out / "table.md", table + "\n")
-    write_text(out / "verdict.txt", verdict + "\n")
-    if not arguments.only_report:  # tables made elsewhere leave the origin alone
-        where = {
-            "command": "python -m benchmarks.studies.bring_your_own",
-            "environment": environment(arguments.device),
-        }
-        write_text(out / "environment.json", json.dumps(where, indent=1) + "\n")
-    print(table, verdict, sep="\n")
+    write_comparison(result, out, None if arguments.only_report else arguments.device)
     return 0
 
 

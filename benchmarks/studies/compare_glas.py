@@ -13,16 +13,12 @@ which share a patient with a training image.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from alseg import JointCAMSegmenter, Protocol, compare_strategies
 from alseg.comparison import Plan, read_comparison
 from alseg.datasets import load_glas
-from alseg.experiment import environment
-from alseg.files import write_text
-from alseg.report import as_markdown
 from alseg.strategies import (
     badge_sampling,
     cam_disagreement_sampling,
@@ -36,7 +32,7 @@ from alseg.strategies import (
 )
 from benchmarks.core.data import found_all
 from benchmarks.core.parts import shrunk
-from benchmarks.core.results import BATCHES, RESULTS, write_curves
+from benchmarks.core.results import BATCHES, RESULTS, write_comparison
 
 SIZE, NETWORK_SIZE = (192, 288), (96, 144)
 STRATEGIES = {
@@ -92,17 +88,7 @@ def main(argv=None):
             out=out,
             n_jobs=arguments.n_jobs,
         )
-    write_curves(result, out / "curves.png")
-    table, verdict = as_markdown(result.table()), str(result.verdict())
-    write_text(out / "table.md", table + "\n")
-    write_text(out / "verdict.txt", verdict + "\n")
-    if not arguments.only_report:  # tables made elsewhere leave the origin alone
-        where = {
-            "command": "python -m benchmarks.studies.compare_glas",
-            "environment": environment("cpu"),
-        }
-        write_text(out / "environment.json", json.dumps(where, indent=1) + "\n")
-    print(table, verdict, sep="\n")
+    write_comparison(result, out, None if arguments.only_report else "cpu")
     return 0
 
 
