@@ -122,7 +122,7 @@ def serve(state, data=None, options=None, host="127.0.0.1", port=0, block=True, 
     ...         address = served.url.replace("/?token=", "/api/next token ").split(" token ")
     ...         request = urllib.request.Request(address[0], headers={"X-Alseg-Token": address[1]})
     ...         print(urllib.request.urlopen(request).read().decode()[:40])
-    {"id":0,"name":"a","label":"benign","wid
+    {"id": 0, "name": "a", "label": "benign"
     """
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
         raise ValueError(message("port", "an integer in [0, 65535]", port))

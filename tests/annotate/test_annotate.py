@@ -322,7 +322,9 @@ def test_proposals_are_those_of_the_last_model(slides, tmp_path, capsys):
     state = tmp_path / "state"
     with open_project(state, slides, {"estimator": FAST}) as project:
         keep(project, {project.data.ids[0]: drawn(0).astype(int)})
-        assert asked(project).get("/api/images/1/proposal").status == 404
+        ask = asked(project)
+        assert ask.get("/api/images/1/proposal").status == 404
+        ask.marks.close()
     out = tmp_path / "out"
     assert not main(["predict", str(state), str(slides / "images"), "--out", str(out), "--quiet"])
     with open_project(state) as project:
