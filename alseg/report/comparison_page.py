@@ -56,7 +56,7 @@ _STYLE = """<style>
 .note { font-size: .85rem; margin-top: .75rem; }
 td { white-space: nowrap; } .words td { white-space: normal; }
 td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 7rem; }
-h3 { overflow-wrap: anywhere; }
+h3, p { overflow-wrap: anywhere; }
 @media (max-width: 36rem) {
   .figure .wide { display: none; } .figure .narrow { display: block; }
   .terms { grid-template-columns: 1fr; gap: 0; } .terms dd { margin-bottom: .5rem; }
