@@ -121,6 +121,9 @@ class MaskCoding:
             found[name] = frozenset(items) if name == "seen" else tuple(items)
         for name in ("n_lossy", "n_rounded"):
             check_number(name, found.get(name, 0), 0, integer=True)
+        if found.get("n_rounded") and not found["rounded"]:
+            rule = "the values that were rounded"
+            raise ValueError(message("coding['rounded']", rule, list(found["rounded"])))
         return cls(**found)
 
     def describe(self) -> Any:

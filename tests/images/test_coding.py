@@ -447,3 +447,9 @@ def test_resizing_keeps_the_middle_of_each_block():
     mask = np.arange(16).reshape(4, 4)
     np.testing.assert_array_equal(resized(mask, (2, 2)), mask[1::2, 1::2])
     np.testing.assert_array_equal(resized(resized(mask, (12, 12)), (4, 4)), mask)
+
+
+def test_a_coding_that_counts_rounded_files_names_their_values():
+    with pytest.raises(ValueError, match=r"coding\['rounded'\] must be the values that were"):
+        MaskCoding.from_dict({"n_rounded": 2, "rounded": []})
+    assert MaskCoding.from_dict({"n_rounded": 2, "rounded": [127]}).rounded == (127,)
