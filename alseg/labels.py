@@ -358,6 +358,35 @@ def label_codes(labels: Array) -> tuple[np.ndarray, np.ndarray]:
     return classes, codes
 
 
+def codes_among(labels: Array, classes: Array) -> np.ndarray:
+    """Positions of labels among classes that are known already.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,) or (n, K)
+        As `as_labels` takes them.
+    classes : array-like of shape (k,)
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        `MISSING` where there is no label, or one of none of the classes. Of several classes an
+        image the labels as they are, (n, K).
+
+    Examples
+    --------
+    >>> codes_among(["dog", None, "cow"], ["cat", "dog"])
+    array([ 1, -1, -1])
+    """
+    labels = as_labels(labels)
+    if labels.ndim == 2:
+        return labels.astype(np.int64)
+    position = {label: code for code, label in enumerate(np.asarray(classes).tolist())}
+    found = np.array([position.get(label, MISSING) for label in labels.tolist()], dtype=np.int64)
+    found[missing_labels(labels)] = MISSING
+    return found
+
+
 def label_strata(labels: Array, at_least: int = 1) -> np.ndarray:
     """A number for the class of each image, those without a label being one more class.
 

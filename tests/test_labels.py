@@ -26,7 +26,14 @@ from alseg.comparison import Plan, compare_strategies
 from alseg.datasets import Dataset, class_folds, load_folder, make_glands
 from alseg.experiment import Protocol, evaluate, run, without_classes
 from alseg.experiment.protocol import folds
-from alseg.labels import MISSING, as_labels, label_codes, label_strata, missing_labels
+from alseg.labels import (
+    MISSING,
+    as_labels,
+    codes_among,
+    label_codes,
+    label_strata,
+    missing_labels,
+)
 from alseg.learner import DeepEnsemble
 from alseg.metrics import by_label
 from alseg.query import class_balanced_top_n, class_quotas
@@ -606,3 +613,12 @@ def test_labels_of_a_source_may_be_missing(own, others, joined):
     )
     assert learner.source_set.with_labels(learner.labels).tolist() == joined
     assert learner.fit().estimator.classes_.tolist() == label_codes(joined)[0].tolist()
+
+
+def test_codes_among_known_classes():
+    classes = np.array([2, 5])
+    np.testing.assert_array_equal(codes_among([5, -1, 2, 7], classes), [1, -1, 0, -1])
+    np.testing.assert_array_equal(codes_among(["b", np.nan, "c"], ["a", "b"]), [1, -1, -1])
+    np.testing.assert_array_equal(codes_among(None, classes), [])
+    matrix = codes_among([[1, np.nan], [0, 1]], ["a", "b"])
+    assert matrix.dtype == np.int64 and matrix.tolist() == [[1, -1], [0, 1]]

@@ -5,6 +5,7 @@ before anything is looked at, bodies are read only up to what the image can need
 of the page are served.
 """
 
+import functools
 import json
 import math
 import secrets
@@ -19,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from alseg.annotate.marks import Stale, as_pixels, shown_classes
-from alseg.annotate.shown import Proposals, Remembered, picture, thumbnail
+from alseg.annotate.shown import Proposals, picture, thumbnail
 from alseg.validation import printable
 
 TOKEN = "X-Alseg-Token"
@@ -254,7 +255,7 @@ class _Desk:
     def __init__(self, marks, page):
         self.of, self.page = marks, page
         self.proposals = Proposals(marks.project, marks.images)
-        self.thumbnails = Remembered(lambda i: thumbnail(marks.images[i]), _THUMBNAILS)
+        self.thumbnails = functools.lru_cache(_THUMBNAILS)(lambda i: thumbnail(marks.images[i]))
 
     def _id(self, request):
         i = request.path_params["id"]

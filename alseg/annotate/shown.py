@@ -1,13 +1,12 @@
 """Pictures of images that a browser shows, and proposals of the last model."""
 
-import io
+import functools
 import threading
-from collections import OrderedDict
 
 import numpy as np
 
 from alseg.project import last_model
-from alseg.report import fit_within
+from alseg.report import fit_within, picture_bytes
 
 _SIDE = 192  # of a thumbnail
 _PROPOSALS = 64  # kept in memory
@@ -29,7 +28,8 @@ def picture(image):
     >>> picture(np.zeros((2, 3), np.uint8))[:4]
     b'\\x89PNG'
     """
-    return _encoded(fit_within(image, max(np.shape(image)[:2])), "PNG", compress_level=1)
+    full = fit_within(image, max(np.shape(image)[:2]))
+    return picture_bytes(full, "PNG", compress_level=1)
 
 
 def thumbnail(image):
@@ -43,35 +43,7 @@ def thumbnail(image):
     -------
     bytes
     """
-    return _encoded(fit_within(image, _SIDE), "JPEG", quality=80)
-
-
-def _encoded(values, kind, **options):
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(values).save(buffer, format=kind, **options)
-    return buffer.getvalue()
-
-
-class Remembered:
-    """What a function gives for a number, kept for those asked for last."""
-
-    def __init__(self, function, most):
-        self.function, self.most = function, most
-        self._kept, self._lock = OrderedDict(), threading.Lock()
-
-    def __call__(self, i):
-        with self._lock:
-            if i in self._kept:
-                self._kept.move_to_end(i)
-                return self._kept[i]
-        value = self.function(i)
-        with self._lock:
-            self._kept[i] = value
-            while len(self._kept) > self.most:
-                self._kept.popitem(last=False)
-        return value
+    return picture_bytes(fit_within(image, _SIDE), "JPEG", quality=80)
 
 
 class Proposals:
@@ -93,7 +65,7 @@ class Proposals:
         self._path = last_model(project) if project.n_mask_classes == 2 else None
         self._device = project.state["options"]["estimator"].get("device")
         self._images, self._model, self._lock = images, None, threading.Lock()
-        self._probabilities = Remembered(self._predict, _PROPOSALS)
+        self._probabilities = functools.lru_cache(_PROPOSALS)(self._predict)
         self.there = self._path is not None
 
     def __call__(self, i):

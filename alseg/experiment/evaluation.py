@@ -6,7 +6,7 @@ from alseg.derived import joint_of
 from alseg.experiment.measures import average, measure_image
 from alseg.images import as_images, as_masks
 from alseg.interfaces import attribute_of, has_class_head, mask_classes_of
-from alseg.labels import MISSING, as_labels, label_names, missing_labels
+from alseg.labels import MISSING, as_labels, codes_among, label_names, missing_labels
 from alseg.metrics import (
     by_label,
     calibration_bins,
@@ -157,13 +157,10 @@ def _right(predicted, labels):
 
 def _class_codes(model, labels):
     """Positions of labels in a model's classes, `MISSING` without one; None of other classes."""
-    if labels.ndim == 2:
-        return labels.astype(int)
-    position = {label: k for k, label in enumerate(attribute_of(model, "classes_", ()))}
-    holes, told = missing_labels(labels).tolist(), labels.tolist()
-    if not {label for label, hole in zip(told, holes) if not hole} <= set(position):
+    codes = codes_among(labels, attribute_of(model, "classes_", ()))
+    if labels.ndim == 1 and not np.array_equal(codes == MISSING, missing_labels(labels)):
         return None
-    return np.array([MISSING if hole else position[one] for one, hole in zip(told, holes)])
+    return codes
 
 
 def _measured(measures, model, joint, masks, instances, start):

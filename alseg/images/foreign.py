@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -404,12 +404,8 @@ def from_torch(
     >>> images[0].shape, labels, masks[0].shape
     ((32, 48, 3), array([0, 1, 0, 1]), (32, 48))
     """
-    return _triple(
-        _rows_of(dataset, "dataset"),
-        _Part(image, value_range=_range(value_range)),
-        label,
-        _mask_part(mask, mask_mapping),
-    )
+    rows = _rows_of(dataset, "dataset")
+    return _triple(rows, image, label, mask, value_range, mask_mapping)
 
 
 def from_hf(
@@ -470,12 +466,8 @@ def from_hf(
             check_option(name, column, tuple(columns))
     if isinstance(label, str):
         label = list(dataset[label])  # a column of its own: no image is decoded for it
-    return _triple(
-        _rows_of(dataset, "dataset"),
-        _Part(image, value_range=_range(value_range)),
-        label,
-        _mask_part(mask, mask_mapping),
-    )
+    rows = _rows_of(dataset, "dataset")
+    return _triple(rows, image, label, mask, value_range, mask_mapping)
 
 
 def from_monai(
@@ -522,9 +514,8 @@ def from_monai(
     ((4, 6, 3), ['a'], 4)
     """
     check_option("axes", axes, ("yx", "xy"))
-    parts = _Part(image, value_range=_range(value_range)), _mask_part(mask, mask_mapping)
-    picture, drawn = (part and replace(part, axes=axes) for part in parts)
-    return _triple(_rows_of(data, "data"), picture, label, drawn)
+    rows = _rows_of(data, "data")
+    return _triple(rows, image, label, mask, value_range, mask_mapping, axes)
 
 
 # ---- checks --------------------------------------------------------------------------------------
@@ -553,15 +544,11 @@ def _range(value_range):
     return low, high
 
 
-def _mask_part(key, mapping):
+def _triple(rows, image, label, mask, value_range, mapping, axes="yx"):
     if mapping is not None:
         check_option("mask_mapping", mapping, MASK_MAPPINGS)
-    return None if key is None else _Part(key, mapping=mapping)
-
-
-def _triple(rows, picture, label, drawn):
-    images = LazyImages(rows, picture)
-    masks = None if drawn is None else LazyMasks(rows, drawn)
+    images = LazyImages(rows, _Part(image, value_range=_range(value_range), axes=axes))
+    masks = None if mask is None else LazyMasks(rows, _Part(mask, mapping=mapping, axes=axes))
     _check_repeats(images, masks)
     return Triple(images, _labels(images, label), masks)
 

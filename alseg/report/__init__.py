@@ -9,7 +9,7 @@ __all__, __getattr__, __dir__ = attach(
         "figure_files": ["save_figure"],
         "latex": ["comparison_latex"],
         "panels": ["save_panels"],
-        "pictures": ["fit_within", "outline", "overlay"],
+        "pictures": ["fit_within", "outline", "overlay", "picture_bytes"],
         "plots": [
             "area_intervals",
             "bars",

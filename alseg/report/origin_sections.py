@@ -1,14 +1,11 @@
 """Sections of a comparison's page on how it came about: questions, time, machines, versions."""
 
-import io
 from html import escape
-
-import numpy as np
 
 from alseg.files import jsonable
 from alseg.report import plots
 from alseg.report.page import STAND_INS, details, embedded, note, section
-from alseg.report.pictures import fit_within, outline
+from alseg.report.pictures import fit_within, outline, picture_bytes
 from alseg.report.row_table import seconds_and_memory
 from alseg.report.shown_rows import config_of, plural, wide_and_narrow
 from alseg.report.tables import lookup
@@ -100,16 +97,10 @@ def _asked_group(title, record, images, masks):
 
 
 def _thumbnail(sample_id, name, images, masks, side=200):
-    from PIL import Image
-
     image = images(sample_id) if callable(images) else images[sample_id]
     mask = None if masks is None else masks[sample_id]
     picture = fit_within(image, side) if mask is None else outline(image, mask, side)
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(
-        buffer, format="JPEG", quality=80, optimize=True
-    )
-    return embedded(buffer.getvalue(), "jpeg", name)
+    return embedded(picture_bytes(picture, "JPEG", quality=80, optimize=True), "jpeg", name)
 
 
 def time_section(shown):

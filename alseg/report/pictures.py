@@ -1,5 +1,7 @@
 """Pictures: an image scaled, with the outline of a mask or a map laid over it."""
 
+import io
+
 import numpy as np
 
 from alseg.labels import MISSING
@@ -31,6 +33,32 @@ def fit_within(image, side):
         image = np.repeat(image[..., :1], 3, axis=-1)
     size = _size_within(image.shape[:2], side)
     return np.asarray(Image.fromarray(image[..., :3]).resize(size[::-1], Image.Resampling.BICUBIC))
+
+
+def picture_bytes(picture, kind, **options):
+    """A picture as the bytes of a file.
+
+    Parameters
+    ----------
+    picture : ndarray of shape (h, w, 3), uint8
+    kind : {"JPEG", "PNG"}
+    **options
+        Of Pillow's writer, such as `quality`.
+
+    Returns
+    -------
+    bytes
+
+    Examples
+    --------
+    >>> picture_bytes(np.zeros((2, 3, 3), np.uint8), "PNG")[:4]
+    b'\\x89PNG'
+    """
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, format=kind, **options)
+    return buffer.getvalue()
 
 
 def _size_within(size, side):

@@ -1,13 +1,12 @@
 """The page that shows an annotator which images to annotate, with the masks proposed."""
 
-import io
 import os
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
 from alseg.report.page import embedded, page
-from alseg.report.pictures import OUTLINE_COLOURS, fit_within, outline
+from alseg.report.pictures import OUTLINE_COLOURS, fit_within, outline, picture_bytes
 from alseg.validation import printable
 
 _STYLE = """<style>
@@ -101,13 +100,9 @@ def _legend(class_names):
 
 
 def _card(query, shown, folder):
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(shown).save(buffer, format="JPEG", quality=85)
     proposed = " with the proposed outline" if query["proposal"] else ""
     name = printable(query["id"])
-    image = embedded(buffer.getvalue(), "jpeg", name + proposed)
+    image = embedded(picture_bytes(shown, "JPEG", quality=85), "jpeg", name + proposed)
     height, width = query["size"]
     label = "" if query["label"] is None else printable(str(query["label"]))
     where = f'<div class="soft">{_link(query["image"], folder)}</div>'

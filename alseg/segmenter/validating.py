@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from alseg.images import as_images, as_masks, stack
-from alseg.labels import MISSING, as_labels, is_annotated
+from alseg.labels import MISSING, codes_among, is_annotated
 from alseg.metrics import mask_from_proba, mean_dice
 from alseg.network import evaluating
 from alseg.segmenter.checks import list_masks
@@ -126,10 +126,7 @@ def _codes(model, labels, n):
     """Positions of labels in the classes; `MISSING` for one that is none of them."""
     if labels is None or not model.has_class_head:
         return torch.full((n,), MISSING)
-    if model.multilabel_:
-        return torch.as_tensor(as_labels(labels).astype(np.int64))
-    code_of = {label: code for code, label in enumerate(model.classes_.tolist())}
-    return torch.tensor([code_of.get(label, MISSING) for label in np.asarray(labels).tolist()])
+    return torch.as_tensor(codes_among(labels, model.classes_))
 
 
 def record_best(history, name, value):

@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from alseg.calling import accepts, check_query_idx
 from alseg.images import as_images
 from alseg.interfaces import Embeddings, PoolQuery, meets
-from alseg.labels import label_strata, missing_labels
+from alseg.labels import MISSING, codes_among, label_strata, missing_labels
 from alseg.rows import n_rows
 from alseg.strategies._shared import check_one_class, check_pool, estimator_of
 from alseg.strategies.around_others import named
@@ -222,8 +222,8 @@ def _codes(learner, classes, n):
         raise ValueError(message("y_training", rule, y))
     if np.ndim(y) == 2:  # no classifier learns from them, see `_known`: they are known
         return label_strata(y)
-    codes = np.searchsorted(classes, y)
-    if not np.array_equal(np.asarray(classes)[codes.clip(max=len(classes) - 1)], np.asarray(y)):
+    codes = codes_among(y, classes)
+    if (codes == MISSING).any():
         raise ValueError(message("y_training", f"of the classes {classes.tolist()}", y))
     return codes
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_slides import write_slides
 from PIL import Image
 from requests_by_hand import HOST, Client
 
@@ -23,7 +24,6 @@ from alseg.annotate import serve
 from alseg.annotate.marks import COSTS, Marks
 from alseg.annotate.server import allowed_hosts, make_app, page_files
 from alseg.cli import main
-from alseg.datasets import make_glands
 from alseg.files import FolderInUse
 from alseg.project import keep, open_project, undo
 
@@ -37,11 +37,7 @@ PAGE = {"index.html": b"<!doctype html>", "editor.js": b"let x", "parts/a.css": 
 @pytest.fixture
 def slides(tmp_path):
     """Six images of two classes, without a mask."""
-    glands = make_glands(6, image_size=SIZE, random_state=0)
-    for name, label, image in zip(glands.ids, glands.labels, glands.images):
-        folder = tmp_path / "slides" / "images" / str(label)
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(folder / f"s{name}.png")
+    write_slides(tmp_path / "slides", 6, SIZE)
     return tmp_path / "slides"
 
 

@@ -4,9 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
+from made_slides import write_slides
 
-from alseg.datasets import make_glands
 from alseg.labels import MISSING
 from alseg.project import ProjectError, add, ask, ask_at_once, keep, open_project, undo
 from alseg.project.mask_files import mask_bytes
@@ -18,11 +17,7 @@ FAST = {"encoder": "tiny", "max_epochs": 1, "image_size": [24, 32], "device": "c
 @pytest.fixture
 def slides(tmp_path):
     """Six images of two classes, without a mask."""
-    glands = make_glands(6, image_size=(24, 32), random_state=0)
-    for name, label, image in zip(glands.ids, glands.labels, glands.images):
-        folder = tmp_path / "slides" / "images" / str(label)
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(folder / f"s{name}.png")
+    write_slides(tmp_path / "slides", 6)
     return tmp_path / "slides"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_slides import write_slides
 from PIL import Image
 
 from alseg.cli import main
@@ -21,11 +22,7 @@ FAST = {"encoder": "tiny", "max_epochs": 1, "image_size": [24, 32], "device": "c
 @pytest.fixture
 def slides(tmp_path):
     """Ten images of two classes in folders, without a mask; and their true masks."""
-    glands = make_glands(10, image_size=(24, 32), random_state=0)
-    for name, label, image in zip(glands.ids, glands.labels, glands.images):
-        folder = tmp_path / "slides" / "images" / str(label)
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(folder / f"s{name}.png")
+    glands = write_slides(tmp_path / "slides", 10)
     truth = {f"s{name}": mask for name, mask in zip(glands.ids, glands.masks)}
     return tmp_path / "slides", truth
 

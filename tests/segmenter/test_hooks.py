@@ -8,10 +8,10 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from two_rounds import after_two_rounds
 
 from alseg import ActiveLearner, Augmentation, JointCAMSegmenter, PseudoLabelAugmenter
 from alseg.datasets import make_glands
-from alseg.oracles import MaskOracle
 from alseg.segmenter import with_fields
 from alseg.strategies import random_sampling
 from alseg.training import from_kornia
@@ -129,10 +129,6 @@ def test_a_learner_with_pseudo_masks_and_kornia(warm_start):
             warm_start=warm_start,
             random_state=0,
         )
-        oracle = MaskOracle(GLANDS.masks)
-        for _ in range(2):
-            asked, _ = learner.query(n_instances=2)
-            learner.annotate(asked, oracle(asked))
-        return learner.predict_mask_proba(GLANDS.images)
+        return after_two_rounds(learner, GLANDS.masks).predict_mask_proba(GLANDS.images)
 
     assert np.array_equal(run(), run())

@@ -8,6 +8,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_validate
 from skorch.callbacks import Callback, EarlyStopping, MlflowLogger, TensorBoard
+from two_rounds import after_two_rounds
 
 from alseg import (
     ActiveLearner,
@@ -18,7 +19,6 @@ from alseg import (
 )
 from alseg.datasets import Dataset, make_glands
 from alseg.learner import DeepEnsemble
-from alseg.oracles import MaskOracle
 from alseg.strategies import random_sampling
 
 GLANDS = make_glands(8, image_size=(24, 32), random_state=0)
@@ -131,10 +131,7 @@ def test_learners_log(log, warm_start, refit):
         warm_start=warm_start,
         random_state=0,
     )
-    oracle = MaskOracle(GLANDS.masks)
-    for _ in range(2):
-        asked, _ = learner.query(n_instances=2)
-        learner.annotate(asked, oracle(asked))
+    after_two_rounds(learner, GLANDS.masks)
     assert n_lines(log) == 4
     assert [key for key, _ in client.logged].count("train_loss") == 4
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from two_rounds import after_two_rounds
 
 from alseg import (
     ActiveLearner,
@@ -16,7 +17,6 @@ from alseg import (
     WholeNetwork,
 )
 from alseg.datasets import make_glands
-from alseg.oracles import MaskOracle
 from alseg.segmenter import with_fields
 from alseg.strategies import random_sampling
 
@@ -190,10 +190,6 @@ def test_a_learner_with_pseudo_masks(warm_start):
             warm_start=warm_start,
             random_state=0,
         )
-        oracle = MaskOracle(GLANDS.masks)
-        for _ in range(2):
-            asked, _ = learner.query(n_instances=2)
-            learner.annotate(asked, oracle(asked))
-        return learner.predict_mask_proba(GLANDS.images)
+        return after_two_rounds(learner, GLANDS.masks).predict_mask_proba(GLANDS.images)
 
     assert np.array_equal(run(), run())
