@@ -153,8 +153,11 @@ def either_or(model: Any, proba: np.ndarray) -> np.ndarray:
     return np.stack([1 - proba, proba], axis=1) if is_multilabel(model) else proba
 
 
-def of_images(values: np.ndarray) -> np.ndarray:
-    """What was measured over axis 1 of `either_or`: the mean over the classes of an image."""
+def of_images(values: Any) -> Any:
+    """What was measured over axis 1 of `either_or`: the mean over the classes of an image.
+
+    An array or a tensor, of shape (n,) or (n, K).
+    """
     return values if values.ndim == 1 else values.mean(axis=1)
 
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from alseg.derived import of_images
 from alseg.images import as_images
 from alseg.network import Generators, dropout_mask, evaluated, with_dropout
 from alseg.progress import progress
@@ -291,7 +292,7 @@ def uncertainty_batch(
         proba = predict_batch(network, x, has_masks, test_flips, need, restore)[need[0]]
         if target == "mask":
             return UNCERTAINTIES[method](proba, axis=axis), proba
-        return _of_image(UNCERTAINTIES[method](either_or(network, proba), axis=axis)), None
+        return of_images(UNCERTAINTIES[method](either_or(network, proba), axis=axis)), None
     sums = sums_for(method, axis=axis)
     draws = (
         mask_draws(network, x, n_draws, has_masks, restore, seed)
@@ -301,12 +302,7 @@ def uncertainty_batch(
     for proba in draws:
         sums.add(proba if target == "mask" else either_or(network, proba))
     uncertainty = DRAW_UNCERTAINTIES[method](sums)
-    return (uncertainty, sums.mean()) if target == "mask" else (_of_image(uncertainty), None)
-
-
-def _of_image(uncertainty):
-    """Of several classes an image, the mean over them."""
-    return uncertainty.mean(1) if uncertainty.ndim == 2 else uncertainty
+    return (uncertainty, sums.mean()) if target == "mask" else (of_images(uncertainty), None)
 
 
 def resize_maps(maps, size):
