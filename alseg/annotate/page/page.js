@@ -39,6 +39,8 @@ class Page {
   #classes = [];
   #now = null; // the image on the desk
   #busy = false;
+  #heard = {}; // what parts want to be told, by the name of the event
+  #acts = {}; // what keys do
 
   constructor(token) {
     this.#api = new Api(token);
@@ -64,6 +66,46 @@ class Page {
   async start() {
     this.#listen();
     this.#able(false);
+    await this.#refresh();
+    this.#hold("brush");
+    await this.#next();
+  }
+
+  /**
+   * What a part of the page with a module of its own sees of it.
+   *
+   * `on(name, hear)` tells it of "project" (what the server says of it), "shown" and "left" (the
+   * image on the desk came and goes: `now()`), "changed" (a stroke or a step of undo) and
+   * "answered" (kind, image); `key(key, act)` gives it a key; `did()` says that the editor of
+   * `now()` was changed by it: what is dirty is painted, counted and saved.
+   */
+  get desk() {
+    return {
+      api: this.#api,
+      view: this.#view,
+      hand: this.#hand,
+      effort: this.#effort,
+      now: () => this.#now,
+      classes: () => this.#classes,
+      say: (...said) => this.#say(...said),
+      on: (name, hear) => (this.#heard[name] ??= []).push(hear),
+      key: (key, act) => (this.#acts[key] = act),
+      did: () => {
+        this.#view.paint(this.#now.editor.takeDirty());
+        this.#changed();
+      },
+      answer: (kind) => this.#answer(kind),
+      reopen: (id) => this.#reopen(id),
+      project: () => this.#refresh(),
+    };
+  }
+
+  #tell(name, ...what) {
+    for (const hear of this.#heard[name] ?? []) hear(...what);
+  }
+
+  /** Asks the server what it says of the project now, and shows it. */
+  async #refresh() {
     const project = await this.#api.project();
     this.#classes = project.mask_classes;
     $("project").textContent = project.name;
@@ -72,8 +114,7 @@ class Page {
     this.#drawLabels(project.labels);
     this.#drawProgress(project);
     this.#choose(this.#classes.some(({ value }) => value === 1) ? 1 : this.#classes[0].value);
-    this.#hold("brush");
-    await this.#next();
+    this.#tell("project", project);
   }
 
   // -- one image after the other --
@@ -112,6 +153,7 @@ class Page {
     this.#able(true);
     $("desk").dataset.image = image.id;
     $("canvas").focus({ preventScroll: true }); // or Enter would press what was last pressed
+    this.#tell("shown", this.#now);
     this.#ahead.prepare(image.id);
   }
 
@@ -132,6 +174,7 @@ class Page {
 
   #leave() {
     if (!this.#now) return;
+    this.#tell("left", this.#now);
     this.#view.clear();
     this.#now.picture.close();
     this.#now = null;
@@ -197,6 +240,7 @@ class Page {
       this.#say(`${done}: ${image.name}`, "Back", () => this.#reopen(image.id));
       this.#api.project().then((project) => this.#drawProgress(project), () => {});
     }
+    this.#tell("answered", kind, image);
     await this.#next(image.id);
   }
 
@@ -243,6 +287,7 @@ class Page {
     this.#effort.strokes++;
     this.#now.autosave.changed();
     this.#drawCounts();
+    this.#tell("changed", this.#now);
   }
 
   /** Another page saved this image since: this one is told, and overwrites nothing. */
@@ -274,6 +319,7 @@ class Page {
     this.#view.paint(editor.takeDirty());
     autosave.changed();
     this.#drawCounts();
+    this.#tell("changed", this.#now);
   }
 
   // -- what is in the hand --
@@ -518,7 +564,7 @@ class Page {
       }
       if (event.altKey || ours(event.target, key)) return;
       if (event.repeat && !["[", "]", "+", "=", "-"].includes(key)) return;
-      const act = tools[key] ? () => this.#hold(tools[key]) : acts[key];
+      const act = tools[key] ? () => this.#hold(tools[key]) : (this.#acts[key] ?? acts[key]);
       if (/^[0-9]$/.test(key)) this.#choose(Number(key));
       else if (act) act(event);
       else return;
