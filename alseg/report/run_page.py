@@ -125,7 +125,7 @@ def _facts(records):
     total = sum(sum(filter(None, (r.get("seconds") or {}).values())) for r in records)
     found = [("Dice", _per_cent(end), "")]
     if len(records) > 1 and None not in (start, end):
-        found.append(("gain over seed set", f"{100 * (end - start):+.1f}", ""))
+        found.append(("gain over seed set", f"{100 * (end - start):+z.1f}", ""))
     pool = lookup(last, ("config", "data", "n_train"))
     found.append(("masks", str(last.get("n_masks")), f" of {pool}" if pool else ""))
     if last.get("n_masks_validation"):

@@ -200,7 +200,7 @@ def _drawn_anew(comparison):
     table = pd.DataFrame(
         {
             "row": known["row"],
-            f"difference to {comparison.control}": known["final_difference"].map("{:+.1f}".format),
+            f"difference to {comparison.control}": known["final_difference"].map("{:+z.1f}".format),
             "from": known["final_low"].map("{:.1f}".format),
             "to": known["final_high"].map("{:.1f}".format),
         }

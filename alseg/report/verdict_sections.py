@@ -62,7 +62,7 @@ def _forest(shown, intervals):
     confidence = f"{100 * (1 - shown.comparison.alpha):g} %"
     alt = f"Difference of areas to {shown.comparison.control} with {confidence} intervals: "
     alt += "; ".join(
-        f"{name} {mean:+.1f}" + (f" from {low:.1f} to {high:.1f}" if np.isfinite(low) else "")
+        f"{name} {mean:+z.1f}" + (f" from {low:.1f} to {high:.1f}" if np.isfinite(low) else "")
         for name, (mean, low, high) in intervals.items()
     )
     drawn = wide_and_narrow(

@@ -380,10 +380,10 @@ class PooledVerdict:
             f"{_over(len(self.rows))}exact sign-flip test, two-sided level {self.alpha:g}.",
         ]
         for row in self.rows:
-            each = ", ".join(f"{self.scale * d:+.2f} on {s}" for s, d in row.differences.items())
+            each = ", ".join(f"{self.scale * d:+z.2f} on {s}" for s, d in row.differences.items())
             p_holm = f", {show_p(row.p_holm)} after Holm" if len(self.rows) > 1 else ""
             lines.append(
-                f"{row.name}: {row.decision}, {self.scale * row.difference:+.2f} over {row.n} "
+                f"{row.name}: {row.decision}, {self.scale * row.difference:+z.2f} over {row.n} "
                 f"pairs ({each}; {show_p(row.p_sign)}{p_holm})."
             )
         return "\n".join(lines)
