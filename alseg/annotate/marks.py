@@ -200,6 +200,59 @@ class Marks:
             entry["annotated"] = float((self._counted(i) != MISSING).mean())
         return "done" if entry["annotated"] == 1 else "marked"
 
+    def statuses(self):
+        """What is said of each image: `status`, and "asked" where an open one was asked for."""
+        with self._lock:
+            asked, skipped = set(self.asked()), set(self.project.state.get("skipped", ()))
+            masks = self.project.state["masks"]
+            found = []
+            for i, name in enumerate(self.names):
+                if name in masks or self._in_folder[i]:
+                    found.append(self.status(i))
+                elif name in skipped:
+                    found.append("skipped")
+                else:
+                    found.append("asked" if i in asked else "open")
+            return found
+
+    def asked(self):
+        """Positions of the images that were asked for, in that order."""
+        with self._lock:
+            rounds = self.project.state["rounds"]
+            asked = dict.fromkeys(name for found in rounds for name in found["ids"])
+        at = self.project.positions
+        return [at[name] for name in asked if name in at]
+
+    def changes(self):
+        """Which change of marks, counted from the first, was the last one of an image.
+
+        Returns
+        -------
+        found : dict of int to int
+            By the image's position; without those that were never changed here.
+        """
+        with self._lock:
+            history = list(self.project.state.get("history", ()))
+        at = self.project.positions
+        found = {}
+        for number, step in enumerate(history):
+            found |= {at[name]: number for name in step.get("before") or {} if name in at}
+        return found
+
+    def counted(self, i):
+        """The mask that counts, of shape (H, W), or None. Drafts are none.
+
+        Raises
+        ------
+        OSError, ValueError
+            If the image or its mask cannot be read, or they are of different sizes.
+        """
+        with self._lock:
+            mask = self._counted(i)
+        if mask is not None and mask.shape != self.size(i):
+            raise ValueError(f"the mask of {self.names[i]} is of another size than its image.")
+        return mask
+
     def n_answered(self):
         """Images with marks that count."""
         return int(self.project.has_mask().sum())

@@ -19,14 +19,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from alseg.annotate.listing import Listing
 from alseg.annotate.marks import Stale, as_pixels, shown_classes
-from alseg.annotate.shown import Proposals, picture, thumbnail
-from alseg.validation import printable
+from alseg.annotate.overlays import KINDS, agreement, of_difference, of_mask, proposed_mask
+from alseg.annotate.shown import SIDE, Proposals, picture, thumbnail
+from alseg.validation import message, printable
 
 TOKEN = "X-Alseg-Token"
 _TEXT = 65536  # bytes of a JSON body
 _MOST = 500  # images of a gallery's page
 _THUMBNAILS = 2000  # some kilobytes each
+_LARGE = 1024  # pixels of the longer side of a thumbnail or an overlay
 
 _KINDS = {
     ".html": "text/html; charset=utf-8",
@@ -106,6 +109,8 @@ def make_app(marks, token, hosts, page=None):
         Route(one, desk.image),
         Route(f"{one}/picture", desk.picture),
         Route(f"{one}/thumbnail", desk.thumbnail),
+        Route(f"{one}/overlay", desk.overlay),
+        Route(f"{one}/agreement", desk.agreement),
         Route(f"{one}/proposal", desk.proposal),
         Route(f"{one}/marks", desk.marks),
         Route(f"{one}/marks", desk.save, methods=["PUT"]),
@@ -255,7 +260,10 @@ class _Desk:
     def __init__(self, marks, page):
         self.of, self.page = marks, page
         self.proposals = Proposals(marks.project, marks.images)
-        self.thumbnails = functools.lru_cache(_THUMBNAILS)(lambda i: thumbnail(marks.images[i]))
+        self.listing = Listing(marks)
+        self.thumbnails = functools.lru_cache(_THUMBNAILS)(
+            lambda i, side: thumbnail(marks.images[i], side)
+        )
 
     def _id(self, request):
         i = request.path_params["id"]
@@ -319,17 +327,68 @@ class _Desk:
         return _Json(self._described(i))
 
     def gallery(self, request):
-        start, limit = _natural(request, "offset", "0"), _natural(request, "limit", "200")
-        ids = range(len(self.of.names))[start : start + min(limit, _MOST)]
-        return _Json({"total": len(self.of.names), "images": [self._described(i) for i in ids]})
+        asked = request.query_params
+        limit = min(_natural(request, "limit", "200"), _MOST)
+        around = _natural(request, "around") if "around" in asked else None
+        found = self.listing.page(
+            _natural(request, "offset", "0"),
+            limit,
+            sort=asked.get("sort", "name"),
+            state=asked.get("state"),
+            label=asked.get("label"),
+            find=asked.get("find", ""),
+            around=around,
+        )
+        for image in found["images"]:
+            image["proposal"] = self.proposals.there and image["check"] != "open"
+        return _Json(found)
 
     def picture(self, request):
         image = self._of_image(self.of.images.__getitem__, self._id(request))
         return Response(picture(image), media_type="image/png")
 
     def thumbnail(self, request):
-        small = self._of_image(self.thumbnails, self._id(request))
+        i, side = self._id(request), self._side(request)
+        small = self._of_image(lambda i: self.thumbnails(i, side), i)
         return Response(small, media_type="image/jpeg")
+
+    def _side(self, request):
+        side = _natural(request, "side", str(SIDE))
+        if not 1 <= side <= _LARGE:
+            raise ValueError(message("side", f"an integer in [1, {_LARGE}]", side))
+        return side
+
+    def overlay(self, request):
+        i, side, of = self._id(request), self._side(request), request.query_params.get("of")
+        if of not in KINDS:
+            raise ValueError(message("of", f"one of {list(KINDS)}", of))
+        mask = None if of == "proposal" else self._counted(i)
+        if of == "difference":
+            drawn = of_difference(mask, self._proposed(i), side)
+        else:
+            colours = [found["color"] for found in shown_classes(self.of.project.class_names)]
+            drawn = of_mask(self._proposed(i) if mask is None else mask, colours, side)
+        return Response(drawn, media_type="image/png")
+
+    def agreement(self, request):
+        i = self._id(request)
+        mask = self._counted(i)
+        return _Json(agreement(mask, self._proposed(i), self.of.project.class_names))
+
+    def _counted(self, i):
+        mask = self._of_image(self.of.counted, i)
+        if mask is None:
+            raise HTTPException(404, f"{self.of.names[i]} has no marks that count.")
+        return mask
+
+    def _proposed(self, i):
+        if self.listing.check(i) == "open":
+            text = f"{self.of.names[i]} is a check: its proposal is shown once it is marked."
+            raise HTTPException(404, text)
+        size, found = self._of_image(self.of.size, i), self._of_image(self.proposals, i)
+        if found is None:
+            raise HTTPException(404, "there is no proposal: no model is fitted yet.")
+        return proposed_mask(found, size)
 
     def proposal(self, request):
         found = self._of_image(self.proposals, self._id(request))

@@ -8,7 +8,9 @@ import numpy as np
 from alseg.project import last_model
 from alseg.report import fit_within, picture_bytes
 
-_SIDE = 192  # of a thumbnail
+SIDE = 192
+"""Pixels of the longer side of a thumbnail."""
+
 _PROPOSALS = 64  # kept in memory
 
 
@@ -32,18 +34,19 @@ def picture(image):
     return picture_bytes(full, "PNG", compress_level=1)
 
 
-def thumbnail(image):
+def thumbnail(image, side=SIDE):
     """A small picture of an image, as the bytes of a JPEG file.
 
     Parameters
     ----------
     image : ndarray of shape (H, W) or (H, W, C), uint8 or float in [0, 1]
+    side : int, default=192
 
     Returns
     -------
     bytes
     """
-    return picture_bytes(fit_within(image, _SIDE), "JPEG", quality=80)
+    return picture_bytes(fit_within(image, side), "JPEG", quality=80)
 
 
 class Proposals:

@@ -1,0 +1,142 @@
+"""The gallery's list: which images there are to see, in which order, and how many of each state."""
+
+import re
+from collections import Counter
+
+from alseg.validation import message
+
+STATES = ("open", "asked", "marked", "done", "skipped", "check", "unreadable")
+"""What an image may be in the gallery. A check is one of the others, too."""
+
+SORTS = ("name", "asked", "uncertainty", "newest")
+
+
+def natural(name):
+    """What names are sorted by, so that "a10" comes after "a9", whatever the case of letters.
+
+    Examples
+    --------
+    >>> sorted(["b1", "A10", "a9", "a"], key=natural)
+    ['a', 'a9', 'A10', 'b1']
+    """
+    parts = re.split("([0-9]+)", name.casefold())
+    return [(int(part), part) if k % 2 else (0, part) for k, part in enumerate(parts)], name
+
+
+class Listing:
+    """Images by state, class label and name, in one of some orders. No file is read for it, but
+    headers of those images that are on the page.
+
+    Parameters
+    ----------
+    marks : Marks
+    uncertainty : callable, default=None of all
+        Of an image's position: a number in [0, 1], or None where it is not known.
+    check : callable, default=None of all
+        Of an image's position: None, "open" or "counted".
+    """
+
+    def __init__(self, marks, uncertainty=lambda i: None, check=lambda i: None):
+        self.marks, self.uncertainty, self.check = marks, uncertainty, check
+        self._errors = {}  # by position: why an image could not be read when last looked at
+        self._by_name = sorted(range(len(marks.names)), key=lambda i: natural(marks.names[i]))
+        self._folded = [name.casefold() for name in marks.names]
+
+    def page(self, offset=0, limit=200, sort="name", state=None, label=None, find="", around=None):
+        """A part of the list.
+
+        Parameters
+        ----------
+        offset, limit : int
+        sort : {"name", "asked", "uncertainty", "newest"}, default="name"
+            "asked" has those that were asked for first, in that order; "uncertainty" the largest
+            first; "newest" those first whose marks were changed last. Others follow by name.
+        state : str of `STATES`, or None, default=None
+        label : str or None, default=None
+            "" is those without a class label.
+        find : str, default=""
+            A part of the name, whatever the case of letters.
+        around : int or None, default=None
+            Position of an image whose place in the list is told.
+
+        Returns
+        -------
+        page : dict
+            ``images`` of this part; ``total`` of the list; ``counts`` by state, and ``all``, of
+            those that `label` and `find` leave; ``at``, the place of `around` or None.
+
+        Raises
+        ------
+        ValueError
+            If `sort` or `state` is none.
+        """
+        if sort not in SORTS:
+            raise ValueError(message("sort", f"one of {list(SORTS)}", sort))
+        if state is not None and state not in STATES:
+            raise ValueError(message("state", f"one of {list(STATES)}", state))
+        if state == "unreadable":
+            for i in range(len(self.marks.names)):
+                self._look_at(i)
+        statuses = self.marks.statuses()
+        for i in self._errors:
+            statuses[i] = "unreadable"
+        find = find.casefold()
+        order = [i for i in self._sorted(sort) if self._is_wanted(i, label, find)]
+        counts = Counter(statuses[i] for i in order)
+        counts["check"] = sum(self.check(i) is not None for i in order)
+        if state == "check":
+            chosen = [i for i in order if self.check(i) is not None]
+        else:
+            chosen = [i for i in order if state in (None, statuses[i])]
+        return {
+            "total": len(chosen),
+            "all": len(order),
+            "counts": {name: counts[name] for name in STATES},
+            "at": chosen.index(around) if around in chosen else None,
+            "images": [self._entry(i, statuses[i]) for i in chosen[offset : offset + limit]],
+        }
+
+    def _is_wanted(self, i, label, find):
+        return find in self._folded[i] and label in (None, self.marks.label(i) or "")
+
+    def _sorted(self, sort):
+        order = self._by_name
+        if sort == "asked":
+            place = {i: k for k, i in enumerate(self.marks.asked())}
+            return sorted(order, key=lambda i: place.get(i, len(place)))
+        if sort == "newest":
+            newest = self.marks.changes()
+            return sorted(order, key=lambda i: -newest.get(i, -1))
+        if sort == "uncertainty":
+            known = {i: self.uncertainty(i) for i in order}
+            return sorted(order, key=lambda i: 1 if known[i] is None else -known[i])
+        return order
+
+    def _look_at(self, i):
+        """The size of an image; (0, 0) of one that cannot be read, which is noted."""
+        try:
+            size = self.marks.size(i)
+        except (OSError, ValueError) as error:
+            self._errors[i] = str(error)
+            return 0, 0
+        self._errors.pop(i, None)
+        return size
+
+    def _entry(self, i, status):
+        height, width = self._look_at(i)
+        found = {
+            "id": i,
+            "name": self.marks.names[i],
+            "label": self.marks.label(i),
+            "width": width,
+            "height": height,
+            "revision": self.marks.revision(i),
+            "state": status,
+            "uncertainty": self.uncertainty(i),
+            "check": self.check(i),
+        }
+        if i in self._errors:
+            found |= {"state": "unreadable", "error": self._errors[i]}
+        elif status == "unreadable":  # it is there again
+            found["state"] = self.marks.status(i)
+        return found

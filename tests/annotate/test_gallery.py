@@ -1,0 +1,281 @@
+"""The gallery's list, and what lies over its thumbnails."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_slides import write_slides
+from PIL import Image
+from requests_by_hand import Client
+
+from alseg.annotate.listing import Listing
+from alseg.annotate.marks import Marks
+from alseg.annotate.overlays import agreement, of_difference, of_mask, proposed_mask
+from alseg.annotate.server import allowed_hosts, make_app
+from alseg.project import keep, open_project
+
+SIZE = (24, 32)
+NAMES = ["a1", "a2", "a10", "B3", "b4", "c"]
+
+
+@pytest.fixture
+def marks(tmp_path):
+    """Six images without a mask: three of a class "one", three of "two"."""
+    for k, name in enumerate(NAMES):
+        place = tmp_path / "slides" / "images" / ("one" if k % 2 else "two")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", SIZE[::-1], (40 * k, 99, 99)).save(place / f"{name}.png")
+    with open_project(tmp_path / "state", tmp_path / "slides") as project:
+        marks = Marks(project)
+        yield marks
+        marks.close()
+
+
+@pytest.fixture
+def ask(marks):
+    return Client(make_app(marks, "t", allowed_hosts("127.0.0.1", 8765), {}), "t")
+
+
+def names(found):
+    return [image["name"] for image in found["images"]]
+
+
+def at(marks, name):
+    return marks.names.index(name)
+
+
+def save(marks, *which, value=0):
+    for name in which:
+        mask = np.full(SIZE, 0)
+        mask[0, 0] = value
+        keep(marks.project, {name: mask})
+
+
+def test_names_stand_in_the_order_of_their_numbers(ask):
+    found = ask.get("/api/gallery").json
+    assert names(found) == NAMES and found["total"] == found["all"] == 6 and found["at"] is None
+    assert names(ask.get("/api/gallery?offset=2&limit=3").json) == NAMES[2:5]
+    assert names(ask.get("/api/gallery?offset=9").json) == []
+    assert {image["width"] for image in found["images"]} == {32}
+
+
+def test_a_state_a_label_and_a_part_of_the_name(ask, marks):
+    save(marks, "a1")
+    save(marks, "B3", value=-1)
+    ask.post(f"/api/images/{at(marks, 'c')}/skip")
+    asked = ask.get("/api/next").json["name"]  # asks for five at once
+    n_asked = len(marks.asked())
+    found = ask.get("/api/gallery").json
+    states = {image["name"]: image["state"] for image in found["images"]}
+    assert states["a1"] == "done" and states["B3"] == "marked" and states["c"] == "skipped"
+    assert states[asked] == "asked"
+    counts = found["counts"]
+    assert counts["asked"] == len([s for s in states.values() if s == "asked"]) <= n_asked
+    assert sum(counts.values()) == 6 and counts["check"] == counts["unreadable"] == 0
+    for state in set(states.values()):
+        found = ask.get(f"/api/gallery?state={state}").json
+        assert set(names(found)) == {name for name in states if states[name] == state}
+        assert found["counts"] == counts and found["all"] == 6  # whatever is chosen of them
+    one = ask.get("/api/gallery?label=one").json
+    assert names(one) == ["a2", "B3", "c"] and sum(one["counts"].values()) == one["all"] == 3
+    assert names(ask.get("/api/gallery?find=A1").json) == ["a1", "a10"]
+    assert names(ask.get("/api/gallery?find=b&label=two&state=open").json) in ([], ["b4"])
+    assert names(ask.get("/api/gallery?label=").json) == []
+
+
+def test_the_orders(marks):
+    uncertain = {"a2": 0.1, "c": 0.9, "a10": 0.5}
+    listing = Listing(marks, uncertainty=lambda i: uncertain.get(marks.names[i]))
+    assert names(listing.page(sort="uncertainty")) == ["c", "a10", "a2", "a1", "B3", "b4"]
+    marks.project.state["rounds"] = [{"round": 1, "ids": ["c", "gone", "a2"], "why": "x"}]
+    assert names(listing.page(sort="asked")) == ["c", "a2", "a1", "a10", "B3", "b4"]
+    save(marks, "b4", "a1", "c", "b4")
+    assert names(listing.page(sort="newest")) == ["b4", "c", "a1", "a2", "a10", "B3"]
+    assert listing.page(sort="newest", around=at(marks, "c"))["at"] == 1
+    assert listing.page(state="done", around=at(marks, "a2"))["at"] is None
+
+
+def test_checks_are_counted_beside_their_state(marks):
+    checks = {at(marks, "a1"): "open", at(marks, "c"): "counted"}
+    listing = Listing(marks, check=checks.get)
+    found = listing.page()
+    assert found["counts"]["check"] == 2 and found["counts"]["open"] == 6
+    assert names(listing.page(state="check")) == ["a1", "c"]
+    assert [image["check"] for image in found["images"]][:2] == ["open", None]
+
+
+def test_no_file_is_opened_but_of_what_is_shown(marks, monkeypatch):
+    seen = []
+    monkeypatch.setattr(marks, "size", lambda i: seen.append(i) or SIZE)
+    listing = Listing(marks)
+    listing.page(limit=2)
+    assert [marks.names[i] for i in seen] == ["a1", "a2"]
+
+
+def test_an_unreadable_image_is_told_and_found(ask, marks):
+    path = Path(marks.images.paths[at(marks, "b4")])
+    content = path.read_bytes()
+    path.write_bytes(b"nothing")
+    assert ask.get("/api/gallery?limit=2").json["counts"]["unreadable"] == 0  # nobody looked at it
+    (found,) = ask.get("/api/gallery?state=unreadable").json["images"]
+    assert found["name"] == "b4" and "b4.png" in found["error"] and found["width"] == 0
+    path.write_bytes(content)
+    states = [image["state"] for image in ask.get("/api/gallery").json["images"]]
+    assert "unreadable" not in states
+    assert ask.get("/api/gallery").json["counts"]["unreadable"] == 0
+
+
+@pytest.mark.parametrize(
+    "query, what",
+    [
+        ("sort=size", "sort must be one of ['name'"),
+        ("state=odd", "state must be one of ['open'"),
+        ("offset=-1", "offset must be an integer >= 0"),
+        ("offset=%D9%A3", "offset must be an integer >= 0"),
+        ("limit=1e3", "limit must be an integer >= 0"),
+        ("around=x", "around must be an integer >= 0"),
+    ],
+)
+def test_a_list_that_is_none_is_refused(ask, query, what):
+    answer = ask.get(f"/api/gallery?{query}")
+    assert answer.status == 400 and what in answer.json["error"]
+
+
+# -- overlays --
+
+
+def opened(png):
+    image = Image.open(io.BytesIO(png))
+    assert image.mode == "RGBA"
+    return np.asarray(image).astype(int)
+
+
+def test_a_mask_is_drawn_in_its_colours_and_clear_where_nobody_said():
+    mask = np.full((30, 40), -1)
+    mask[:10], mask[10:20] = 1, 0
+    drawn = opened(of_mask(mask, ["#000000", "#ffc800"], 80))
+    assert drawn.shape == (60, 80, 4)
+    assert (drawn[:20, :, :3] == [255, 200, 0]).all() and (drawn[40:, :, 3] == 0).all()
+    assert 0 < drawn[30, 0, 3] < drawn[0, 0, 3] < 255
+
+
+def test_a_large_mask_keeps_its_parts_where_they_are():
+    mask = np.zeros((3000, 4000), np.int16)
+    mask[1500:, 2000:] = 1
+    drawn = opened(of_mask(mask, ["#000000", "#ffffff"], 192))
+    assert drawn.shape == (144, 192, 4)
+    bright = drawn[..., 0] > 128
+    expected = np.zeros((144, 192), bool)
+    expected[72:, 96:] = True
+    assert (bright == expected).mean() > 0.99
+
+
+def test_the_difference_tells_four_cases_apart_and_leaves_out_what_nobody_said():
+    mask = np.array([[0, 1, 1, 0, 1, -1]]).repeat(6, 0)
+    proposed = np.array([[0, 1, 0, 1, 2, 1]]).repeat(6, 0)
+    drawn = opened(of_difference(mask, proposed, 60))
+    columns = [drawn[:, 10 * k + 5] for k in range(6)]
+    assert not columns[0][:, 3].any() and not columns[5][:, 3].any()
+    assert len({tuple(column[0, :3]) for column in columns[1:5]}) == 4
+    assert len(set(columns[2][:, 3])) == 2  # hatched: told apart without its colour
+    assert all(len(set(columns[k][:, 3])) == 1 for k in (1, 3, 4))
+
+
+def test_the_agreement_is_dice_over_what_was_marked():
+    mask = np.array([[1, 1, 0, 0, 2, -1, -1, -1]])
+    proposed = np.array([[1, 0, 0, 1, 2, 1, 2, 0]])
+    found = agreement(mask, proposed, ["gland", "lumen", "other"])
+    assert found["marked"] == 5 / 8 and found["dice"] == 0.75
+    assert found["classes"] == [{"name": "gland", "dice": 0.5}, {"name": "lumen", "dice": 1.0}]
+    nothing = agreement(np.full((1, 3), -1), np.ones((1, 3), int), ["gland"])
+    assert nothing == {"dice": None, "classes": [], "marked": 0.0}
+    empty = agreement(np.zeros((1, 3), int), np.zeros((1, 3), int), ["gland"])
+    assert empty == {"dice": 1.0, "classes": [], "marked": 1.0}
+
+
+def test_a_proposal_of_several_classes():
+    found = bytes([127, 128, 255, 0, 1, 2, 3, 3])
+    assert proposed_mask(found, (1, 4)).tolist() == [[0, 2, 3, 0]]
+
+
+@pytest.fixture
+def proposing(tmp_path, monkeypatch):
+    """A client of six images, of which each has the proposal of its lower half."""
+    write_slides(tmp_path / "slides", 6, SIZE)
+
+    def proposed(self, i):
+        found = np.zeros(SIZE, np.uint8)
+        found[12:] = 200
+        return found.tobytes()
+
+    monkeypatch.setattr("alseg.annotate.shown.Proposals.__call__", proposed)
+    with open_project(tmp_path / "state", tmp_path / "slides") as project:
+        marks = Marks(project)
+        client = Client(make_app(marks, "t", allowed_hosts("127.0.0.1", 8765), {}), "t")
+        client.marks = marks
+        yield client
+        marks.close()
+
+
+def test_overlays_and_agreement_of_an_image(proposing):
+    url = "/api/images/1/{}"
+    for what in ("overlay?of=mask", "overlay?of=difference", "agreement"):
+        answer = proposing.get(url.format(what))
+        assert answer.status == 404 and "has no marks that count" in answer.json["error"]
+    mask = np.full(SIZE, 255, np.uint8)
+    mask[:18] = 0
+    mask[14:18] = 1
+    draft = url.format("draft?revision=0")
+    assert proposing.put(draft, mask.tobytes()).status == 200
+    assert proposing.get(url.format("overlay?of=mask")).status == 404  # a draft does not count
+    proposing.put(url.format("marks?revision=0&answer=marks"), mask.tobytes())
+    for of in ("mask", "proposal", "difference"):
+        answer = proposing.get(url.format(f"overlay?of={of}&side=64"))
+        assert answer.status == 200 and answer.headers["content-type"] == "image/png"
+        assert opened(answer.body).shape == (48, 64, 4)
+    proposal = opened(proposing.get(url.format("overlay?of=proposal&side=32")).body)
+    assert ((proposal[..., :3].sum(-1) > 0) == (np.arange(24) >= 12)[:, None]).all()
+    found = proposing.get(url.format("agreement")).json
+    assert found["dice"] == 0.8 and found["marked"] == 0.75  # 2 * 4 rows of 4 + 6
+
+
+def test_the_proposal_of_an_open_check_is_not_shown(proposing, monkeypatch):
+    mask = np.zeros(SIZE, np.uint8).tobytes()
+    proposing.put("/api/images/1/marks?revision=0&answer=all", mask)
+    monkeypatch.setattr(Listing, "__init__", checked(Listing.__init__))
+    client = Client(make_app(proposing.marks, "t", allowed_hosts("127.0.0.1", 8765), {}), "t")
+    for what in ("overlay?of=proposal", "overlay?of=difference", "agreement"):
+        answer = client.get(f"/api/images/1/{what}")
+        assert answer.status == 404 and "is a check" in answer.json["error"]
+    assert client.get("/api/images/1/overlay?of=mask").status == 200
+
+
+def checked(make):
+    def make_it(self, marks, *args, **options):
+        make(self, marks, check=lambda i: "open")
+
+    return make_it
+
+
+@pytest.mark.parametrize("side", ["0", "1025", "-1", "1.5", "999999999"])
+def test_a_side_that_is_none_is_refused(ask, side):
+    for what in ("thumbnail?", "overlay?of=mask&"):
+        answer = ask.get(f"/api/images/0/{what}side={side}")
+        assert answer.status == 400 and "side must be an integer" in answer.json["error"]
+    assert ask.get("/api/images/0/overlay?of=all").status == 400
+    assert ask.get("/api/images/0/overlay").status == 400
+
+
+def test_thumbnails_of_a_size(ask):
+    for side in (192, 64, 1024):
+        body = ask.get(f"/api/images/0/thumbnail?side={side}").body
+        assert max(Image.open(io.BytesIO(body)).size) == side
+
+
+def test_the_list_changes_nothing(ask, marks):
+    before = json.dumps(marks.project.state)
+    for sort in ("name", "asked", "newest", "uncertainty"):
+        ask.get(f"/api/gallery?sort={sort}&state=unreadable")
+    assert json.dumps(marks.project.state) == before
