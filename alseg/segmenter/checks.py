@@ -139,6 +139,10 @@ def _check_together(model):
         if model.feature_cache is not None and not same_value(value, off):
             rule, remedy = f"{off} with feature_cache", "Its views are the same in every fit."
             raise ValueError(message(f"augmentation.{name}", rule, value, remedy))
+    crf = model.get_params_for("criterion").get("crf_scale", 0)
+    if model.feature_cache is not None and not same_value(crf, 0):
+        remedy = "It looks at colours, of which maps know nothing."
+        raise ValueError(message("criterion__crf_scale", "0 with feature_cache", crf, remedy))
     headless = not is_whole(model) and model.network.pooling is None
     if headless and phases == "two-phase":
         rule = "'joint' with Network(pooling=None)"

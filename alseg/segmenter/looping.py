@@ -322,6 +322,8 @@ class LoopingSegmenter(AssembledSegmenter):
             y_pred = {**y_pred, "logits": y_pred["logits"].detach()}
         if self._run is not None and isinstance(y_true, dict):
             y_true = {"weighted": self._run.weighted, **y_true}  # see `PlainLoss`
+        if getattr(self.criterion_, "takes_images", False) and isinstance(y_true, dict):
+            y_true = {"images": X["x"], **y_true}
         criterion = functools.partial(mixed_loss, self.criterion_)
         return with_consistency(criterion, y_pred, y_true)
 

@@ -31,6 +31,7 @@ from alseg.training.processes import (
     sharing,
 )
 from alseg.training.schedules import check_lr_schedule, make_scheduler, one_cycle
+from alseg.training.sparse_marks import balanced_weight, gated_crf_loss
 from alseg.training.training_data import (
     AREAS,
     CropData,
@@ -57,6 +58,7 @@ __all__ = [
     "TrainingBatches",
     "TrainingData",
     "alike",
+    "balanced_weight",
     "build_criterion",
     "check_crop",
     "check_hook",
@@ -74,6 +76,7 @@ __all__ = [
     "from_albumentations",
     "from_kornia",
     "from_torchvision",
+    "gated_crf_loss",
     "hold_out",
     "image_tensor",
     "in_parts",

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from alseg.labels import MISSING
-from alseg.validation import check_option
+from alseg.training.sparse_marks import balanced_weight, gated_crf_loss
+from alseg.validation import check_number, check_option, message
 
 
 class JointLoss(nn.Module):
@@ -42,11 +43,20 @@ class JointLoss(nn.Module):
     normalize : {"annotated", "batch"}, default="annotated"
     class_weight : tensor of shape (K,) or None
         Weight of each image class in the class loss.
+    prior : float, sequence of C floats, or None, default=None
+        For strokes and other marks that are no fair sample: share of the pixels that the foreground
+        (each class, the background first) covers. Images annotated in part are weighted by it, see
+        `alseg.training.balanced_weight`.
+    crf_scale : float, default=0.0
+        Of the loss by which pixels that nobody marked follow neighbours of their colour, in images
+        annotated in part, see `alseg.training.gated_crf_loss`; 0.1 as published [3]_. The images
+        must reach the loss: not with a `feature_cache`.
 
     References
     ----------
     .. [1] Belharbi et al. 2021, arXiv:2010.04889, Eq. 1.
     .. [2] Gorriz et al. 2017, arXiv:1711.09168, in its released code.
+    .. [3] Obukhov et al. 2019, arXiv:1906.04651.
     """
 
     takes_batch = True  # see `alseg.interfaces.BatchLoss`
@@ -62,6 +72,8 @@ class JointLoss(nn.Module):
         dice="image",
         dice_background=False,
         dice_eps=1.0,
+        prior=None,
+        crf_scale=0.0,
     ):
         super().__init__()
         self.class_scale, self.mask_scale, self.dice_scale = class_scale, mask_scale, dice_scale
@@ -69,6 +81,13 @@ class JointLoss(nn.Module):
         self.dice = check_option("dice", dice, ("image", "batch"))
         self.normalize = check_option("normalize", normalize, ("annotated", "batch"))
         self.register_buffer("class_weight", class_weight)
+        self.register_buffer("prior", _checked_prior(prior))
+        self.crf_scale = check_number("crf_scale", crf_scale, 0)
+
+    @property
+    def takes_images(self):
+        """Whether ``target["images"]`` must be there: the images of the batch, in [0, 1]."""
+        return self.crf_scale > 0
 
     def forward(self, prediction, target):
         """The loss of a batch.
@@ -92,10 +111,13 @@ class JointLoss(nn.Module):
                 prediction["logits"], target["labels"], self.class_weight
             )
         if prediction["mask_logits"] is not None and self.mask_scale:
+            mask_weight = target["mask_weight"]
+            if self.prior is not None:
+                mask_weight = balanced_weight(target["masks"], mask_weight, self.prior)
             per_image, annotated = mask_loss(
                 prediction["mask_logits"],
                 target["masks"],
-                target["mask_weight"],
+                mask_weight,
                 self.dice_scale if self.dice == "image" else 0.0,
                 self.dice_eps,
                 self.ce_scale,
@@ -108,14 +130,34 @@ class JointLoss(nn.Module):
                 n = annotated.sum().clamp(min=1)  # a count of 0 would give nan
             loss = loss + self.mask_scale * per_image.sum() / n
             if self.dice == "batch" and self.dice_scale:
-                weight = (target["masks"] != MISSING) * target["mask_weight"]
+                weight = (target["masks"] != MISSING) * mask_weight
                 overlap, total = _dice_parts(
                     prediction["mask_logits"], target["masks"], weight, self.dice_background, proba
                 )
                 overlap, total = overlap.sum(0), total.sum(0)
                 dice = 1 - ((2 * overlap + self.dice_eps) / (total + self.dice_eps)).mean()
                 loss = loss + self.mask_scale * self.dice_scale * dice
+            if self.crf_scale:
+                loss = loss + self.crf_scale * gated_crf_loss(
+                    prediction["mask_logits"],
+                    target["images"][: len(target["masks"])],
+                    target["masks"],
+                )
         return loss
+
+
+def _checked_prior(prior):
+    """(C,) tensor of shares, or None."""
+    if prior is None:
+        return None
+    shares = torch.atleast_1d(torch.as_tensor(prior, dtype=torch.float32))
+    if shares.numel() == 1:
+        shares = torch.cat([1 - shares, shares])
+    good = shares.ndim == 1 and bool(((shares > 0) & (shares < 1)).all())
+    if not good or abs(float(shares.sum()) - 1) > 1e-3:
+        rule = "a share in (0, 1), or one for each pixel class that together are 1"
+        raise ValueError(message("prior", rule, prior))
+    return shares
 
 
 def class_loss(logits, labels, weight=None):
