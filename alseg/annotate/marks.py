@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from alseg.annotate.check_images import Checks
 from alseg.files import AppendOnly, file_name
 from alseg.images import as_images
 from alseg.labels import MISSING, label_codes, missing_labels
@@ -26,7 +27,8 @@ NOBODY = 255
 """How `MISSING` stands in the bytes that a page sends and gets."""
 
 _AHEAD, _PIXELS = 5, 4e6  # images asked for at once, and their pixels, which are read for it
-_MOST = 1e9  # seconds, strokes or clicks on one image
+_MOST = 1e9  # seconds, strokes, clicks or points on one image
+_ANSWERS = ("marks", "all", "nothing", "skip", "later")
 
 
 class Stale(ValueError):
@@ -145,6 +147,8 @@ class Marks:
         Of the images; their positions are the ids of the page.
     labels : list of str
         Class labels that an image may have.
+    checks : Checks
+        Those of them that measure the model.
 
     Raises
     ------
@@ -163,6 +167,7 @@ class Marks:
         self._in_folder = project.in_folder()
         self._sizes = {}
         self._lock = threading.RLock()
+        self.checks = Checks(project)
         self._costs = AppendOnly(project.folder / COSTS)
         self._costs.end_line()  # of a process that was killed
 
@@ -282,6 +287,7 @@ class Marks:
                 "why": self._why(i),
                 "revision": self.revision(i),
                 "state": self.status(i),
+                "check": self.checks.status(self.names[i]),
             }
 
     def _why(self, i):
@@ -346,17 +352,26 @@ class Marks:
         Notes
         -----
         Images that were asked for come in the order asked, also those of `alseg query`. At their
-        end others are asked for, by `alseg.project.ask_at_once`, which trains nothing.
+        end others are asked for, by `alseg.project.ask_at_once`, which trains nothing, or about
+        one in six by chance alone: a check.
         """
         with self._lock:
             found = self._following(after)
             if found is None:
                 try:
-                    ask_at_once(self.project, self._ahead())
+                    self._ask()
                 except EmptyPool:
                     return self._following(None, but=after)
                 found = self._following(after)
             return found
+
+    def _ask(self):
+        n = self.checks.n_before()
+        if n == 0:
+            with self._whole():
+                if self.checks.ask(self._is_readable):
+                    return
+        ask_at_once(self.project, min(self._ahead(), n or 1))
 
     def _ahead(self):
         """How many images are asked for at once: as many as take no time to read."""
@@ -433,6 +448,7 @@ class Marks:
         with self._lock:
             self._check(i, revision)
             with self._whole():
+                self.checks.answered(name, mask)
                 keep(self.project, {name: mask})
             return self.revision(i)
 
@@ -488,15 +504,29 @@ class Marks:
             self.project.data.labels[i] = self.classes[self.labels.index(label)]
             self._unknown[i] = False
 
-    def log(self, i, seconds, strokes, clicks):
+    def log(self, i, seconds, strokes, clicks, points=0, answer=None):
         """Add a line to the file of costs.
+
+        Parameters
+        ----------
+        i : int
+        seconds : float
+            In which somebody was busy with the image.
+        strokes, clicks, points : int
+            How many; a point is an asked pixel that was answered.
+        answer : {"marks", "all", "nothing", "skip", "later"} or None, default=None
+            How the image was left; None of an earlier version's page.
 
         Raises
         ------
         ValueError
-            If one is no number from 0, or strokes or clicks are not whole.
+            If one is no number from 0, strokes, clicks or points are not whole, or the answer is
+            none.
         """
-        for name, value in (("seconds", seconds), ("strokes", strokes), ("clicks", clicks)):
+        if answer is not None and answer not in _ANSWERS:
+            raise ValueError(message("answer", f"one of {list(_ANSWERS)}", answer))
+        costs = {"seconds": seconds, "strokes": strokes, "clicks": clicks, "points": points}
+        for name, value in costs.items():
             kinds = (int, float) if name == "seconds" else int
             if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value <= _MOST:
                 what = "number" if name == "seconds" else "integer"
@@ -505,9 +535,10 @@ class Marks:
             line = {
                 "image": self.names[i],
                 "revision": self.revision(i),
-                "seconds": seconds,
-                "strokes": strokes,
-                "clicks": clicks,
+                **costs,
+                "answer": answer,
+                "label": self.label(i),
+                "check": self.checks.status(self.names[i]),
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
             }
             self._costs.append(json.dumps(line).encode() + b"\n")

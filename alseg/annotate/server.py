@@ -224,7 +224,7 @@ async def _body(request, most):
     return b"".join(parts)
 
 
-async def _json(request, names):
+async def _json(request, names, or_also=()):
     """The JSON object of a request, which has these names and no number that is not finite."""
     body = await _body(request, _TEXT)
 
@@ -238,7 +238,7 @@ async def _json(request, names):
         found = json.loads(body, parse_float=number, parse_constant=number)
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict) or set(found) != set(names):
+    if not isinstance(found, dict) or set(found) - set(or_also) != set(names):
         raise HTTPException(400, f"the body must be a JSON object of {', '.join(names)}.")
     return found
 
@@ -289,8 +289,8 @@ class _Desk:
                 "why": "",
             }
             found |= {"width": 0, "height": 0, "revision": self.of.revision(i)}
-            found |= {"state": "unreadable", "error": str(error)}
-        return {**found, "proposal": self.proposals.there}
+            found |= {"state": "unreadable", "error": str(error), "check": None}
+        return {**found, "proposal": self.proposals.there and found["check"] != "open"}
 
     def index(self, request):
         return Response(self.page["index.html"], media_type=_KINDS[".html"])
@@ -391,7 +391,10 @@ class _Desk:
         return proposed_mask(found, size)
 
     def proposal(self, request):
-        found = self._of_image(self.proposals, self._id(request))
+        i = self._id(request)
+        if self.of.checks.status(self.of.names[i]) == "open":
+            raise HTTPException(404, "this image is a check: mark it to see what is proposed.")
+        found = self._of_image(self.proposals, i)
         if found is None:
             raise HTTPException(404, "there is no proposal: no model is fitted yet.")
         return Response(found, media_type="application/octet-stream")
@@ -405,7 +408,9 @@ class _Desk:
         i, revision, pixels = await self._marked(request)
         answer = request.query_params.get("answer")
         found = await run_in_threadpool(self.of.save, i, revision, answer, pixels)
-        return _Json({"revision": found})
+        name, checks = self.of.names[i], self.of.checks
+        told = {"check": checks.status(name)} if name in checks.entries() else {}
+        return _Json({"revision": found, **told})
 
     async def draft(self, request):
         i, revision, pixels = await self._marked(request)
@@ -426,7 +431,7 @@ class _Desk:
         return _Json({"label": found["label"]})
 
     async def log(self, request):
-        found = await _json(request, ["id", "seconds", "strokes", "clicks"])
+        found = await _json(request, ["id", "seconds", "strokes", "clicks"], ["points", "answer"])
         i = found.pop("id")
         if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < len(self.of.names):
             raise HTTPException(404, "there is no image of this id.")

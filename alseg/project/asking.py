@@ -125,10 +125,7 @@ def ask_at_once(project, n_instances):
         If every image has a mask, was asked for, or cannot be read.
     """
     check_number("n_instances", n_instances, 1, integer=True)
-    known = np.full(len(project.data), None, dtype=object)
-    for i in np.flatnonzero(project.has_mask()):
-        known[i] = np.zeros((1, 1), np.int16)  # whatever is in it: it is not asked for
-    question = _Question(project, lambda text: None, known)
+    question = _at_once(project)
     pool = question.pool(project.pending())
     scores = question.kept_scores(pool, of_any_model=True)
     seen = np.isfinite(scores)
@@ -147,6 +144,35 @@ def ask_at_once(project, n_instances):
     if not len(chosen):
         raise EmptyPool(f"None of the {len(pool)} images left can be read.")
     return _write(project, chosen, None, question, None)
+
+
+def ask_about(project, sample_ids, why):
+    """Ask about images that somebody else has chosen.
+
+    Parameters
+    ----------
+    project : Project
+    sample_ids : sequence of int
+        Positions of images that can be read.
+    why : str
+        A sentence.
+
+    Returns
+    -------
+    round : dict
+        See `ask_at_once`.
+    """
+    question = _at_once(project)
+    question.why = why
+    return _write(project, np.asarray(sample_ids, dtype=np.intp), None, question, None)
+
+
+def _at_once(project):
+    """A question for which no mask is read: whatever is in one, it is not asked for."""
+    known = np.full(len(project.data), None, dtype=object)
+    for i in np.flatnonzero(project.has_mask()):
+        known[i] = np.zeros((1, 1), np.int16)
+    return _Question(project, lambda text: None, known)
 
 
 def _again(project, open_):

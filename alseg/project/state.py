@@ -367,6 +367,7 @@ def undo(project):
         (gone,) = [r for r in rounds if r["round"] == last["round"]] or [{"ids": []}]
         project.state["rounds"] = [r for r in rounds if r["round"] != last["round"]]
         ids = gone["ids"]
+        _drop_checks(project, ids)
     else:
         ids = list(last["before"])
         project.revise(ids)
@@ -375,10 +376,28 @@ def undo(project):
                 masks.pop(name, None)
             else:
                 masks[name] = before
+        _reopen_checks(project, [name for name in ids if name not in masks])
     project.state["history"] = history[:-1]
     project.write()
     clean(project)
     return {"command": last["command"], "ids": ids}
+
+
+def _drop_checks(project, names):
+    """Forget that these images were asked as checks, unless they were answered."""
+    checks = project.state.get("checks", {})
+    for name in names:
+        if name not in project.state["masks"]:
+            checks.pop(name, None)
+
+
+def _reopen_checks(project, names):
+    """Take back that these checks were answered: they have no mask any more."""
+    checks = project.state.get("checks", {})
+    for name in names:
+        if name in checks:
+            kept = {key: value for key, value in checks[name].items() if key == "points"}
+            checks[name] = kept
 
 
 def clean(project):
@@ -483,6 +502,20 @@ def _problem_of_answers(state):
         return "'labels' must be names by name"
     if not isinstance(revisions, dict) or not all(map(_is_natural, revisions.values())):
         return "'revisions' must be numbers by name"
+    return _problem_of_checks(state.get("checks", {}))
+
+
+def _problem_of_checks(checks):
+    """Of images that were asked to measure the model: see `alseg.annotate`."""
+    if not isinstance(checks, dict):
+        return "'checks' must be checks by name"
+    for name, entry in checks.items():
+        if not isinstance(entry, dict):
+            return f"the check {name!r} must say how it was answered"
+        if not all(_is_natural(entry.get(key, 0)) for key in ("points", "number")):
+            return f"the check {name!r} must have numbers"
+        if entry.get("answer") not in (None, "whole", "points", "strokes"):
+            return f"the check {name!r} must be answered by 'whole', 'points' or 'strokes'"
     return None
 
 
