@@ -106,7 +106,7 @@ def own_imports(name):
 # -- size, and what a package keeps to itself --
 
 # At the root, beside packages: what everybody uses.
-ALONE = {"labels", "validation", "progress", "threads", "rows", "calling", "oracles"}
+ALONE = {"labels", "validation", "progress", "threads", "rows", "calling"}
 ALONE |= {"interfaces", "derived"}
 
 
