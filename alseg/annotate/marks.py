@@ -15,7 +15,7 @@ import numpy as np
 
 from alseg.annotate.check_images import Checks
 from alseg.files import AppendOnly, file_name
-from alseg.images import as_images
+from alseg.images import as_images, image_depth
 from alseg.labels import MISSING, label_codes, missing_labels
 from alseg.project import PALETTE, ask_at_once, keep, read_stored, stored_bytes
 from alseg.validation import EmptyPool, message
@@ -165,7 +165,7 @@ class Marks:
         self.labels = [str(label) for label in self.classes]
         self._unknown = missing_labels(labels) if self.classes else None
         self._in_folder = project.in_folder()
-        self._sizes = {}
+        self._sizes, self._depths = {}, {}
         self._lock = threading.RLock()
         self.checks = Checks(project)
         self._costs = AppendOnly(project.folder / COSTS)
@@ -188,6 +188,24 @@ class Marks:
         if i not in self._sizes:
             self._sizes[i] = tuple(map(int, self.images.size(i)))
         return self._sizes[i]
+
+    def depth(self, i):
+        """(channels, bits) of an image, read once; see `alseg.images.image_depth`.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If it cannot be read.
+        """
+        if i not in self._depths:
+            path = self.images.path(i)
+            if path is None:
+                image = self.images[i]
+                found = image.shape[2], 8 * image.dtype.itemsize
+            else:
+                found = image_depth(path)
+            self._depths[i] = found
+        return self._depths[i]
 
     def revision(self, i):
         """How often the marks of an image were changed."""
@@ -277,6 +295,7 @@ class Marks:
             If it cannot be read.
         """
         height, width = self.size(i)
+        channels, bits = self.depth(i)
         with self._lock:
             return {
                 "id": i,
@@ -284,6 +303,8 @@ class Marks:
                 "label": self.label(i),
                 "width": width,
                 "height": height,
+                "channels": channels,
+                "bits": bits,
                 "why": self._why(i),
                 "revision": self.revision(i),
                 "state": self.status(i),

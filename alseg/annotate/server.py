@@ -23,6 +23,7 @@ from alseg.annotate.listing import Listing
 from alseg.annotate.marks import Stale, as_pixels, shown_classes
 from alseg.annotate.overlays import KINDS, agreement, of_difference, of_mask, proposed_mask
 from alseg.annotate.shown import SIDE, Proposals, picture, thumbnail
+from alseg.images import plain_file
 from alseg.validation import message, printable
 
 TOKEN = "X-Alseg-Token"
@@ -251,6 +252,31 @@ def _natural(request, name, default=None):
     return int(text)
 
 
+def _window(given):
+    """Window and channels of a picture, of a query: see `in_window`."""
+    low, high = (_percentile(given, name) for name in ("low", "high"))
+    channels = given.get("channels")
+    if channels is None:
+        return low, high, None
+    numbers = channels.split(",")
+    if not all(n.isascii() and n.isdecimal() and len(n) < 6 for n in numbers):
+        raise HTTPException(400, f"channels must be integers, got {printable(channels)!r}.")
+    return low, high, [int(n) for n in numbers]
+
+
+def _percentile(given, name):
+    text = given.get(name)
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 100:
+        raise HTTPException(400, f"{name} must be a number in [0, 100], got {printable(text)!r}.")
+    return value
+
+
 # -- what is answered ------------------------------------------------------------------------------
 
 
@@ -344,8 +370,15 @@ class _Desk:
         return _Json(found)
 
     def picture(self, request):
-        image = self._of_image(self.of.images.__getitem__, self._id(request))
-        return Response(picture(image), media_type="image/png")
+        i, given = self._id(request), request.query_params
+        path = self.of.images.path(i)
+        plain = self._of_image(plain_file, path) if path is not None and not given else None
+        if plain is None:
+            window = _window(given)
+            image = self._of_image(self.of.images.__getitem__, i)
+            plain = "image/bmp", picture(image, *window)
+        kind, data = plain
+        return Response(data, media_type=kind)
 
     def thumbnail(self, request):
         i, side = self._id(request), self._side(request)

@@ -13,9 +13,17 @@ from alseg.images.foreign import (
 from alseg.images.formats import IMAGE_SUFFIXES, is_image_name
 from alseg.images.joined import join_images
 from alseg.images.pairs import check_pairs, read_pairs
-from alseg.images.read import MASK_MAPPINGS, image_size, mask_values, read_image, read_mask
+from alseg.images.read import (
+    MASK_MAPPINGS,
+    image_depth,
+    image_size,
+    mask_values,
+    read_image,
+    read_mask,
+)
 from alseg.images.sequences import ImageFiles, MaskFiles, as_images, as_masks, fingerprint, stack
 from alseg.images.soft import hard_mask, soft_mask
+from alseg.images.stored import plain_file
 from alseg.images.thumbnails import thumbnails
 
 __all__ = [
@@ -40,7 +48,9 @@ __all__ = [
     "image_size",
     "is_image_name",
     "join_images",
+    "image_depth",
     "mask_values",
+    "plain_file",
     "read_image",
     "read_mask",
     "read_pairs",

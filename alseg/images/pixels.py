@@ -121,6 +121,24 @@ def size_of(path: StrPath) -> Any:
     return (width, height) if orientation in _TRANSPOSED else (height, width)
 
 
+def depth_of(path: StrPath) -> Any:
+    """Channels and bits of an image file as `decode` gives them, from its header."""
+    with opened(path) as (where, found, file):
+        if found == "TIFF":
+            with _tiff(file) as tiff:
+                page = tiff.pages[0]
+                if page.photometric in {_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB}:
+                    channels = _tiff_channels(where, page)[0]
+                else:
+                    channels = 3  # palettes, and what Pillow makes RGB of
+                return channels, page.bitspersample
+        image = header_of(where, found, file)
+        if image.mode.startswith(("I", "F")):
+            return 1, 16  # PNG: others of these modes are TIFF
+        bits = 16 if ";16" in rawmode_of(image) else 8
+        return (1 if image.mode in ("1", "L", "LA", "La") else 3), bits
+
+
 def decode_object(where: Any, image: Images) -> Any:
     """The `Pixels` of a Pillow image, as `decode` gives them for the file that it would be."""
     width, height = image.size

@@ -8,7 +8,7 @@ import numpy as np
 
 from alseg._types import StrPath
 from alseg.images.formats import Unreadable, explained
-from alseg.images.pixels import decode, size_of
+from alseg.images.pixels import decode, depth_of, size_of
 from alseg.labels import MISSING
 from alseg.validation import check_option
 
@@ -328,6 +328,38 @@ def image_size(path: StrPath) -> Any:
     (2, 4)
     """
     return size_of(path)
+
+
+def image_depth(path: StrPath) -> Any:
+    """Channels and bits of an image file, from its header.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    channels : int
+        1 of grey (`read_image` repeats it), 3 of colours and palettes, else as many as there are;
+        alpha is none of them.
+    bits : int
+        Of each.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, OSError
+        As `read_image`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("I;16", (4, 2)).save(folder + "/deep.png")
+    ...     image_depth(folder + "/deep.png")
+    (1, 16)
+    """
+    return depth_of(path)
 
 
 def float_problem(pixels: Any) -> Any:

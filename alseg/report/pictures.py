@@ -41,7 +41,7 @@ def picture_bytes(picture, kind, **options):
     Parameters
     ----------
     picture : ndarray of shape (h, w, 3), uint8
-    kind : {"JPEG", "PNG"}
+    kind : {"BMP", "JPEG", "PNG"}
     **options
         Of Pillow's writer, such as `quality`.
 

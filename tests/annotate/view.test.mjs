@@ -71,3 +71,21 @@ test("marks are filled, proposals outlined, what nobody said is clear", () => {
     [0, 0],
   );
 });
+
+test("a sample tints every which pixel as if there were no others", () => {
+  const [width, height, step] = [10, 7, 3];
+  const marks = new Uint8Array(width * height).fill(OPEN);
+  marks[3 * width + 6] = 0;
+  marks[1] = 1; // between two that are taken
+  const proposal = new Uint8Array(width * height).fill(200);
+  proposal[6 * width + 9] = 0;
+  const colors = palette([{ value: 0, color: "#112233" }, { value: 1, color: "#ffffff" }], 1);
+  const image = { marks, width, height, proposal, threshold: 128 };
+  const box = { x0: 0, y0: 0, x1: width, y1: height };
+  const { inner, edge, filled } = colors;
+  assert.deepEqual(
+    [...tints(image, box, colors, step)],
+    [edge, edge, edge, edge, edge, inner, filled[0], edge, edge, edge, edge, 0],
+  );
+  assert.deepEqual(tints(image, box, colors), tints(image, box, colors, 1));
+});

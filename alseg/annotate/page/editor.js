@@ -63,10 +63,16 @@ function difference(before, after, width, box, counts) {
   let { x0, y0, x1, y1 } = { x0: box.x1, y0: box.y1, x1: box.x0, y1: box.y0 };
   for (let y = box.y0; y < box.y1; y++) {
     for (let x = box.x0, i = y * width + x; x < box.x1; x++, i++) {
-      if (before[i] === after[i]) continue;
-      counts[before[i]]--;
-      counts[after[i]]++;
-      if (x < x0) x0 = x;
+      const [was, is] = [before[i], after[i]];
+      if (was === is) continue;
+      const first = x;
+      while (x + 1 < box.x1 && before[i + 1] === was && after[i + 1] === is) {
+        x++;
+        i++;
+      }
+      counts[was] -= x + 1 - first; // a run at a time: most changes are of one kind
+      counts[is] += x + 1 - first;
+      if (first < x0) x0 = first;
       if (x >= x1) x1 = x + 1;
       if (y < y0) y0 = y;
       y1 = y + 1;
@@ -234,40 +240,45 @@ export function fillPolygon(marks, width, height, corners, value) {
  */
 export function region(width, height, x, y, belongs) {
   if (x < 0 || y < 0 || x >= width || y >= height || !belongs(y * width + x)) return null;
+  const open = new Uint8Array(width * height);
+  for (let i = 0; i < open.length; i++) open[i] = belongs(i) ? 1 : 0;
+  return connected(open, width, height, x, y);
+}
+
+/** The region around (x, y) of the pixels that are 1 in `open`, which is used up. */
+function connected(open, width, height, x, y) {
   const taken = new Uint8Array(width * height);
-  const open = (i) => !taken[i] && belongs(i);
   const waiting = [y * width + x];
-  let box = null;
+  let { x0, y0, x1, y1 } = { x0: x, y0: y, x1: x, y1: y };
   let size = 0;
   /** Adds one pixel of each run, beside the row that was just taken, that is still open. */
   const look = (first, last) => {
-    let before = false;
+    let before = 0;
     for (let i = first; i <= last; i++) {
-      const now = open(i);
-      if (now && !before) waiting.push(i);
-      before = now;
+      if (open[i] && !before) waiting.push(i);
+      before = open[i];
     }
   };
   while (waiting.length) {
     const i = waiting.pop();
-    if (taken[i]) continue;
+    if (!open[i]) continue;
     const row = Math.floor(i / width);
+    const [start, end] = [row * width, (row + 1) * width - 1];
     let first = i;
     let last = i;
-    while (first > row * width && open(first - 1)) first--;
-    while (last < (row + 1) * width - 1 && open(last + 1)) last++;
+    while (first > start && open[first - 1]) first--;
+    while (last < end && open[last + 1]) last++;
     taken.fill(1, first, last + 1);
+    open.fill(0, first, last + 1);
     size += last + 1 - first;
-    box = around(box, {
-      x0: first - row * width,
-      y0: row,
-      x1: last + 1 - row * width,
-      y1: row + 1,
-    });
+    if (first - start < x0) x0 = first - start;
+    if (last - start >= x1) x1 = last + 1 - start;
+    if (row < y0) y0 = row;
+    if (row >= y1) y1 = row + 1;
     if (row > 0) look(first - width, last - width);
     if (row < height - 1) look(first + width, last + width);
   }
-  return { taken, box, size };
+  return { taken, box: { x0, y0, x1, y1 }, size };
 }
 
 /**
@@ -279,14 +290,15 @@ export function region(width, height, x, y, belongs) {
 export function sameColour(rgba, width, height, x, y, tolerance) {
   const seed = 4 * (y * width + x);
   const [red, green, blue] = rgba.subarray(seed, seed + 3);
-  return region(width, height, x, y, (i) => {
-    const at = 4 * i;
-    return (
+  const open = new Uint8Array(width * height);
+  for (let i = 0, at = 0; i < open.length; i++, at += 4) {
+    if (
       Math.abs(rgba[at] - red) <= tolerance &&
       Math.abs(rgba[at + 1] - green) <= tolerance &&
       Math.abs(rgba[at + 2] - blue) <= tolerance
-    );
-  });
+    ) open[i] = 1;
+  }
+  return connected(open, width, height, x, y);
 }
 
 /** The proposed object at (x, y): connected pixels of at least `threshold` of 255; or null. */
@@ -294,22 +306,14 @@ export function proposedObject(proposal, width, height, x, y, threshold) {
   return region(width, height, x, y, (i) => proposal[i] >= threshold);
 }
 
-/** The positions of a region's pixels in the array. */
-function pixels({ taken, box, size }, width) {
-  const positions = new Uint32Array(size);
-  let n = 0;
-  for (let y = box.y0; y < box.y1; y++) {
-    for (let i = y * width + box.x0; i < y * width + box.x1; i++) {
-      if (taken[i]) positions[n++] = i;
-    }
-  }
-  return positions;
-}
-
 /** How many pixels of each value, 256 numbers. */
 export function countValues(marks) {
   const counts = new Float64Array(256);
-  for (let i = 0; i < marks.length; i++) counts[marks[i]]++;
+  for (let start = 0, end = 0; start < marks.length; start = end) {
+    const value = marks[start];
+    while (end < marks.length && marks[end] === value) end++;
+    counts[value] += end - start;
+  }
   return counts;
 }
 
@@ -383,14 +387,17 @@ export class Editor {
    */
   fill(found, value, { openOnly = false } = {}) {
     if (!found) return;
-    const { marks } = this;
-    const chosen = pixels(found, this.width);
-    let keep = false;
-    for (let n = 0; openOnly && !keep && n < chosen.length; n++) keep = marks[chosen[n]] === OPEN;
-    for (let n = 0; n < chosen.length; n++) {
-      if (!keep || marks[chosen[n]] === OPEN) marks[chosen[n]] = value;
+    const { marks, width } = this;
+    const { taken, box } = found;
+    let [n, open] = [0, 0];
+    const last = box.y1 * width;
+    if (openOnly) for (n = box.y0 * width; n < last && !open; n++) open = taken[n] && marks[n] === OPEN;
+    for (let y = box.y0; y < box.y1; y++) {
+      for (let i = y * width + box.x0; i < y * width + box.x1; i++) {
+        if (taken[i] && (!open || marks[i] === OPEN)) marks[i] = value;
+      }
     }
-    this.#touched(found.box);
+    this.#touched(box);
   }
 
   /**

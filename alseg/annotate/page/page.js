@@ -13,7 +13,9 @@ const KEEPALIVE = 60_000; // bytes that a browser still sends from a page that c
 /** @returns {HTMLElement} */
 const $ = (id) => document.getElementById(id);
 
-const decode = (blob) => createImageBitmap(blob, { colorSpaceConversion: "none" });
+// Files come as they are stored: what is in them beside pixels is not for the page to apply.
+const decode = (blob) =>
+  createImageBitmap(blob, { colorSpaceConversion: "none", imageOrientation: "none" });
 
 const percent = (share) => {
   const value = 100 * share;

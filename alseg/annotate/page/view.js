@@ -8,10 +8,12 @@
  * @typedef {import("./editor.js").Box} Box
  */
 
-import { OPEN } from "./editor.js";
+import { OPEN, around, inside } from "./editor.js";
 
 const CLOSEST = 64; // screen pixels an image pixel, at most
 const MARGIN = 12; // around a whole image, in CSS pixels
+const AT_ONCE = 400_000; // pixels of the overlay that are tinted in one go
+const SLICE = 6; // milliseconds of a frame for what is left of a larger part
 
 // -- arithmetic: no document --
 
@@ -64,22 +66,24 @@ export function palette(classes, proposed) {
  * @param {{marks: Uint8Array, width: number, height: number, proposal: Uint8Array | null,
  *   threshold: number}} image
  * @param {Box} box
+ * @param {number} [step]  every which pixel, in both directions: what a small screen shows
  * @returns {Uint32Array}
  */
-export function tints({ marks, width, height, proposal, threshold }, box, colors) {
+export function tints({ marks, width, height, proposal, threshold }, box, colors, step = 1) {
   const { filled, inner, edge } = colors;
-  const across = box.x1 - box.x0;
-  const out = new Uint32Array(across * (box.y1 - box.y0));
+  const across = Math.ceil((box.x1 - box.x0) / step);
+  const out = new Uint32Array(across * Math.ceil((box.y1 - box.y0) / step));
+  const below = step * width;
   let at = 0;
-  for (let y = box.y0; y < box.y1; y++) {
-    for (let x = box.x0, i = y * width + x; x < box.x1; x++, i++, at++) {
+  for (let y = box.y0; y < box.y1; y += step) {
+    for (let x = box.x0, i = y * width + x; x < box.x1; x += step, i += step, at++) {
       if (marks[i] !== OPEN) out[at] = filled[marks[i]];
       else if (proposal && proposal[i] >= threshold) {
         const within =
-          x > 0 && proposal[i - 1] >= threshold &&
-          x < width - 1 && proposal[i + 1] >= threshold &&
-          y > 0 && proposal[i - width] >= threshold &&
-          y < height - 1 && proposal[i + width] >= threshold;
+          x >= step && proposal[i - step] >= threshold &&
+          x < width - step && proposal[i + step] >= threshold &&
+          y >= step && proposal[i - below] >= threshold &&
+          y < height - step && proposal[i + below] >= threshold;
         out[at] = within ? inner : edge;
       }
     }
@@ -116,21 +120,34 @@ function hatch(context, ratio) {
   return context.createPattern(tile, "repeat");
 }
 
-/** The picture, its overlay, and where they are on the canvas. */
+/**
+ * The picture, its overlay, and where they are on the screen.
+ *
+ * The picture has a canvas of its own below that of the overlay: a stroke leaves it alone, and what
+ * CSS makes of its brightness does not touch the marks.
+ */
 export class View {
   #context;
+  #under = document.createElement("canvas"); // the picture
   #layer = document.createElement("canvas"); // the overlay, at the size of the image
   #veil = document.createElement("canvas"); // the hatch, at the size of the screen
+  #sample = document.createElement("canvas"); // the overlay at the size of the screen
+  #step = 1; // pixels of the image from one of the sample to the next
   #picture = null;
   #image = null;
   #colors = null;
+  #late = null; // the box of the image that is not yet tinted: it is shown as sampled
+  #moved = true; // the picture is to be drawn anew too
   #stale = null; // the box of the screen to draw anew; true is all of it
   #frame = 0;
 
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.canvas = canvas;
-    this.#context = canvas.getContext("2d", { alpha: false });
+    this.#context = canvas.getContext("2d");
+    this.#under.className = "picture";
+    this.#under.ariaHidden = true;
+    canvas.before(this.#under);
     this.transform = { scale: 1, x: 0, y: 0 };
     this.opacity = 0.5;
     this.hidden = false;
@@ -155,23 +172,59 @@ export class View {
     this.#colors = colors;
     this.#layer.width = image.width;
     this.#layer.height = image.height;
+    this.#late = null;
     this.fit();
   }
 
   /** Shows nothing. */
   clear() {
-    this.#image = this.#picture = null;
+    this.#image = this.#picture = this.#late = null;
+    this.#moved = true;
     this.redraw();
   }
 
-  /** Tints a box of the image anew, and draws that part of the screen at the next frame. */
+  /** Shows another picture of the same image. */
+  replace(picture) {
+    this.#picture = picture;
+    this.#moved = true;
+    this.redraw();
+  }
+
+  /** What CSS makes of the picture, and of nothing else. */
+  set filter(value) {
+    this.#under.style.filter = value;
+  }
+
+  /**
+   * Tints a box of the image anew, and draws that part of the screen at the next frame; a large
+   * one as the screen needs it at once, and the rest of its pixels in the frames that follow.
+   */
   paint(box) {
     if (!box || !this.#image) return;
-    const words = tints(this.#image, box, this.#colors);
-    const bytes = new Uint8ClampedArray(words.buffer);
-    const across = box.x1 - box.x0;
-    this.#layer.getContext("2d").putImageData(new ImageData(bytes, across), box.x0, box.y0);
+    const large = (box.x1 - box.x0) * (box.y1 - box.y0) > AT_ONCE;
+    if (large) this.#late = around(this.#late, box);
+    else this.#tint(this.#layer, box, box.x0, box.y0);
     this.#wait(screenBox(this.transform, box));
+  }
+
+  #tint(canvas, box, x, y, step = 1) {
+    const words = tints(this.#image, box, this.#colors, step);
+    const across = Math.ceil((box.x1 - box.x0) / step);
+    const pixels = new ImageData(new Uint8ClampedArray(words.buffer), across);
+    canvas.getContext("2d").putImageData(pixels, x, y);
+  }
+
+  /** Tints more of what is late, for as long as a frame has time for it. */
+  #catchUp() {
+    const start = performance.now();
+    while (this.#late && performance.now() - start < SLICE) {
+      const { x0, y0, x1, y1 } = this.#late;
+      const end = Math.min(y1, y0 + Math.ceil(AT_ONCE / 4 / (x1 - x0)));
+      this.#tint(this.#layer, { x0, y0, x1, y1: end }, x0, y0);
+      this.#late = end < y1 ? { x0, y0: end, x1, y1 } : null;
+    }
+    if (this.#late) this.#frame ||= requestAnimationFrame(() => this.#draw());
+    else this.redraw();
   }
 
   /** Draws everything at the next frame. */
@@ -199,6 +252,7 @@ export class View {
 
   move(transform) {
     this.transform = transform;
+    this.#moved = true;
     this.redraw();
     this.onMove();
   }
@@ -222,8 +276,10 @@ export class View {
     const width = Math.max(1, Math.round(canvas.clientWidth * this.ratio));
     const height = Math.max(1, Math.round(canvas.clientHeight * this.ratio));
     if (width === canvas.width && height === canvas.height) return;
-    canvas.width = this.#veil.width = width;
-    canvas.height = this.#veil.height = height;
+    canvas.width = this.#veil.width = this.#under.width = width;
+    canvas.height = this.#veil.height = this.#under.height = height;
+    this.#moved = true;
+    this.redraw();
     this.fit();
   }
 
@@ -245,6 +301,20 @@ export class View {
 
   #draw() {
     this.#frame = 0;
+    if (this.#moved) this.#drawPicture();
+    if (this.#stale) this.#drawOverlay();
+    if (this.#late) this.#catchUp();
+  }
+
+  #drawPicture() {
+    this.#moved = false;
+    const { width, height } = this.#under;
+    const context = this.#under.getContext("2d");
+    context.clearRect(0, 0, width, height);
+    if (this.#image) this.#part(context, this.#picture, { x: 0, y: 0, width, height });
+  }
+
+  #drawOverlay() {
     const { width, height } = this.canvas;
     const box = this.#stale === true ? { x: 0, y: 0, width, height } : this.#stale;
     this.#stale = null;
@@ -253,23 +323,30 @@ export class View {
     context.beginPath();
     context.rect(box.x, box.y, box.width, box.height);
     context.clip();
-    context.fillStyle = getComputedStyle(this.canvas).backgroundColor;
-    context.fillRect(box.x, box.y, box.width, box.height);
-    if (this.#image) this.#drawImage(context, box);
+    context.clearRect(box.x, box.y, box.width, box.height);
+    if (this.#image && !this.hidden) {
+      const overlay = this.#late ? this.#sampled(box) : this.#layer;
+      if (this.hatched) this.#drawHatch(context, overlay, box);
+      context.globalAlpha = this.opacity;
+      this.#part(context, overlay, box);
+    }
     context.restore();
   }
 
-  #drawImage(context, box) {
-    this.#part(context, this.#picture, box);
-    if (this.hidden) return;
-    if (this.hatched) this.#drawHatch(context, box);
-    context.globalAlpha = this.opacity;
-    this.#part(context, this.#layer, box);
-    context.globalAlpha = 1;
+  /** The overlay of what a box of the screen shows, tinted for it alone. */
+  #sampled(box) {
+    const seen = this.#seen(box);
+    if (!seen) return this.#layer;
+    const step = Math.max(1, Math.floor(this.ratio / this.transform.scale));
+    this.#step = step;
+    this.#sample.width = Math.ceil((seen.x1 - seen.x0) / step);
+    this.#sample.height = Math.ceil((seen.y1 - seen.y0) / step);
+    this.#tint(this.#sample, seen, 0, 0, step);
+    return this.#sample;
   }
 
   /** The hatch, less what the overlay covers: what nobody said anything about. */
-  #drawHatch(context, box) {
+  #drawHatch(context, overlay, box) {
     const veil = this.#veil.getContext("2d");
     veil.save();
     veil.beginPath();
@@ -281,26 +358,42 @@ export class View {
     veil.fillStyle = this.pattern ??= hatch(veil, this.ratio);
     veil.fillRect(x, y, width * scale, height * scale);
     veil.globalCompositeOperation = "destination-out";
-    this.#part(veil, this.#layer, box);
+    this.#part(veil, overlay, box);
     veil.restore();
     const at = screenPart(box, this.canvas);
     if (at) context.drawImage(this.#veil, ...at, ...at);
   }
 
-  /** Draws the part of an image that a box of the screen shows. */
-  #part(context, source, box) {
+  /** The box of the image that a box of the screen shows, or null. */
+  #seen(box) {
     const { scale, x, y } = this.transform;
     const { width, height } = this.#image;
-    const x0 = Math.max(0, Math.floor((box.x - x) / scale) - 1);
-    const y0 = Math.max(0, Math.floor((box.y - y) / scale) - 1);
-    const x1 = Math.min(width, Math.ceil((box.x + box.width - x) / scale) + 1);
-    const y1 = Math.min(height, Math.ceil((box.y + box.height - y) / scale) + 1);
-    if (x0 >= x1 || y0 >= y1) return;
-    context.imageSmoothingEnabled = scale < 1; // from there on, a pixel is a square
-    const [across, down] = [x1 - x0, y1 - y0];
-    context.drawImage(
-      source, x0, y0, across, down, x0 * scale + x, y0 * scale + y, across * scale, down * scale,
+    return inside(
+      {
+        x0: Math.floor((box.x - x) / scale) - 1,
+        y0: Math.floor((box.y - y) / scale) - 1,
+        x1: Math.ceil((box.x + box.width - x) / scale) + 1,
+        y1: Math.ceil((box.y + box.height - y) / scale) + 1,
+      },
+      width,
+      height,
     );
+  }
+
+  /** Draws the part of the picture or of the overlay that a box of the screen shows. */
+  #part(context, source, box) {
+    const seen = this.#seen(box);
+    if (!seen) return;
+    const { scale, x, y } = this.transform;
+    let [across, down] = [seen.x1 - seen.x0, seen.y1 - seen.y0];
+    context.imageSmoothingEnabled = scale < 1; // from there on, a pixel is a square
+    const at = [seen.x0 * scale + x, seen.y0 * scale + y];
+    if (source === this.#sample) {
+      [across, down] = [source.width * this.#step, source.height * this.#step];
+      context.drawImage(source, ...at, across * scale, down * scale);
+      return;
+    }
+    context.drawImage(source, seen.x0, seen.y0, across, down, ...at, across * scale, down * scale);
   }
 }
 
