@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from alseg.annotate.check_images import Checks
+from alseg.annotate.quality import Quality, read_lines
 from alseg.files import AppendOnly, file_name
 from alseg.images import as_images, image_depth
 from alseg.labels import MISSING, label_codes, missing_labels
@@ -131,6 +132,19 @@ def marked_mask(pixels, size, n_classes):
     return np.where(values == NOBODY, MISSING, values.astype(np.int16))
 
 
+def minutes_spent(line):
+    """Active minutes of a line of costs; 0 where it does not say.
+
+    Examples
+    --------
+    >>> minutes_spent({"seconds": 90}), minutes_spent({"seconds": None})
+    (1.5, 0.0)
+    """
+    value = line.get("seconds")
+    fine = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
+    return value / 60 if fine else 0.0
+
+
 class Marks:
     """The images of a project and what is said about them; may be used from many threads.
 
@@ -149,6 +163,8 @@ class Marks:
         Class labels that an image may have.
     checks : Checks
         Those of them that measure the model.
+    quality : Quality
+        What they say of it.
 
     Raises
     ------
@@ -169,10 +185,18 @@ class Marks:
         self._lock = threading.RLock()
         self.checks = Checks(project)
         self._costs = AppendOnly(project.folder / COSTS)
-        self._costs.end_line()  # of a process that was killed
+        try:
+            self._costs.end_line()  # of a process that was killed
+            lines = read_lines(self._costs.read())
+            self._minutes = sum(minutes_spent(line) for line in lines)
+            self.quality = Quality(project, self.checks, lambda: self._minutes)
+        except BaseException:
+            self._costs.close()
+            raise
 
     def close(self):
-        """Let another process write to the file of costs."""
+        """Let another process write to the files of costs and of quality."""
+        self.quality.close()
         self._costs.close()
 
     # -- what is there --------------------------------------------------------------------------
@@ -440,7 +464,7 @@ class Marks:
             self._check(i, revision)
             self.project.files.write(self._draft(i, revision), stored_bytes(mask))
 
-    def save(self, i, revision, answer, pixels):
+    def save(self, i, revision, answer, pixels, proposal=None):
         """Keep marks that count, in the place of those that were there.
 
         Parameters
@@ -452,6 +476,8 @@ class Marks:
             Whether only what is marked counts, all is right as it stands, or all is background.
         pixels : bytes
             See `marked_mask`; empty for "nothing".
+        proposal : bytes or None, default=None
+            What was proposed on the page meanwhile.
 
         Returns
         -------
@@ -468,9 +494,12 @@ class Marks:
         name = self.names[i]
         with self._lock:
             self._check(i, revision)
+            is_first = not self.project.has_mask()[i] and name not in self.checks.entries()
             with self._whole():
                 self.checks.answered(name, mask)
                 keep(self.project, {name: mask})
+            if is_first and proposal is not None:
+                self.quality.agreed(name, mask, proposal)
             return self.revision(i)
 
     def _answered(self, i, answer, pixels):
@@ -563,6 +592,7 @@ class Marks:
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
             }
             self._costs.append(json.dumps(line).encode() + b"\n")
+            self._minutes += minutes_spent(line)
 
     @contextmanager
     def _whole(self):

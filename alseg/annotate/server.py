@@ -29,6 +29,7 @@ from alseg.validation import message, printable
 TOKEN = "X-Alseg-Token"
 _TEXT = 65536  # bytes of a JSON body
 _MOST = 500  # images of a gallery's page
+_SHOWN = 16  # proposals remembered, to see how far what is drawn agrees with them
 _THUMBNAILS = 2000  # some kilobytes each
 _LARGE = 1024  # pixels of the longer side of a thumbnail or an overlay
 
@@ -107,6 +108,7 @@ def make_app(marks, token, hosts, page=None):
         Route("/api/next", desk.next),
         Route("/api/gallery", desk.gallery),
         Route("/api/log", desk.log, methods=["POST"]),
+        Route("/api/standing", desk.standing),
         Route(one, desk.image),
         Route(f"{one}/picture", desk.picture),
         Route(f"{one}/thumbnail", desk.thumbnail),
@@ -286,6 +288,7 @@ class _Desk:
     def __init__(self, marks, page):
         self.of, self.page = marks, page
         self.proposals = Proposals(marks.project, marks.images)
+        self.shown = {}  # proposals that pages got last
         self.listing = Listing(marks)
         self.thumbnails = functools.lru_cache(_THUMBNAILS)(
             lambda i, side: thumbnail(marks.images[i], side)
@@ -337,6 +340,9 @@ class _Desk:
             "labels": self.of.labels,
         }
         return _Json(found)
+
+    def standing(self, request):
+        return _Json({"quality": self.of.quality.standing()})
 
     def next(self, request):
         after = None
@@ -421,6 +427,9 @@ class _Desk:
         size, found = self._of_image(self.of.size, i), self._of_image(self.proposals, i)
         if found is None:
             raise HTTPException(404, "there is no proposal: no model is fitted yet.")
+        self.shown[i] = found
+        while len(self.shown) > _SHOWN:
+            self.shown.pop(next(iter(self.shown)), None)
         return proposed_mask(found, size)
 
     def proposal(self, request):
@@ -430,6 +439,9 @@ class _Desk:
         found = self._of_image(self.proposals, i)
         if found is None:
             raise HTTPException(404, "there is no proposal: no model is fitted yet.")
+        self.shown[i] = found
+        while len(self.shown) > _SHOWN:
+            self.shown.pop(next(iter(self.shown)), None)
         return Response(found, media_type="application/octet-stream")
 
     def marks(self, request):
@@ -440,7 +452,9 @@ class _Desk:
     async def save(self, request):
         i, revision, pixels = await self._marked(request)
         answer = request.query_params.get("answer")
-        found = await run_in_threadpool(self.of.save, i, revision, answer, pixels)
+        found = await run_in_threadpool(
+            self.of.save, i, revision, answer, pixels, self.shown.pop(i, None)
+        )
         name, checks = self.of.names[i], self.of.checks
         told = {"check": checks.status(name)} if name in checks.entries() else {}
         return _Json({"revision": found, **told})

@@ -8,7 +8,7 @@ __all__, __getattr__, __dir__ = attach(
         "by_name": ["resolve_strategy"],
         "description": ["describe_data", "described", "described_value"],
         "evaluation": ["ERRORS", "SCORES", "evaluate"],
-        "forecasting": ["Backtest", "Forecast", "backtest", "forecast"],
+        "forecasting": ["Backtest", "Forecast", "Gain", "backtest", "forecast", "forecast_gain"],
         "gains": [
             "backtest_rows",
             "efficiency_by_row",

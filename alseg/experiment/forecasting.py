@@ -101,9 +101,90 @@ def forecast(n_masks, scores, at, confidence=0.9):
     at = np.asarray(at, dtype=float)
     if not (np.isfinite(at) & (at > 0)).all():
         raise ValueError(message("at", "above 0", at.tolist()))
+    _check_confidence(confidence)
+    curves = _weighted_curves(n_masks, scores)
+    ahead = (at.reshape(-1, 1) / n_masks[0]) ** -curves.rate  # (n_at, n_curves)
+    centre = curves.asymptote - curves.gain * ahead
+    # Of the measured score: noise of a round, and of the gain that the rounds leave open.
+    spread = curves.noise * np.sqrt(1 + _ROUNDS_PER_OBSERVATION * ahead**2 / curves.squares)
+    mean, low, high = (
+        v.clip(0, 1).reshape(at.shape) for v in _summary(centre, spread, curves, confidence)
+    )
+    if at.ndim == 0:
+        return Forecast(float(at), float(mean), float(low), float(high))
+    return Forecast(at, mean, low, high)
+
+
+class Gain(NamedTuple):
+    """What `forecast_gain` returns.
+
+    Attributes
+    ----------
+    mean, low, high : float
+        What the curve rises; 0 or more.
+    noise : float
+        Standard deviation of a score about the curve.
+    """
+
+    mean: float
+    low: float
+    high: float
+    noise: float
+
+
+def forecast_gain(n_masks, scores, at, confidence=0.9):
+    """How much the learning curve rises from the last round on, its noise left out.
+
+    Parameters
+    ----------
+    n_masks, scores, confidence : see `forecast`
+    at : float
+        Number of masks to forecast for, not below that of the last round.
+
+    Returns
+    -------
+    result : Gain
+
+    Examples
+    --------
+    >>> result = forecast_gain([8, 10, 12, 14], [0.67, 0.70, 0.72, 0.73], at=20)
+    >>> print(f"{result.mean:.2f} [{result.low:.2f}, {result.high:.2f}]")
+    0.02 [0.01, 0.04]
+    """
+    n_masks, scores = _checked_rounds(n_masks, scores)
+    check_number("at", at, n_masks[-1])
+    _check_confidence(confidence)
+    curves = _weighted_curves(n_masks, scores)
+    falls = (n_masks[-1] / n_masks[0]) ** -curves.rate - (at / n_masks[0]) ** -curves.rate
+    spread = curves.noise * np.sqrt(_ROUNDS_PER_OBSERVATION / curves.squares) * falls
+    mean, low, high = (
+        float(v[0].clip(0, 1))
+        for v in _summary(
+            (curves.gain * falls)[None], np.maximum(spread, 1e-9)[None], curves, confidence
+        )
+    )
+    return Gain(mean, low, high, float(curves.noise @ curves.weight))
+
+
+def _check_confidence(confidence):
     check_number("confidence", confidence, 0, 1, open_low=True)
     if confidence == 1:
         raise ValueError(message("confidence", "in (0, 1)", confidence))
+
+
+class _Curves(NamedTuple):
+    """Power laws, each with how well it fits the rounds so far: arrays of shape (n_curves,)."""
+
+    rate: np.ndarray
+    asymptote: np.ndarray
+    gain: np.ndarray  # how far the first round is below the asymptote
+    squares: np.ndarray
+    noise: np.ndarray  # standard deviation of a score about the curve
+    weight: np.ndarray
+    freedom: float
+
+
+def _weighted_curves(n_masks, scores):
     low_asymptote = max(0.0, min(scores.max(), 1) - 2 * _NOISE_SD)
     steps = np.arange(1, _N_ASYMPTOTES + 1) / _N_ASYMPTOTES
     rate, step = (grid.ravel() for grid in np.meshgrid(_RATES, steps, indexing="ij"))
@@ -117,19 +198,18 @@ def forecast(n_masks, scores, at, confidence=0.9):
     noise = _NOISE_N * _NOISE_SD**2 + misfit / _ROUNDS_PER_OBSERVATION
     log_weight = np.log(step) - freedom / 2 * np.log(noise)
     weight = np.exp(log_weight - log_weight.max())
-    weight /= weight.sum()
-    ahead = (at.reshape(-1, 1) / n_masks[0]) ** -rate  # (n_at, n_curves)
-    centre = asymptote - gain * ahead
-    # Of the measured score: noise of a round, and of the gain that the rounds leave open.
-    spread = np.sqrt(noise / freedom * (1 + _ROUNDS_PER_OBSERVATION * ahead**2 / squares))
+    return _Curves(
+        rate, asymptote, gain, squares, np.sqrt(noise / freedom), weight / weight.sum(), freedom
+    )
+
+
+def _summary(centre, spread, curves, confidence):
+    """Mean and ends of the interval of a mixture over curves: (n_at, n_curves) -> 3 of (n_at,)."""
     ends = [
-        _quantile(p, centre, spread, weight, freedom)
+        _quantile(p, centre, spread, curves.weight, curves.freedom)
         for p in ((1 - confidence) / 2, (1 + confidence) / 2)
     ]
-    mean, low, high = (v.clip(0, 1).reshape(at.shape) for v in (centre @ weight, *ends))
-    if at.ndim == 0:
-        return Forecast(float(at), float(mean), float(low), float(high))
-    return Forecast(at, mean, low, high)
+    return centre @ curves.weight, *ends
 
 
 def _quantile(p, centre, spread, weight, freedom):
