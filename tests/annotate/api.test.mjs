@@ -165,3 +165,17 @@ test("no question is left; what failed ahead is asked again", async () => {
   Object.assign(answers, whole);
   assert.equal((await ahead.take(4)).image.id, 5);
 });
+
+test("the gallery asks for what is chosen, and gives up what is not seen", async () => {
+  const { api, asked } = server({
+    "GET /api/gallery?offset=100&limit=50&sort=newest&label=a+%26b&find=%C3%BC": json({ images: [] }),
+    "GET /api/images/4/overlay?of=mask&side=192": raw([1]),
+    "GET /api/images/4/thumbnail?side=640": raw([1]),
+  });
+  const stop = new AbortController();
+  const query = { sort: "newest", state: undefined, label: "a &b", find: "ü" };
+  assert.deepEqual(await api.gallery(100, 50, query, stop.signal), { images: [] });
+  await api.overlay(4, "mask", stop.signal);
+  await api.thumbnail(4, stop.signal, 640);
+  assert.ok(asked.every(({ signal }) => signal === stop.signal));
+});

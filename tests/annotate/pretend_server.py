@@ -2,7 +2,9 @@
 
 import io
 import json
+import sys
 import threading
+from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 import alseg
+from alseg.annotate.overlays import of_mask
 from alseg.datasets import make_glands
 
 PAGE = Path(alseg.__file__).parent / "annotate" / "page"
@@ -46,6 +49,8 @@ class Item:
             "revision": self.revision,
             "state": self.state,
             "proposal": self.proposal is not None,
+            "uncertainty": None if self.id % 4 == 3 else self.id % 10 / 10,
+            "check": "open" if self.id == 5 else None,
         }
 
     def picture(self, size=None):
@@ -86,8 +91,25 @@ class State:
 
     def gallery(self, query):
         start, count = int(query["offset"]), int(query["limit"])
-        part = self.items[start : start + count]
-        return {"total": len(self.items), "images": [item.described() for item in part]}
+        left = [
+            item
+            for item in self.items
+            if query.get("find", "") in item.described()["name"]
+            and query.get("label", item.label) == item.label
+        ]
+        found = [item for item in left if query.get("state", item.state) == item.state]
+        ids = [item.id for item in found]
+        around = int(query.get("around", -1))
+        return {
+            "total": len(found),
+            "all": len(left),
+            "counts": dict(Counter(item.state for item in left)),
+            "at": ids.index(around) if around in ids else None,
+            "images": [item.described() for item in found[start : start + count]],
+        }
+
+    def predict(self, query):
+        return {"out": "/somewhere/predicted"}
 
     def save(self, item, query, body):
         """(status, answer) of marks or a draft."""
@@ -155,6 +177,16 @@ class Handler(BaseHTTPRequestHandler):
         what = what[0] if what else "itself"
         if what == "itself":
             return self._send(item.described())
+        if what == "overlay":
+            shown = np.frombuffer(
+                item.proposal if query["of"] == "proposal" else item.marks, np.uint8
+            )
+            shown = shown.reshape(item.pixels.shape[:2])
+            return self._send(
+                of_mask(np.int16(shown != 0), ["#000000", "#10b981"], 160), "image/png"
+            )
+        if what == "agreement":
+            return self._send({"dice": 0.5, "classes": [], "marked": 0.25})
         if what in ("picture", "thumbnail"):
             return self._send(item.picture(160 if what == "thumbnail" else None), "image/png")
         if what == "proposal":
@@ -190,11 +222,18 @@ def glands(n=6, image_size=(192, 288)):
     return items
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), ConnectionError):  # the page has given a request up
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def serving(items):
     """(state, address of the page)."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     server.state = State(items)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -188,7 +188,7 @@ def test_the_gallery_opens_an_image_again(opened):
     wait_for(window, 1)
     window.press("g")
     window.wait("document.querySelectorAll('.cell img[src]').length === 6")
-    window.click(".cell [title='benign/slide-000.png']")
+    window.click(".cell [title^='benign/slide-000.png']")
     wait_for(window, 0)
     draw(window, PATH)
     window.press(ENTER)

@@ -49,8 +49,18 @@ export class Api {
     return (await this.#ask(`images/${id}/picture`)).blob();
   }
 
-  async thumbnail(id, signal) {
-    return (await this.#ask(`images/${id}/thumbnail`, { signal })).blob();
+  async thumbnail(id, signal, side = 192) {
+    return (await this.#ask(`images/${id}/thumbnail?side=${side}`, { signal })).blob();
+  }
+
+  /** @param {"mask" | "proposal" | "difference"} of */
+  async overlay(id, of, signal, side = 192) {
+    return (await this.#ask(`images/${id}/overlay?of=${of}&side=${side}`, { signal })).blob();
+  }
+
+  /** Dice of the proposal against what is marked: {dice, classes, marked}. */
+  agreement(id, signal) {
+    return this.#json(`images/${id}/agreement`, { signal });
   }
 
   async marks(id) {
@@ -97,8 +107,15 @@ export class Api {
     return this.#ask("log", sent("POST", entry));
   }
 
-  gallery(offset, limit) {
-    return this.#json(`gallery?offset=${offset}&limit=${limit}`);
+  /** @param {{sort?: string, state?: string, label?: string, find?: string, around?: number}} query */
+  gallery(offset, limit, query = {}, signal = undefined) {
+    const given = Object.entries({ offset, limit, ...query }).filter(([, value]) => value !== undefined);
+    return this.#json(`gallery?${new URLSearchParams(given)}`, { signal });
+  }
+
+  /** Predicts all images with the best model: {out}, the folder that the masks come to. */
+  predict() {
+    return this.#json("predict", { method: "POST" });
   }
 
   async #json(path, options) {

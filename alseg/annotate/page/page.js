@@ -3,7 +3,7 @@
 import { Ahead, Api, Autosave, Stale, load } from "./api.js";
 import { Editor, OPEN } from "./editor.js";
 import { Effort } from "./effort.js";
-import { Gallery } from "./gallery.js";
+import { attach as attachGallery } from "./gallery.js";
 import { Pen } from "./pen.js";
 import { View, palette } from "./view.js";
 
@@ -35,7 +35,6 @@ class Page {
   #ahead;
   #view = new View($("canvas"));
   #pen;
-  #gallery;
   #effort = new Effort();
   #hand = { tool: "brush", value: 1, brush: 12, tolerance: 16, threshold: 128, proposed: PROPOSED };
   #classes = [];
@@ -53,16 +52,11 @@ class Page {
       tell: (message) => this.#say(message),
       sketch: (points) => this.#sketch(points),
     });
-    this.#gallery = new Gallery(
-      this.#api,
-      { scroll: $("gallery-scroll"), cells: $("gallery-cells") },
-      (image) => this.#reopen(image.id),
-      (error) => this.#say(error.message),
-    );
     this.#view.onMove = () => {
       $("scale").textContent = `${Math.round((100 * this.#view.transform.scale) / this.#view.ratio)} %`;
       this.#pen.sketch();
     };
+    attachGallery(this.desk);
   }
 
   async start() {
@@ -77,8 +71,8 @@ class Page {
    * What a part of the page with a module of its own sees of it.
    *
    * `on(name, hear)` tells it of "project" (what the server says of it), "shown" and "left" (the
-   * image on the desk came and goes: `now()`), "changed" (a stroke or a step of undo) and
-   * "answered" (kind, image); `key(key, act)` gives it a key; `did()` says that the editor of
+   * image on the desk came and goes: `now()`), "reopening" (one that was chosen is about
+   * to come), "changed" (a stroke or a step of undo) and "answered" (kind, image); `key(key, act)` gives it a key; `did()` says that the editor of
    * `now()` was changed by it: what is dirty is painted, counted and saved.
    */
   get desk() {
@@ -197,7 +191,7 @@ class Page {
       await this.#now?.autosave.flush();
       const loaded = await load(this.#api, await this.#api.image(id), decode);
       await this.#now?.autosave.stop();
-      this.#closeGallery();
+      this.#tell("reopening");
       this.#show(loaded);
     });
   }
@@ -460,9 +454,6 @@ class Page {
     click("undo", () => this.#step("undo"));
     click("redo", () => this.#step("redo"));
     click("theirs", () => this.#work(() => this.#takeTheirs()));
-    click("open-gallery", () => this.#openGallery());
-    click("finished-gallery", () => this.#openGallery());
-    click("close-gallery", () => this.#closeGallery());
     click("open-keys", () => $("keys").showModal());
     click("fit", () => this.#view.fit());
     click("closer", () => this.#zoom(1.5));
@@ -534,7 +525,6 @@ class Page {
       "-": () => this.#zoom(1 / 1.5),
       ".": () => this.#view.fit(),
       "?": () => $("keys").showModal(),
-      g: () => this.#openGallery(),
       h: () => this.#hide(true),
       " ": () => {
         this.#pen.spaceHeld = true;
@@ -552,11 +542,8 @@ class Page {
     };
     window.addEventListener("keydown", (event) => {
       const key = event.key.toLowerCase();
-      if (document.querySelector("dialog[open]")) return;
-      if (!$("gallery").hidden) {
-        if (key === "escape" || key === "g") this.#closeGallery();
-        return;
-      }
+      if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
+      if (!$("gallery").hidden) return; // it has keys of its own
       if (event.ctrlKey || event.metaKey) {
         const redo = key === "y" || (key === "z" && event.shiftKey);
         if (!redo && key !== "z") return;
@@ -616,23 +603,6 @@ class Page {
       if (this.#now?.image === image) $("label").value = image.label ?? "";
       this.#say(error.message);
     }
-  }
-
-  async #openGallery() {
-    $("desk").hidden = true;
-    $("gallery").hidden = false;
-    $("close-gallery").focus();
-    try {
-      $("gallery-count").textContent = await this.#gallery.refresh();
-    } catch (error) {
-      this.#say(error.message);
-    }
-  }
-
-  #closeGallery() {
-    $("gallery").hidden = true;
-    $("desk").hidden = false;
-    $("canvas").focus({ preventScroll: true });
   }
 }
 
