@@ -27,6 +27,6 @@ def test_the_docs_name_each_key_that_a_control_has():
     page = (root / "annotate" / "page" / "index.html").read_text()
     docs = (root.parent / "docs" / "user" / "annotate.md").read_text()
     keys = {key for found in re.findall(r'keyshortcuts="(.+?)"', page) for key in found.split("+")}
-    shown = {"Control": "Ctrl", "ArrowRight": "→"}
+    shown = {"Control": "Ctrl", "ArrowRight": "→", "ArrowLeft": "←"}
     assert len(keys) > 15
     assert not {key for key in keys if f"<kbd>{shown.get(key, key)}</kbd>" not in docs}
