@@ -117,11 +117,9 @@ class Browser:
         self._ask("DELETE", "")
 
 
-@contextmanager
-def browser(**options):
-    """A browser of one's own, with a profile that is gone afterwards."""
-    with tempfile.TemporaryDirectory() as home:
-        environment = os.environ | {"HOME": home, "TMPDIR": home}
+def start_driver(environment):
+    """A driver and its port. One whose port somebody took meanwhile ends, and another is begun."""
+    for _ in range(5):
         driver = subprocess.Popen(
             ["chromedriver", "--port=0"],
             stdout=subprocess.PIPE,
@@ -129,16 +127,31 @@ def browser(**options):
             env=environment,
             text=True,
         )
+        said = "on port "
+        for line in driver.stdout:
+            if said in line and "success" in line:
+                return driver, int(line.split(said)[1].split(".")[0])
+        stop_driver(driver)
+    raise RuntimeError("chromedriver does not start.")
+
+
+def stop_driver(driver):
+    driver.terminate()
+    driver.wait()
+    driver.stdout.close()
+
+
+@contextmanager
+def browser(**options):
+    """A browser of one's own, with a profile that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as home:
+        environment = os.environ | {"HOME": home, "TMPDIR": home}
+        driver, port = start_driver(environment)
         try:
-            said = "on port "
-            line = next(line for line in driver.stdout if said in line and "success" in line)
-            port = int(line.split(said)[1].split(".")[0])
             window = Browser(f"http://127.0.0.1:{port}", **options)
             try:
                 yield window
             finally:
                 window.close()
         finally:
-            driver.terminate()
-            driver.wait()
-            driver.stdout.close()
+            stop_driver(driver)
