@@ -5,6 +5,8 @@ it is on those that nobody has marked: it is drawn uniformly among them, what is
 stays hidden until it is answered, and the model behind the page does not learn from the last ones.
 """
 
+from contextlib import nullcontext
+
 import numpy as np
 
 from alseg.annotate.asked_points import random_points
@@ -22,7 +24,9 @@ LEAST_POINTS = 20
 """Random pixels of a check that are asked at least."""
 
 _FIRST, _BLOCK = 4, 6  # the fifth question may be one; from there on one of six is
-_ANSWERED = 0.8  # of the points asked: those left out are those that are hard to tell
+# Share of the points asked that must be told: of the others it was said that they cannot be, or, if
+# strokes lie beside the points, nobody knows, and whoever drew strokes kept clear of what is hard.
+_TOLD, _TOLD_BESIDE_STROKES = 0.5, 0.9
 _SALT = 16  # what else is drawn from the seed of a project is drawn apart
 
 
@@ -56,10 +60,13 @@ class Checks:
     Parameters
     ----------
     project : Project
+    lock : context manager or None, default=None
+        Held while the state is changed, where many threads may.
     """
 
-    def __init__(self, project):
+    def __init__(self, project, lock=None):
         self.project = project
+        self._lock = nullcontext() if lock is None else lock
         self._seed = project.option("seed", 0)
         for name in self.entries():  # masks that came by `alseg add` meanwhile
             entry = project.state["masks"].get(name)
@@ -134,10 +141,11 @@ class Checks:
             Rows and columns, whether they are marked or not, in the order in which to ask.
         """
         n = max(n, LEAST_POINTS)
-        entry = self.entries()[name]
-        if n > entry.get("points", 0):
-            self._put(name, {**entry, "points": n})
-            self.project.write()
+        with self._lock:
+            entry = self.entries()[name]
+            if n > entry.get("points", 0):
+                self._put(name, {**entry, "points": n})
+                self.project.write()
         return random_points(name, size, n)
 
     # -- answers --------------------------------------------------------------------------------
@@ -154,17 +162,17 @@ class Checks:
     def _is_fair(self, name, mask):
         """Whether enough of the points drawn are marked, up to the last one that is.
 
-        They come in random order: whoever stops early has still answered a fair sample, but not
-        who leaves out those that are hard to tell.
+        They come in random order, so that whoever stops early has answered a fair sample as well.
         """
         n = self.entries()[name].get("points", 0)
-        points = random_points(name, mask.shape, n)
-        marked = np.flatnonzero(mask[points[:, 0], points[:, 1]] != MISSING)
-        if not len(marked):
+        rows, columns = random_points(name, mask.shape, n).T
+        told = np.flatnonzero(mask[rows, columns] != MISSING)
+        if not len(told):
             return False
-        n_asked = marked[-1] + 1
-        enough = min(LEAST_POINTS, mask.size)
-        return n_asked >= enough and len(marked) >= _ANSWERED * n_asked
+        n_asked = told[-1] + 1
+        strokes = (mask != MISSING).sum() > len(told)
+        least = _TOLD_BESIDE_STROKES if strokes else _TOLD
+        return n_asked >= min(LEAST_POINTS, mask.size) and len(told) >= least * n_asked
 
     def sample(self, name, mask):
         """What of a mask is a fair sample of its image: all, or the random points alone.

@@ -183,7 +183,7 @@ class Marks:
         self._in_folder = project.in_folder()
         self._sizes, self._depths = {}, {}
         self._lock = threading.RLock()
-        self.checks = Checks(project)
+        self.checks = Checks(project, self._lock)
         self._costs = AppendOnly(project.folder / COSTS)
         try:
             self._costs.end_line()  # of a process that was killed
