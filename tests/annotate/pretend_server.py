@@ -35,6 +35,7 @@ class Item:
         self.id, self.pixels, self.proposal = number, pixels, proposal
         self.marks = np.full(pixels.shape[:2], OPEN, np.uint8).tobytes()
         self.draft, self.revision, self.state = None, 0, "open"
+        self.check = "open" if number == 5 else None
         self.label = ["benign", "malignant"][number % 2]
 
     def described(self):
@@ -48,9 +49,9 @@ class Item:
             "why": "Unlike anything seen so far: its texture is far from that of the others.",
             "revision": self.revision,
             "state": self.state,
-            "proposal": self.proposal is not None,
             "uncertainty": None if self.id % 4 == 3 else self.id % 10 / 10,
-            "check": "open" if self.id == 5 else None,
+            "proposal": self.proposal is not None and self.check != "open",
+            "check": self.check,
         }
 
     def picture(self, size=None):
@@ -68,6 +69,7 @@ class State:
     def __init__(self, items):
         self.items = items
         self.requests, self.log = [], []
+        self.quality = None  # what it says of checks
 
     def project(self):
         return {
@@ -80,6 +82,9 @@ class State:
             ],
             "labels": ["benign", "malignant"],
         }
+
+    def standing(self, query):
+        return {"quality": self.quality}
 
     def next(self, query):
         after = int(query.get("after", -1))
@@ -127,7 +132,10 @@ class State:
         item.marks, item.draft = body, None
         item.revision += 1
         item.state = "marked" if answer == "marks" else "done"
-        return 200, {"revision": item.revision}
+        told = {"revision": item.revision}
+        if item.check:
+            item.check = told["check"] = None if answer == "marks" else "counted"
+        return 200, told
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -103,6 +103,11 @@ export class Api {
     return this.#ask(`images/${id}/label`, sent("PUT", { label }));
   }
 
+  /** How training and checks stand. */
+  standing() {
+    return this.#json("standing");
+  }
+
   log(entry) {
     return this.#ask("log", sent("POST", entry));
   }

@@ -5,6 +5,7 @@ import { Editor, OPEN } from "./editor.js";
 import { Effort } from "./effort.js";
 import { attach as attachGallery } from "./gallery.js";
 import { Pen } from "./pen.js";
+import { attach as attachQuality } from "./quality.js";
 import { View, palette } from "./view.js";
 
 const PROPOSED = 1; // the class that proposals are of
@@ -57,6 +58,7 @@ class Page {
       this.#pen.sketch();
     };
     attachGallery(this.desk);
+    attachQuality(this.desk);
   }
 
   async start() {
@@ -71,9 +73,10 @@ class Page {
    * What a part of the page with a module of its own sees of it.
    *
    * `on(name, hear)` tells it of "project" (what the server says of it), "shown" and "left" (the
-   * image on the desk came and goes: `now()`), "reopening" (one that was chosen is about
-   * to come), "changed" (a stroke or a step of undo) and "answered" (kind, image); `key(key, act)` gives it a key; `did()` says that the editor of
-   * `now()` was changed by it: what is dirty is painted, counted and saved.
+   * image on the desk came and goes: `now()`), "reopening" (one that was chosen is about to come),
+   * "changed" (a stroke or a step of undo) and "answered" (kind, image, what the server said);
+   * `key(key, act)` gives it a key; `did()` says that the editor of `now()` was changed by it: what
+   * is dirty is painted, counted and saved.
    */
   get desk() {
     return {
@@ -214,11 +217,12 @@ class Page {
     const { image, editor, autosave, proposal } = this.#now;
     if (kind === "later") await autosave.flush();
     await autosave.stop();
+    let saved = null;
     try {
       if (kind === "skip") await this.#api.skip(image.id);
       else if (kind !== "later") {
         if (kind === "all") this.#complete(editor, proposal);
-        await this.#api.saveMarks(image.id, image.revision, kind, editor.marks);
+        saved = await this.#api.saveMarks(image.id, image.revision, kind, editor.marks);
       }
     } catch (error) {
       this.#autosave();
@@ -229,14 +233,14 @@ class Page {
       }
       return;
     }
-    const cost = { id: image.id, ...this.#effort.total() };
+    const cost = { id: image.id, ...this.#effort.total(), answer: kind };
     this.#api.log(cost).catch(() => {}); // a lost line of the cost log is no reason to stop anybody
     if (kind !== "later") {
       const done = kind === "skip" ? "Put aside" : "Saved";
       this.#say(`${done}: ${image.name}`, "Back", () => this.#reopen(image.id));
       this.#api.project().then((project) => this.#drawProgress(project), () => {});
     }
-    this.#tell("answered", kind, image);
+    this.#tell("answered", kind, image, saved);
     await this.#next(image.id);
   }
 
