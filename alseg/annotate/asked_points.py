@@ -1,7 +1,8 @@
 """Which single pixels of an image are asked about: a fair sample, the same whenever it is drawn.
 
 Uniformly drawn pixels say without bias how often a map of classes is right, whoever made it. So
-nothing may choose among them: not the proposal, not what is easy to tell.
+nothing may choose among them: not the proposal, not what is easy to tell. Others may be drawn
+where the proposal is unsure, of images that are no checks, and are said to be so.
 """
 
 import hashlib
@@ -122,6 +123,48 @@ def unsure_points(name, mask, proposal, n, seed=0):
         return _places([], mask.shape[1])
     least = np.argpartition(sure, n_least - 1, axis=None)[:n_least]
     return _places(rng.permutation(np.sort(least))[:n], mask.shape[1])
+
+
+def asked_points(marks, i, n, n_unsure=0, proposal=None):
+    """The pixels that a page asks about next; of a check those that it is measured by.
+
+    Those that are answered in a draft are among them: who goes on finds the same ones.
+
+    Parameters
+    ----------
+    marks : Marks
+    i : int
+    n : int
+    n_unsure : int, default=0
+        How many of them by `unsure_points`, where there is a proposal; none on a check.
+    proposal : bytes or None, default=None
+        As `Proposals` gives it.
+
+    Returns
+    -------
+    points : ndarray of shape (n, 2), int
+        Those drawn at random, then the unsure ones.
+    n_unsure : int
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the image cannot be read.
+    """
+    name = marks.names[i]
+    if marks.checks.status(name) == "open":
+        return marks.checks.points(name, marks.size(i), n), 0
+    mask, _, _ = marks.read(i, draft=False)
+    if proposal is None or marks.checks.status(name) is not None:
+        n_unsure = 0
+    fair = open_points(name, mask, n - min(n, n_unsure))
+    if not n_unsure:
+        return fair, 0
+    mask = mask.copy()
+    mask[tuple(fair.T)] = 0  # none is asked twice
+    foreground = np.frombuffer(proposal, np.uint8, mask.size).reshape(mask.shape)
+    unsure = unsure_points(name, mask, foreground, min(n, n_unsure))
+    return np.concatenate([fair, unsure]), len(unsure)
 
 
 def _order(name, total, seed):

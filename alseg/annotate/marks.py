@@ -349,8 +349,14 @@ class Marks:
             return read_stored(self.project.folder / "masks" / entry["file"])
         return self.project.data.masks[i] if self._in_folder[i] else None
 
-    def read(self, i):
+    def read(self, i, draft=True):
         """The marks of an image: the draft, if there is one since they were changed.
+
+        Parameters
+        ----------
+        i : int
+        draft : bool, default=True
+            False reads what counts alone.
 
         Returns
         -------
@@ -361,7 +367,7 @@ class Marks:
         size = self.size(i)
         with self._lock:
             revision = self.revision(i)
-            mask = self._read_draft(i, revision, size)
+            mask = self._read_draft(i, revision, size) if draft else None
             if mask is not None:
                 return mask, revision, True
             mask = self._counted(i)

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from alseg.annotate.asked_points import asked_points
 from alseg.annotate.listing import Listing
 from alseg.annotate.marks import Stale, as_pixels, shown_classes
 from alseg.annotate.overlays import KINDS, agreement, of_difference, of_mask, proposed_mask
@@ -30,6 +31,7 @@ TOKEN = "X-Alseg-Token"
 _TEXT = 65536  # bytes of a JSON body
 _MOST = 500  # images of a gallery's page
 _SHOWN = 16  # proposals remembered, to see how far what is drawn agrees with them
+_POINTS = 1000  # pixels of an image that are asked about at once
 _THUMBNAILS = 2000  # some kilobytes each
 _LARGE = 1024  # pixels of the longer side of a thumbnail or an overlay
 
@@ -115,6 +117,7 @@ def make_app(marks, token, hosts, page=None):
         Route(f"{one}/overlay", desk.overlay),
         Route(f"{one}/agreement", desk.agreement),
         Route(f"{one}/proposal", desk.proposal),
+        Route(f"{one}/points", desk.points),
         Route(f"{one}/marks", desk.marks),
         Route(f"{one}/marks", desk.save, methods=["PUT"]),
         Route(f"{one}/draft", desk.draft, methods=["PUT"]),
@@ -443,6 +446,15 @@ class _Desk:
         while len(self.shown) > _SHOWN:
             self.shown.pop(next(iter(self.shown)), None)
         return Response(found, media_type="application/octet-stream")
+
+    def points(self, request):
+        i, n = self._id(request), min(_POINTS, _natural(request, "n", "20"))
+        n_unsure = _natural(request, "unsure", "0")
+        proposal = self._of_image(self.proposals, i) if n_unsure else None
+        points, n_unsure = self._of_image(
+            lambda i: asked_points(self.of, i, n, n_unsure, proposal), i
+        )
+        return _Json({"points": points.tolist(), "unsure": n_unsure})
 
     def marks(self, request):
         mask, revision, is_draft = self._of_image(self.of.read, self._id(request))

@@ -25,9 +25,9 @@ test("seconds count while somebody is busy; a long pause is a short one", () => 
   effort.alive();
   now = 62_500;
   effort.strokes++;
-  assert.deepEqual(effort.total(), { seconds: 7.5, strokes: 1, clicks: 0 });
+  assert.deepEqual(effort.total(), { seconds: 7.5, strokes: 1, clicks: 0, points: 0 });
   effort.reset();
-  assert.deepEqual(effort.total(), { seconds: 0, strokes: 0, clicks: 0 });
+  assert.deepEqual(effort.total(), { seconds: 0, strokes: 0, clicks: 0, points: 0 });
 });
 
 test("keys move within a grid, and stay in it", () => {

@@ -54,6 +54,15 @@ class Item:
             "check": self.check,
         }
 
+    def points(self, n):
+        """Pixels without a mark that counts, in an order of chance."""
+        height, width = self.pixels.shape[:2]
+        order = np.random.default_rng(self.id).permutation(height * width)
+        is_open = np.frombuffer(self.marks, np.uint8)[order] == OPEN
+        chosen = order[is_open][:n]
+        points = np.column_stack([chosen // width, chosen % width])
+        return {"points": points.tolist(), "unsure": 0}
+
     def picture(self, size=None):
         image = Image.fromarray(self.pixels)
         if size:
@@ -199,6 +208,8 @@ class Handler(BaseHTTPRequestHandler):
             return self._send(item.picture(160 if what == "thumbnail" else None), "image/png")
         if what == "proposal":
             return self._send(item.proposal, "application/octet-stream")
+        if what == "points":
+            return self._send(item.points(int(query["n"])))
         if what == "label":
             item.label = json.loads(body)["label"]
             return self._send({})

@@ -2,10 +2,15 @@
 
 import numpy as np
 import pytest
+from made_slides import write_slides
+from requests_by_hand import Client
 from scipy.stats import chisquare
 
-from alseg.annotate.asked_points import open_points, random_points, unsure_points
+from alseg.annotate.asked_points import asked_points, open_points, random_points, unsure_points
+from alseg.annotate.marks import Marks
+from alseg.annotate.server import allowed_hosts, make_app
 from alseg.labels import MISSING
+from alseg.project import keep, open_project
 from alseg.training.training_data import mask_tensor
 
 SIZE = (6, 8)
@@ -96,3 +101,73 @@ def test_twenty_pixels_of_a_slide_reach_the_network():
     assert (small != MISSING).sum() == 20
     where = ((2 * points + 1) * canvas // (2 * np.array(size))).T  # the place each falls into
     np.testing.assert_array_equal(small[tuple(where)], np.arange(20) % 2)
+
+
+# -- as the page asks for them --
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """A client of the application of six images without a mask."""
+    write_slides(tmp_path / "slides", 6, SLIDE)
+    with open_project(tmp_path / "state", tmp_path / "slides") as project:
+        marks = Marks(project)
+        client = Client(make_app(marks, "a-token", allowed_hosts("127.0.0.1", 8765), {}), "a-token")
+        client.marks = marks
+        yield client
+        marks.close()
+
+
+SLIDE = (24, 32)
+
+
+def test_the_page_gets_pixels_that_no_counted_mark_says(ask):
+    name = ask.marks.names[3]
+    drawn = random_points(name, SLIDE, 60)
+    found = ask.get("/api/images/3/points").json
+    assert found == {"points": drawn[:20].tolist(), "unsure": 0}
+    mask = np.full(SLIDE, 255, np.uint8)
+    mask[tuple(drawn[:5].T)] = 1
+    assert ask.put("/api/images/3/draft?revision=0", mask.tobytes()).status == 200
+    assert ask.get("/api/images/3/points").json == found  # who goes on finds the same ones
+    ask.put("/api/images/3/marks?revision=0&answer=marks", mask.tobytes())
+    assert ask.get("/api/images/3/points?n=7").json["points"] == drawn[5:12].tolist()
+    keep(ask.marks.project, {name: np.zeros(SLIDE, np.int16)})
+    assert ask.get("/api/images/3/points").json["points"] == []
+
+
+def test_without_a_proposal_all_are_a_fair_sample(ask):
+    found = ask.get("/api/images/1/points?n=10&unsure=5").json
+    assert len(found["points"]) == 10 and found["unsure"] == 0
+
+
+def test_numbers_of_pixels_have_a_limit(ask):
+    assert len(ask.get("/api/images/1/points?n=999999999").json["points"]) == 24 * 32
+    assert ask.get("/api/images/1/points?n=-1").status == 400
+    assert ask.get("/api/images/1/points?n=1.5").status == 400
+    assert ask.get("/api/images/6/points").status == 404
+
+
+def test_a_share_of_them_may_be_where_the_proposal_is_unsure(ask):
+    proposal = np.zeros(SLIDE, np.uint8)
+    proposal[:, 14:20] = 128
+    points, n_unsure = asked_points(ask.marks, 2, 20, 8, proposal.tobytes())
+    assert n_unsure == 8 and len(np.unique(points, axis=0)) == 20
+    np.testing.assert_array_equal(points[:12], random_points(ask.marks.names[2], SLIDE, 12))
+    assert ((points[12:, 1] >= 14) & (points[12:, 1] < 20)).all()
+    # On a check nothing but chance may choose.
+    name = ask.marks.names[2]
+    ask.marks.project.state["checks"] = {name: {}}
+    points, n_unsure = asked_points(ask.marks, 2, 20, 8, proposal.tobytes())
+    assert n_unsure == 0 and ask.marks.checks.entries()[name] == {"points": 20}
+    np.testing.assert_array_equal(points, random_points(name, SLIDE, 20))
+
+
+def test_a_check_that_is_answered_by_its_points_counts(ask):
+    name = ask.marks.names[2]
+    ask.marks.project.state["checks"] = {name: {}}
+    mask = np.full(SLIDE, 255, np.uint8)
+    mask[tuple(np.transpose(ask.get("/api/images/2/points").json["points"]))] = 1
+    ask.put("/api/images/2/marks?revision=0&answer=marks", mask.tobytes())
+    assert ask.marks.checks.entries()[name]["answer"] == "points"
+    assert ask.marks.checks.status(name) == "counted"

@@ -12,6 +12,7 @@ pytestmark = [
 ]
 SIZE = (192, 288)
 ENTER, SHIFT, CONTROL = "\ue007", "\ue008", "\ue009"
+BACKSPACE, ESCAPE = "\ue003", "\ue00c"
 BRUSH = 12
 
 
@@ -240,3 +241,138 @@ def test_a_large_image_takes_a_stroke():
         window.press(ENTER)
         window.wait("!document.getElementById('finished').hidden")
         np.testing.assert_array_equal(marks(state.items[0]), np.where(painted, 1, OPEN))
+
+
+# -- single pixels --
+
+
+def walk(window):
+    """What the page says of the asked pixel: "3 of 20"."""
+    return window.run("return document.getElementById('points-count').textContent")
+
+
+def wait_for_walk(window, standing):
+    window.wait("document.getElementById('points-count').textContent === arguments[0]", standing)
+
+
+@pytest.fixture
+def points(opened):
+    """As `opened`; the browser forgets afterwards which way of marking was chosen."""
+    window, state, item = opened
+    yield window, state, item
+    window.run("localStorage.clear()")
+
+
+def test_asked_pixels_are_answered_by_a_key_each(points):
+    window, state, item = points
+    asked = np.array(item.points(20)["points"])
+    window.press("q")
+    wait_for_walk(window, "1 of 20")
+    expected = np.full(SIZE, OPEN)
+    for number, (row, column) in enumerate(asked[:-1]):
+        key = "10x2"[number % 4]
+        window.press(key)
+        if key != "x":
+            expected[row, column] = int(key)
+    wait_for_walk(window, "20 of 20")
+    assert state.items[0].revision == 0
+    window.press("1")
+    expected[tuple(asked[-1])] = 1
+    wait_for(window, 1)  # saved as "only what I marked", and the next walk has begun
+    wait_for_walk(window, "1 of 20")
+    np.testing.assert_array_equal(marks(item), expected)
+    assert item.state == "marked"
+    wait_until(lambda: state.log)
+    assert state.log[0]["clicks"] == 20 and state.log[0]["strokes"] == 0
+
+
+def test_answers_are_taken_back_and_what_is_not_answered_never_counts(points):
+    window, state, item = points
+    asked = item.points(20)["points"]
+    window.press("q")
+    wait_for_walk(window, "1 of 20")
+    for key, standing in [
+        ("1", "2 of 20"),
+        ("x", "3 of 20"),
+        ("1", "4 of 20"),
+        (BACKSPACE, "3 of 20"),
+        (BACKSPACE, "2 of 20"),
+        ("2", "3 of 20"),
+        ("9", "3 of 20"),  # there is no such class
+        (BACKSPACE, "2 of 20"),
+        (BACKSPACE, "1 of 20"),
+        (BACKSPACE, "1 of 20"),
+        ("0", "2 of 20"),
+        ("1", "3 of 20"),
+    ]:
+        window.press(key)
+        assert walk(window) == standing
+    window.press(CONTROL, "z")
+    assert walk(window) == "2 of 20"
+    window.press(ESCAPE)
+    assert window.run("return document.getElementById('points').hidden")
+    window.press(ENTER)
+    wait_for(window, 1)
+    expected = np.full(SIZE, OPEN)
+    expected[tuple(asked[0])] = 0
+    np.testing.assert_array_equal(marks(item), expected)
+
+
+def test_the_last_answer_of_the_image_before_is_taken_back(points):
+    window, state, item = points
+    asked = item.points(20)["points"]
+    window.press("q")
+    wait_for_walk(window, "1 of 20")
+    for _ in range(20):
+        window.press("1")
+    wait_for(window, 1)
+    wait_for_walk(window, "1 of 20")
+    window.press(BACKSPACE)
+    wait_for(window, 0)
+    wait_for_walk(window, "20 of 20")
+    window.press("0")
+    wait_for(window, 1)
+    assert item.revision == 2 and marks(item)[tuple(asked[-1])] == 0
+    assert (marks(item) != OPEN).sum() == 20
+
+
+def test_the_way_of_marking_is_remembered_and_a_tool_leaves_it(points):
+    window, state, item = points
+    window.click("[data-way=points]")
+    wait_for_walk(window, "1 of 20")
+    first = tuple(item.points(1)["points"][0])
+    window.click("#points-classes [data-value='1']")
+    wait_until(lambda: item.draft is not None)
+    window.open(window.run("return location.href"))
+    wait_for(window, 0)
+    wait_for_walk(window, "2 of 20")  # the same pixels, of which the draft answers one
+    window.press("b")
+    painted = stroke(draw(window, PATH))
+    window.press(ENTER)
+    wait_for(window, 1)
+    painted[first] = True
+    np.testing.assert_array_equal(marks(item), np.where(painted, 1, OPEN))
+
+
+def test_a_ring_takes_the_class_in_the_hand(points):
+    window, state, item = points
+    asked = item.points(20)["points"]
+    window.wait("document.querySelectorAll('#rings button').length === 5")
+    window.click("#rings button:nth-child(2)")
+    window.press("0")
+    window.click("#rings button:nth-child(4)")
+    window.click("#rings button:nth-child(5)")
+    window.click("#rings button:nth-child(5)")  # a second click takes it back
+    names = [window.name_of(ring) for ring in window.find_all("#rings button")]
+    assert [name.split(": ")[1] for name in names] == [
+        "not answered",
+        "gland",
+        "not answered",
+        "background",
+        "not answered",
+    ]
+    window.press(ENTER)
+    wait_for(window, 1)
+    expected = np.full(SIZE, OPEN)
+    expected[tuple(asked[1])], expected[tuple(asked[3])] = 1, 0
+    np.testing.assert_array_equal(marks(item), expected)

@@ -83,6 +83,11 @@ export class Api {
     }
   }
 
+  /** Rows and columns of pixels to be asked about; the last `unsure` are no fair sample. */
+  points(id, n, unsure = 0) {
+    return this.#json(`images/${id}/points?n=${n}&unsure=${unsure}`);
+  }
+
   saveDraft(id, revision, bytes, { keepalive = false } = {}) {
     const path = `images/${id}/draft?revision=${revision}`;
     return this.#ask(path, { method: "PUT", body: bytes, keepalive });

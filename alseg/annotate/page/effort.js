@@ -17,6 +17,7 @@ export class Effort {
     this.milliseconds = 0;
     this.strokes = 0;
     this.clicks = 0;
+    this.points = 0; // asked pixels that were answered, each of which is a click too
     this.#last = this.#clock();
   }
 
@@ -27,10 +28,11 @@ export class Effort {
     this.#last = now;
   }
 
-  /** @returns {{seconds: number, strokes: number, clicks: number}} */
+  /** @returns {{seconds: number, strokes: number, clicks: number, points: number}} */
   total() {
     this.alive();
     const seconds = Math.round(this.milliseconds) / 1000;
-    return { seconds, strokes: this.strokes, clicks: this.clicks };
+    const { strokes, clicks, points } = this;
+    return { seconds, strokes, clicks, points };
   }
 }

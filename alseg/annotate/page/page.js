@@ -5,6 +5,7 @@ import { Editor, OPEN } from "./editor.js";
 import { Effort } from "./effort.js";
 import { attach as attachGallery } from "./gallery.js";
 import { Pen } from "./pen.js";
+import { attach as attachPoints } from "./points.js";
 import { attach as attachQuality } from "./quality.js";
 import { View, palette } from "./view.js";
 
@@ -43,6 +44,7 @@ class Page {
   #busy = false;
   #heard = {}; // what parts want to be told, by the name of the event
   #acts = {}; // what keys do
+  #takers = []; // who may take a key before anybody else
 
   constructor(token) {
     this.#api = new Api(token);
@@ -56,8 +58,10 @@ class Page {
     this.#view.onMove = () => {
       $("scale").textContent = `${Math.round((100 * this.#view.transform.scale) / this.#view.ratio)} %`;
       this.#pen.sketch();
+      this.#tell("moved");
     };
     attachGallery(this.desk);
+    attachPoints(this.desk);
     attachQuality(this.desk);
   }
 
@@ -74,9 +78,10 @@ class Page {
    *
    * `on(name, hear)` tells it of "project" (what the server says of it), "shown" and "left" (the
    * image on the desk came and goes: `now()`), "reopening" (one that was chosen is about to come),
-   * "changed" (a stroke or a step of undo) and "answered" (kind, image, what the server said);
-   * `key(key, act)` gives it a key; `did()` says that the editor of `now()` was changed by it: what
-   * is dirty is painted, counted and saved.
+   * "changed" (a stroke or a step of undo), "moved" (the image on the screen), "held" (a tool was
+   * chosen) and "answered" (kind, image, what the server said); `key(key, act)` gives it a key,
+   * `take(hear)` any key: `hear(key, event)` says whether it was meant; `did()` says that the
+   * editor of `now()` was changed by it: what is dirty is painted, counted (`strokes`) and saved.
    */
   get desk() {
     return {
@@ -89,9 +94,12 @@ class Page {
       say: (...said) => this.#say(...said),
       on: (name, hear) => (this.#heard[name] ??= []).push(hear),
       key: (key, act) => (this.#acts[key] = act),
-      did: () => {
+      busy: () => this.#busy || this.#pen.busy,
+      drop: () => this.#pen.drop(),
+      take: (hear) => this.#takers.push(hear),
+      did: ({ strokes = 1 } = {}) => {
         this.#view.paint(this.#now.editor.takeDirty());
-        this.#changed();
+        this.#changed(strokes);
       },
       answer: (kind) => this.#answer(kind),
       reopen: (id) => this.#reopen(id),
@@ -283,8 +291,8 @@ class Page {
     });
   }
 
-  #changed() {
-    this.#effort.strokes++;
+  #changed(strokes = 1) {
+    this.#effort.strokes += strokes;
     this.#now.autosave.changed();
     this.#drawCounts();
     this.#tell("changed", this.#now);
@@ -337,6 +345,11 @@ class Page {
     $("ring").hidden = true;
   }
 
+  #takeTool(tool) {
+    this.#hold(tool);
+    this.#tell("held", tool);
+  }
+
   #choose(value) {
     if (!this.#classes.some((one) => one.value === value)) return;
     this.#hand.value = value;
@@ -359,6 +372,7 @@ class Page {
   #hide(hidden) {
     if (this.#view.hidden === hidden) return;
     this.#view.hidden = hidden;
+    $("desk").classList.toggle("hiding", hidden);
     this.#view.redraw();
   }
 
@@ -449,9 +463,9 @@ class Page {
   #listen() {
     const click = (id, act) => $(id).addEventListener("click", act);
     for (const button of $("tools").children) {
-      button.addEventListener("click", () => this.#hold(button.dataset.tool));
+      button.addEventListener("click", () => this.#takeTool(button.dataset.tool));
     }
-    for (const group of [$("tools"), $("classes")]) arrows(group);
+    for (const group of [$("tools"), $("classes"), $("way")]) arrows(group);
     for (const button of document.querySelectorAll("[data-answer]")) {
       button.addEventListener("click", () => this.#answer(button.dataset.answer));
     }
@@ -556,8 +570,12 @@ class Page {
         return;
       }
       if (event.altKey || ours(event.target, key)) return;
+      if (this.#takers.some((hear) => hear(key, event))) {
+        event.preventDefault();
+        return;
+      }
       if (event.repeat && !["[", "]", "+", "=", "-"].includes(key)) return;
-      const act = tools[key] ? () => this.#hold(tools[key]) : (this.#acts[key] ?? acts[key]);
+      const act = tools[key] ? () => this.#takeTool(tools[key]) : (this.#acts[key] ?? acts[key]);
       if (/^[0-9]$/.test(key)) this.#choose(Number(key));
       else if (act) act(event);
       else return;

@@ -3,7 +3,8 @@
  *
  * @typedef {import("./editor.js").Point} Point
  * @typedef {{tool: string, value: number, brush: number, tolerance: number, threshold: number,
- *   proposed: number}} Hand  what is in the hand; read at each event
+ *   proposed: number, asking?: boolean}} Hand  what is in the hand, read at each event; while
+ *   single pixels are asked about, the pen only moves the image
  */
 
 import { OPEN, proposedObject, sameColour } from "./editor.js";
@@ -108,6 +109,7 @@ export class Pen {
       event.button !== 0 ||
       this.spaceHeld ||
       this.#hand.tool === "move" ||
+      this.#hand.asking ||
       (this.#penSeen && event.pointerType === "touch");
     if (moves) {
       this.#mode = "pan";

@@ -150,7 +150,8 @@ export class View {
     canvas.before(this.#under);
     this.transform = { scale: 1, x: 0, y: 0 };
     this.opacity = 0.5;
-    this.hidden = false;
+    this.hidden = false; // while a key is held
+    this.plain = false; // for longer: nothing lies over the picture
     this.hatched = true;
     this.onMove = () => {};
     new ResizeObserver(() => this.#resize()).observe(canvas);
@@ -193,6 +194,10 @@ export class View {
   /** What CSS makes of the picture, and of nothing else. */
   set filter(value) {
     this.#under.style.filter = value;
+  }
+
+  get filter() {
+    return this.#under.style.filter;
   }
 
   /**
@@ -324,7 +329,7 @@ export class View {
     context.rect(box.x, box.y, box.width, box.height);
     context.clip();
     context.clearRect(box.x, box.y, box.width, box.height);
-    if (this.#image && !this.hidden) {
+    if (this.#image && !this.hidden && !this.plain) {
       const overlay = this.#late ? this.#sampled(box) : this.#layer;
       if (this.hatched) this.#drawHatch(context, overlay, box);
       context.globalAlpha = this.opacity;
