@@ -181,6 +181,8 @@ class _Guard:
         if any(found.lower() != f"http://{host[0].lower()}" for found in origin):
             return 403, f"the origin {printable(origin[0])!r} is not that of this page."
         path = scope["path"]
+        if not (path.isascii() and path.isprintable()):  # a line feed at its end would be let pass
+            return 404, f"the page has no file and no address {printable(path)!r}."
         if path.startswith("/page/"):
             return None
         tokens = given.get(TOKEN.lower(), [])
