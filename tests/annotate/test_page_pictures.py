@@ -75,17 +75,17 @@ def test_pixels_are_those_that_are_read(tmp_path):
     folder = tmp_path / "slides" / "images" / "a"
     folder.mkdir(parents=True)
     write(folder)
-    with serve(tmp_path / "state", tmp_path / "slides", block=False) as served:
-        with browser() as window:
-            window.open(served.url)
-            files = sorted(folder.iterdir())
-            window.wait("document.getElementById('desk').dataset.image")
-            for i, file in enumerate(files):
-                kind, height, width, text = window.run(PIXELS, i)
-                shown = np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)
-                read = read_image(file)
-                assert (kind != "image/bmp") == file.name.startswith("own"), file
-                apart = np.abs(shown[..., :3].astype(int) - read)
-                assert shown.shape[:2] == read.shape[:2] and (shown[..., 3] == 255).all()
-                # Decoders of a file with loss may round differently.
-                assert apart.max() <= (0 if file.suffix in (".png", ".bmp") else 2), file
+    served = serve(tmp_path / "state", tmp_path / "slides", block=False)
+    with served, browser() as window:
+        window.open(served.url)
+        files = sorted(folder.iterdir())
+        window.wait("document.getElementById('desk').dataset.image")
+        for i, file in enumerate(files):
+            kind, height, width, text = window.run(PIXELS, i)
+            shown = np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)
+            read = read_image(file)
+            assert (kind != "image/bmp") == file.name.startswith("own"), file
+            apart = np.abs(shown[..., :3].astype(int) - read)
+            assert shown.shape[:2] == read.shape[:2] and (shown[..., 3] == 255).all()
+            # Decoders of a file with loss may round differently.
+            assert apart.max() <= (0 if file.suffix in (".png", ".bmp") else 2), file
