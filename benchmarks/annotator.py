@@ -12,7 +12,8 @@ asks:
 - strokes: two along the middle of each class and three pairs along borders (`StrokeOracle`), then
   "only what I marked";
 - corrections: it looks at the proposal that the page shows, or at nothing where it shows none, and
-  corrects it, the largest errors first (`CorrectionOracle`), then "all of it is right".
+  corrects it, the largest errors first (`CorrectionOracle`), then "all of it is right";
+- points: a key for each of the 20 pixels that the page asks about (`PointOracle`'s rates).
 
 What it draws are events of the pointer in the page. After each answer the marks that the server
 gives are compared with what the pointer drew: `lost` counts the pixels that differ. At every so
@@ -40,7 +41,7 @@ from alseg.datasets import class_folds, load_folder, load_glas, make_glands
 from alseg.files import write_text
 from alseg.labels import MISSING
 from alseg.metrics import dice_per_image
-from alseg.oracles import CorrectionOracle, StrokeOracle
+from alseg.oracles import CorrectionOracle, PointOracle, StrokeOracle
 from alseg.project import open_project
 from alseg.query import class_balanced_top_n
 from benchmarks.core.data import decoded, find_data
@@ -50,7 +51,8 @@ from benchmarks.core.results import RESULTS, write_record
 
 OUT = RESULTS / "annotator"
 SIZES = {"glas": (192, 288), "ebhi_seg": (224, 224), "isic2017": (192, 192), "made": (96, 144)}
-WAYS = ("strokes", "corrections")
+WAYS = ("strokes", "corrections", "points")
+N_POINTS = 20  # that the page asks of an image
 
 
 def parts_of(name, n_images, n_test, seed=0):
@@ -80,6 +82,8 @@ def parts_of(name, n_images, n_test, seed=0):
 
 def expert(way, masks, seed):
     """Who answers, with brushes for images of some 200 pixels."""
+    if way == "points":
+        return PointOracle(masks, N_POINTS, random_state=seed)
     if way == "strokes":
         return StrokeOracle(masks, 2, 3, width=5, length=50, random_state=seed)
     return CorrectionOracle(masks, tolerance=1, min_area=12, widths=(3, 5, 9, 17))
@@ -95,7 +99,7 @@ def write_folder(root, pool):
 
 def said(way, oracle, number, proposal):
     """(drawing, answer) of the expert about an image."""
-    if way == "strokes":
+    if way != "corrections":
         return oracle.draw(number), "marks"
     found = oracle.correct(number, proposal)
     return found, "all" if found.confirmed else "marks"
@@ -114,19 +118,26 @@ def annotate(way, pool, state, root, n_marks, every, seed=0, look=None):
     with served(root, state, "--seed", seed, "--quiet") as (address, _), browser() as window:
         began = time.perf_counter()
         robot = Robot(window, address)
+        if way == "points":
+            window.press("q")
         while len(rows) < n_marks and (image := robot.image()) is not None:
             number = int(Path(image["name"]).name.split(".")[0])
-            proposal = robot.proposal(image)
-            if image.get("check") == "open":  # what is proposed is hidden
-                proposal = np.zeros_like(proposal)
+            shown = robot.proposal(image)
+            proposal = shown
+            if shown is None:
+                proposal = np.zeros((image["height"], image["width"]), np.int16)
             drawing, kind = said(way, oracle, number, proposal)
             started = time.perf_counter()
-            mask = robot.draw(image, drawing.strokes)
+            if way == "points":  # those that the page asks about
+                mask, waited = robot.say(image, oracle.truth(number))
+                drawing = drawing._replace(mask=mask)
+            else:
+                mask = robot.draw(image, drawing.strokes)
             drew = time.perf_counter() - started
             row = {
                 "image": number,
                 "answer": kind,
-                "proposed": bool(image["proposal"]),
+                "proposed": shown is not None,
                 "check": image.get("check"),
                 "strokes": len(drawing.strokes),
                 "clicks": drawing.cost.clicks,
@@ -135,7 +146,9 @@ def annotate(way, pool, state, root, n_marks, every, seed=0, look=None):
             }
             if look is not None:
                 look(robot, row)
-            row["next_seconds"] = round(robot.answer(kind, image), 3)
+            if way != "points":
+                waited = robot.answer(kind, image)
+            row["next_seconds"] = round(waited, 3)
             expected = mask if kind == "marks" else np.where(mask == MISSING, proposal, mask)
             row["lost"] = int(np.count_nonzero(robot.saved(image) != expected))
             row["drawing_seconds"] = round(drew, 2)

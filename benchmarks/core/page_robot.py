@@ -29,16 +29,34 @@ NOBODY, MARGIN, HALF = 255, 12, 128
 ENTER, SHIFT = "\ue007", "\ue008"
 ANSWERS = {"marks": (ENTER,), "all": (SHIFT, ENTER), "nothing": ("n",), "later": ("\ue014",)}
 
+# Before the page's own scripts: keeps what the page gets of proposals and asked pixels, which may
+# be others when they are asked for again.
+KEEP = """{
+const fetched = window.fetch;
+window.kept = {proposal: {}, points: {}};
+window.base64 = (buffer) => {
+  const bytes = new Uint8Array(buffer);
+  let found = "";
+  for (let i = 0; i < bytes.length; i += 32768) {
+    found += String.fromCharCode(...bytes.subarray(i, i + 32768));
+  }
+  return btoa(found);
+};
+window.fetch = async (...request) => {
+  const answer = await fetched(...request);
+  const found = String(request[0]).match(/images\\/(\\d+)\\/(proposal|points)(\\?|$)/);
+  if (found && answer.ok) {
+    window.kept[found[2]][found[1]] = window.base64(await answer.clone().arrayBuffer());
+  }
+  return answer;
+};
+}"""
+
 # Asks the page's own server, from within the page.
 FETCH = """
 const [path, token] = arguments;
 return fetch(path, {cache: "no-store", headers: {"X-Alseg-Token": token}}).then(async (answer) => {
-  const bytes = new Uint8Array(await answer.arrayBuffer());
-  let text = "";
-  for (let i = 0; i < bytes.length; i += 32768) {
-    text += String.fromCharCode(...bytes.subarray(i, i + 32768));
-  }
-  return [answer.status, btoa(text)];
+  return [answer.status, window.base64(await answer.arrayBuffer())];
 });
 """
 
@@ -96,8 +114,17 @@ class Robot:
     def __init__(self, window, address):
         self.window, self.address = window, address
         self.token = parse_qs(urlsplit(address).query)["token"][0]
+        window.devtools("Page.addScriptToEvaluateOnNewDocument", source=KEEP)
         window.open(address)
+        self.name_classes()
         self.wait()
+
+    def name_classes(self):
+        """Keep the names of the classes as they are, where the page asks for them."""
+        self.window.wait("document.querySelector('#classes').children.length")
+        if self.window.run("return !!document.querySelector('#name-classes[open]')"):
+            self.window.click("#name-classes .primary")
+            self.window.wait("!document.querySelector('#name-classes[open]')")
 
     def wait(self, after=None):
         """Wait until an image is on the desk, another than `after`, or no question is left."""
@@ -124,14 +151,24 @@ class Robot:
         number = self.window.run("return document.getElementById('desk').dataset.image ?? null")
         return None if number is None else json.loads(self.fetch(f"/api/images/{number}"))
 
+    def kept(self, what, image):
+        """What the page was sent for an image: its "proposal" or "points", as bytes, or None."""
+        found = self.window.run("return window.kept[arguments[0]][arguments[1]]", what, image["id"])
+        return None if found is None else base64.b64decode(found)
+
     def proposal(self, image, threshold=HALF):
-        """The mask that the page shows as proposed: background where it proposes nothing."""
-        size = image["height"], image["width"]
-        proposed = self.fetch(f"/api/images/{image['id']}/proposal") if image["proposal"] else None
+        """The mask that the page shows as proposed; None where it proposes nothing."""
+        proposed = self.kept("proposal", image)
         if proposed is None:
-            return np.zeros(size, np.int16)
+            return None
+        size = image["height"], image["width"]
         first = np.frombuffer(proposed, np.uint8, count=size[0] * size[1]).reshape(size)
         return (first >= threshold).astype(np.int16)
+
+    def asked(self, image):
+        """(row, column) of the pixels that the page asks about, in order."""
+        found = self.kept("points", image)
+        return [] if found is None else json.loads(found)["points"]
 
     def saved(self, image):
         """The marks of an image that the server gives now, `MISSING` where nobody said."""
@@ -176,6 +213,22 @@ class Robot:
             really = ((on_screen - corner) / scale)[:, ::-1]
             paint(mask, Stroke(really, stroke.width, stroke.value))
         return mask
+
+    def say(self, image, truth):
+        """Say of each pixel that the page asks about what it is; the mask of what was said.
+
+        The page gives the answer "only what I marked" at the last one by itself: seconds until the
+        next image is on the desk are returned too.
+        """
+        self.window.wait("window.kept.points[arguments[0]]", image["id"])
+        mask = np.full(truth.shape, MISSING, np.int16)
+        asked = self.asked(image)
+        for at in map(tuple, asked):
+            mask[at] = truth[at]
+            began = time.perf_counter()
+            self.window.press(str(int(truth[at])))
+        self.wait(image["id"])
+        return mask, time.perf_counter() - began
 
     def take(self, width, value):
         """Take the brush, so wide, of a class."""
