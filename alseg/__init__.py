@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for editors and type checkers; `_PUBLIC` says the same to P
     from alseg.segmenter import Execution as Execution
     from alseg.segmenter import JointCAMSegmenter as JointCAMSegmenter
     from alseg.segmenter import Network as Network
+    from alseg.segmenter import Objects as Objects
     from alseg.segmenter import PixelClassifier as PixelClassifier
     from alseg.segmenter import Schedule as Schedule
     from alseg.segmenter import SelfSupervisedPretrainer as SelfSupervisedPretrainer
@@ -40,6 +41,7 @@ _PUBLIC = {
     "Execution": "alseg.segmenter",
     "JointCAMSegmenter": "alseg.segmenter",
     "MISSING": "alseg.labels",
+    "Objects": "alseg.segmenter",
     "PixelClassifier": "alseg.segmenter",
     "Network": "alseg.segmenter",
     "Protocol": "alseg.experiment",

@@ -246,6 +246,7 @@ def _from_probabilities(
         check_option("method", method, (*UNCERTAINTIES, *DRAW_UNCERTAINTIES))
         rule = f"one with predict_uncertainty for {method!r}, which takes draws"
         raise TypeError(message("estimator", rule, model, PAGE))
+    check_option("target", target, ("mask", "label"))
     if target == "label":
         return doubt_of_labels(model, np.asarray(model.predict_proba(X)), method)
     score_of = functools.partial(UNCERTAINTIES[method], axis=0)

@@ -55,6 +55,9 @@ class JointCAMNetwork(NormalizedInputs):
         For two mask classes, one map of logits, as before a sigmoid, instead of two.
     n_channels : int, default=3
         Channels of the images. The encoder's first layer is adapted to others than three.
+    objects : bool, default=False
+        Give one more map beside the classes of pixels, ``object_logits``: of their borders, or how
+        deep in an object they lie.
     """
 
     feature_memory = None  # a `FeatureMemory`, while the encoder is frozen
@@ -77,6 +80,7 @@ class JointCAMNetwork(NormalizedInputs):
         decoder=None,
         one_logit=False,
         n_channels=3,
+        objects=False,
     ):
         super().__init__()
         check_option("dropout_placement", dropout_placement, ("last", "everywhere"))
@@ -112,12 +116,16 @@ class JointCAMNetwork(NormalizedInputs):
             self.mask_conv = OneLogitConv(self.decoder.out_channels)
         else:
             self.mask_conv = nn.Conv2d(self.decoder.out_channels, n_mask_classes, 1)
+        one = nn.Conv2d(self.decoder.out_channels, 1, 1) if objects else None
+        self.register_module("object_conv", one)
         self.normalize_by(of_channels(mean, n_channels), of_channels(std, n_channels))
 
     def __setstate__(self, state):
         super().__setstate__(state)
         if "neck" not in self._modules:  # pickled by an earlier version
             self.neck, self.strides = nn.Identity(), list(self.encoder.strides)
+        if "object_conv" not in self._modules:
+            self.register_module("object_conv", None)
 
     def class_parts(self):
         """What a frozen classifier is: it learns nothing in the mask phase of a two-phase fit."""
@@ -125,7 +133,8 @@ class JointCAMNetwork(NormalizedInputs):
 
     def mask_parts(self):
         """What rests while the classifier alone is trained."""
-        return (self.decoder, self.mask_dropout, self.mask_conv)
+        own = () if self.object_conv is None else (self.object_conv,)
+        return (self.decoder, self.mask_dropout, self.mask_conv, *own)
 
     def encode(self, x):
         """Images (N, C, H, W) in [0, 1] to feature maps; any size, padded right and below."""
@@ -166,16 +175,25 @@ class JointCAMNetwork(NormalizedInputs):
             return self.crop_maps(mask_logits, size, self.min_stride)
         return self.upsample(mask_logits, size)
 
+    def object_head(self, decoded, size):
+        """The decoder's map to what is learned of objects, (N, 1, H, W)."""
+        return self.upsample(self.object_conv(self.mask_dropout(decoded)), size)
+
     def forward(self, x, n_decode=None):
         """Everything from one pass; masks of the first `n_decode` images alone (all by default)."""
         size = x.shape[2:]
         features = self.encode(x)
         logits, cam = self.classify(features, size)
         n_decode = len(x) if n_decode is None else n_decode
-        mask_logits = None
+        out = {"logits": logits, "cam": cam, "mask_logits": None}
+        if self.object_conv is not None:
+            out["object_logits"] = None
         if n_decode:
-            mask_logits = self.mask_head(self.decode([f[:n_decode] for f in features]), size)
-        return {"logits": logits, "cam": cam, "mask_logits": mask_logits}
+            decoded = self.decode([f[:n_decode] for f in features])
+            out["mask_logits"] = self.mask_head(decoded, size)
+            if self.object_conv is not None:
+                out["object_logits"] = self.object_head(decoded, size)
+        return out
 
     def first_dropout(self):
         """Where the mask's first active dropout sits: "encoder", "decoder", "head" or None."""

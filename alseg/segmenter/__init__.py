@@ -10,6 +10,7 @@ from alseg.segmenter.parameters import (
     Consistency,
     Execution,
     Network,
+    Objects,
     Schedule,
     WholeNetwork,
     with_fields,
@@ -19,6 +20,7 @@ from alseg.segmenter.pixel_classifier import PixelClassifier
 from alseg.segmenter.presets import PRESETS, alseg_pseudo_labels, preset_params
 from alseg.segmenter.pretraining import SelfSupervisedPretrainer, simsiam_loss
 from alseg.segmenter.saving import reading
+from alseg.segmenter.separation import separate_objects
 from alseg.segmenter.stain import haematoxylin, haematoxylin_masks
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "KnownLabelsMixin",
     "NORMALIZATIONS",
     "Network",
+    "Objects",
     "PRESETS",
     "PixelClassifier",
     "Schedule",
@@ -44,6 +47,7 @@ __all__ = [
     "preset_params",
     "reading",
     "saliency",
+    "separate_objects",
     "simsiam_loss",
     "with_fields",
 ]

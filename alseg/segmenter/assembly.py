@@ -21,7 +21,7 @@ from alseg.network import (
     starts_at_random,
 )
 from alseg.segmenter.checks import check_params, keywords
-from alseg.segmenter.parameters import as_network, same_value, with_fields
+from alseg.segmenter.parameters import as_network, as_objects, same_value, with_fields
 from alseg.segmenter.whole_networks import build_network, is_whole, network_facts
 from alseg.training import build_criterion, criterion_options, resolve_device
 from alseg.validation import check_option, message
@@ -36,6 +36,7 @@ _BUILT_FROM = (
     "encoder",
     "encoder_weights",
     "n_mask_classes",
+    "objects",
     "image_size",
     "crop",
     "module",
@@ -49,6 +50,7 @@ class AssembledSegmenter(NeuralNet):
     _run = None  # a `TrainingRun`, while a fit is under way
     multilabel_ = False  # until a fit to a matrix of labels
     n_channels_ = 3  # until a fit says otherwise
+    min_object_size_ = 0.0
 
     def __setattr__(self, name, value):
         # skorch takes any module set from outside for one of its own components and refuses it.
@@ -144,6 +146,10 @@ class AssembledSegmenter(NeuralNet):
         return max(self.network.dropout, self.network.class_dropout) > 0
 
     @property
+    def _learns_objects(self):
+        return as_objects(self.objects).kind is not None
+
+    @property
     def _headless(self):
         if self._can_classify:
             return "a fit without labels"
@@ -216,6 +222,8 @@ class AssembledSegmenter(NeuralNet):
         }
         options["mean"], options["std"] = self._normalization()
         known = keywords(self.module)
+        if self._learns_objects:
+            options["objects"] = True
         if self.n_channels_ != 3:
             self._check_takes_channels(known)
             options["n_channels"] = self.n_channels_
@@ -363,6 +371,7 @@ class AssembledSegmenter(NeuralNet):
         params = self.get_params(deep=False)
         for name, value in as_network(self.network).get_params().items():
             params[f"network.{name}"] = value
+        params["objects"] = as_objects(self.objects).kind
         own = [n for n in params if n.startswith(("module__", "compile__", "network."))]
         if np.isscalar(params["image_size"]) and not isinstance(params["image_size"], str):
             params["image_size"] = (params["image_size"],) * 2  # the same, said in short

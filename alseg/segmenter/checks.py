@@ -15,7 +15,7 @@ from alseg.interfaces import takes_batch
 from alseg.labels import as_labels, missing_labels
 from alseg.network import check_encoder_name
 from alseg.segmenter import inference
-from alseg.segmenter.parameters import KINDS, as_consistency, check_kinds, same_value
+from alseg.segmenter.parameters import KINDS, as_consistency, as_objects, check_kinds, same_value
 from alseg.segmenter.saving import lost_criterion
 from alseg.segmenter.whole_networks import check_whole, is_whole
 from alseg.training import check_crop, criterion_options
@@ -74,6 +74,7 @@ def check_params(model):
     _check_callbacks(model)
     _check_validation(model)
     _check_together(model)
+    _check_objects(model)
     if is_whole(model):
         check_whole(model)
 
@@ -148,6 +149,26 @@ def _check_together(model):
         rule = "'joint' with Network(pooling=None)"
         remedy = "Without a class head the first of two phases has nothing to learn."
         raise ValueError(message("schedule.phases", rule, phases, remedy))
+
+
+def _check_objects(model):
+    """What does not go with objects."""
+    options = as_objects(model.objects)
+    if options.mask_kind == "instances" and model.n_mask_classes != 2:
+        rule, remedy = "2 with ids in masks", "Of more classes ids do not say which they are of."
+        raise ValueError(message("n_mask_classes", rule, model.n_mask_classes, remedy))
+    for name, off in (("hook", None), ("copy_paste", 0)):
+        value = getattr(model.augmentation, name)
+        if options.kind is not None and not same_value(value, off):
+            remedy = "It changes classes alone, and borders would stay where they were."
+            raise ValueError(message(f"augmentation.{name}", f"{off} with objects", value, remedy))
+    if options.kind is None:
+        return
+    known = keywords(model.module)
+    if is_whole(model) or (known is not None and "objects" not in known):
+        name = "a whole network" if is_whole(model) else model.module.__name__
+        remedy = "It has no output for them: predict_objects then takes connected parts."
+        raise ValueError(message("objects", f"None with {name}", options.kind, remedy))
 
 
 def _check_callbacks(model):
@@ -345,3 +366,9 @@ def list_masks(masks, n):
     """The masks of n images, decoded: a list of (H, W) arrays and None."""
     masks = as_masks(masks, n)
     return [masks[i] for i in range(n)]
+
+
+def class_masks(model, masks, n):
+    """The masks of n images as classes, decoded, also where an estimator is given ids."""
+    reader = as_objects(model.objects).reader()
+    return [reader.classes(mask) for mask in list_masks(masks, n)]

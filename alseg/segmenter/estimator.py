@@ -65,6 +65,11 @@ class JointCAMSegmenter(KnownLabelsMixin, TransformerMixin, SavedSegmenter):
         Consistency training on the images of each batch that have no mask: its weight, or all
         options of it as ``Consistency(0.5, threshold=0.9)``. None, or 0, is none. Needs
         ``Schedule(sampling="streams")`` and no `feature_cache`.
+    objects : None, "border", "distance" or Objects, default=None
+        What is learned of objects beside their class, so that `predict_objects` tells touching ones
+        apart: where their border is, or how deep in them a pixel lies; all options of it as
+        ``Objects("border", mask_kind="instances")``, where masks hold the ids of objects. None
+        learns the classes alone.
     schedule : Schedule, default=Schedule()
         What is trained when, from which weights, how fast, and which weights a fit ends with:
         ``Schedule(phases="two-phase", ema=0.99)``.
@@ -135,6 +140,8 @@ use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
     has_masks_ : bool
         Whether any pixel was annotated at fit; otherwise masks come from the CAM.
     threshold_ : float
+    min_object_size_ : float
+        What `predict_objects` goes by where ``objects`` says no `min_size`.
     validation_ : ValidationSet or None
     held_out_, trained_on_ : frozenset of str
         With a fraction as `validation`: fingerprints (`alseg.images.fingerprint`) of the annotated
@@ -150,7 +157,7 @@ use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
 
     See Also
     --------
-    Network, WholeNetwork, Augmentation, Consistency, Schedule, Execution
+    Network, WholeNetwork, Augmentation, Consistency, Objects, Schedule, Execution
 
     Notes
     -----
@@ -187,6 +194,7 @@ use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         network=_NETWORK,
         augmentation=_AUGMENTATION,
         consistency=None,
+        objects=None,
         schedule=_SCHEDULE,
         execution=_EXECUTION,
         class_weight=None,
@@ -223,6 +231,7 @@ use_caching, predict_nonlinearity, torch_load_kwargs, **kwargs
         self.network = network
         self.augmentation = augmentation
         self.consistency = consistency
+        self.objects = objects
         self.schedule = schedule
         self.execution = execution
         self.class_weight = class_weight

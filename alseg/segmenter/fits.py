@@ -1,13 +1,13 @@
 """What a segmenter is fitted to: checked, held out from, drawn, read, and trained on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils import Bunch
 
-from alseg.images import as_images, as_masks, check_pairs
+from alseg.images import as_images, as_masks, check_pairs, stack
 from alseg.labels import (
     MISSING,
     is_annotated,
@@ -24,12 +24,14 @@ from alseg.segmenter.checks import (
     check_takes_soft,
     check_weight,
     checked_image_size,
+    class_masks,
 )
 from alseg.segmenter.looping import LoopingSegmenter, UntrainableBatch
 from alseg.segmenter.parameters import (
     Network,
     as_consistency,
     as_network,
+    as_objects,
     same_value,
     uses_bare_images,
 )
@@ -160,9 +162,11 @@ class FittingSegmenter(LoopingSegmenter):
             self.classes_, self.canvas_ = given.classes, given.canvas
             self.n_channels_, self.multilabel_ = run.data.n_channels, given.y.ndim == 2
             self.has_masks_, self.threshold_, self.n_steps_ = False, 0.5, 0
+            self.min_object_size_ = 0.0
             self.__dict__.pop("validation_score_", None)
         self.validation_, (self.held_out_, self.trained_on_) = validation, known
         self.has_masks_ = self.has_masks_ or run.n_annotated > 0
+        self.min_object_size_ = run.min_object_size or self.min_object_size_
         self.device_ = self._device_of_fit()
         run.data, self._run = run.data.to(self.device_), run
         try:
@@ -253,7 +257,7 @@ class FittingSegmenter(LoopingSegmenter):
         build, geometry = TrainingData.build, given.canvas
         if self.crop is not None:
             build, geometry = CropData.build, check_crop(self.crop)
-        images = given.images.take(train)
+        images, objects = given.images.take(train), as_objects(self.objects).reader()
         data = build(
             images,
             codes,
@@ -262,6 +266,7 @@ class FittingSegmenter(LoopingSegmenter):
             geometry,
             self.n_mask_classes,
             self.verbose > 0,
+            objects,
         )
         if data.soft is not None:
             check_takes_soft(self)
@@ -276,6 +281,7 @@ class FittingSegmenter(LoopingSegmenter):
             phases=phases_of_fit(self, len(all_codes), n_annotated, again, head),
             rng=given.rng,
             weighted=data.weighted(),
+            min_object_size=objects.smallest(),
         )
 
     def _check_same_kind(self, y):
@@ -409,8 +415,8 @@ class FittingSegmenter(LoopingSegmenter):
         if self.validation is None:
             return everything, None, *known
         if isinstance(self.validation, ValidationSet):
-            self._check_validation_set(masks)
-            return everything, self.validation, *known
+            part = self._validation_set(masks)
+            return everything, part, *known
         share = check_number("validation", self.validation, 0, 1, open_low=True)
         if known[1] is None:
             rule = (
@@ -426,10 +432,14 @@ class FittingSegmenter(LoopingSegmenter):
         if not len(held):
             return train, None, *known
         held_masks = experts_masks(as_masks(masks, len(images)), weight, held)
+        held_masks = stack(class_masks(self, held_masks, len(held)))
         return train, ValidationSet(images.take(held), y[held], held_masks), *known
 
-    def _check_validation_set(self, masks):
+    def _validation_set(self, masks):
+        """The set that was given, checked, with masks of classes."""
         part, n = self.validation, len(self.validation.images)
+        if as_objects(self.objects).mask_kind == "instances":
+            part = replace(part, masks=class_masks(self, part.masks, n))
         check_pairs(part.images, part.masks, self.n_mask_classes)
         chooses = "validation" in (self.threshold, self.schedule.keep_epoch)
         if chooses and any(is_annotated(masks[i]) for i in range(len(masks))):
@@ -439,6 +449,7 @@ class FittingSegmenter(LoopingSegmenter):
                     "annotated in at least one pixel, as a threshold or an epoch is chosen by them"
                 )
                 raise ValueError(message("masks of the ValidationSet", rule, "none that is"))
+        return part
 
     def _validation_threshold(self):
         part = self.validation_

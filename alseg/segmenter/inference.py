@@ -57,8 +57,8 @@ def predict_batch(
     test_flips : {"none", "horizontal", "both"}
         Flips whose class and mask probabilities are averaged; the CAM is that of the unflipped
         image.
-    need : collection of {"proba", "mask_proba", "cam", "embedding", "decoder_embedding", \
-"cam_embedding"}
+    need : collection of {"proba", "mask_proba", "cam", "objects", "embedding", \
+"decoder_embedding", "cam_embedding"}
     restore : None or callable, default=None
         What brings maps (N, C, H, W), logits where there are some, to the images' own size.
 
@@ -66,7 +66,8 @@ def predict_batch(
     -------
     dict of tensors
         ``proba`` (N, K), ``mask_proba`` (N, C, H, W), ``cam`` (N, K, h, w); the embeddings
-        (N, d), of the unflipped image.
+        (N, d), of the unflipped image. ``objects`` (N, H, W), with ``mask_proba``: the chance
+        of a border, or the depth, each times that of the foreground.
     """
     size = x.shape[2:]
     out = {}
@@ -87,16 +88,28 @@ def predict_batch(
                     out["decoder_embedding"] = foreground_embedding(network, features, size)
             out["proba"] = out.get("proba", 0) + class_proba(network, logits) / len(flips)
             if decode:
-                mask_logits = network.mask_head(network.decode(features), size).float()
+                decoded = network.decode(features)
+                mask_logits = network.mask_head(decoded, size).float()
                 proba = (restore(mask_logits) if restore else mask_logits).softmax(1)
-                proba = proba.flip(axes) if axes else proba
-                out["mask_proba"] = out.get("mask_proba", 0) + proba / len(flips)
+                maps = {"mask_proba": proba}
+                if "objects" in need:
+                    maps["objects"] = object_chances(network, decoded, size, restore, proba)
+                for name, map_ in maps.items():
+                    map_ = map_.flip(axes) if axes else map_
+                    out[name] = out.get(name, 0) + map_ / len(flips)
             if not {"proba", "mask_proba"} & set(need):
                 break
     if "mask_proba" in need and not has_masks:
         proba = cam_proba(out["cam"], out["proba"].argmax(1), size)
         out["mask_proba"] = restore(proba) if restore else proba
     return out
+
+
+def object_chances(network, decoded, size, restore, proba):
+    """What a network says of objects, (N, H, W) in [0, 1]: chances of the foreground's alone."""
+    logits = network.object_head(decoded, size).float()
+    chances = (restore(logits) if restore else logits)[:, 0].sigmoid()
+    return chances * (1 - proba[:, 0])
 
 
 def class_proba(network, logits):
@@ -287,6 +300,11 @@ def uncertainty_batch(
         Of the same grid.
     """
     axis = 1
+    if target == "border":
+        need = ("mask_proba", "objects")
+        found = predict_batch(network, x, has_masks, test_flips, need, restore)
+        border = torch.stack([1 - found["objects"], found["objects"]], axis)
+        return UNCERTAINTIES[method](border, axis=axis), found["mask_proba"]
     if method in UNCERTAINTIES:
         need = ("mask_proba",) if target == "mask" else ("proba",)
         proba = predict_batch(network, x, has_masks, test_flips, need, restore)[need[0]]

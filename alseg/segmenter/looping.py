@@ -13,7 +13,7 @@ from alseg.images import as_images
 from alseg.network import WeightAverage, evaluating, forked_torch_rng
 from alseg.progress import progress
 from alseg.segmenter.assembly import AssembledSegmenter
-from alseg.segmenter.parameters import as_consistency
+from alseg.segmenter.parameters import as_consistency, as_objects
 from alseg.segmenter.phases import only_annotated, steps_of_phase
 from alseg.segmenter.validating import record_best, validation_loss, validation_scores
 from alseg.training import (
@@ -29,6 +29,7 @@ from alseg.training import (
     share_of,
     sharing,
     with_consistency,
+    with_objects,
 )
 from alseg.validation import message
 
@@ -324,7 +325,8 @@ class LoopingSegmenter(AssembledSegmenter):
             y_true = {"weighted": self._run.weighted, **y_true}  # see `PlainLoss`
         if getattr(self.criterion_, "takes_images", False) and isinstance(y_true, dict):
             y_true = {"images": X["x"], **y_true}
-        criterion = functools.partial(mixed_loss, self.criterion_)
+        criterion = functools.partial(with_objects, self.criterion_, as_objects(self.objects))
+        criterion = functools.partial(mixed_loss, criterion)
         return with_consistency(criterion, y_pred, y_true)
 
     @property

@@ -17,8 +17,8 @@ from alseg.network import (
 )
 from alseg.segmenter.assembly import flat_callbacks, shared_callbacks
 from alseg.segmenter.checks import check_param_names
+from alseg.segmenter.object_predictions import ObjectSegmenter
 from alseg.segmenter.parameters import WholeNetwork, as_network, same_value, with_fields
-from alseg.segmenter.predictions import PredictingSegmenter
 from alseg.segmenter.saving import (
     RECORD,
     UNKNOWN,
@@ -33,7 +33,7 @@ from alseg.training import resolve_device
 from alseg.validation import message
 
 
-class SavedSegmenter(PredictingSegmenter):
+class SavedSegmenter(ObjectSegmenter):
     """A segmenter with `save` and `load`."""
 
     def __getstate__(self):
@@ -93,6 +93,7 @@ class SavedSegmenter(PredictingSegmenter):
             "multilabel": self.multilabel_,
             "has_masks": self.has_masks_,
             "threshold": self.threshold_,
+            "min_object_size": self.min_object_size_,
             "n_steps": self.n_steps_,
             "encoder_package": foreign_package(self.encoder),
             "held_out": sorted(self.held_out_),

@@ -14,8 +14,9 @@ from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES, mask_gradient_length,
 from alseg.query import aggregate as aggregate_maps
 from alseg.segmenter import inference
 from alseg.segmenter.adversary import adversarial_batch
-from alseg.segmenter.checks import list_masks
+from alseg.segmenter.checks import class_masks
 from alseg.segmenter.fits import FittingSegmenter
+from alseg.segmenter.parameters import as_objects
 from alseg.segmenter.whole_networks import is_whole, network_facts
 from alseg.training import PartSize, check_crop, undo
 from alseg.validation import check_number, check_option, check_rng, message
@@ -78,6 +79,17 @@ class PredictingSegmenter(FittingSegmenter):
         self._check_class_head(what)
         if not self.has_cams:
             raise ValueError(f"{what} needs class activation maps, which a whole network has not.")
+
+    def _check_borders(self, method):
+        kind = as_objects(self.objects).kind
+        if kind != "border" or not self.has_masks_:
+            got = kind if self.has_masks_ else f"{kind!r} fitted without any mask"
+            rule = "'border', and fitted with masks, for target='border'"
+            raise ValueError(message("objects", rule, got))
+        if method in DRAW_UNCERTAINTIES:
+            remedy = "Draws are of classes: take target='mask'."
+            rule = f"one of {', '.join(UNCERTAINTIES)} with target='border'"
+            raise ValueError(message("method", rule, method, remedy))
 
     def _check_draws(self, method, target):
         if not is_whole(self):
@@ -285,10 +297,11 @@ class PredictingSegmenter(FittingSegmenter):
         aggregate : str or callable, default="mean"
             How a map becomes a score, see `alseg.query.aggregation`. Maps are of the network's
             size, the same for all images.
-        target : {"mask", "label"}, default="mask"
-            Uncertainty of pixels, or of the image's class.
+        target : {"mask", "label", "border"}, default="mask"
+            Uncertainty of pixels, or of the image's class; or of whether a pixel is an object's
+            border, with ``objects="border"`` and a method without draws.
         return_maps : bool, default=False
-            Return the maps too, each at its image's own size (``target="mask"``).
+            Return the maps too, each at its image's own size, of pixels.
         n_draws : int, default=20
         random_state : None, int, Generator or RandomState, default=None
             Of the draws. None takes the estimator's.
@@ -300,8 +313,10 @@ class PredictingSegmenter(FittingSegmenter):
         """
         self._check_fitted()
         check_option("method", method, (*UNCERTAINTIES, *DRAW_UNCERTAINTIES))
-        check_option("target", target, ("mask", "label"))
-        if target == "mask":
+        check_option("target", target, ("mask", "label", "border"))
+        if target == "border":
+            self._check_borders(method)
+        elif target == "mask":
             self._check_mask_branch()
         else:
             self._check_class_head("predict_uncertainty(target='label')")
@@ -333,10 +348,10 @@ class PredictingSegmenter(FittingSegmenter):
                 return {"values": values, "mask_proba": mask_proba}
 
             values, mask_proba = size.apply(uncertainty, x).values()
-            if target == "mask":
-                scores.append(aggregate_maps(values, aggregate, mask_proba=mask_proba))
-            else:
+            if target == "label":
                 scores.append(values)
+            else:
+                scores.append(aggregate_maps(values, aggregate, mask_proba=mask_proba))
             if return_maps:
                 for i, map_ in zip(positions, values):
                     maps.append(inference.resize_maps(map_[None], images.size(i))[0])
@@ -457,7 +472,7 @@ class PredictingSegmenter(FittingSegmenter):
         """Mean Dice of the foreground over the images that have a mask; see `metrics.mean_dice`."""
         return mean_dice(
             self.predict_masks(X),
-            list_masks(masks, len(as_images(X))),
+            class_masks(self, masks, len(as_images(X))),
             n_mask_classes=self.n_mask_classes,
         )
 

@@ -195,6 +195,7 @@ def read_model(path):
             "has_masks_": bool(record["has_masks"]),
             "multilabel_": bool(record.get("multilabel", False)),
             "threshold_": float(record["threshold"]),
+            "min_object_size_": float(record.get("min_object_size", 0)),
             "validation_": None,
             "held_out_": frozenset(map(str, record.get("held_out", ()))),
             "trained_on_": frozenset(map(str, record.get("trained_on", ()))),

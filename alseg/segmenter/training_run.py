@@ -36,6 +36,8 @@ class TrainingRun:
     rng : numpy Generator
     weighted : bool
         Whether a pixel that is annotated counts anything else than 1.
+    min_object_size : float
+        As of `ObjectReader.smallest`.
 
     Attributes
     ----------
@@ -63,6 +65,7 @@ class TrainingRun:
     phases: list[Phase]
     rng: np.random.Generator
     weighted: bool = True
+    min_object_size: float = 0.0
     phase: Phase | None = None
     scheduler: Any = None
     average: Any = None

@@ -106,13 +106,15 @@ def check_maps(result, n_pool):
 def plain_score(learner, X_pool, method, aggregate, target, return_maps=False):
     """Scores of one deterministic prediction; `method` is a name in `UNCERTAINTIES`.
 
-    With `return_maps` the maps too, each at its image's own size.
+    `target` may be "border" too, of a model that learns borders of objects. With `return_maps` the
+    maps too, each at its image's own size.
     """
     needs_mask_proba(aggregate)  # an unknown name is an error before anything is fitted
-    target = target_of(learner, target)
-    check_map_target(target, return_maps)
+    if target != "border":
+        target = target_of(learner, target)
+        check_map_target(target, return_maps)
     n_pool = n_rows(X_pool)
-    if target == "mask":
+    if target != "label":
         last, X_pool = last_step(learner, X_pool)
         if not (meets(last, MaskProbabilities) or meets(last, Uncertainty)):
             remedy = "It can do target='label', which target=None takes by itself."

@@ -22,6 +22,13 @@ from alseg.training.held_out import experts_masks, hold_out
 from alseg.training.losses import JointLoss, mask_loss
 from alseg.training.memory import PartSize, in_parts
 from alseg.training.mixing import copy_paste, mix, mixed_loss
+from alseg.training.object_targets import (
+    ObjectReader,
+    object_ids,
+    object_loss,
+    object_targets,
+    with_objects,
+)
 from alseg.training.plain_loss import PlainLoss, build_criterion, criterion_options
 from alseg.training.processes import (
     average_gradients,
@@ -86,6 +93,11 @@ __all__ = [
     "mix",
     "mixed_loss",
     "n_batches",
+    "object_ids",
+    "object_loss",
+    "object_targets",
+    "with_objects",
+    "ObjectReader",
     "one_cycle",
     "random_affine",
     "random_flip",

@@ -275,13 +275,13 @@ class TrainingBatches:
 
     def _batch(self, draw, n_decode):
         if self.n_views is None:
-            images, masks, weights, soft = self._augmented(draw)
+            images, masks, weights, soft, objects = self._augmented(draw)
         else:
             # One by one: a view must not depend on the images beside it.
             rows = range(len(draw["positions"]))
             ones = [{name: part[i : i + 1] for name, part in draw.items()} for i in rows]
             parts = [self._augmented(one) for one in ones]
-            images, masks, weights, soft = (
+            images, masks, weights, soft, objects = (
                 None if part[0] is None else torch.cat(part) for part in zip(*parts)
             )
         labels, masks = self.data.labels[draw["positions"]], masks.long()
@@ -301,6 +301,8 @@ class TrainingBatches:
         }
         if soft is not None:
             target["mask_proba"] = soft[:n_decode]
+        if objects is not None:
+            target["objects"] = objects[:n_decode]
         if self.augmentation.get("mixup"):
             images, target = mix(images, target, self.mix_rng, self.augmentation["mixup"])
         x = {"x": images.contiguous(memory_format=self.memory_format), "n_decode": n_decode}
@@ -316,10 +318,13 @@ class TrainingBatches:
         return len(masks) if given and (masks[n_decode:] != MISSING).any() else n_decode
 
     def _augmented(self, draw):
-        """Images, masks, weights and soft masks (or None), moved and coloured as drawn."""
+        """Images, masks, weights, soft masks and objects (or None), moved and coloured as drawn."""
         where = {name: draw[name] for name in ("positions", "corners") if name in draw}
         images, masks, weights = self.data.gather(**where)
-        soft = self._augmented_soft(draw, where, masks, weights)
+        soft, objects = (
+            self._moved(maps, draw, masks, weights)
+            for maps in (self.data.gather_soft(**where), self.data.gather_objects(**where))
+        )
         images = to_unit(images)
         flipped = flip(images, masks, weights, draw["flips"])
         images, masks, weights = flipped if self.joint_flip else (flipped[0], masks, weights)
@@ -329,15 +334,15 @@ class TrainingBatches:
             images = restain(images, draw["stain"], draw["stain_shift"])
         if "gain" in draw:
             images = recolour(images, draw["gain"], draw["offset"])
-        return images, masks, weights, soft
+        return images, masks, weights, soft, objects
 
-    def _augmented_soft(self, draw, where, masks, weights):
-        soft = self.data.gather_soft(**where)
-        if soft is None:
+    def _moved(self, maps, draw, masks, weights):
+        """Maps (N, C, h, w) of what is learned, or None, moved as the masks are."""
+        if maps is None:
             return None
         if self.joint_flip:
-            soft, *_ = flip(soft, masks, weights, draw["flips"])
-        return move_soft(soft, draw["theta"]) if "theta" in draw else soft
+            maps, *_ = flip(maps, masks, weights, draw["flips"])
+        return move_soft(maps, draw["theta"]) if "theta" in draw else maps
 
     def _view_generator(self, position, view):
         """The random numbers of a view: by the image's content, whatever data it is part of."""

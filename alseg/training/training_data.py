@@ -12,6 +12,7 @@ from alseg.images import as_images, read_pairs
 from alseg.labels import MISSING, is_soft
 from alseg.training.crops import enlarged, random_corner, reflected, scaled, squares, whole_image
 from alseg.training.decoding import decoded, image_tensor
+from alseg.training.object_targets import ObjectReader, object_ids, unpacked
 from alseg.validation import message
 
 # Largest area of a canvas that is chosen by the images, by the name that `image_size` has for it:
@@ -143,6 +144,18 @@ def _sized(mask, canvas, weight):
     return parts if len(parts) == 3 else (*parts, None)
 
 
+def _objects_of(mask, canvas, weight, reader, scale=1.0):
+    """Targets of the objects of a mask, told apart at its own size and measured on the canvas."""
+    ids = mask_tensor(object_ids(mask), canvas, weight)
+    return reader.maps(ids if weight is None else ids[0], scale)
+
+
+def _pairs(images, masks, n_mask_classes, show, read, reader):
+    """`read_pairs` of a fit; ids are no classes."""
+    n_mask_classes = n_mask_classes if reader.mask_kind == "classes" else None
+    return read_pairs(images, masks, n_mask_classes, show, read, soft=True)
+
+
 def _soft_of_all(soft, masks, n_classes):
     """Probabilities of all masks, given by position where these are soft; None where none is."""
     if all(one is None for one in soft.values()):
@@ -209,6 +222,8 @@ class TrainingData:
         classes where MISSING. `masks` are the likeliest classes then.
     labelled : tensor of shape (n,), bool, or None
         Whether a class of each image is known; on the CPU always, as `top` is. None computes it.
+    objects : tensor of shape (n, 2, h, w), uint8, or None
+        What is learned of objects, see `alseg.training.ObjectReader`.
     """
 
     images: torch.Tensor
@@ -218,6 +233,7 @@ class TrainingData:
     top: torch.Tensor | None = None
     soft: torch.Tensor | None = None
     labelled: torch.Tensor | None = None
+    objects: Any = None
 
     def __post_init__(self):
         if self.top is None:
@@ -236,18 +252,29 @@ class TrainingData:
         return self.images.shape[1]
 
     @classmethod
-    def build(cls, images, labels, masks, mask_weight, canvas, n_mask_classes, show=False):
-        """Decode every image once; `images` and `masks` as `as_images` and `as_masks` give them."""
+    def build(
+        cls, images, labels, masks, mask_weight, canvas, n_mask_classes, show=False, objects=None
+    ):
+        """Decode every image once; `images` and `masks` as `as_images` and `as_masks` give them.
+
+        `objects` is an `ObjectReader`; None learns nothing of them.
+        """
         images = as_images(images)
         n, pixels, soft = len(images), [], {}
         mask_pixels = torch.full((n, *canvas), MISSING, dtype=torch.int16)
         weights = _weight_tensor(mask_weight, n, canvas)
         read = functools.partial(decoded, images, canvas=canvas)
-        pairs = read_pairs(images, masks, n_mask_classes, show, read, soft=True)
+        objects = objects or ObjectReader(None)
+        learns = objects.kind is not None
+        found = torch.zeros((n, 2, *canvas), dtype=torch.uint8) if learns else None
+        pairs = _pairs(images, masks, n_mask_classes, show, read, objects)
         for i, (image, mask) in enumerate(pairs):
             pixels.append(image)
             if mask is None:
                 continue
+            if learns:
+                found[i] = _objects_of(mask, canvas, _of_pixels(mask_weight, i), objects)
+            mask = objects.classes(mask)
             soft[i], mask_pixels[i], spread = _sized(mask, canvas, _of_pixels(mask_weight, i))
             if spread is not None:
                 weights[i] = spread
@@ -261,6 +288,7 @@ class TrainingData:
             mask_pixels,
             weights,
             soft=None if soft is None else torch.stack(soft),
+            objects=found,
         )
 
     def __len__(self):
@@ -290,6 +318,10 @@ class TrainingData:
         """Probabilities (N, C, h, w) at positions, where a mask is soft; else None."""
         return None if self.soft is None else self.soft[positions]
 
+    def gather_objects(self, positions):
+        """What is learned of objects (N, 2, h, w), float, at positions; or None."""
+        return None if self.objects is None else unpacked(self.objects[positions])
+
     def take(self, positions):
         """The same data at these positions alone."""
         parts = vars(self).values()
@@ -298,8 +330,8 @@ class TrainingData:
     def to(self, device):
         """The same data on another device."""
         parts = self.images, self.labels, self.masks, self.weights
-        soft = None if self.soft is None else self.soft.to(device)
-        return TrainingData(*(t.to(device) for t in parts), self.top, soft, self.labelled)
+        soft, objects = (None if p is None else p.to(device) for p in (self.soft, self.objects))
+        return TrainingData(*(t.to(device) for t in parts), self.top, soft, self.labelled, objects)
 
 
 @dataclass
@@ -318,6 +350,7 @@ class CropData:
     soft : list of n tensors of shape (C, H, W), float32, or None
     labelled : tensor of shape (n,), bool, or None
         As of `TrainingData`.
+    objects : list of n tensors of shape (2, H, W), uint8, or None
     """
 
     images: list
@@ -329,6 +362,7 @@ class CropData:
     joined: Any = None
     soft: list | None = None
     labelled: torch.Tensor | None = None
+    objects: Any = None
 
     def __post_init__(self):
         if self.top is None:
@@ -347,19 +381,29 @@ class CropData:
         return len(self.images[0])
 
     @classmethod
-    def build(cls, images, labels, masks, mask_weight, crop, n_mask_classes, show=False):
+    def build(
+        cls, images, labels, masks, mask_weight, crop, n_mask_classes, show=False, objects=None
+    ):
         """Decode every image once; arguments as of `TrainingData.build`."""
-        pixels, mask_pixels, weights, soft = [], [], [], {}
-        pairs = read_pairs(images, masks, n_mask_classes, show, soft=True)
+        pixels, mask_pixels, weights, soft, found = [], [], [], {}, []
+        objects = objects or ObjectReader(None)
+        learns = objects.kind is not None
+        pairs = _pairs(images, masks, n_mask_classes, show, None, objects)
         for i, (image, mask) in enumerate(pairs):
             whole = whole_image(image, crop)
             pixels.append(image_tensor(whole, whole.shape[:2]))
             inner = enlarged(image.shape[:2], crop)
             weight = torch.ones(1, 1)
+            if learns:
+                found.append(torch.zeros((2, *whole.shape[:2]), dtype=torch.uint8))
             if mask is None:
                 known = torch.full(whole.shape[:2], MISSING, dtype=torch.int16)
             else:
-                parts = _sized(mask, inner, _of_pixels(mask_weight, i))
+                of_pixels = _of_pixels(mask_weight, i)
+                if learns:
+                    maps = _objects_of(mask, inner, of_pixels, objects, crop["scale"])
+                    found[i] = _reflected(maps, crop)
+                parts = _sized(objects.classes(mask), inner, of_pixels)
                 parts = (None if part is None else _reflected(part, crop) for part in parts)
                 soft[i], known, spread = parts
                 if spread is not None:
@@ -371,7 +415,8 @@ class CropData:
         pixels = alike(pixels)
         labels = torch.as_tensor(labels, dtype=torch.int64)
         soft = _soft_of_all(soft, mask_pixels, n_mask_classes)
-        return cls(pixels, labels, mask_pixels, weights, crop, soft=soft)
+        found = found if learns else None
+        return cls(pixels, labels, mask_pixels, weights, crop, soft=soft, objects=found)
 
     def __len__(self):
         return len(self.images)
@@ -410,11 +455,18 @@ class CropData:
 
     def gather_soft(self, positions, corners):
         """Probabilities of the crops of `gather`, where a mask is soft; else None."""
-        if self.soft is None:
+        return None if self.soft is None else self._crops(self.soft, positions, corners)
+
+    def gather_objects(self, positions, corners):
+        """What is learned of objects, (N, 2, h, w), float, of the crops of `gather`; or None."""
+        if self.objects is None:
             return None
+        return unpacked(self._crops(self.objects, positions, corners))
+
+    def _crops(self, maps, positions, corners):
         side, found = self.crop["size"], []
         for i, (top, left) in zip(positions.tolist(), corners.tolist()):
-            found.append(self.soft[i][:, top : top + side, left : left + side])
+            found.append(maps[i][:, top : top + side, left : left + side])
         found = torch.stack(found)
         if self.size == tuple(found.shape[2:]):
             return found
@@ -439,18 +491,23 @@ class CropData:
         labels, top = self.labels[positions], self.top[positions]
         joined = None if self.joined is None else self.joined.take(positions)
         soft = None if self.soft is None else [self.soft[i] for i in chosen]
+        objects = None if self.objects is None else [self.objects[i] for i in chosen]
         known = self.labelled[positions.cpu()]
-        return CropData(images, labels, masks, weights, self.crop, top, joined, soft, known)
+        fields = images, labels, masks, weights, self.crop, top, joined, soft, known
+        return CropData(*fields, objects)
 
     def to(self, device):
         """The same data on another device."""
-        soft = None if self.soft is None else [one.to(device) for one in self.soft]
+        soft, objects = (
+            None if part is None else [one.to(device) for one in part]
+            for part in (self.soft, self.objects)
+        )
         if torch.device(device).type == "cpu":
             lists = ([t.to(device) for t in p] for p in (self.images, self.masks, self.weights))
-            return CropData(*_crop_fields(*lists, self), None, soft, self.labelled)
+            return CropData(*_crop_fields(*lists, self), None, soft, self.labelled, objects)
         joined = JoinedImages.build(self.images, self.masks, self.weights, device)
         fields = _crop_fields(*joined.views(self.masks), self)
-        return CropData(*fields, joined, soft, self.labelled)
+        return CropData(*fields, joined, soft, self.labelled, objects)
 
 
 def _labelled(labels):

@@ -1,0 +1,92 @@
+"""Objects that a fitted segmenter finds: their ids, and how good they are."""
+
+import numpy as np
+
+from alseg.images import as_images, as_masks, stack
+from alseg.metrics import mask_from_proba, object_dice, object_f1, object_hausdorff
+from alseg.segmenter import inference
+from alseg.segmenter.parameters import as_objects
+from alseg.segmenter.predictions import PredictingSegmenter
+from alseg.segmenter.separation import separate_objects
+from alseg.training import check_crop, enlarged, object_ids
+from alseg.validation import check_option
+
+OBJECT_METRICS = {"f1": object_f1, "dice": object_dice, "hausdorff": object_hausdorff}
+
+
+class ObjectSegmenter(PredictingSegmenter):
+    """A segmenter that tells objects apart."""
+
+    def predict_objects(self, X):
+        """Id of the object at each pixel, each image at its own size.
+
+        With `objects` touching ones are told apart, see `alseg.segmenter.separate_objects` and
+        `Objects`; without, and after a fit without masks, they are connected parts of the
+        foreground. Of several pixel classes objects are those of each.
+
+        Returns
+        -------
+        ndarray of shape (n, H, W), int32; of n (H, W) arrays where sizes differ
+            0 is background; in each image objects are 1, 2, ...
+        """
+        options, found = as_objects(self.objects), []
+        self._check_fitted()
+        learned = self.has_masks_ and self._learns_objects
+        for images, positions, out in self._stream(X, ("mask_proba",) + ("objects",) * learned):
+            for k, i in enumerate(positions):
+                size = images.size(i)
+                proba = inference.resize_maps(out["mask_proba"][k], size)
+                inside = np.ones(proba.shape[1:])
+                if learned:
+                    inside = inference.resize_maps(out["objects"][k][None], size)[0]
+                if learned and options.kind == "border":
+                    inside = 1 - proba[0] - inside
+                masks = mask_from_proba(proba, self.threshold_)
+                found.append(self._separated(masks, inside, options, size))
+        return stack(found)
+
+    def _separated(self, mask, inside, options, size):
+        """Objects of one image (H, W): those of each class, one after the other."""
+        min_size = self.min_object_size_ if options.min_size is None else options.min_size
+        min_size = min_size / self._area_at_network(size)
+        objects = np.zeros(mask.shape, dtype=np.int32)
+        for value in range(1, self.n_mask_classes):
+            found = separate_objects(
+                mask == value, inside, options.inside, min_size, options.fill_holes
+            )
+            objects = np.where((found > 0) & (objects == 0), found + objects.max(), objects)
+        return objects
+
+    def _area_at_network(self, size):
+        """Pixels at which the network works, to a pixel of an image of this size."""
+        if self.crop is not None:
+            crop = check_crop(self.crop)
+            return np.prod(enlarged(size, crop)) / np.prod(size) * crop["scale"] ** 2
+        return np.prod(self.canvas_) / np.prod(size)
+
+    def score_objects(self, X, masks, metric="f1", mask_kind=None):
+        """How well objects are found, as in the GlaS contest, over the images that have a mask.
+
+        Parameters
+        ----------
+        X : images
+        masks : as of `fit`
+            Annotated in all pixels, or None.
+        metric : {"f1", "dice", "hausdorff"}, default="f1"
+            See `alseg.metrics.object_f1`, `object_dice` and `object_hausdorff`.
+        mask_kind : None or {"classes", "instances"}, default=None
+            What `masks` hold: of classes the connected parts of each are objects. None is as
+            `objects` says.
+
+        Returns
+        -------
+        float
+        """
+        check_option("metric", metric, tuple(OBJECT_METRICS))
+        mask_kind = as_objects(self.objects).mask_kind if mask_kind is None else mask_kind
+        check_option("mask_kind", mask_kind, ("classes", "instances"))
+        images = as_images(X)
+        masks = as_masks(masks, len(images))
+        known = np.array([i for i in range(len(images)) if masks[i] is not None], dtype=int)
+        truth = [masks[i] if mask_kind == "instances" else object_ids(masks[i]) for i in known]
+        return OBJECT_METRICS[metric](list(self.predict_objects(images.take(known))), truth)
