@@ -43,6 +43,7 @@ ESTIMATOR = (
     ("--batch-size", "batch_size", int, "N", "annotated images in a batch; default: 4"),
     ("--lr", "lr", float, "X", "largest learning rate; default: 0.003"),
     ("--schedule", "schedule", str, "NAME", "joint or two-phase; default: joint"),
+    ("--objects", "objects", str, "KIND", "what is learned of objects: border or distance"),
     ("--device", "device", str, "NAME", "cpu, cuda; default: auto"),
 )
 

@@ -2,6 +2,7 @@
 
 from alseg.datasets._cub import load_cub
 from alseg.datasets._dataset import Dataset, Parts, torn_groups
+from alseg.datasets._discs import make_discs
 from alseg.datasets._folder import load_folder
 from alseg.datasets._folds import class_folds
 from alseg.datasets._glands import make_glands
@@ -18,6 +19,7 @@ __all__ = [
     "load_folder",
     "load_glas",
     "load_isic",
+    "make_discs",
     "make_glands",
     "match_names",
     "torn_groups",

@@ -65,7 +65,8 @@ def evaluate(model, test, measures=None):
         ``mean_iou``, ``pooled_dice``, ``dice_worst_tenth``, ...), ``class_accuracy`` with a
         class head and labels (of several classes an image, the share of images all of whose known
         ones are right), ``object_dice`` and ``object_f1`` where the data set knows objects
-        (predicted ones are connected parts), ``mask_calibration_error`` and
+        (predicted ones are those of `predict_objects` where the model has
+        objects, or connected parts), ``mask_calibration_error`` and
         ``label_calibration_error`` (expected calibration error, where the model gives
         probabilities), ``by_label`` with ``n_images``, ``dice``, ``mean_iou`` and
         ``class_accuracy`` for each class, or each set of them by its name of
@@ -119,7 +120,7 @@ def evaluate(model, test, measures=None):
             proba, codes = np.stack([1 - proba, proba], -1).reshape(-1, 2), codes.ravel()
         bins = calibration_bins(proba[codes != MISSING], codes[codes != MISSING])
         metrics["label_calibration_error"] = calibration_error_from_bins(bins)
-    overlaps = _overlaps(test, predicted_masks)
+    overlaps = _overlaps(test, predicted_masks, model)
     metrics.update(_object_metrics(overlaps, np.ones(n, dtype=bool)))
     if getattr(test, "subsets", None) is not None:
         metrics["by_subset"] = {
@@ -188,16 +189,18 @@ def _mean(values):
     return float(known.mean()) if len(known) else None
 
 
-def _overlaps(test, predicted_masks):
+def _overlaps(test, predicted_masks, model):
     """What predicted and true objects share, of each image whose objects are known, by position."""
     if getattr(test, "instances", None) is None:
         return {}
     known = as_masks(test.instances, len(predicted_masks))
-    found = {}
+    told = attribute_of(model, "has_objects", False) and hasattr(model, "predict_objects")
+    images, found = as_images(test.images), {}
     for i, mask in enumerate(predicted_masks):
         true = known[i]
         if true is not None:
-            (found[i],) = object_overlaps(instances_from_mask(mask), true)
+            own = model.predict_objects(images.take([i]))[0] if told else instances_from_mask(mask)
+            (found[i],) = object_overlaps(own, true)
     return found
 
 

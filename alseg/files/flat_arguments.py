@@ -76,7 +76,7 @@ def nested_names(params: Any) -> Any:
     """
     found = {}
     for name, value in params.items():
-        if name in (*FIELDS, "consistency") and isinstance(value, dict):
+        if name in (*FIELDS, "consistency", "objects") and isinstance(value, dict):
             whole = CONSISTENCY if name == "consistency" else {}
             found |= {f"{name}__{field}": item for field, item in {**whole, **value}.items()}
             continue
@@ -107,6 +107,8 @@ def flat_settings(told: Any) -> Any:
     names = {place: name for name, place in PLACES.items()}
     found = {}
     for name, value in told.items():
+        if name == "objects" and value is None:
+            continue  # as before there was such
         if name in FIELDS and _is_object(value, name.title()):
             for field, setting in value.items():
                 if field != "class" and not (field in _LATER and setting == _LATER[field]):

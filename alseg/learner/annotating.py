@@ -8,7 +8,14 @@ import numpy as np
 from alseg.calling import accepts, accepts_any, call_strategy, check_query_idx, unit_of
 from alseg.derived import PAGE
 from alseg.images import as_images, as_masks, soft_mask
-from alseg.interfaces import GoesOn, before_and_last, is_fitted, mask_classes_of, meets
+from alseg.interfaces import (
+    GoesOn,
+    attribute_of,
+    before_and_last,
+    is_fitted,
+    mask_classes_of,
+    meets,
+)
 from alseg.labels import (
     MISSING,
     as_labels,
@@ -169,7 +176,10 @@ class Annotating(Mode):
 
     @property
     def _n_classes(self):
-        return mask_classes_of(self.learner._estimator, None)
+        model = self.learner._estimator
+        if attribute_of(model, "mask_kind", "classes") != "classes":
+            return None  # ids of objects, of which there may be any number
+        return mask_classes_of(model, None)
 
     def size(self):
         """How much there is, for `repr`."""

@@ -8,14 +8,26 @@ from alseg.segmenter import inference
 from alseg.segmenter.parameters import as_objects
 from alseg.segmenter.predictions import PredictingSegmenter
 from alseg.segmenter.separation import separate_objects
-from alseg.training import check_crop, enlarged, object_ids
+from alseg.training import DEEPEST, check_crop, enlarged, object_ids
 from alseg.validation import check_option
+
+SMALLEST_INSIDE = 0.25  # of the smallest object: what its border leaves of it where it is thin
 
 OBJECT_METRICS = {"f1": object_f1, "dice": object_dice, "hausdorff": object_hausdorff}
 
 
 class ObjectSegmenter(PredictingSegmenter):
     """A segmenter that tells objects apart."""
+
+    @property
+    def mask_kind(self):
+        """What masks of a fit hold: "classes", or the "instances" of objects."""
+        return as_objects(self.objects).mask_kind
+
+    @property
+    def has_objects(self):
+        """Whether objects are learned, and not only connected parts of the foreground."""
+        return bool(self._learns_objects and getattr(self, "has_masks_", True))
 
     def predict_objects(self, X):
         """Id of the object at each pixel, each image at its own size.
@@ -31,7 +43,7 @@ class ObjectSegmenter(PredictingSegmenter):
         """
         options, found = as_objects(self.objects), []
         self._check_fitted()
-        learned = self.has_masks_ and self._learns_objects
+        learned = self.has_objects
         for images, positions, out in self._stream(X, ("mask_proba",) + ("objects",) * learned):
             for k, i in enumerate(positions):
                 size = images.size(i)
@@ -39,8 +51,9 @@ class ObjectSegmenter(PredictingSegmenter):
                 inside = np.ones(proba.shape[1:])
                 if learned:
                     inside = inference.resize_maps(out["objects"][k][None], size)[0]
-                if learned and options.kind == "border":
-                    inside = 1 - proba[0] - inside
+                    border = options.kind == "border"
+                    # Half where a pixel lies as deep as a border is wide.
+                    inside = 1 - proba[0] - inside if border else DEEPEST / 2 * inside
                 masks = mask_from_proba(proba, self.threshold_)
                 found.append(self._separated(masks, inside, options, size))
         return stack(found)
@@ -52,7 +65,12 @@ class ObjectSegmenter(PredictingSegmenter):
         objects = np.zeros(mask.shape, dtype=np.int32)
         for value in range(1, self.n_mask_classes):
             found = separate_objects(
-                mask == value, inside, options.inside, min_size, options.fill_holes
+                mask == value,
+                inside,
+                options.inside,
+                min_size,
+                SMALLEST_INSIDE * min_size,
+                options.fill_holes,
             )
             objects = np.where((found > 0) & (objects == 0), found + objects.max(), objects)
         return objects
@@ -83,7 +101,7 @@ class ObjectSegmenter(PredictingSegmenter):
         float
         """
         check_option("metric", metric, tuple(OBJECT_METRICS))
-        mask_kind = as_objects(self.objects).mask_kind if mask_kind is None else mask_kind
+        mask_kind = self.mask_kind if mask_kind is None else mask_kind
         check_option("mask_kind", mask_kind, ("classes", "instances"))
         images = as_images(X)
         masks = as_masks(masks, len(images))

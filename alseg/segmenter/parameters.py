@@ -318,8 +318,8 @@ class Objects(Options):
     weight : float, default=1.0
         What this counts in the loss, beside the loss of classes.
     inside : float in [0, 1], default=0.5
-        An object starts where the chance of being inside (foreground, and no border), or the depth,
-        is larger.
+        An object starts where the chance of being inside (foreground, and no border) is larger; or
+        where the depth is, of which `border_width` is one half.
     min_size : None or float, default=None
         Smaller objects are left out, and smaller places start none. None is the size that 19 of 20
         objects have in the masks of the fit that are annotated everywhere; 0 with ``kind=None``.
@@ -638,7 +638,7 @@ def uses_bare_images(estimator):
 def _example(argument):
     kind = KINDS[argument]
     made = f"{kind.__name__}({dataclasses.fields(kind)[0].name}=...)"
-    article = "an" if made[0] in "AE" else "a"
+    article = "an" if made[0] in "AEO" else "a"
     if kind in _IN_SHORT:
         return f"{_IN_SHORT[kind]} or {article} {kind.__name__}, as {argument}={made}"
     return f"{article} {kind.__name__}, as {argument}={made}"

@@ -5,7 +5,7 @@ import numpy as np
 from alseg.validation import check_number, message
 
 
-def separate_objects(foreground, inside, threshold=0.5, min_size=0, fill_holes=True):
+def separate_objects(foreground, inside, threshold=0.5, min_size=0, min_inside=0, fill_holes=True):
     """Touching objects apart, by marker-controlled watershed.
 
     Connected parts of the foreground where `inside` is above the threshold are markers, which
@@ -19,7 +19,9 @@ def separate_objects(foreground, inside, threshold=0.5, min_size=0, fill_holes=T
         Large inside an object and small at its border.
     threshold : float, default=0.5
     min_size : float, default=0
-        Smaller objects are left out, and smaller parts are no markers, in pixels.
+        Smaller objects are left out, in pixels.
+    min_inside : float, default=0
+        Smaller parts are no markers, in pixels.
     fill_holes : bool, default=True
         Whether background that an object encloses is its own.
 
@@ -38,11 +40,12 @@ def separate_objects(foreground, inside, threshold=0.5, min_size=0, fill_holes=T
     from skimage.segmentation import watershed
 
     check_number("min_size", min_size, 0)
+    check_number("min_inside", min_inside, 0)
     foreground, inside = np.asarray(foreground, dtype=bool), np.asarray(inside, dtype=float)
     if foreground.shape != inside.shape or foreground.ndim != 2:
         raise ValueError(message("inside", f"of shape {foreground.shape}", inside.shape))
     markers, n_markers = ndimage.label(foreground & (inside > threshold))
-    markers = _without_small(markers, min_size)
+    markers = _without_small(markers, min_inside)
     parts, _ = ndimage.label(foreground)
     marked = np.zeros(parts.max() + 1, dtype=bool)
     marked[parts[markers > 0]] = True

@@ -23,6 +23,7 @@ from alseg.training.losses import JointLoss, mask_loss
 from alseg.training.memory import PartSize, in_parts
 from alseg.training.mixing import copy_paste, mix, mixed_loss
 from alseg.training.object_targets import (
+    DEEPEST,
     ObjectReader,
     object_ids,
     object_loss,
@@ -97,6 +98,7 @@ __all__ = [
     "object_loss",
     "object_targets",
     "with_objects",
+    "DEEPEST",
     "ObjectReader",
     "one_cycle",
     "random_affine",

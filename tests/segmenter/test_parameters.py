@@ -9,7 +9,15 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 
-from alseg import Augmentation, Consistency, Execution, JointCAMSegmenter, Network, Schedule
+from alseg import (
+    Augmentation,
+    Consistency,
+    Execution,
+    JointCAMSegmenter,
+    Network,
+    Objects,
+    Schedule,
+)
 from alseg.experiment import described, same
 from alseg.files import FLAT_PLACES, flat_settings, nested_names
 from alseg.files.flat_arguments import _LATER, CONSISTENCY, FIELDS
@@ -19,15 +27,16 @@ ALL = [
     Network(pooling="max", normalize=(np.full(3, 0.4), 0.2)),
     Augmentation(jitter=0.3),
     Consistency(0.5, ramp=0.1),
+    Objects("distance"),
     Schedule("two-phase", class_phase={"lr": 0.1}),
     Execution(amp="auto"),
 ]
 by_name = pytest.mark.parametrize("value", ALL, ids=lambda value: type(value).__name__)
 
 
-def test_a_constructor_of_at_most_25_arguments():
+def test_a_constructor_of_at_most_26_arguments():
     parameters = inspect.signature(JointCAMSegmenter).parameters.values()
-    assert len([p for p in parameters if p.kind is not p.VAR_KEYWORD]) <= 25
+    assert len([p for p in parameters if p.kind is not p.VAR_KEYWORD]) <= 26
 
 
 def test_the_constructor_stores_what_it_is_given():
@@ -91,7 +100,8 @@ def test_an_object_and_its_field_together():
 
 
 def test_get_params_names_the_fields():
-    params = JointCAMSegmenter(consistency=Consistency(2)).get_params(deep=True)
+    model = JointCAMSegmenter(consistency=Consistency(2), objects=Objects())
+    params = model.get_params(deep=True)
     for argument, kind in KINDS.items():
         for field in dataclasses.fields(kind):
             assert f"{argument}__{field.name}" in params
@@ -202,6 +212,7 @@ def test_what_json_cannot_hold_of_an_object_is_left_out_by_its_name(tmp_path):
 def test_the_tables_are_those_of_the_classes():
     names = {name: tuple(f.name for f in dataclasses.fields(kind)) for name, kind in KINDS.items()}
     assert names.pop("consistency") == tuple(CONSISTENCY)
+    names.pop("objects")  # which came when there were no flat ones
     assert names == FIELDS and Consistency().get_params() == CONSISTENCY
     # No name would now mean two things.
     assert len(FLAT_PLACES) == sum(map(len, FIELDS.values()))
@@ -229,10 +240,11 @@ def test_records_of_before_are_of_the_same_run():
     for name, (argument, field) in FLAT_PLACES.items():
         if name not in _LATER:  # which came when they were objects
             before[name] = now[argument][field]
+    before.pop("objects")  # which is None, as it was before there were any
     assert before["schedule"] == "two-phase" and before["ema"] == 0.9
     for consistency in (0.5, {"weight": 0.5}, {"weight": 0.5, "ramp": 0.25}):
         assert same({"estimator": {**before, "consistency": consistency}}, {"estimator": now})
     assert flat_settings(before) == before | {"consistency": {**CONSISTENCY, "weight": 0.5}}
-    for name in ("ema", "jitter", "pooling", "amp", *_LATER):
+    for name in ("ema", "jitter", "pooling", "amp", "objects", *_LATER):
         assert not same({**before, name: "another"}, now)
     assert not same({**before, "consistency": {"weight": 0.5, "ramp": 0.5}}, now)

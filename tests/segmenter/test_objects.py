@@ -1,0 +1,315 @@
+"""Objects through fits, predictions, files and strategies; what does not go with them."""
+
+import functools
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_predict
+
+from alseg import (
+    ActiveLearner,
+    Augmentation,
+    Consistency,
+    JointCAMSegmenter,
+    Objects,
+    PseudoLabelAugmenter,
+    Schedule,
+)
+from alseg.datasets import make_discs
+from alseg.labels import MISSING
+from alseg.metrics import object_f1
+from alseg.network import PlainUNet
+from alseg.segmenter import ValidationSet, separate_objects
+from alseg.strategies import entropy_score
+from alseg.training import DEEPEST, object_targets
+
+DISCS = make_discs(8, (32, 48), n_discs=5, random_state=0)
+IDS = Objects("border", mask_kind="instances", border_width=1.0)
+TINY = functools.partial(
+    JointCAMSegmenter, encoder="tiny", encoder_weights=None, max_epochs=2, random_state=0
+)
+
+
+def fitted(masks=None, weight=None, **options):
+    masks = DISCS.masks if masks is None else masks
+    return TINY(**options).fit(DISCS.images, DISCS.labels, masks, weight)
+
+
+# -- apart, from what is inside --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["border", "distance"])
+def test_exact_maps_give_exact_objects(kind):
+    for ids in make_discs(4, random_state=3).instances:
+        target, _ = object_targets(ids.astype(np.int32), kind, 2)
+        inside = (ids > 0) - target if kind == "border" else DEEPEST / 2 * target
+        found = separate_objects(ids > 0, inside)
+        assert found.dtype == np.int32 and found.max() == ids.max()
+        assert object_f1(found, ids) == 1.0
+        assert (found > 0).sum() == (ids > 0).sum()
+
+
+def test_small_ones_holes_and_parts_without_a_marker():
+    foreground = np.zeros((9, 20), bool)
+    foreground[1:8, 1:8] = foreground[1:3, 10:12] = foreground[4:8, 10:18] = True
+    foreground[4, 4] = False  # a hole
+    inside = np.where(foreground, 0.9, 0.0)
+    inside[4:8, 10:18] = 0.2  # sure of no interior
+    found = separate_objects(foreground, inside, min_size=5)
+    assert found[4, 4] == found[1, 1] != 0
+    assert (found[1:3, 10:12] == 0).all()
+    assert len(np.unique(found[4:8, 10:18])) == 1 and found[5, 12] not in (0, found[1, 1])
+    assert separate_objects(foreground, inside, fill_holes=False)[4, 4] == 0
+    inside[4, 5:7] = inside[4, 1:4] = inside[5:8, 4] = inside[1:4, 4] = 0.1
+    apart = separate_objects(foreground, inside)
+    assert separate_objects(foreground, inside, min_inside=49).max() == 3 < apart.max()
+    assert separate_objects(np.zeros((4, 4), bool), np.ones((4, 4))).max() == 0
+    with pytest.raises(ValueError, match="inside must be of shape"):
+        separate_objects(foreground, inside[1:])
+
+
+# -- a fit -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_touching_discs_are_told_apart_where_classes_alone_do_not():
+    data = make_discs(32, random_state=0)
+    train, test = data.take(np.arange(24)), data.take(np.arange(24, 32))
+    found = {}
+    for kind in (None, "border", "distance"):
+        model = TINY(
+            objects=Objects(kind, mask_kind="instances"),
+            max_epochs=40 if kind else 16,
+            batch_size=8,
+            weak_batch_size=0,
+        )
+        model.fit(train.images, train.labels, train.instances)
+        assert model.score_masks(test.images, test.masks) > 0.9
+        scores = [model.score_objects(test.images, test.instances, m) for m in ("f1", "dice")]
+        found[kind] = scores
+    assert max(found[None]) < 0.45
+    assert min(found["border"]) > 0.75 and min(found["distance"]) > 0.6
+
+
+@pytest.mark.parametrize("kind", ["border", "distance"])
+def test_ids_and_classes_where_nothing_touches_are_learned_alike(kind):
+    apart = np.where(DISCS.instances == 1, 1, 0)
+    ids = fitted(7 * apart, objects=Objects(kind, mask_kind="instances"))
+    classes = fitted(apart, objects=kind)
+    assert_array_equal(
+        ids.predict_mask_proba(DISCS.images), classes.predict_mask_proba(DISCS.images)
+    )
+    assert_array_equal(ids.predict_objects(DISCS.images), classes.predict_objects(DISCS.images))
+    assert ids.min_object_size_ == classes.min_object_size_ > 0
+    assert ids.score_masks(DISCS.images, 7 * apart) == classes.score_masks(DISCS.images, apart)
+
+
+def test_classes_are_those_of_a_fit_without_where_the_loss_of_objects_is_off():
+    """One more output changes no other: they are two convolutions of one decoder."""
+    none = fitted(objects=None)
+    off = fitted(objects=Objects("border", weight=0.0))
+    assert none.predict_mask_proba(DISCS.images).shape == (8, 2, 32, 48)
+    assert off.predict_mask_proba(DISCS.images).shape == (8, 2, 32, 48)
+    assert "object_conv.weight" not in none.module_.state_dict()
+    assert_array_equal(none.predict_objects(DISCS.images) > 0, none.predict_masks(DISCS.images) > 0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"crop": {"size": 24}},
+        {"crop": {"size": 24, "scale": 0.5}},
+        {"schedule": Schedule(sampling="passes")},
+        {"schedule": Schedule(phases="two-phase")},
+        {"schedule": Schedule(ema=0.9)},
+        {"augmentation": Augmentation(mixup=0.4)},
+        {"augmentation": Augmentation(affine=None, joint_flip=False)},
+        {"consistency": Consistency(1.0, threshold=0.5)},
+        {"test_flips": "both"},
+        {"network__dropout_placement": "everywhere"},
+        {"criterion": torch.nn.CrossEntropyLoss},
+        {"image_size": (24, 32)},
+        {"network__pooling": None},
+    ],
+    ids=str,
+)
+def test_it_goes_with(options):
+    masks = [*DISCS.instances[:6], None, None]
+    models = [TINY(objects=IDS).set_params(**options) for _ in range(2)]
+    first, second = (m.fit(DISCS.images, DISCS.labels, masks) for m in models)
+    found = first.predict_objects(DISCS.images)
+    assert found.shape == (8, 32, 48) and found.dtype == np.int32
+    assert_array_equal(found, second.predict_objects(DISCS.images))
+    assert first.predict_masks(DISCS.images).max() <= 1
+
+
+def test_frozen_maps_in_a_cache(tmp_path):
+    options = {"schedule": Schedule(encoder_lr_scale=0), "objects": "border"}
+    model = fitted(feature_cache=tmp_path / "cache", **options)
+    again = fitted(feature_cache=tmp_path / "cache", **options)
+    assert_array_equal(model.predict_objects(DISCS.images), again.predict_objects(DISCS.images))
+
+
+def test_soft_masks_pseudo_masks_and_weights():
+    soft = [np.stack([1 - mask, mask]).astype(float) for mask in DISCS.masks]
+    one = fitted(soft, objects="border").predict_mask_proba(DISCS.images)
+    assert_array_equal(one, fitted(objects="border").predict_mask_proba(DISCS.images))
+    left_out = [*DISCS.masks[:7], None]
+    nothing = fitted(DISCS.masks, [1] * 7 + [0], objects="border")
+    without = fitted(left_out, objects="border")
+    assert_array_equal(
+        nothing.predict_mask_proba(DISCS.images), without.predict_mask_proba(DISCS.images)
+    )
+
+
+@pytest.mark.parametrize("objects", ["border", IDS])
+def test_a_learner_with_pseudo_masks(objects):
+    truth = DISCS.masks if objects == "border" else DISCS.instances
+    learner = ActiveLearner(
+        TINY(objects=objects),
+        augmenter=PseudoLabelAugmenter(sure=(0.4, 0.6), selection="all"),
+        images=DISCS.images,
+        labels=DISCS.labels,
+        masks=[truth[0], truth[1], *[None] * 6],
+    )
+    learner.annotate([2, 3], [truth[2], truth[3]])
+    assert learner.estimator.predict_objects(DISCS.images).shape == (8, 32, 48)
+
+
+def test_partly_annotated_masks_and_points():
+    rng = np.random.default_rng(0)
+    points = np.where(rng.random(DISCS.masks.shape) < 0.02, DISCS.masks, MISSING)
+    model = fitted(points, objects="border")
+    assert np.isfinite(model.predict_mask_proba(DISCS.images)).all()
+    assert model.min_object_size_ == 0.0
+    row = model.history[-1]
+    assert np.isfinite(row["train_loss"])
+
+
+def test_several_classes_have_objects_of_their_own():
+    masks = np.where(DISCS.instances % 2, 2, DISCS.instances > 0)
+    model = fitted(masks, objects="border", n_mask_classes=3, max_epochs=4)
+    found, classes = model.predict_objects(DISCS.images), model.predict_masks(DISCS.images)
+    for ids, mask in zip(found, classes):
+        for k in range(1, ids.max() + 1):
+            assert len(np.unique(mask[(ids == k) & (mask > 0)])) == 1
+
+
+def test_a_validation_part_with_ids(tmp_path):
+    held = ValidationSet(DISCS.images[6:], DISCS.labels[6:], DISCS.instances[6:])
+    for validation in (held, 0.25):
+        model = TINY(objects=IDS, validation=validation, threshold="validation")
+        model.fit(DISCS.images[:6], DISCS.labels[:6], DISCS.instances[:6])
+        assert 0 <= model.history[-1]["valid_dice"] <= 1 and 0 <= model.threshold_ <= 1
+
+
+def test_differing_sizes_and_without_masks():
+    images = [DISCS.images[0], DISCS.images[1][:20]]
+    model = fitted(objects="border")
+    assert [one.shape for one in model.predict_objects(images)] == [(32, 48), (20, 48)]
+    weak = TINY(objects="border").fit(DISCS.images, DISCS.labels)
+    assert weak.predict_objects(DISCS.images).shape == (8, 32, 48)
+
+
+def test_scores_of_objects():
+    model = fitted(objects="border")
+    perfect = type("Perfect", (JointCAMSegmenter,), {"predict_objects": lambda self, X: truth})
+    truth = [DISCS.instances[0], DISCS.instances[2]]
+    masks = [DISCS.instances[0], None, DISCS.instances[2]]
+    model.__class__ = perfect
+    scores = [
+        model.score_objects(DISCS.images[:3], masks, metric, "instances")
+        for metric in ("f1", "dice", "hausdorff")
+    ]
+    assert scores == [1.0, 1.0, 0.0]
+    merged = [(one > 0).astype(int) for one in truth]
+    masks = [merged[0], None, merged[1]]
+    assert model.score_objects(DISCS.images[:3], masks) < 1.0  # connected parts are the truth
+    with pytest.raises(ValueError, match="metric must be one of"):
+        model.score_objects(DISCS.images[:3], masks, "iou")
+
+
+# -- doubt about borders ---------------------------------------------------------------------------
+
+
+def test_doubt_about_borders():
+    model = fitted(objects="border")
+    score, maps = model.predict_uncertainty(DISCS.images, target="border", return_maps=True)
+    assert maps.shape == (8, 32, 48) and (maps >= 0).all() and maps.max() <= np.log(2) + 1e-6
+    assert_allclose(score, maps.mean((1, 2)), rtol=1e-5)
+    assert_allclose(entropy_score(model, DISCS.images, target="border"), score)
+    with pytest.raises(ValueError, match="Draws are of classes"):
+        model.predict_uncertainty(DISCS.images, "bald", target="border")
+    for other in (fitted(), fitted(objects="distance")):
+        with pytest.raises(ValueError, match="objects must be 'border', and fitted with masks"):
+            other.predict_uncertainty(DISCS.images, target="border")
+
+
+# -- an argument as all others ---------------------------------------------------------------------
+
+
+def test_clone_params_files_and_pickles(tmp_path):
+    model = TINY(objects="border")
+    assert clone(model).objects == "border"
+    model.set_params(objects__border_width=2.0)
+    assert model.objects == Objects("border", 2.0)
+    assert JointCAMSegmenter().set_params(objects__kind="distance").objects == Objects("distance")
+    model.fit(DISCS.images, DISCS.labels, DISCS.masks).save(tmp_path / "model")
+    found = model.predict_objects(DISCS.images)
+    loaded = JointCAMSegmenter.load(tmp_path / "model")
+    assert loaded.objects == model.objects and loaded.min_object_size_ == model.min_object_size_
+    for one in (loaded, pickle.loads(pickle.dumps(model))):
+        assert_array_equal(one.predict_objects(DISCS.images), found)
+    params = {"masks": DISCS.masks}
+    predicted = cross_val_predict(
+        TINY(objects="border"), DISCS.images, DISCS.labels, cv=2, params=params, method="predict"
+    )
+    assert predicted.shape == (8,)
+
+
+def test_a_fit_goes_on_with_the_same_kind_alone():
+    model = fitted(objects="border", warm_start=True)
+    model.set_params(objects__min_size=5).fit(DISCS.images, DISCS.labels, DISCS.masks)
+    model.set_params(objects=None)
+    with pytest.raises(ValueError, match="objects must be as when the network was built"):
+        model.fit(DISCS.images, DISCS.labels, DISCS.masks)
+
+
+@pytest.mark.parametrize(
+    "options, rule",
+    [
+        ({"objects": "edge"}, "objects.kind must be one of"),
+        ({"objects": Objects(border_width=0)}, "objects.border_width must be > 0"),
+        ({"objects": Objects(mask_kind="ids")}, "objects.mask_kind must be one of"),
+        ({"objects": Objects(inside=2)}, "objects.inside must be"),
+        ({"objects": Objects(min_size=-1)}, "objects.min_size must be >= 0"),
+        ({"objects": IDS, "n_mask_classes": 3}, "n_mask_classes must be 2 with ids in masks"),
+        (
+            {"objects": "border", "augmentation": Augmentation(copy_paste=0.5)},
+            "augmentation.copy_paste must be 0 with objects",
+        ),
+        (
+            {"objects": "border", "augmentation": Augmentation(hook=lambda images, masks: None)},
+            "augmentation.hook must be None with objects",
+        ),
+        ({"objects": "border", "module": PlainUNet}, "objects must be None with PlainUNet"),
+        (
+            {"objects": "border", "network": torch.nn.Conv2d(3, 2, 1)},
+            "objects must be None with a whole network",
+        ),
+    ],
+)
+def test_what_is_refused_before_a_file_is_read(options, rule):
+    with pytest.raises(ValueError, match=rule):
+        JointCAMSegmenter(**options).fit(["no such file.png"], ["a"])
+
+
+def test_something_else_and_values_that_are_no_mask():
+    with pytest.raises(TypeError, match="objects must be None, 'border', 'distance' or an Objects"):
+        JointCAMSegmenter(objects=3).check_params()
+    with pytest.raises(ValueError, match="holds the value 5, which is no class"):
+        fitted(DISCS.instances, objects="border")
