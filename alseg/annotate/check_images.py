@@ -54,6 +54,30 @@ def is_check(question, seed):
     return place == np.random.default_rng([seed, _SALT, block]).integers(_BLOCK)
 
 
+def check_status(state, name):
+    """What a check is by the state of its project: see `Checks.status`."""
+    entry = state.get("checks", {}).get(name)
+    if entry is None:
+        return None
+    if name not in state["masks"] or "answer" not in entry:
+        return "open"
+    return None if entry["answer"] == "strokes" else "counted"
+
+
+def counted_checks(state):
+    """Names of the checks that count, in the order answered.
+
+    Examples
+    --------
+    >>> checks = {"a": {"answer": "whole", "number": 2}, "b": {"answer": "points", "number": 1}}
+    >>> counted_checks({"checks": {**checks, "c": {}}, "masks": {"a": {}, "b": {}}})
+    ['b', 'a']
+    """
+    checks = state.get("checks", {})
+    found = [name for name in checks if check_status(state, name) == "counted"]
+    return sorted(found, key=lambda name: checks[name].get("number", 0))
+
+
 class Checks:
     """The checks of a project. What it changes is on the disk with the next `Project.write`.
 
@@ -79,17 +103,11 @@ class Checks:
 
     def status(self, name):
         """ "open" until it is answered, then "counted" if it is a fair sample, else None."""
-        entry = self.entries().get(name)
-        if entry is None:
-            return None
-        if name not in self.project.state["masks"] or "answer" not in entry:
-            return "open"
-        return None if entry["answer"] == "strokes" else "counted"
+        return check_status(self.project.state, name)
 
     def counted(self):
         """Names of those that count, in the order answered."""
-        found = {k: v for k, v in self.entries().items() if self.status(k) == "counted"}
-        return sorted(found, key=lambda name: found[name].get("number", 0))
+        return counted_checks(self.project.state)
 
     def held_out(self):
         """Names of those that the model behind the page may not learn from now."""

@@ -165,6 +165,7 @@ class Quality:
             "minutes": round(self._minutes(), 3),
             "version": found["version"],
             "n_marked": found["n_marked"],
+            "n_left": self._n_left(),
             "counts": counts,
         }
         with self._lock:
@@ -200,13 +201,16 @@ class Quality:
         with suppress(OSError):  # what it says is known here; nobody's marks depend on it
             self._file.append(json.dumps(line).encode() + b"\n", durable=False)
 
+    def _n_left(self):
+        return int((~self.project.has_mask()).sum())
+
     # -- what is known --------------------------------------------------------------------------
 
     def standing(self):
         """What a page shows: the number and its interval, the curve, the forecast, the advice."""
         with self._lock:
             counted = tuple(self.checks.counted())
-            n_left = int((~self.project.has_mask()).sum())
+            n_left = self._n_left()
             key = counted, n_left, self._n_told, len(self._agreed)
             if self._said[0] != key:
                 records = self._records
@@ -233,8 +237,8 @@ def assess(records, agreed, counted, n_left, n_classes, target=None):
         Lines of the file.
     counted : set of str
         Names of the checks that count.
-    n_left : int
-        Images without an answer.
+    n_left : int or None
+        Images without an answer; None where nobody knows.
     n_classes : int
         Pixel classes, background included.
     target : float or None, default=None
@@ -244,13 +248,7 @@ def assess(records, agreed, counted, n_left, n_classes, target=None):
     found : dict
         See `Quality.standing`; numbers are in [0, 1], or None.
     """
-    kept = []
-    for line in records:
-        counts = read_counts(line["counts"], n_classes)
-        counts = {name: value for name, value in counts.items() if name in counted}
-        if counts and minutes_of(line) is not None:
-            kept.append((minutes_of(line), counts))
-    points = learning_curve(kept, n_images=n_left + len(counted))
+    points = measured(records, counted, n_left, n_classes)
     now = points[-1].estimate if points else None
     ahead = outlook(points)
     stop, text = advice(now, ahead, n_left, target)
@@ -269,6 +267,23 @@ def assess(records, agreed, counted, n_left, n_classes, target=None):
         if not agreement
         else {"n": len(agreement), "dice": estimate(agreement).value},
     }
+
+
+def measured(records, counted, n_left, n_classes):
+    """The learning curve of the records; see `assess`.
+
+    Returns
+    -------
+    points : list of CurvePoint
+    """
+    kept = []
+    for line in records:
+        counts = read_counts(line.get("counts"), n_classes)
+        counts = {name: value for name, value in counts.items() if name in counted}
+        if counts and minutes_of(line) is not None:
+            kept.append((minutes_of(line), counts))
+    n_images = None if n_left is None else n_left + len(counted)
+    return learning_curve(kept, n_images=n_images)
 
 
 def _now():

@@ -1,6 +1,7 @@
 """Commands on the state folder of somebody who annotates: `annotate`, `query`, `add`, ..."""
 
 import contextlib
+import os
 import sys
 
 from alseg.cli.errors import FAILED, BadArgument, complain
@@ -67,6 +68,41 @@ def _open_browser(address):
     import webbrowser
 
     threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+
+def report_state(args):
+    """The report of a state folder: what was spent, and how good the model got. It only reads."""
+    output = args.output or os.path.join(args.folder, "report.html")
+    if os.path.splitext(output)[1].lower() not in (".html", ".htm"):
+        raise BadArgument(f"output must end in .html for a state folder, got {output}.")
+    if args.data is not None or args.config is not None:
+        raise BadArgument(f"data must be left out for {args.folder}: it knows its images.")
+    from alseg.annotate import spent
+    from alseg.report import write_annotation_report
+
+    found = spent(args.folder)
+    path = write_annotation_report(output, found)
+    quality, seconds = found["quality"], found["seconds"]
+    print(_how_good(quality))
+    each = "" if seconds["median"] is None else f" Median {seconds['median']:.0f} s an image."
+    print(
+        f"{found['minutes']:.1f} active minutes on {found['n_images']} images: {found['strokes']} "
+        f"strokes, {found['clicks']} clicks, {found['points']} points.{each}"
+    )
+    print(path)
+
+
+def _how_good(quality):
+    """A line about the model of a state folder."""
+    if quality["dice"] is None:
+        return "No check has been measured yet."
+    low, high = quality["low"], quality["high"]
+    ends = "" if low is None else f" ({100 * low:.0f} to {100 * high:.0f})"
+    n, ahead = quality["n_checks"], quality["forecast"]
+    text = f"Dice {100 * quality['dice']:.0f}{ends} from {n} {'check' if n == 1 else 'checks'}"
+    if ahead is not None:
+        text += f"; about {100 * ahead['dice']:.0f} after {ahead['after']:.0f} more minutes"
+    return f"{text}. {quality['advice']['text']}".rstrip()
 
 
 def query(args):

@@ -4,6 +4,7 @@ import os
 import sys
 from contextlib import contextmanager
 
+from alseg.cli.annotation import report_state
 from alseg.cli.data import compared_data, train_and_test
 from alseg.cli.errors import PROG, BadArgument, show
 from alseg.cli.options import (
@@ -295,8 +296,11 @@ def report(args):
     if not os.path.exists(args.folder):
         raise FileNotFoundError(
             f"no records at {args.folder}: it is not there. Name a folder that `alseg run` or "
-            "`alseg compare` has written."
+            "`alseg compare` has written, or the state folder of `alseg annotate`."
         )
+    if os.path.isfile(os.path.join(args.folder, "state.json")):
+        report_state(args)
+        return
     with _damaged(args.folder):
         _report(args)
 

@@ -87,10 +87,14 @@ def make_parser():
     sub = command(
         "report",
         experiments.report,
-        "write the one-file HTML report of a run or a comparison, its scores, table or figure",
+        "write the one-file HTML report of a run, a comparison or a state folder, or their figures",
         "alseg report runs/entropy -o entropy.html",
     )
-    sub.add_argument("folder", metavar="D", help="what alseg run or alseg compare has written")
+    sub.add_argument(
+        "folder",
+        metavar="D",
+        help="what alseg run or alseg compare has written, or the state folder of alseg annotate",
+    )
     sub.add_argument(
         "-o",
         "--output",

@@ -5,7 +5,7 @@ from alseg.project.answers import Answer, look_at_mask
 from alseg.project.asking import ask, ask_about, ask_at_once
 from alseg.project.mask_files import PALETTE, png_bytes, read_stored, stored_bytes
 from alseg.project.predicting import predict
-from alseg.project.state import Project, ProjectError, last_model, open_project, undo
+from alseg.project.state import Project, ProjectError, last_model, open_project, read_state, undo
 
 __all__ = [
     "Project",

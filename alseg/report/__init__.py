@@ -5,6 +5,7 @@ from alseg._lazy import attach
 __all__, __getattr__, __dir__ = attach(
     __name__,
     {
+        "annotation_page": ["write_annotation_report"],
         "comparison_page": ["draw_curves", "write_comparison_report"],
         "figure_files": ["save_figure"],
         "latex": ["comparison_latex"],
