@@ -92,6 +92,11 @@ class Browser:
         up = [{"type": "keyUp", "value": key} for key in reversed(keys)]
         self._actions({"type": "key", "id": "keys", "actions": down + up})
 
+    def hover(self, x, y):
+        """The mouse moves to a place of the window."""
+        move = {"type": "pointerMove", "duration": 0, "x": round(x), "y": round(y)}
+        self._actions({"type": "pointer", "id": "mouse", "actions": [move]})
+
     def drag(self, points, kind="mouse"):
         """The pointer goes down at the first place of the window, along the others, and up."""
         moves = [

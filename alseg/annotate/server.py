@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from alseg.annotate.asked_points import asked_points
+from alseg.annotate.cells import Cells
 from alseg.annotate.listing import Listing
 from alseg.annotate.marks import Stale, as_pixels, shown_classes
 from alseg.annotate.overlays import KINDS, agreement, of_difference, of_mask, proposed_mask
@@ -118,6 +119,7 @@ def make_app(marks, token, hosts, page=None):
         Route(f"{one}/agreement", desk.agreement),
         Route(f"{one}/proposal", desk.proposal),
         Route(f"{one}/points", desk.points),
+        Route(f"{one}/superpixels", desk.superpixels),
         Route(f"{one}/marks", desk.marks),
         Route(f"{one}/marks", desk.save, methods=["PUT"]),
         Route(f"{one}/draft", desk.draft, methods=["PUT"]),
@@ -293,6 +295,7 @@ class _Desk:
     def __init__(self, marks, page):
         self.of, self.page = marks, page
         self.proposals = Proposals(marks.project, marks.images)
+        self.cells = Cells(marks.images)
         self.shown = {}  # proposals that pages got last
         self.listing = Listing(marks)
         self.thumbnails = functools.lru_cache(_THUMBNAILS)(
@@ -457,6 +460,15 @@ class _Desk:
             lambda i: asked_points(self.of, i, n, n_unsure, proposal), i
         )
         return _Json({"points": points.tolist(), "unsure": n_unsure})
+
+    def superpixels(self, request):
+        i, n = self._id(request), _natural(request, "n", "600")
+        self._of_image(self.of.size, i)
+        labels = self.cells(i, n)
+        down, across = labels.shape
+        headers = {"X-Alseg-Width": str(across), "X-Alseg-Height": str(down)}
+        body = labels.astype("<u2").tobytes()
+        return Response(body, media_type="application/octet-stream", headers=headers)
 
     def marks(self, request):
         mask, revision, is_draft = self._of_image(self.of.read, self._id(request))

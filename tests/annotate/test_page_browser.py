@@ -376,3 +376,22 @@ def test_a_ring_takes_the_class_in_the_hand(points):
     expected = np.full(SIZE, OPEN)
     expected[tuple(asked[1])], expected[tuple(asked[3])] = 1, 0
     np.testing.assert_array_equal(marks(item), expected)
+
+
+def test_a_superpixel_is_filled_by_a_click_and_those_on_its_way_by_a_drag(opened):
+    window, state, item = opened
+    window.press("s")
+    # The first click comes when they are there: the outline under the pointer says so.
+    window.wait("performance.getEntriesByType('resource').some((r) => /superpixels/.test(r.name))")
+    places, _, _ = to_screen(window, [(12, 12)])
+    window.hover(*places[0])
+    window.wait("document.querySelector('#cell .over').getAttribute('d')?.length > 20")
+    draw(window, [(20.1, 20.2)])  # squares of 8 pixels
+    window.press("0")
+    draw(window, [(100.1, 100.2), (104.2, 100.1), (116.1, 100.2)])
+    window.press(ENTER)
+    wait_for(window, 1)
+    expected = np.full(SIZE, OPEN)
+    expected[16:24, 16:24] = 1
+    expected[96:104, 96:120] = 0
+    np.testing.assert_array_equal(marks(item), expected)

@@ -88,6 +88,15 @@ export class Api {
     return this.#json(`images/${id}/points?n=${n}&unsure=${unsure}`);
   }
 
+  /** Superpixels at a reduced size, about `n` of them: the label of each place. */
+  async superpixels(id, n) {
+    const answer = await this.#ask(`images/${id}/superpixels?n=${n}`);
+    const [across, down] = ["Width", "Height"].map((name) =>
+      Number(answer.headers.get(`X-Alseg-${name}`)),
+    );
+    return { labels: new Uint16Array(await answer.arrayBuffer()), across, down };
+  }
+
   saveDraft(id, revision, bytes, { keepalive = false } = {}) {
     const path = `images/${id}/draft?revision=${revision}`;
     return this.#ask(path, { method: "PUT", body: bytes, keepalive });

@@ -375,6 +375,11 @@ export class Editor {
     }
   }
 
+  /** Paints what a function paints in place; it gives the box that it may have changed, or null. */
+  paint(shape) {
+    this.#touched(shape(this.marks, this.width, this.height));
+  }
+
   polygon(corners, value) {
     this.#touched(fillPolygon(this.marks, this.width, this.height, corners, value));
   }

@@ -7,6 +7,7 @@ import { attach as attachGallery } from "./gallery.js";
 import { Pen } from "./pen.js";
 import { attach as attachPoints } from "./points.js";
 import { attach as attachQuality } from "./quality.js";
+import { attach as attachSuperpixels } from "./superpixels.js";
 import { View, palette } from "./view.js";
 
 const PROPOSED = 1; // the class that proposals are of
@@ -63,6 +64,7 @@ class Page {
     attachGallery(this.desk);
     attachPoints(this.desk);
     attachQuality(this.desk);
+    attachSuperpixels(this.desk);
   }
 
   async start() {
@@ -340,7 +342,9 @@ class Page {
       button.setAttribute("aria-checked", chosen);
       button.tabIndex = chosen ? 0 : -1;
     }
-    for (const part of document.querySelectorAll('[data-for="flood"]')) part.hidden = tool !== "flood";
+    for (const part of document.querySelectorAll('[data-for="flood"], [data-for="superpixel"]')) {
+      part.hidden = part.dataset.for !== tool;
+    }
     $("canvas").dataset.tool = tool;
     $("ring").hidden = true;
   }
@@ -532,8 +536,8 @@ class Page {
 
   #listenToKeys() {
     const tools = {
-      b: "brush", e: "eraser", l: "line", p: "polygon", o: "lasso", f: "flood", t: "take",
-      d: "drop", m: "move",
+      b: "brush", e: "eraser", l: "line", p: "polygon", o: "lasso", f: "flood",
+      s: "superpixel", t: "take", d: "drop", m: "move",
     };
     const acts = {
       "[": () => this.#setBrush(Math.min(this.#hand.brush - 1, Math.round(this.#hand.brush / 1.25))),

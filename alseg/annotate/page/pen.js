@@ -3,7 +3,8 @@
  *
  * @typedef {import("./editor.js").Point} Point
  * @typedef {{tool: string, value: number, brush: number, tolerance: number, threshold: number,
- *   proposed: number, asking?: boolean}} Hand  what is in the hand, read at each event; while
+ *   proposed: number, asking?: boolean,
+ *   cell?: (editor: object, from: Point, to: Point) => boolean}} Hand  what is in the hand, read at each event; while
  *   single pixels are asked about, the pen only moves the image
  */
 
@@ -17,7 +18,7 @@ export class Pen {
   #hand;
   #hooks;
   #pointers = new Map(); // those that are down, by id
-  #mode = null; // what the pointer that is down does: "stroke", "line", "lasso", "pan", "pinch"
+  #mode = null; // what the pointer that is down does: "stroke", "cells", "line", "lasso", "pan", "pinch"
   #path = []; // points of the image: the line, lasso or polygon that is not done yet
   #ahead = null; // where the pointer is while a polygon is drawn
   #penSeen = false; // a stylus is in use: fingers move the image
@@ -129,6 +130,10 @@ export class Pen {
     } else if (tool === "line" || tool === "lasso") {
       this.#mode = tool;
       this.#path = [point];
+    } else if (tool === "superpixel") {
+      if (this.#hand.cell(this.#current.editor, point, point)) this.#mode = "cells";
+      this.last = point;
+      this.#view.paint(this.#current.editor.takeDirty());
     } else if (tool === "polygon") this.#corner(point);
     else this.#region(tool, Math.floor(point.x), Math.floor(point.y));
   }
@@ -190,6 +195,14 @@ export class Pen {
     if (this.#mode === "stroke") {
       this.#stroke([this.last, ...points]);
       this.last = points.at(-1);
+      return;
+    }
+    if (this.#mode === "cells") {
+      for (const point of points) {
+        this.#hand.cell(this.#current.editor, this.last, point);
+        this.last = point;
+      }
+      this.#view.paint(this.#current.editor.takeDirty());
       return;
     }
     if (this.#mode === "line") this.#path = [this.#path[0], points.at(-1)];
