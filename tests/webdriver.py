@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import urllib.error
@@ -30,6 +31,7 @@ class Browser:
         capabilities = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
         answer = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})
         self.address += f"/session/{answer['sessionId']}"
+        self.process = answer["capabilities"]["goog:processID"]
         self.resize(width, height)
         if dark:
             self.devtools(
@@ -117,6 +119,11 @@ class Browser:
         """What the page complained about since this was last asked."""
         lines = self._ask("POST", "/se/log", {"type": "browser"})
         return [line["message"] for line in lines if line["level"] == "SEVERE"]
+
+    def kill(self):
+        """End the browser as a crash does; nothing can be asked of it afterwards."""
+        os.kill(self.process, signal.SIGKILL)
+        self.close = lambda: None
 
     def close(self):
         self._ask("DELETE", "")

@@ -13,34 +13,6 @@ _HIT, _MISSED, _EXTRA, _OTHER = (20, 184, 166), (249, 115, 22), (99, 102, 241), 
 _FINE = 4  # a mask is looked at on a grid this much finer than the picture
 
 
-def proposed_mask(found, size):
-    """The mask that a proposal comes to, where a class is likelier than not to be one.
-
-    Parameters
-    ----------
-    found : bytes of length H * W or 2 * H * W
-        The probability of foreground of each pixel; where there are more than two pixel classes,
-        the likeliest class above the background behind it.
-    size : (int, int)
-        Height and width of the image.
-
-    Returns
-    -------
-    mask : ndarray of shape (H, W), int16
-
-    Examples
-    --------
-    >>> proposed_mask(bytes([0, 200, 127, 255]), (2, 2))
-    array([[0, 1],
-           [0, 1]], dtype=int16)
-    >>> proposed_mask(bytes([0, 200, 2, 1]), (1, 2))
-    array([[0, 1]], dtype=int16)
-    """
-    values = np.frombuffer(found, np.uint8).reshape(-1, *size)
-    classes = values[1].astype(np.int16) if len(values) > 1 else np.int16(1)
-    return np.where(values[0] >= 128, classes, np.int16(0))
-
-
 def of_mask(mask, colours, side):
     """A mask in the colours of its classes; the background is darkened, what nobody said is clear.
 

@@ -23,7 +23,8 @@ from alseg.annotate.asked_points import asked_points
 from alseg.annotate.cells import Cells
 from alseg.annotate.listing import Listing
 from alseg.annotate.marks import Stale, as_pixels, shown_classes
-from alseg.annotate.overlays import KINDS, agreement, of_difference, of_mask, proposed_mask
+from alseg.annotate.overlays import KINDS, agreement, of_difference, of_mask
+from alseg.annotate.quality import proposed_classes
 from alseg.annotate.shown import SIDE, Proposals, picture, thumbnail
 from alseg.images import plain_file
 from alseg.validation import message, printable
@@ -297,7 +298,7 @@ class _Desk:
         self.proposals = Proposals(marks.project, marks.images)
         self.cells = Cells(marks.images)
         self.shown = {}  # proposals that pages got last
-        self.listing = Listing(marks)
+        self.listing = Listing(marks, check=lambda i: marks.checks.status(marks.names[i]))
         self.thumbnails = functools.lru_cache(_THUMBNAILS)(
             lambda i, side: thumbnail(marks.images[i], side)
         )
@@ -438,7 +439,7 @@ class _Desk:
         self.shown[i] = found
         while len(self.shown) > _SHOWN:
             self.shown.pop(next(iter(self.shown)), None)
-        return proposed_mask(found, size)
+        return proposed_classes(found, size)
 
     def proposal(self, request):
         i = self._id(request)

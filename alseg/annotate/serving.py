@@ -1,8 +1,10 @@
 """Serve the page: a socket, a token, a thread or none, and an end that loses nothing."""
 
+import html
 import secrets
 import socket
 import threading
+import weakref
 from contextlib import ExitStack
 
 from alseg.annotate.marks import Marks
@@ -52,7 +54,7 @@ class Serving:
     def stop(self):
         """Answer what is under way, and no more."""
         self._server.should_exit = True
-        if self._thread is not None:
+        if self._thread not in (None, threading.current_thread()):  # who collects garbage
             self._thread.join()
         self._socket.close()
 
@@ -68,10 +70,49 @@ def _listen(host, port):
         ) from error
 
 
-class _Served(ExitStack):
-    """A page that is served in a thread: `url`, and `close`, also at the end of a `with` block."""
+class Served:
+    """A page that is served from a thread of this process. `serve` makes it, a notebook shows it.
 
-    url = ""
+    It ends with `close`, at the end of a ``with`` block, when nobody holds it any more, and with
+    the process. What was saved stays; `serve` may be called again.
+
+    Attributes
+    ----------
+    url : str
+        Where the page is, with the token that it needs.
+    name : str
+        Of the images' folder.
+    """
+
+    def __init__(self, url, name, end):
+        self.url, self.name = url, name
+        self._end = weakref.finalize(self, end)
+
+    @property
+    def closed(self):
+        """Whether it has ended."""
+        return not self._end.alive
+
+    def close(self):
+        """End it; again does nothing."""
+        self._end()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def __repr__(self):
+        return f"<page of {self.name}: {'closed' if self.closed else self.url}>"
+
+    def _repr_html_(self):
+        # A link and no frame: a page that others may frame can be made to be clicked unseen.
+        name = html.escape(self.name)
+        if self.closed:
+            return f"The page of {name} is closed."
+        url = html.escape(self.url)
+        return f'<a href="{url}" target="_blank" rel="noopener">Annotate {name} in the browser</a>'
 
 
 def serve(state, data=None, options=None, host="127.0.0.1", port=0, block=True, ready=None):
@@ -99,8 +140,9 @@ def serve(state, data=None, options=None, host="127.0.0.1", port=0, block=True, 
 
     Returns
     -------
-    served : object or None
-        Where `block` is False: its ``url``, and ``close()``, which ends it; a context manager.
+    served : Served or None
+        Where `block` is False: its ``url``, and ``close()``, which ends it; a context manager, and
+        a link in a notebook. Keep it: it ends when nobody holds it.
 
     Raises
     ------
@@ -140,7 +182,4 @@ def serve(state, data=None, options=None, host="127.0.0.1", port=0, block=True, 
             serving.run()
             return None
         serving.start()
-        served = _Served()
-        served.url = serving.url
-        served.push(stack.pop_all())
-        return served
+        return Served(serving.url, project.data.name, stack.pop_all().close)

@@ -12,7 +12,7 @@ from requests_by_hand import Client
 
 from alseg.annotate.listing import Listing
 from alseg.annotate.marks import Marks
-from alseg.annotate.overlays import agreement, of_difference, of_mask, proposed_mask
+from alseg.annotate.overlays import agreement, of_difference, of_mask
 from alseg.annotate.server import allowed_hosts, make_app
 from alseg.project import keep, open_project
 
@@ -193,11 +193,6 @@ def test_the_agreement_is_dice_over_what_was_marked():
     assert nothing == {"dice": None, "classes": [], "marked": 0.0}
     empty = agreement(np.zeros((1, 3), int), np.zeros((1, 3), int), ["gland"])
     assert empty == {"dice": 1.0, "classes": [], "marked": 1.0}
-
-
-def test_a_proposal_of_several_classes():
-    found = bytes([127, 128, 255, 0, 1, 2, 3, 3])
-    assert proposed_mask(found, (1, 4)).tolist() == [[0, 2, 3, 0]]
 
 
 @pytest.fixture

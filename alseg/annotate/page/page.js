@@ -95,6 +95,7 @@ class Page {
       classes: () => this.#classes,
       say: (...said) => this.#say(...said),
       on: (name, hear) => (this.#heard[name] ??= []).push(hear),
+      tell: (name, ...what) => this.#tell(name, ...what),
       key: (key, act) => (this.#acts[key] = act),
       busy: () => this.#busy || this.#pen.busy,
       drop: () => this.#pen.drop(),

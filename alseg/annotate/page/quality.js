@@ -76,11 +76,15 @@ class Quality {
   }
 }
 
-/** Asks again and again what stands; what is heard of it is told. */
+/** Asks again and again what stands; what is heard of it is told, to other parts as "standing". */
 function poll(desk, hear) {
   const ask = async () => {
     try {
-      if (!document.hidden) hear(await desk.api.standing());
+      if (!document.hidden) {
+        const found = await desk.api.standing();
+        hear(found);
+        desk.tell("standing", found);
+      }
     } catch {
       // The server may be gone: what asks for something else says so.
     }
