@@ -156,7 +156,8 @@ def stop_driver(driver):
 @contextmanager
 def browser(**options):
     """A browser of one's own, with a profile that is gone afterwards."""
-    with tempfile.TemporaryDirectory() as home:
+    # What a browser that was killed has started may write for a moment more.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         environment = os.environ | {"HOME": home, "TMPDIR": home}
         driver, port = start_driver(environment)
         try:
