@@ -165,6 +165,10 @@ class Marks:
         Those of them that measure the model.
     quality : Quality
         What they say of it.
+    changed : callable or None
+        Called when marks, labels or what else counts were changed, and are on the disk.
+    scores : callable or None
+        Gives `scores` and `known` of `alseg.project.ask_at_once`.
 
     Raises
     ------
@@ -184,6 +188,7 @@ class Marks:
         self._sizes, self._depths = {}, {}
         self._lock = threading.RLock()
         self.checks = Checks(project, self._lock)
+        self.changed = self.scores = None
         self._costs = AppendOnly(project.folder / COSTS)
         try:
             self._costs.end_line()  # of a process that was killed
@@ -344,10 +349,7 @@ class Marks:
 
     def _counted(self, i):
         """The mask that counts, or None."""
-        entry = self.project.state["masks"].get(self.names[i])
-        if entry is not None:
-            return read_stored(self.project.folder / "masks" / entry["file"])
-        return self.project.data.masks[i] if self._in_folder[i] else None
+        return self.project.mask(i)
 
     def read(self, i, draft=True):
         """The marks of an image: the draft, if there is one since they were changed.
@@ -416,13 +418,21 @@ class Marks:
                 found = self._following(after)
             return found
 
+    def upcoming(self, i):
+        """Positions of an image and of those that are asked about after it, as far as known."""
+        with self._lock:
+            open_ = [self.project.positions[name] for name in self.project.pending()]
+        at = open_.index(i) if i in open_ else 0
+        return [] if i is None else [i, *open_[at:], *open_[:at]]
+
     def _ask(self):
         n = self.checks.n_before()
         if n == 0:
             with self._whole():
                 if self.checks.ask(self._is_readable):
                     return
-        ask_at_once(self.project, min(self._ahead(), n or 1))
+        fresh = () if self.scores is None else self.scores()
+        ask_at_once(self.project, min(self._ahead(), n or 1), *fresh)
 
     def _ahead(self):
         """How many images are asked for at once: as many as take no time to read."""
@@ -609,3 +619,5 @@ class Marks:
         except BaseException:
             self.project.state = state
             raise
+        if self.changed is not None:
+            self.changed()

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from alseg.annotate.asked_points import asked_points
+from alseg.annotate.behind import OFF, PREDICTED
 from alseg.annotate.cells import Cells
 from alseg.annotate.listing import Listing
 from alseg.annotate.marks import Stale, as_pixels, shown_classes
@@ -85,7 +86,7 @@ def allowed_hosts(host, port):
     return {f"{name}:{port}" for name in ("127.0.0.1", "localhost", host)}
 
 
-def make_app(marks, token, hosts, page=None):
+def make_app(marks, token, hosts, page=None, behind=None):
     """The application.
 
     Parameters
@@ -97,13 +98,15 @@ def make_app(marks, token, hosts, page=None):
         See `allowed_hosts`.
     page : dict of str to bytes, or None, default=None
         The files of the page, `index.html` among them; None takes those of the package.
+    behind : Behind or None, default=None
+        What learns behind the pen; None learns nothing, and proposes by the model fitted last.
 
     Returns
     -------
     callable
         An ASGI application.
     """
-    desk = _Desk(marks, page_files() if page is None else page)
+    desk = _Desk(marks, page_files() if page is None else page, behind)
     one = "/api/images/{id:int}"
     routes = [
         Route("/", desk.index),
@@ -113,6 +116,7 @@ def make_app(marks, token, hosts, page=None):
         Route("/api/gallery", desk.gallery),
         Route("/api/log", desk.log, methods=["POST"]),
         Route("/api/standing", desk.standing),
+        Route("/api/predict", desk.predict, methods=["POST"]),
         Route(one, desk.image),
         Route(f"{one}/picture", desk.picture),
         Route(f"{one}/thumbnail", desk.thumbnail),
@@ -293,12 +297,14 @@ def _percentile(given, name):
 class _Desk:
     """The answers, a method for each address. Those that are not `async` run in threads."""
 
-    def __init__(self, marks, page):
-        self.of, self.page = marks, page
-        self.proposals = Proposals(marks.project, marks.images)
+    def __init__(self, marks, page, behind=None):
+        self.of, self.page, self.behind = marks, page, behind
+        self.proposals = behind or Proposals(marks.project, marks.images)
         self.cells = Cells(marks.images)
         self.shown = {}  # proposals that pages got last
-        self.listing = Listing(marks, check=lambda i: marks.checks.status(marks.names[i]))
+        self.listing = Listing(
+            marks, self.proposals.uncertainty, lambda i: marks.checks.status(marks.names[i])
+        )
         self.thumbnails = functools.lru_cache(_THUMBNAILS)(
             lambda i, side: thumbnail(marks.images[i], side)
         )
@@ -328,7 +334,12 @@ class _Desk:
             }
             found |= {"width": 0, "height": 0, "revision": self.of.revision(i)}
             found |= {"state": "unreadable", "error": str(error), "check": None}
-        return {**found, "proposal": self.proposals.there and found["check"] != "open"}
+        hidden = found["check"] == "open"
+        found["proposal"] = self.proposals.there and not hidden
+        found["version"] = None if hidden else self.proposals.version(i)
+        found["uncertainty"] = self.proposals.uncertainty(i)
+        found["frame"] = None if hidden else self.proposals.frame(i)
+        return found
 
     def index(self, request):
         return Response(self.page["index.html"], media_type=_KINDS[".html"])
@@ -351,7 +362,11 @@ class _Desk:
         return _Json(found)
 
     def standing(self, request):
-        return _Json({"quality": self.of.quality.standing()})
+        training = OFF if self.behind is None else self.behind.standing()
+        found = {"training": training, "quality": self.of.quality.standing()}
+        if self.behind is not None:
+            found["predict"] = self.behind.predicting()
+        return _Json(found)
 
     def next(self, request):
         after = None
@@ -360,6 +375,8 @@ class _Desk:
             if after >= len(self.of.names):
                 raise HTTPException(404, f"there is no image {after}.")
         i = self.of.next(after)
+        if self.behind is not None:
+            self.behind.opens(self.of.upcoming(i))
         return _Json({"done": True} if i is None else self._described(i))
 
     def image(self, request):
@@ -451,7 +468,14 @@ class _Desk:
         self.shown[i] = found
         while len(self.shown) > _SHOWN:
             self.shown.pop(next(iter(self.shown)), None)
-        return Response(found, media_type="application/octet-stream")
+        headers = {"X-Alseg-Version": str(self.proposals.version(i) or 0)}
+        return Response(found, media_type="application/octet-stream", headers=headers)
+
+    def predict(self, request):
+        if self.behind is None:
+            raise HTTPException(409, OFF["text"])
+        self.behind.predict()
+        return _Json({"out": str(self.of.project.folder / PREDICTED)})
 
     def points(self, request):
         i, n = self._id(request), min(_POINTS, _natural(request, "n", "20"))
@@ -489,6 +513,7 @@ class _Desk:
     async def draft(self, request):
         i, revision, pixels = await self._marked(request)
         await run_in_threadpool(self.of.write_draft, i, revision, pixels)
+        self._touched()
         return _Json({"revision": revision})
 
     async def _marked(self, request):
@@ -510,4 +535,9 @@ class _Desk:
         if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < len(self.of.names):
             raise HTTPException(404, "there is no image of this id.")
         await run_in_threadpool(self.of.log, i, **found)
+        self._touched()
         return _Json({})
+
+    def _touched(self):
+        if self.behind is not None:
+            self.behind.touched()

@@ -7,6 +7,7 @@ import threading
 import weakref
 from contextlib import ExitStack
 
+from alseg.annotate.behind import Behind
 from alseg.annotate.marks import Marks
 from alseg.annotate.server import allowed_hosts, make_app
 from alseg.project import Project, open_project
@@ -22,13 +23,13 @@ class Serving:
         Where the page is, with the token that it needs.
     """
 
-    def __init__(self, marks, host="127.0.0.1", port=0):
+    def __init__(self, marks, host="127.0.0.1", port=0, behind=None):
         import uvicorn
 
         token = secrets.token_urlsafe(24)
         self._socket = _listen(host, port)
         port = self._socket.getsockname()[1]
-        app = make_app(marks, token, allowed_hosts(host, port))
+        app = make_app(marks, token, allowed_hosts(host, port), behind=behind)
         config = uvicorn.Config(
             app,
             log_level="error",
@@ -115,11 +116,21 @@ class Served:
         return f'<a href="{url}" target="_blank" rel="noopener">Annotate {name} in the browser</a>'
 
 
-def serve(state, data=None, options=None, host="127.0.0.1", port=0, block=True, ready=None):
+def serve(
+    state,
+    data=None,
+    options=None,
+    host="127.0.0.1",
+    port=0,
+    block=True,
+    ready=None,
+    train=True,
+):
     """Serve a page in which somebody marks the images of a folder.
 
-    Nothing is trained. What is marked is kept in the state folder at once, as `alseg add` does, and
-    `alseg query` and `alseg predict` go on from it.
+    What is marked is kept in the state folder at once, as `alseg add` does, and `alseg query` and
+    `alseg predict` go on from it. Behind it a process of low priority learns from the marks, once
+    there are some, and proposes; it ends with the page.
 
     Parameters
     ----------
@@ -137,6 +148,8 @@ def serve(state, data=None, options=None, host="127.0.0.1", port=0, block=True, 
         notebook needs it.
     ready : callable or None, default=None
         Called with the address of the page once it may be opened.
+    train : bool, default=True
+        Whether to learn behind the pen. False proposes by the model fitted last.
 
     Returns
     -------
@@ -174,7 +187,12 @@ def serve(state, data=None, options=None, host="127.0.0.1", port=0, block=True, 
             project = stack.enter_context(open_project(state, data, options))
         marks = Marks(project)
         stack.callback(marks.close)
-        serving = Serving(marks, host, port)
+        behind = None
+        if train:
+            behind = Behind(project, marks.checks.held_out, marks.quality.record)
+            stack.callback(behind.close)
+            marks.changed, marks.scores = behind.changed, behind.scores
+        serving = Serving(marks, host, port, behind)
         stack.callback(serving.stop)
         if ready is not None:
             ready(serving.url)

@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 
+from alseg.annotate.proposed import as_bytes
 from alseg.project import last_model
 from alseg.report import fit_within, picture_bytes
 from alseg.validation import message
@@ -126,26 +127,39 @@ class Proposals:
     Attributes
     ----------
     there : bool
-        Whether there is a model, of two pixel classes.
+        Whether there is a model.
     """
 
     def __init__(self, project, images):
-        self._path = last_model(project) if project.n_mask_classes == 2 else None
+        self._path = last_model(project)
+        self._n_classes = project.n_mask_classes
         self._device = project.state["options"]["estimator"].get("device")
         self._images, self._model, self._lock = images, None, threading.Lock()
         self._probabilities = functools.lru_cache(_PROPOSALS)(self._predict)
         self.there = self._path is not None
 
     def __call__(self, i):
-        """Probability of foreground of an image: a byte a pixel, 0 to 255; None without a model."""
+        """Bytes of an image, see `alseg.annotate.proposed.as_bytes`; None without a model."""
         return self._probabilities(i) if self.there else None
+
+    def version(self, i):
+        """Of the model: there is one, 0."""
+        return 0 if self.there else None
+
+    def uncertainty(self, i):
+        """Not known."""
+        return None
+
+    def frame(self, i):
+        """Not known."""
+        return None
 
     def _predict(self, i):
         with self._lock:  # one at a time: what is drawn meanwhile must not wait for processors
             if self._model is None and not self._load():
                 return None
             found = self._model.predict_mask_proba(self._images.take(np.array([i])))
-        return np.rint(255 * np.asarray(found[0][1])).astype(np.uint8).tobytes()
+        return as_bytes(np.asarray(found[0]))
 
     def _load(self):
         from alseg.segmenter import JointCAMSegmenter
@@ -156,6 +170,8 @@ class Proposals:
                 self._path, feature_cache=None, schedule__start_from=None, verbose=0, **options
             )
         except (OSError, ValueError):  # damaged, or removed: it can be fitted again
+            model = None
+        if model is None or model.n_mask_classes != self._n_classes:
             self.there = False
             return False
         self._model = model

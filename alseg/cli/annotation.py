@@ -45,7 +45,13 @@ def annotate(args):
                 _open_browser(address)
 
         with contextlib.suppress(KeyboardInterrupt):  # the way to end it
-            serve(project, host=args.host, port=args.port, ready=ready)
+            serve(
+                project,
+                host=args.host,
+                port=args.port,
+                ready=ready,
+                train=not args.no_training,
+            )
     hint(args, f"Ended. Train and predict: alseg predict {state} IMAGES --out DIR")
 
 

@@ -140,6 +140,7 @@ def make_parser():
         "(default: this computer alone)",
     )
     sub.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+    sub.add_argument("--no-training", action="store_true", help="learn nothing behind the pen")
     sub.add_argument("--part", metavar="NAME", help="part of the data, such as train; default: all")
     sub.add_argument(
         "--mask-classes",

@@ -2,10 +2,20 @@
 
 from alseg.project.adding import add, keep
 from alseg.project.answers import Answer, look_at_mask
-from alseg.project.asking import ask, ask_about, ask_at_once
+from alseg.project.asking import ask, ask_about, ask_at_once, fitted, keep_model
 from alseg.project.mask_files import PALETTE, png_bytes, read_stored, stored_bytes
 from alseg.project.predicting import predict
-from alseg.project.state import Project, ProjectError, last_model, open_project, read_state, undo
+from alseg.project.state import (
+    Project,
+    ProjectError,
+    check_weights,
+    feature_cache,
+    last_model,
+    look_into,
+    open_project,
+    read_state,
+    undo,
+)
 
 __all__ = [
     "Project",

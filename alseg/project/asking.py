@@ -19,7 +19,7 @@ from alseg.images import as_images
 from alseg.labels import fraction_annotated, missing_labels
 from alseg.progress import progress
 from alseg.project.mask_files import mask_bytes
-from alseg.project.state import check_trusted, clean, estimator_of
+from alseg.project.state import check_trusted, check_weights, clean, estimator_of
 from alseg.query import class_balanced_top_n, top_n
 from alseg.report import ask_folder
 from alseg.validation import EmptyPool, check_number, counted
@@ -102,17 +102,21 @@ def ask(project, n_instances, new=False, propose=False, max_seconds="auto", show
     }
 
 
-def ask_at_once(project, n_instances):
+def ask_at_once(project, n_instances, scores=None, known=""):
     """As `ask` about other images, without a fit and without looking at more images.
 
-    Asked are images without any mask: those of the highest scores among what `ask` has looked at
-    and kept, whatever masks its model knew; at random where nothing is kept.
+    Asked are images without any mask: those of the highest scores among `scores`, or among what
+    `ask` has looked at and kept, whatever masks its model knew; at random where nothing is kept.
 
     Parameters
     ----------
     project : Project
     n_instances : int
         Fewer are asked for where fewer are left.
+    scores : dict of str to float, or None, default=None
+        How uncertain a model is of images, by name; of some of them, or of none.
+    known : str, default=""
+        What that model is and has learned from, as the reason that is given ends.
 
     Returns
     -------
@@ -127,9 +131,13 @@ def ask_at_once(project, n_instances):
     check_number("n_instances", n_instances, 1, integer=True)
     question = _at_once(project)
     pool = question.pool(project.pending())
+    fresh = _of_names(scores or {}, project.data.ids[pool])
     scores = question.kept_scores(pool, of_any_model=True)
-    seen = np.isfinite(scores)
-    if seen.any():
+    if np.isfinite(fresh).any():
+        seen = np.isfinite(fresh)
+        pool, scores = pool[seen], fresh[seen]
+    elif np.isfinite(scores).any():
+        seen, fresh = np.isfinite(scores), None
         pool, scores = pool[seen], scores[seen]
         strategy = project.option("strategy", "entropy")
         question.why = (
@@ -137,12 +145,19 @@ def ask_at_once(project, n_instances):
             "model looked at."
         )
     else:
+        fresh = None
         scores = question.rng.random(len(pool))
         alike = ", the classes alike" if question.balanced else ""
         question.why = f"Drawn at random{alike}: no model has looked at the images yet."
     chosen = question.best(pool, scores, n_instances, most=10 * n_instances)
     if not len(chosen):
         raise EmptyPool(f"None of the {len(pool)} images left can be read.")
+    if fresh is not None:
+        least = scores[np.isin(pool, chosen)].min()
+        share = max(1, round(100 * (scores >= least).mean()))
+        question.why = (
+            f"Among the {share} % of {counted(len(pool), 'image')} that are least certain{known}."
+        )
     return _write(project, chosen, None, question, None)
 
 
@@ -173,6 +188,10 @@ def _at_once(project):
     for i in np.flatnonzero(project.has_mask()):
         known[i] = np.zeros((1, 1), np.int16)
     return _Question(project, lambda text: None, known)
+
+
+def _of_names(values, names):
+    return np.array([values.get(name, np.nan) for name in names.tolist()], dtype=float)
 
 
 def _again(project, open_):
@@ -341,8 +360,7 @@ class _Question:
             key = self._scores_key()
             if kept["of"][of_any_model:] != key[of_any_model:]:
                 return scores
-            for k, name in enumerate(self.data.ids[pool].tolist()):
-                scores[k] = float(kept["scores"].get(name, np.nan))
+            scores = _of_names(kept["scores"], self.data.ids[pool])
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return np.full(len(pool), np.nan)  # made again: it only saves time
         return np.where(np.isinf(scores), np.nan, scores)
@@ -403,7 +421,7 @@ class _Question:
         return np.sort(np.concatenate([annotated, without])).astype(np.intp)
 
 
-def fitted(project, masks, say=None, question=None):
+def fitted(project, masks, say=None, question=None, callbacks=None):
     """The model of these masks: read from disk if it is there, else fitted and kept.
 
     Parameters
@@ -415,6 +433,8 @@ def fitted(project, masks, say=None, question=None):
         Told in a line what is being done.
     question : object or None, default=None
         What knows which images can be read; None finds it out.
+    callbacks : list or None, default=None
+        Of skorch, for the fit. One that raises ends it, and nothing is kept.
 
     Returns
     -------
@@ -437,23 +457,33 @@ def fitted(project, masks, say=None, question=None):
             verbose=0,
         )
     else:
-        model = _fit(project, masks, say, question or _Question(project, say))
+        model = _fit(project, masks, say, question or _Question(project, say), callbacks)
+        model.callbacks = None  # they served this fit
         model.verbose = 0  # commands have bars of their own for what follows
         model.save(path)
     if model.device_ == "cpu":
         model.predict_batch_size = _PREDICTED  # as quick there, and a quarter less memory
-    _adopt_model(project, path)
-    _remove_old_models(project, but=path)
+    keep_model(project, path)
     return model, key
 
 
-def _fit(project, masks, say, question):
+def keep_model(project, path):
+    """Note that a saved model is ours, so that it goes when it is old, and remove older ones.
+
+    Parameters
+    ----------
+    project : Project
+    path : Path
+        Its folder, in the state folder.
+    """
+    _adopt_model(project, path)
+    _remove_old_models(project, but=path)
+
+
+def _fit(project, masks, say, question, callbacks=None):
     from alseg.learner import ActiveLearner
 
-    weights = project.state["options"]["estimator"].get("encoder_weights")
-    check_trusted(project, "encoder_weights", weights, "://", "a URL")
-    if weights == "pretrained":  # of any name of a hub
-        check_trusted(project, "encoder_weights", weights, weights, "weights to fetch")
+    check_weights(project)
     augmenter = None
     if project.option("pseudo_labels") is not None:
         from alseg.pseudo import PseudoLabelAugmenter
@@ -466,7 +496,7 @@ def _fit(project, masks, say, question):
     say(f"Training on {counted(n_masks, 'mask')}{labels}.")
     while True:
         learner = ActiveLearner(
-            estimator_of(project),
+            estimator_of(project).set_params(callbacks=callbacks),
             images=question.images.take(positions),
             labels=project.data.labels[positions],
             masks=masks[positions],

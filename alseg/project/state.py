@@ -17,7 +17,6 @@ import numpy as np
 
 from alseg.calling import unit_of
 from alseg.files import OwnFolder, jsonable, nested_names, read_json, write_json
-from alseg.images import as_masks
 from alseg.labels import label_codes, missing_labels
 from alseg.project.mask_files import read_stored
 from alseg.report import ask_folder
@@ -114,6 +113,39 @@ def open_project(folder, data=None, options=None):
         yield Project(files, data, options or {})
 
 
+def look_into(folder, options, given):
+    """A project that another process has open, to read and not to write.
+
+    Parameters
+    ----------
+    folder : Path
+    options, given : dict
+        What the options are there, and those that its command was given.
+
+    Returns
+    -------
+    Project
+        See `Project.reread`.
+    """
+    project = Project(_Unlocked(Path(folder)), None, {})
+    project.state["options"], project.given = options, given
+    return project
+
+
+@dataclasses.dataclass(frozen=True)
+class _Unlocked:
+    """In the place of an `OwnFolder`: the ledger is that of another process."""
+
+    path: Path
+
+    def names(self):
+        """Of what may be removed: nothing."""
+        return []
+
+    def adopt(self, name):
+        """Nothing: the other process does."""
+
+
 def check_apart(folder, data):
     """Refuse a folder of ours that would stand among the images, and be read as one of them.
 
@@ -172,6 +204,12 @@ class Project:
         self.positions = {name: i for i, name in enumerate(self.data.ids.tolist())}
         if new:
             self.write()  # from here on the folder is ours, whatever happens
+
+    def reread(self):
+        """Take up what was kept meanwhile by the process whose folder it is; options stay."""
+        options = self.state["options"]
+        self.state = {**read_state(self.folder / STATE), "options": options}
+        self.data = self._relabelled(self.parts[self.option("part", "all")])
 
     def _load(self):
         from alseg.datasets import load_folder
@@ -288,15 +326,17 @@ class Project:
 
         Those added here go before those that lie in the folder of images.
         """
-        masks = as_masks(self.data.masks, len(self.data))
         known = np.full(len(self.data), None, dtype=object)
-        for i, name in enumerate(self.data.ids.tolist()):
-            added = self.state["masks"].get(name)
-            if added is not None:
-                known[i] = read_stored(self.folder / "masks" / added["file"])
-            else:
-                known[i] = masks[i]
+        for i in range(len(known)):
+            known[i] = self.mask(i)
         return known
+
+    def mask(self, i):
+        """One of `known_masks`: the mask of image `i` that counts, or None."""
+        added = self.state["masks"].get(str(self.data.ids[i]))
+        if added is not None:
+            return read_stored(self.folder / "masks" / added["file"])
+        return None if self.data.masks is None else self.data.masks[i]
 
     def pending(self):
         """Names of images that were asked for and have no mask yet, in the order asked.
@@ -587,6 +627,17 @@ def check_trusted(project, name, value, sign, what):
             f"loads by itself. If you trust it: alseg query --out {project.folder} "
             f"--{option} {value}"
         )
+
+
+def check_weights(project):
+    """Refuse weights that a state names and that would be fetched from elsewhere.
+
+    See `check_trusted`.
+    """
+    weights = project.state["options"]["estimator"].get("encoder_weights")
+    check_trusted(project, "encoder_weights", weights, "://", "a URL")
+    if weights == "pretrained":  # of any name of a hub
+        check_trusted(project, "encoder_weights", weights, weights, "weights to fetch")
 
 
 def check_unit(strategy):

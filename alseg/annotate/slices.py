@@ -1,0 +1,227 @@
+"""Learning from marks as they come: a frozen encoder, a decoder that goes on, some steps at a time.
+
+It imports torch, and so belongs to the process behind the server alone.
+"""
+
+import time
+
+import numpy as np
+from skorch.callbacks import Callback
+
+from alseg.images import as_images
+from alseg.network import starts_at_random
+from alseg.project import check_weights, feature_cache
+from alseg.segmenter import JointCAMSegmenter
+from alseg.training import AREAS, choose_canvas, image_tensor, mask_tensor
+
+_MOST = 400  # images learned from, those marked last before others: 0.3 megabytes each
+_OF_FOLDER = 100  # of these, images whose masks lie in the folder of images
+_SIZES = 50  # images whose sizes decide that of the network
+_BATCH = 40  # images of a slice, as many as its steps take
+_SECONDS, _FEWEST, _MANY = 2.0, 6, 20  # of a slice: its time, and its steps
+_LR, _LOWEST = 3e-3, 0.1  # falls by this factor while marks are learned
+_FIRST, _AGAIN = 90, 60  # steps that marks are learned in: those seen first, and any that came
+_VIEWS = 4  # of an image, each of which the encoder sees once
+_KEPT = ("encoder", "encoder_weights", "n_mask_classes", "device")
+
+
+class Steps(Callback):
+    """Tells of each step; what is heard may raise, and so end a fit."""
+
+    def __init__(self, hear=None):
+        self.hear = hear
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        """Tell."""
+        if training and self.hear is not None:
+            self.hear(net)
+
+
+class Slices:
+    """A model of what is marked, which learns a slice of steps at a time.
+
+    Class labels play no part: the encoder does not change, and masks are all that is asked of it.
+
+    Parameters
+    ----------
+    project : Project
+        See `alseg.project.look_into`.
+
+    Attributes
+    ----------
+    n_marked : int
+        Images that it has learned from.
+    left, goal : int
+        Steps until what is marked was seen enough, and how many they were at first.
+    unreadable : set of int
+        Images that are marked and cannot be read, or are of other channels.
+    """
+
+    def __init__(self, project):
+        check_weights(project)
+        self.project, self.images = project, as_images(project.data.images)
+        options = project.state["options"]["estimator"]
+        self._options = {name: options[name] for name in _KEPT if options.get(name) is not None}
+        self._size = options.get("image_size") or "large"
+        self._rng = np.random.default_rng(project.option("seed", 0))
+        self._model, self._canvas, self._per_step = None, None, _SECONDS / _FEWEST
+        self._known, self._of, self._new = {}, {}, {}
+        self.left, self.goal, self.n_marked, self.unreadable = 0, 1, 0, set()
+
+    # -- what is marked ---------------------------------------------------------------------------
+
+    def wanted(self, held_out):
+        """Positions of images to learn from, by what their masks are called; the newest last.
+
+        Parameters
+        ----------
+        held_out : collection of str
+            Names of images not to learn from.
+        """
+        project, held_out = self.project, set(held_out)
+        marked = {
+            project.positions[name]: entry["file"]
+            for name, entry in project.state["masks"].items()
+            if name in project.positions and name not in held_out
+        }
+        of_folder = [
+            int(i)
+            for i in np.flatnonzero(project.in_folder())
+            if i not in marked and str(project.data.ids[i]) not in held_out
+        ]
+        rng = np.random.default_rng(project.option("seed", 0))
+        if len(of_folder) > _OF_FOLDER:
+            of_folder = rng.choice(of_folder, _OF_FOLDER, replace=False).tolist()
+        wanted = {**dict.fromkeys(of_folder, "folder"), **marked}
+        return dict(list(wanted.items())[-_MOST:])
+
+    def to_read(self, wanted):
+        """Those of `wanted` whose marks are not known yet; what is not wanted is forgotten."""
+        for i in set(self._of) - set(wanted):
+            self._of.pop(i)
+            if self._known.pop(i, None) is not None:
+                self._begin(_AGAIN)
+        self.unreadable &= set(wanted)
+        return [i for i, file in wanted.items() if self._of.get(i) != file]
+
+    def read(self, i, file):
+        """Learn from an image from now on; False where it cannot be read."""
+        self._of[i] = file
+        self._known.pop(i, None)
+        try:
+            image, mask = self.images[i], self.project.mask(i)
+            if mask is None or np.shape(mask) != np.shape(image)[:2]:
+                raise ValueError("no mask of the size of the image")
+            if self._canvas is None:
+                self._canvas = self._choose_canvas()
+            x = image_tensor(image, self._canvas).movedim(0, -1).numpy()
+        except (OSError, ValueError):
+            self.unreadable.add(i)
+            return False
+        n_channels = next((known[0].shape[2] for known in self._known.values()), x.shape[2])
+        if x.shape[2] != n_channels:
+            self.unreadable.add(i)
+            return False
+        self.unreadable.discard(i)
+        self._known[i] = x, mask_tensor(mask, self._canvas).numpy()
+        self._new[i] = None
+        self._begin(_AGAIN if self._model is not None else _FIRST)
+        return True
+
+    def _begin(self, n_steps):
+        self.left = self.goal = max(self.left, n_steps)
+
+    def _choose_canvas(self):
+        size = self._size
+        if isinstance(size, int):
+            return size, size
+        if not isinstance(size, str):
+            return tuple(size)
+        some, sizes = self._rng.permutation(len(self.images))[:_SIZES], []
+        for i in some:
+            try:
+                sizes.append(self.images.size(int(i)))
+            except (OSError, ValueError):
+                continue
+        return choose_canvas(sizes, AREAS["large"])
+
+    # -- learning ---------------------------------------------------------------------------------
+
+    @property
+    def is_ready(self):
+        """Whether it has learned anything, and so can predict."""
+        return self._model is not None
+
+    @property
+    def n_known(self):
+        """Images that the next slice may draw from."""
+        return len(self._known)
+
+    def learn(self, hear=None):
+        """One slice of steps.
+
+        Parameters
+        ----------
+        hear : callable or None, default=None
+            Called after each step.
+        """
+        n_steps = int(np.clip(_SECONDS / self._per_step, _FEWEST, _MANY))
+        n_steps = min(n_steps, max(self.left, 1))
+        model = self._made() if self._model is None else self._model
+        lr = _LR * max(_LOWEST, self.left / self.goal)
+        model.set_params(steps_per_epoch=n_steps, lr=lr)
+        (steps,) = [one for one in model.callbacks if isinstance(one, Steps)]
+        steps.hear = hear
+        chosen = self._drawn()
+        images, masks = zip(*(self._known[i] for i in chosen))
+        started = time.monotonic()
+        model.partial_fit(list(images), None, masks=list(masks))
+        self._per_step = (time.monotonic() - started) / n_steps
+        self._model = model
+        self._new = {i: None for i in self._new if i not in chosen}
+        self.left = 0 if not self._known else max(0, self.left - n_steps)
+        self.n_marked = len(self._known)
+
+    @property
+    def seconds_left(self):
+        """About how long what is left takes; None before anybody knows."""
+        return None if self._model is None else self.left * self._per_step
+
+    def _drawn(self):
+        """Images of a slice: what is new in the first half, any others in the second."""
+        new = [i for i in self._new if i in self._known][: _BATCH // 2]
+        others = [i for i in self._known if i not in set(new)]
+        return new + self._rng.permutation(others).tolist()[: _BATCH - len(new)]
+
+    def _made(self):
+        encoder = self._options.get("encoder", "efficientnet-lite0")
+        weights = self._options.get("encoder_weights", "bundled")
+        options = {}
+        if starts_at_random(encoder, weights):
+            options["schedule__encoder_lr_scale"] = 1.0  # nothing there is worth keeping
+        else:
+            # Also of a large pool: only what is marked, checked and asked for is kept.
+            options["feature_cache"] = feature_cache(self.project) or str(
+                self.project.folder / "features"
+            )
+        return JointCAMSegmenter.from_preset(
+            "alseg-fast",
+            **{**self._options, **options},
+            image_size=self._canvas,
+            augmentation__n_views=_VIEWS,
+            max_epochs=1,
+            random_state=self._rng,
+            callbacks=[Steps()],
+        )
+
+    # -- predicting -------------------------------------------------------------------------------
+
+    def predict(self, i):
+        """Probabilities of the pixels of an image, (C, H, W) float32.
+
+        Raises
+        ------
+        OSError, ValueError
+            If it cannot be read, or is of other channels.
+        """
+        return self._model.predict_mask_proba(self.images.take(np.array([i])))[0]
