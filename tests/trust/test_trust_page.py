@@ -13,7 +13,7 @@ import pytest
 from odd_folders import NAMES, make, picture, put
 from PIL import Image
 from requests_by_hand import Client
-from running import everything_under, untouched
+from running import attack, everything_under, untouched
 from test_trust_states import RAW, tampered
 
 from alseg.annotate.marks import Marks
@@ -249,3 +249,11 @@ def test_odd_names_in_the_page(tmp_path):
     assert everything_under(data) == before
     for path in (tmp_path / "state").rglob("*"):
         assert os.path.commonpath([path.resolve(), tmp_path / "state"]) == str(tmp_path / "state")
+
+
+@pytest.mark.parametrize("content", RAW, ids=range(len(RAW)))
+def test_the_command_refuses_a_tampered_state_in_a_line(made, tmp_path, content):
+    shutil.copytree(made / "state", tmp_path / "state")
+    (tmp_path / "state" / "state.json").write_bytes(content)
+    argv = ["annotate", made / "data", "--out", tmp_path / "state", "--no-browser"]
+    attack(*argv, user=[made], out=[tmp_path / "state"], codes={1}, names=["state.json"])
