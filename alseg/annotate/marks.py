@@ -14,11 +14,21 @@ from datetime import UTC, datetime
 import numpy as np
 
 from alseg.annotate.check_images import Checks
+from alseg.annotate.drawing import Drawing
 from alseg.annotate.quality import Quality, read_lines
 from alseg.files import AppendOnly, file_name
 from alseg.images import as_images, image_depth
 from alseg.labels import MISSING, label_codes, missing_labels
-from alseg.project import PALETTE, ask_at_once, keep, read_stored, stored_bytes
+from alseg.project import (
+    PALETTE,
+    ask_at_once,
+    by_rule,
+    keep,
+    read_stored,
+    set_classes,
+    set_empty,
+    stored_bytes,
+)
 from alseg.validation import EmptyPool, message
 
 COSTS = ".alseg-costs.jsonl"
@@ -49,13 +59,25 @@ class Stale(ValueError):
         self.revision = revision
 
 
-def shown_classes(names):
+class DrawnElsewhere(Stale):
+    """Another page has written a draft since a page has looked at the marks."""
+
+    def __init__(self, name, revision):
+        ValueError.__init__(
+            self, f"Another page is drawing on {name}: look at what it has before you go on."
+        )
+        self.revision = revision
+
+
+def shown_classes(names, colors=()):
     """Pixel classes as a page shows them.
 
     Parameters
     ----------
     names : sequence of str
         Of classes 1, 2, ...
+    colors : sequence of str, default=()
+        "#rrggbb" of the first of them, where somebody has chosen them.
 
     Returns
     -------
@@ -68,9 +90,11 @@ def shown_classes(names):
     ['#000000', '#ffc800', '#00e5ff']
     """
     colours = [PALETTE[k] if k < len(PALETTE) else _hue(k) for k in range(len(names) + 1)]
+    shown = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in colours]
+    shown = [shown[0], *colors[: len(names)], *shown[1 + len(colors) :]]
     return [
-        {"value": k, "name": name, "color": "#{:02x}{:02x}{:02x}".format(*colour)}
-        for k, (name, colour) in enumerate(zip(["background", *names], colours))
+        {"value": k, "name": name, "color": colour}
+        for k, (name, colour) in enumerate(zip(["background", *names], shown))
     ]
 
 
@@ -185,7 +209,7 @@ class Marks:
         self.labels = [str(label) for label in self.classes]
         self._unknown = missing_labels(labels) if self.classes else None
         self._in_folder = project.in_folder()
-        self._sizes, self._depths = {}, {}
+        self._sizes, self._depths, self._drawing = {}, {}, Drawing()
         self._lock = threading.RLock()
         self.checks = Checks(project, self._lock)
         self.changed = self.scores = None
@@ -247,6 +271,8 @@ class Marks:
         if entry is None:
             if self._in_folder[i]:
                 return "done"
+            if self.is_ruled(i):
+                return "done"
             return "skipped" if name in state.get("skipped", ()) else "open"
         if "annotated" not in entry:  # of an earlier version
             entry["annotated"] = float((self._counted(i) != MISSING).mean())
@@ -257,9 +283,9 @@ class Marks:
         with self._lock:
             asked, skipped = set(self.asked()), set(self.project.state.get("skipped", ()))
             masks = self.project.state["masks"]
-            found = []
+            ruled, found = by_rule(self.project), []
             for i, name in enumerate(self.names):
-                if name in masks or self._in_folder[i]:
+                if name in masks or self._in_folder[i] or ruled[i]:
                     found.append(self.status(i))
                 elif name in skipped:
                     found.append("skipped")
@@ -309,6 +335,12 @@ class Marks:
         """Images with marks that count."""
         return int(self.project.has_mask().sum())
 
+    def is_ruled(self, i):
+        """Whether an image without a mask holds nothing, as the rule about its class label says."""
+        if self.label(i) not in self.project.state.get("empty", ()):
+            return False
+        return not self._in_folder[i] and self.names[i] not in self.project.state["masks"]
+
     def label(self, i):
         """The class label of an image, as a text, or None."""
         if self._unknown is None or self._unknown[i]:
@@ -341,6 +373,8 @@ class Marks:
             }
 
     def _why(self, i):
+        if self.is_ruled(i):
+            return f"Nothing is in images of {self.label(i)}: so the rule says."
         for found in reversed(self.project.state["rounds"]):
             if self.names[i] in found["ids"]:
                 why = found.get("why")
@@ -349,9 +383,12 @@ class Marks:
 
     def _counted(self, i):
         """The mask that counts, or None."""
-        return self.project.mask(i)
+        mask = self.project.mask(i)
+        if mask is None and self.is_ruled(i):
+            return np.zeros(self.size(i), np.int16)
+        return mask
 
-    def read(self, i, draft=True):
+    def read(self, i, draft=True, page=None):
         """The marks of an image: the draft, if there is one since they were changed.
 
         Parameters
@@ -359,6 +396,8 @@ class Marks:
         i : int
         draft : bool, default=True
             False reads what counts alone.
+        page : str or None, default=None
+            Whose next draft is taken, if no other page writes one before.
 
         Returns
         -------
@@ -370,6 +409,8 @@ class Marks:
         with self._lock:
             revision = self.revision(i)
             mask = self._read_draft(i, revision, size) if draft else None
+            if draft:
+                self._drawing.seen(page, i, revision)
             if mask is not None:
                 return mask, revision, True
             mask = self._counted(i)
@@ -465,20 +506,34 @@ class Marks:
 
     # -- answers --------------------------------------------------------------------------------
 
-    def write_draft(self, i, revision, pixels):
+    def write_draft(self, i, revision, pixels, page=None):
         """Keep what is being drawn, apart from what counts.
+
+        Parameters
+        ----------
+        i : int
+        revision : int
+            Of the marks that the page has read.
+        pixels : bytes
+            See `marked_mask`.
+        page : str or None, default=None
+            Who writes it. None is one that nobody minds.
 
         Raises
         ------
         Stale
-            If the marks were changed since `revision`.
+            If the marks were changed since `revision`, or another page has written a draft that
+            this one has not read.
         ValueError
             See `marked_mask`.
         """
         mask = marked_mask(pixels, self.size(i), self.project.n_mask_classes)
         with self._lock:
             self._check(i, revision)
+            if not self._drawing.may_write(page, i, revision):
+                raise DrawnElsewhere(self.names[i], revision)
             self.project.files.write(self._draft(i, revision), stored_bytes(mask))
+            self._drawing.wrote(page, i, revision)
 
     def save(self, i, revision, answer, pixels, proposal=None):
         """Keep marks that count, in the place of those that were there.
@@ -551,8 +606,38 @@ class Marks:
             skipped = self.project.state.setdefault("skipped", [])
             if self.names[i] not in skipped:
                 skipped.append(self.names[i])
+                step = {"command": "skip", "id": self.names[i]}
+                self.project.state.setdefault("history", []).append(step)
                 self.project.write()
             return self.revision(i)
+
+    def unskip(self, i):
+        """Take back that nobody can tell.
+
+        Raises
+        ------
+        ValueError
+            If nobody said so.
+        """
+        name = self.names[i]
+        with self._lock, self._whole():
+            state = self.project.state
+            if name not in state.get("skipped", ()):
+                raise ValueError(f"{name} was not put aside: there is nothing to take back.")
+            state["skipped"] = [other for other in state["skipped"] if other != name]
+            step = {"command": "skip", "id": name}
+            state["history"] = [one for one in state.get("history", ()) if one != step]
+            self.project.write()
+
+    def set_classes(self, names, colors):
+        """See `alseg.project.set_classes`."""
+        with self._lock, self._whole():
+            set_classes(self.project, names, colors)
+
+    def set_empty(self, label, empty):
+        """See `alseg.project.set_empty`."""
+        with self._lock, self._whole():
+            set_empty(self.project, label, empty)
 
     def relabel(self, i, label):
         """Correct the class label of an image.

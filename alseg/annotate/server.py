@@ -31,6 +31,7 @@ from alseg.images import plain_file
 from alseg.validation import message, printable
 
 TOKEN = "X-Alseg-Token"
+PAGE = "X-Alseg-Page"  # a name that each opened page gives itself
 _TEXT = 65536  # bytes of a JSON body
 _MOST = 500  # images of a gallery's page
 _SHOWN = 16  # proposals remembered, to see how far what is drawn agrees with them
@@ -117,6 +118,9 @@ def make_app(marks, token, hosts, page=None, behind=None):
         Route("/api/log", desk.log, methods=["POST"]),
         Route("/api/standing", desk.standing),
         Route("/api/predict", desk.predict, methods=["POST"]),
+        Route("/api/classes", desk.classes, methods=["PUT"]),
+        Route("/api/empty", desk.empty, methods=["PUT"]),
+        Route("/api/undo", desk.undo, methods=["POST"]),
         Route(one, desk.image),
         Route(f"{one}/picture", desk.picture),
         Route(f"{one}/thumbnail", desk.thumbnail),
@@ -266,6 +270,12 @@ def _natural(request, name, default=None):
     return int(text)
 
 
+def _page_of(request):
+    """The name of the page that asks, or None."""
+    name = request.headers.get(PAGE)
+    return None if name is None else name[:64]
+
+
 def _window(given):
     """Window and channels of a picture, of a query: see `in_window`."""
     low, high = (_percentile(given, name) for name in ("low", "high"))
@@ -356,8 +366,10 @@ class _Desk:
             "name": project.data.name,
             "n_images": len(self.of.names),
             "n_done": self.of.n_answered(),
-            "mask_classes": shown_classes(project.class_names),
+            "mask_classes": self._classes(),
             "labels": self.of.labels,
+            "empty": list(project.state.get("empty", ())),
+            "first_start": project.option("mask_classes") is None and not project.has_drawn().any(),
         }
         return _Json(found)
 
@@ -367,6 +379,31 @@ class _Desk:
         if self.behind is not None:
             found["predict"] = self.behind.predicting()
         return _Json(found)
+
+    def _classes(self):
+        project = self.of.project
+        return shown_classes(project.class_names, project.state.get("colors", ()))
+
+    async def classes(self, request):
+        found = await _json(request, ["names", "colors"])
+        await run_in_threadpool(self.of.set_classes, found["names"], found["colors"])
+        return _Json({"mask_classes": self._classes()})
+
+    async def empty(self, request):
+        found = await _json(request, ["label", "empty"])
+        await run_in_threadpool(self.of.set_empty, found["label"], found["empty"])
+        return _Json({"empty": list(self.of.project.state.get("empty", ()))})
+
+    async def undo(self, request):
+        found = await _json(request, ["id"])
+        i = self._known(found["id"])
+        await run_in_threadpool(self.of.unskip, i)
+        return _Json({"revision": self.of.revision(i)})
+
+    def _known(self, i):
+        if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < len(self.of.names):
+            raise HTTPException(404, "there is no image of this id.")
+        return i
 
     def next(self, request):
         after = None
@@ -431,7 +468,7 @@ class _Desk:
         if of == "difference":
             drawn = of_difference(mask, self._proposed(i), side)
         else:
-            colours = [found["color"] for found in shown_classes(self.of.project.class_names)]
+            colours = [found["color"] for found in self._classes()]
             drawn = of_mask(self._proposed(i) if mask is None else mask, colours, side)
         return Response(drawn, media_type="image/png")
 
@@ -496,7 +533,9 @@ class _Desk:
         return Response(body, media_type="application/octet-stream", headers=headers)
 
     def marks(self, request):
-        mask, revision, is_draft = self._of_image(self.of.read, self._id(request))
+        page = _page_of(request)
+        read = functools.partial(self.of.read, page=page)
+        mask, revision, is_draft = self._of_image(read, self._id(request))
         headers = {"X-Alseg-Revision": str(revision), "X-Alseg-Draft": str(int(is_draft))}
         return Response(as_pixels(mask), media_type="application/octet-stream", headers=headers)
 
@@ -512,7 +551,7 @@ class _Desk:
 
     async def draft(self, request):
         i, revision, pixels = await self._marked(request)
-        await run_in_threadpool(self.of.write_draft, i, revision, pixels)
+        await run_in_threadpool(self.of.write_draft, i, revision, pixels, _page_of(request))
         self._touched()
         return _Json({"revision": revision})
 
@@ -531,9 +570,7 @@ class _Desk:
 
     async def log(self, request):
         found = await _json(request, ["id", "seconds", "strokes", "clicks"], ["points", "answer"])
-        i = found.pop("id")
-        if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < len(self.of.names):
-            raise HTTPException(404, "there is no image of this id.")
+        i = self._known(found.pop("id"))
         await run_in_threadpool(self.of.log, i, **found)
         self._touched()
         return _Json({})

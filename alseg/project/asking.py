@@ -19,6 +19,7 @@ from alseg.images import as_images
 from alseg.labels import fraction_annotated, missing_labels
 from alseg.progress import progress
 from alseg.project.mask_files import mask_bytes
+from alseg.project.rules import by_rule
 from alseg.project.state import check_trusted, check_weights, clean, estimator_of
 from alseg.query import class_balanced_top_n, top_n
 from alseg.report import ask_folder
@@ -231,7 +232,7 @@ class _Question:
         """Positions of images that may be asked for."""
         complete = np.array([fraction_annotated(mask) == 1 for mask in self.masks])
         asked = np.isin(self.data.ids, [*open_, *self.project.state.get("skipped", ())])
-        pool = np.flatnonzero(~complete & ~asked)
+        pool = np.flatnonzero(~complete & ~asked & ~by_rule(self.project))
         if not len(pool):
             raise EmptyPool(
                 f"All {len(self.masks)} images have a mask"

@@ -19,6 +19,7 @@ from alseg.calling import unit_of
 from alseg.files import OwnFolder, jsonable, nested_names, read_json, write_json
 from alseg.labels import label_codes, missing_labels
 from alseg.project.mask_files import read_stored
+from alseg.project.rules import are_colours, by_rule, with_rule
 from alseg.report import ask_folder
 from alseg.validation import counted, message
 
@@ -317,19 +318,27 @@ class Project:
             return np.zeros(len(self.data), dtype=bool)
         return np.array([path is not None for path in paths], dtype=bool)
 
-    def has_mask(self):
-        """(n,) bool: images that have a mask, of whatever part of their pixels; no file is read."""
+    def has_drawn(self):
+        """(n,) bool: images of which somebody has drawn a mask, of whatever part of their pixels.
+
+        No file is read.
+        """
         return self.in_folder() | np.isin(self.data.ids, list(self.state["masks"]))
+
+    def has_mask(self):
+        """(n,) bool: `has_drawn`, or empty by the rule about their class label; no file is read."""
+        return self.has_drawn() | by_rule(self)
 
     def known_masks(self):
         """The masks known so far: object array of shape (n,) of (H, W) int16 arrays and None.
 
-        Those added here go before those that lie in the folder of images.
+        Those added here go before those that lie in the folder of images. Of images that hold
+        nothing by a rule some have an empty one: see `alseg.project.set_empty`.
         """
         known = np.full(len(self.data), None, dtype=object)
         for i in range(len(known)):
             known[i] = self.mask(i)
-        return known
+        return with_rule(self, known)
 
     def mask(self, i):
         """One of `known_masks`: the mask of image `i` that counts, or None."""
@@ -343,7 +352,7 @@ class Project:
 
         Those of which somebody said that they cannot tell are not asked for again.
         """
-        in_folder = self.in_folder()
+        answered = self.in_folder() | by_rule(self)
         skipped = set(self.state.get("skipped", ()))
         asked = [name for round_ in self.state["rounds"] for name in round_["ids"]]
         return [
@@ -352,7 +361,7 @@ class Project:
             if name in self.positions
             and name not in self.state["masks"]
             and name not in skipped
-            and not in_folder[self.positions[name]]
+            and not answered[self.positions[name]]
         ]
 
     def summary(self):
@@ -368,6 +377,9 @@ class Project:
         n_added = sum(name in self.positions for name in self.state["masks"])
         if n_added or not n_in_folder:
             found.append(f"{counted(n_added, 'mask')} added")
+        n_ruled = int(by_rule(self).sum())
+        if n_ruled:
+            found.append(f"{counted(n_ruled, 'image')} empty by their class")
         gone = len(self.state["masks"]) - n_added
         if gone:
             found.append(f"{counted(gone, 'mask')} of images that are no longer there")
@@ -379,7 +391,7 @@ class Project:
 
 
 def undo(project):
-    """Take back the last command that changed the state: an `add`, or a question.
+    """Take back the last change of the state: an `add`, a question, or that nobody can tell.
 
     Masks that an `add --replace` had replaced come back. It may be given again, to the first
     command.
@@ -391,7 +403,7 @@ def undo(project):
     Returns
     -------
     undone : dict
-        ``command`` ("add" or "query") and ``ids``.
+        ``command`` ("add", "query" or "skip") and ``ids``.
 
     Raises
     ------
@@ -408,6 +420,10 @@ def undo(project):
         project.state["rounds"] = [r for r in rounds if r["round"] != last["round"]]
         ids = gone["ids"]
         _drop_checks(project, ids)
+    elif last["command"] == "skip":
+        ids = [last["id"]]
+        skipped = project.state.get("skipped", ())
+        project.state["skipped"] = [name for name in skipped if name not in ids]
     else:
         ids = list(last["before"])
         project.revise(ids)
@@ -535,8 +551,11 @@ def _problem(state):
 
 def _problem_of_answers(state):
     """Of what `alseg annotate` keeps beside masks."""
-    if not _are_names(state.get("skipped", [])):
-        return "'skipped' must be names"
+    for name in ("skipped", "empty"):
+        if not _are_names(state.get(name, [])):
+            return f"{name!r} must be names"
+    if not are_colours(state.get("colors", [])):
+        return "'colors' must be of the form '#rrggbb'"
     labels, revisions = state.get("labels", {}), state.get("revisions", {})
     if not isinstance(labels, dict) or not _are_names(list(labels.values())):
         return "'labels' must be names by name"
@@ -578,8 +597,10 @@ def _problem_of_history(history):
     if not isinstance(history, list):
         return "'history' must be a list"
     for step in history:
-        if not isinstance(step, dict) or step.get("command") not in ("add", "query"):
-            return "a step of the history must be of add or query"
+        if not isinstance(step, dict) or step.get("command") not in ("add", "query", "skip"):
+            return "a step of the history must be of add, query or skip"
+        if step["command"] == "skip" and not isinstance(step.get("id"), str):
+            return "a skip in the history must name an image"
         if step["command"] == "query" and not _is_natural(step.get("round")):
             return "a question in the history must have a round"
         before = step.get("before", {})
@@ -685,11 +706,13 @@ def feature_cache(project):
 
 
 def last_model(project):
-    """The folder of the model saved last, if it knows the classes of the images, or None."""
+    """The folder of the model saved last, if it knows the classes of images and pixels, or None."""
     classes = label_codes(project.data.labels)[0].tolist()
     found = []
     for path in project.folder.glob("model-*/model.json"):
         with suppress(ValueError, OSError):
-            if read_json(path).get("classes") == classes:
+            record = read_json(path)
+            n = (record.get("params") or {}).get("n_mask_classes", project.n_mask_classes)
+            if record.get("classes") == classes and n == project.n_mask_classes:
                 found.append((path.stat().st_mtime_ns, str(path.parent)))
     return max(found)[1] if found else None

@@ -24,6 +24,8 @@ export class Stale extends Refused {
 export class Api {
   #token;
   #fetch;
+  #page = Math.random().toString(36).slice(2); // of several pages the server tells this one by it
+  shown = () => ""; // the query of an image's picture: what of it is shown
 
   /** @param {string} token  of the page's address */
   constructor(token, fetcher = (...request) => fetch(...request)) {
@@ -45,8 +47,8 @@ export class Api {
     return this.#json(`images/${id}`);
   }
 
-  async picture(id) {
-    return (await this.#ask(`images/${id}/picture`)).blob();
+  async picture(id, query = "") {
+    return (await this.#ask(`images/${id}/picture${query && "?"}${query}`)).blob();
   }
 
   async thumbnail(id, signal, side = 192) {
@@ -113,6 +115,20 @@ export class Api {
     return this.#json(`images/${id}/skip`, { method: "POST" });
   }
 
+  /** Takes back that nobody can tell. */
+  unskip(id) {
+    return this.#json("undo", sent("POST", { id }));
+  }
+
+  setClasses(names, colors) {
+    return this.#json("classes", sent("PUT", { names, colors }));
+  }
+
+  /** @param {boolean} empty  whether images of this label hold nothing */
+  setEmpty(label, empty) {
+    return this.#json("empty", sent("PUT", { label, empty }));
+  }
+
   label(id, label) {
     return this.#ask(`images/${id}/label`, sent("PUT", { label }));
   }
@@ -142,7 +158,7 @@ export class Api {
   }
 
   async #ask(path, options = {}) {
-    const headers = { ...options.headers, "X-Alseg-Token": this.#token };
+    const headers = { ...options.headers, "X-Alseg-Token": this.#token, "X-Alseg-Page": this.#page };
     let answer;
     try {
       answer = await this.#fetch(`/api/${path}`, { cache: "no-store", ...options, headers });
@@ -238,12 +254,13 @@ export class Autosave {
  * @param {(blob: Blob) => Promise<ImageBitmap>} decode
  */
 export async function load(api, image, decode) {
+  const shown = api.shown?.(image) ?? "";
   const [picture, marks, proposal] = await Promise.all([
-    api.picture(image.id).then(decode),
+    api.picture(image.id, shown).then(decode),
     api.marks(image.id),
     image.proposal ? api.proposal(image.id) : null,
   ]);
-  return { image: { ...image, revision: marks.revision }, picture, marks, proposal };
+  return { image: { ...image, revision: marks.revision }, picture, shown, marks, proposal };
 }
 
 /** The next question, loaded while the person is busy with this one. */

@@ -1,6 +1,7 @@
 /** The page: joins what is on it to the editor, the view, the pen and the server. */
 
 import { Ahead, Api, Autosave, Stale, load } from "./api.js";
+import { attach as attachClasses } from "./classes.js";
 import { Editor, OPEN } from "./editor.js";
 import { Effort } from "./effort.js";
 import { attach as attachGallery } from "./gallery.js";
@@ -9,6 +10,7 @@ import { attach as attachPoints } from "./points.js";
 import { attach as attachQuality } from "./quality.js";
 import { attach as attachSuperpixels } from "./superpixels.js";
 import { View, palette } from "./view.js";
+import { attach as attachWindow } from "./window.js";
 
 const PROPOSED = 1; // the class that proposals are of
 const KEEPALIVE = 60_000; // bytes that a browser still sends from a page that closes
@@ -68,6 +70,7 @@ class Page {
   }
 
   async start() {
+    for (const attach of [attachClasses, attachWindow]) attach(this.desk);
     this.#listen();
     this.#able(false);
     await this.#refresh();
@@ -107,6 +110,16 @@ class Page {
       answer: (kind) => this.#answer(kind),
       reopen: (id) => this.#reopen(id),
       project: () => this.#refresh(),
+      decode,
+      repicture: (picture, shown) => {
+        this.#now.picture.close();
+        Object.assign(this.#now, { picture, shown, shades: null });
+        this.#view.replace(picture);
+      },
+      again: () => this.#work(async () => {
+        await this.#now?.autosave.flush();
+        await this.#next();
+      }),
     };
   }
 
@@ -123,7 +136,13 @@ class Page {
     this.#drawClasses();
     this.#drawLabels(project.labels);
     this.#drawProgress(project);
-    this.#choose(this.#classes.some(({ value }) => value === 1) ? 1 : this.#classes[0].value);
+    const { value } = this.#hand;
+    this.#choose(this.#classes.some((one) => one.value === value) ? value : this.#classes[0].value);
+    if (this.#now) {
+      $("label").value = this.#now.image.label ?? "";
+      this.#view.recolour(palette(this.#classes, PROPOSED));
+      this.#drawCounts();
+    }
     this.#tell("project", project);
   }
 
@@ -135,12 +154,12 @@ class Page {
     else this.#finish();
   }
 
-  #show({ image, picture, marks, proposal }) {
+  #show({ image, picture, shown, marks, proposal }) {
     this.#leave();
     const { width, height } = image;
     const editor = new Editor(width, height, marks.bytes);
-    this.#now = { image, picture, editor, proposal, shades: null };
-    this.#now.colours = () => (this.#now.shades ??= shades(picture));
+    this.#now = { image, picture, shown, editor, proposal, shades: null };
+    this.#now.colours = () => (this.#now.shades ??= shades(this.#now.picture));
     this.#autosave();
     const hand = this.#hand;
     this.#view.show(
@@ -226,7 +245,7 @@ class Page {
 
   async #give(kind) {
     const { image, editor, autosave, proposal } = this.#now;
-    if (kind === "later") await autosave.flush();
+    if (["later", "skip"].includes(kind)) await autosave.flush(); // what is drawn stays
     await autosave.stop();
     let saved = null;
     try {
@@ -248,11 +267,17 @@ class Page {
     this.#api.log(cost).catch(() => {}); // a lost line of the cost log is no reason to stop anybody
     if (kind !== "later") {
       const done = kind === "skip" ? "Put aside" : "Saved";
-      this.#say(`${done}: ${image.name}`, "Back", () => this.#reopen(image.id));
+      this.#say(`${done}: ${image.name}`, "Back", () => this.#back(kind, image.id));
       this.#api.project().then((project) => this.#drawProgress(project), () => {});
     }
     this.#tell("answered", kind, image, saved);
     await this.#next(image.id);
+  }
+
+  /** Opens an image again that was just answered; that nobody can tell is taken back. */
+  async #back(kind, id) {
+    if (kind === "skip") await this.#work(() => this.#api.unskip(id));
+    await this.#reopen(id);
   }
 
   #complete(editor, proposal) {

@@ -191,6 +191,12 @@ export class View {
     this.redraw();
   }
 
+  /** Shows the marks in other colours. */
+  recolour(colors) {
+    this.#colors = colors;
+    this.paint(this.#image && { x0: 0, y0: 0, x1: this.#image.width, y1: this.#image.height });
+  }
+
   /** What CSS makes of the picture, and of nothing else. */
   set filter(value) {
     this.#under.style.filter = value;
