@@ -218,6 +218,8 @@ def test_the_page_and_its_own_server(window, tmp_path):
     with serve(tmp_path / "state", tmp_path / "slides", block=False) as served:
         window.open(served.url)
         window.wait("document.getElementById('desk').dataset.image")
+        window.press(ENTER)  # one class, foreground
+        window.wait("!document.getElementById('name-classes').open")
         first = window.run("return document.getElementById('desk').dataset.image")
         painted = stroke(draw(window, PATH))
         window.press(ENTER)

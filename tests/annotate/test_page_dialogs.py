@@ -17,7 +17,7 @@ pytestmark = [
 ]
 ENTER = "\ue007"
 SHOWN = "document.getElementById('desk').dataset.image"
-NAMES = "[...document.querySelectorAll('.class-name')].map((one) => one.textContent).join()"
+NAMES = "[...document.querySelectorAll('#classes .class-name')].map((one) => one.textContent).join()"
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_deep_images_are_seen_and_their_channels_chosen(window, tmp_path):
         window.wait("!document.getElementById('name-classes').open")
         assert pixel(window, 0.7, 0.5) == [255] * 3 and pixel(window, 0.3, 0.5) == [0] * 3
         window.run("document.querySelector('.picture-part').open = true")
-        window.click("#one-channel")
+        window.run("document.getElementById('one-channel').click()")
         window.run(
             "const one = document.getElementById('red'); one.value = '3';"
             "one.dispatchEvent(new Event('change'))"
@@ -133,7 +133,7 @@ def test_deep_images_are_seen_and_their_channels_chosen(window, tmp_path):
         style = "document.querySelector('canvas.picture').style.filter"
         assert window.run(f"return {style}") == "brightness(150%) contrast(100%)"
         window.run("document.querySelector('.picture-part').open = true")
-        window.click("#reset-picture")
+        window.run("document.getElementById('reset-picture').click()")
         wait_until(lambda: pixel(window, 0.7, 0.7) == [255] * 3)
         assert window.run(f"return {style}") == ""
         assert window.errors() == []
