@@ -335,7 +335,7 @@ class Behind:
     def _is_pausing(self):
         if self._child is None or self._clock() - self._touched < self._pause:
             return False
-        return self._fitted < self._revision and self.project.has_mask().sum() >= 2
+        return self._fitted < self._revision and self.project.has_drawn().sum() >= 2
 
     # -- what the process tells -------------------------------------------------------------------
 

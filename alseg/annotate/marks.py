@@ -4,7 +4,6 @@ What counts stands in the project (`alseg.project.keep`), so `alseg query` and `
 draft is what a page sends while somebody draws: a file of its own, which never counts.
 """
 
-import colorsys
 import copy
 import json
 import threading
@@ -20,7 +19,6 @@ from alseg.files import AppendOnly, file_name
 from alseg.images import as_images, image_depth
 from alseg.labels import MISSING, label_codes, missing_labels
 from alseg.project import (
-    PALETTE,
     ask_at_once,
     by_rule,
     keep,
@@ -67,41 +65,6 @@ class DrawnElsewhere(Stale):
             self, f"Another page is drawing on {name}: look at what it has before you go on."
         )
         self.revision = revision
-
-
-def shown_classes(names, colors=()):
-    """Pixel classes as a page shows them.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Of classes 1, 2, ...
-    colors : sequence of str, default=()
-        "#rrggbb" of the first of them, where somebody has chosen them.
-
-    Returns
-    -------
-    classes : list of dict
-        ``value``, ``name`` and ``color`` ("#rrggbb"), the background first.
-
-    Examples
-    --------
-    >>> [found["color"] for found in shown_classes(["gland", "lumen"])]
-    ['#000000', '#ffc800', '#00e5ff']
-    """
-    colours = [PALETTE[k] if k < len(PALETTE) else _hue(k) for k in range(len(names) + 1)]
-    shown = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in colours]
-    shown = [shown[0], *colors[: len(names)], *shown[1 + len(colors) :]]
-    return [
-        {"value": k, "name": name, "color": colour}
-        for k, (name, colour) in enumerate(zip(["background", *names], shown))
-    ]
-
-
-def _hue(k):
-    """Colours beyond the palette: hues that differ as much as may be from those just before."""
-    rgb = colorsys.hsv_to_rgb(0.618034 * k % 1, 0.75, 0.95)
-    return tuple(round(255 * value) for value in rgb)
 
 
 def as_pixels(mask):

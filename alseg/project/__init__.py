@@ -15,8 +15,8 @@ from alseg.project.state import (
     look_into,
     open_project,
     read_state,
-    undo,
 )
+from alseg.project.undoing import undo
 
 __all__ = [
     "Project",

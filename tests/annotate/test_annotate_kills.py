@@ -170,6 +170,7 @@ def test_a_browser_that_is_killed_while_it_draws_leaves_its_draft(tmp_path):
             with browser() as window:
                 window.open(served.url)
                 window.wait("document.getElementById('desk').dataset.image")
+                window.run("document.getElementById('name-classes').close()")
                 wait = "document.getElementById('saved').dataset.state === arguments[0]"
                 if kept is not None:
                     marked = "document.getElementById('open-share').textContent !== '100 %'"

@@ -220,6 +220,7 @@ def test_with_the_server_of_its_own(window, tmp_path):
     with serve(tmp_path / "state", tmp_path / "slides", block=False) as served:
         window.open(served.url)
         window.wait("document.getElementById('desk').dataset.image")
+        window.run("document.getElementById('name-classes').close()")
         window.press("n")
         wait_until(lambda: list((tmp_path / "state" / "masks").glob("*.png")))
         window.wait("!document.getElementById('desk').ariaBusy")

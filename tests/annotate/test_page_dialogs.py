@@ -17,7 +17,9 @@ pytestmark = [
 ]
 ENTER = "\ue007"
 SHOWN = "document.getElementById('desk').dataset.image"
-NAMES = "[...document.querySelectorAll('#classes .class-name')].map((one) => one.textContent).join()"
+NAMES = (
+    "[...document.querySelectorAll('#classes .class-name')].map((one) => one.textContent).join()"
+)
 
 
 @pytest.fixture(scope="module")
