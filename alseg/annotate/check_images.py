@@ -190,7 +190,8 @@ class Checks:
         n_asked = told[-1] + 1
         strokes = (mask != MISSING).sum() > len(told)
         least = _TOLD_BESIDE_STROKES if strokes else _TOLD
-        return n_asked >= min(LEAST_POINTS, mask.size) and len(told) >= least * n_asked
+        enough = _TOLD * min(LEAST_POINTS, mask.size)  # the last ones may be "cannot tell"
+        return len(told) >= enough and len(told) >= least * n_asked
 
     def sample(self, name, mask):
         """What of a mask is a fair sample of its image: all, or the random points alone.

@@ -1,9 +1,17 @@
 """What the page shows of checks, and of how good the model is."""
 
+import json
+
 import pytest
+from made_slides import write_slides
 from pretend_server import glands, serving
 from waiting import wait_until
 from webdriver import MISSING_PROGRAMS, browser
+
+from alseg.annotate import serve
+from alseg.annotate.check_images import is_check as is_check_at
+from alseg.annotate.marks import COSTS
+from alseg.project import open_project
 
 pytestmark = [
     pytest.mark.slow,
@@ -56,7 +64,7 @@ def test_a_check_is_said_to_be_one_and_what_its_answers_mean(window):
         assert text(window, "#quality-dice") == ""
         window.press(SHIFT, ENTER)
         shown(window, 1)
-        window.wait("document.getElementById('toast').innerText.includes('Counted as a check')")
+        window.wait("document.getElementById('toast').textContent.includes('Counted as a check')")
         assert text(window, "#check-note") == ""
         assert "the rest stays open" in text(window, "[data-answer=marks]")
         window.press("n")
@@ -68,7 +76,7 @@ def test_a_check_is_said_to_be_one_and_what_its_answers_mean(window):
         window.drag([canvas, [canvas[0] + 40, canvas[1] + 9]])
         window.press(ENTER)
         shown(window, 3)
-        window.wait("document.getElementById('toast').innerText.includes('no check any more')")
+        window.wait("document.getElementById('toast').textContent.includes('no check any more')")
         wait_until(lambda: len(state.log) == 3)
         assert [line["answer"] for line in state.log] == ["all", "nothing", "marks"]
         assert window.errors() == []
@@ -97,3 +105,49 @@ def test_the_number_the_curve_the_forecast_and_the_advice(window):
         assert box[0] > 150 and box[1] > 40
         assert window.errors() == []
         window.open("about:blank")
+
+
+def test_checks_of_a_real_server_by_points_and_whole(window, tmp_path):
+    write_slides(tmp_path / "slides", 24, (48, 64))
+    options = {"estimator": {"encoder": "tiny", "image_size": [48, 64], "device": "cpu"}}
+    with (
+        open_project(tmp_path / "state", tmp_path / "slides", options) as project,
+        serve(project, block=False) as served,
+    ):
+        window.open(served.url)
+        by_points, seen = True, []
+        while len(seen) < 14:
+            # A page that shows the next image has let go of "busy" as well.
+            window.wait("document.getElementById('desk').dataset.image !== undefined")
+            image = window.run("return document.getElementById('desk').dataset.image")
+            shown(window, image)
+            is_check = window.run("return !document.getElementById('check-note').hidden")
+            seen.append(is_check)
+            if is_check and by_points:
+                window.press("q")
+                window.wait("document.getElementById('points-count').textContent === '1 of 20'")
+                for key in "01" * 9 + "xx":
+                    window.press(key)
+                by_points = False
+                name = project.data.ids[int(image)]
+            else:
+                window.press(SHIFT, ENTER)
+            window.wait("document.getElementById('desk').dataset.image !== arguments[0]", image)
+            if is_check:
+                window.wait("document.getElementById('toast').textContent.includes('Counted as a')")
+                window.run("document.querySelector('[data-way=draw]').click()")
+        assert seen == [is_check_at(k, seed=0) for k in range(14)]
+        assert [entry["answer"] for entry in project.state["checks"].values()] == [
+            "points",
+            "whole",
+        ]
+        assert list(project.state["checks"])[0] == name
+        wait_until(lambda: len(lines(project)) == 14)
+        (line,) = [line for line in lines(project) if line["image"] == name]
+        assert line["points"] == 20 and line["check"] == "counted" and line["answer"] == "marks"
+        assert window.errors() == []
+        window.open("about:blank")
+
+
+def lines(project):
+    return [json.loads(line) for line in (project.folder / COSTS).read_text().splitlines()]
