@@ -491,9 +491,6 @@ class _Desk:
         size, found = self._of_image(self.of.size, i), self._of_image(self.proposals, i)
         if found is None:
             raise HTTPException(404, "there is no proposal: no model is fitted yet.")
-        self.shown[i] = found
-        while len(self.shown) > _SHOWN:
-            self.shown.pop(next(iter(self.shown)), None)
         return proposed_classes(found, size)
 
     def proposal(self, request):

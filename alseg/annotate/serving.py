@@ -11,7 +11,7 @@ from alseg.annotate.behind import Behind
 from alseg.annotate.marks import Marks
 from alseg.annotate.server import allowed_hosts, make_app
 from alseg.project import Project, open_project
-from alseg.validation import message
+from alseg.validation import check_number, message
 
 
 class Serving:
@@ -125,6 +125,7 @@ def serve(
     block=True,
     ready=None,
     train=True,
+    target=None,
 ):
     """Serve a page in which somebody marks the images of a folder.
 
@@ -150,6 +151,9 @@ def serve(
         Called with the address of the page once it may be opened.
     train : bool, default=True
         Whether to learn behind the pen. False proposes by the model fitted last.
+    target : float or None, default=None
+        Dice that is enough, in (0, 1]: once the whole interval of the checks is above it, the page
+        says that you may stop.
 
     Returns
     -------
@@ -181,12 +185,15 @@ def serve(
     """
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
         raise ValueError(message("port", "an integer in [0, 65535]", port))
+    if target is not None:
+        check_number("target", target, 0, 1, open_low=True)
     with ExitStack() as stack:
         project = state
         if not isinstance(state, Project):
             project = stack.enter_context(open_project(state, data, options))
         marks = Marks(project)
         stack.callback(marks.close)
+        marks.quality.target = target
         behind = None
         if train:
             behind = Behind(project, marks.checks.held_out, marks.quality.record)

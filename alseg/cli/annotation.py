@@ -22,6 +22,8 @@ def annotate(args):
     """Serve a page in which somebody marks the images."""
     if args.port > 65535:
         raise BadArgument(f"port must be an integer in [0, 65535], got {args.port}.")
+    if args.target is not None and not 0 < args.target <= 100:
+        raise BadArgument(f"target must be in (0, 100], got {args.target}.")
     state = _state_beside(args.data) if args.out is None else args.out
     check_out(state)
     from alseg.annotate import serve
@@ -51,6 +53,7 @@ def annotate(args):
                 port=args.port,
                 ready=ready,
                 train=not args.no_training,
+                target=None if args.target is None else args.target / 100,
             )
     hint(args, f"Ended. Train and predict: alseg predict {state} IMAGES --out DIR")
 

@@ -141,6 +141,12 @@ def make_parser():
     )
     sub.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     sub.add_argument("--no-training", action="store_true", help="learn nothing behind the pen")
+    sub.add_argument(
+        "--target",
+        type=float,
+        metavar="DICE",
+        help="per cent that are enough: the page says so once the whole interval is above",
+    )
     sub.add_argument("--part", metavar="NAME", help="part of the data, such as train; default: all")
     sub.add_argument(
         "--mask-classes",

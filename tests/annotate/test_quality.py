@@ -146,6 +146,17 @@ def lines_that_parse(project):
     return [json.loads(line) for line in (project.folder / QUALITY).read_text().splitlines()[-1:]]
 
 
+def test_a_target_that_is_reached_is_told(marks):
+    marks.quality.target = 0.3
+    answer(marks, 34)
+    told(marks, 1, 0.8)
+    found = marks.quality.standing()
+    assert found["low"] > 0.3 and found["advice"]["stop"] and "target" in found["advice"]["text"]
+    marks.quality.target = 0.79
+    told(marks, 2, 0.8)
+    assert not marks.quality.standing()["advice"]["stop"]
+
+
 def test_a_check_that_is_taken_back_says_nothing_any_more(marks, project):
     from alseg.project import undo
 
