@@ -86,7 +86,7 @@ class State:
     def __init__(self, items):
         self.items = items
         self.requests, self.log = [], []
-        self.quality = None  # what it says of checks
+        self.quality = self.training = None  # what it says of checks, and of what is learned
 
     def project(self):
         return {
@@ -101,7 +101,7 @@ class State:
         }
 
     def standing(self, query):
-        return {"quality": self.quality}
+        return {"quality": self.quality, "training": self.training}
 
     def next(self, query):
         after = int(query.get("after", -1))
@@ -215,7 +215,9 @@ class Handler(BaseHTTPRequestHandler):
         if what in ("picture", "thumbnail"):
             return self._send(item.picture(160 if what == "thumbnail" else None), "image/png")
         if what == "proposal":
-            return self._send(item.proposal, "application/octet-stream")
+            training = self.server.state.training or {"version": 0}
+            version = {"X_Alseg_Version": training["version"]}
+            return self._send(item.proposal, "application/octet-stream", **version)
         if what == "superpixels":
             body, headers = item.superpixels()
             return self._send(body, "application/octet-stream", **headers)

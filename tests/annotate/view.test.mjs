@@ -59,13 +59,19 @@ test("marks are filled, proposals outlined, what nobody said is clear", () => {
     marks: Uint8Array.from([0, 2, _, _, _, _, _, _, _, _, 1, _, _, _, _, _]),
   };
   const [b, r, g] = [0, 2, 1].map((value) => colors.filled[value]);
-  const [e, i] = [colors.edge, colors.inner];
+  const [e, i] = [colors.edge[1], colors.inner[1]];
   assert.notEqual(e, i);
   assert.deepEqual(
     [...tints(image, { x0: 0, y0: 0, x1: 4, y1: 4 }, colors)],
     [b, r, 0, 0, e, e, 0, 0, e, i, g, 0, e, e, e, 0],
   );
   assert.deepEqual([...tints(image, { x0: 1, y0: 2, x1: 3, y1: 3 }, colors)], [i, g]);
+  const kinds = Uint8Array.from(image.proposal, (_, at) => (at % 4 < 2 ? 1 : 2));
+  const [e2] = [colors.edge[2]]; // where two classes meet, both have an edge
+  assert.deepEqual(
+    [...tints({ ...image, kinds }, { x0: 0, y0: 2, x1: 4, y1: 4 }, colors)],
+    [e, e, g, 0, e, e, e2, 0],
+  );
   assert.deepEqual(
     [...tints({ ...image, proposal: null }, { x0: 0, y0: 1, x1: 2, y1: 2 }, colors)],
     [0, 0],
@@ -82,7 +88,7 @@ test("a sample tints every which pixel as if there were no others", () => {
   const colors = palette([{ value: 0, color: "#112233" }, { value: 1, color: "#ffffff" }], 1);
   const image = { marks, width, height, proposal, threshold: 128 };
   const box = { x0: 0, y0: 0, x1: width, y1: height };
-  const { inner, edge, filled } = colors;
+  const [inner, edge, { filled }] = [colors.inner[1], colors.edge[1], colors];
   assert.deepEqual(
     [...tints(image, box, colors, step)],
     [edge, edge, edge, edge, edge, inner, filled[0], edge, edge, edge, edge, 0],

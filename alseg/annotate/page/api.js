@@ -76,9 +76,15 @@ export class Api {
 
   /** Probability of foreground, 0 to 255 a pixel; null where nothing is proposed. */
   async proposal(id) {
+    return (await this.proposed(id))?.bytes ?? null;
+  }
+
+  /** The same with the version of the model; behind it the likeliest class where there are more. */
+  async proposed(id) {
     try {
       const answer = await this.#ask(`images/${id}/proposal`);
-      return new Uint8Array(await answer.arrayBuffer());
+      const bytes = new Uint8Array(await answer.arrayBuffer());
+      return { bytes, version: Number(answer.headers.get("X-Alseg-Version") ?? 0) };
     } catch (error) {
       if (error.status === 404) return null;
       throw error;
@@ -255,13 +261,30 @@ export class Autosave {
  */
 export async function load(api, image, decode) {
   const shown = api.shown?.(image) ?? "";
-  const [picture, marks, proposal] = await Promise.all([
+  const [picture, marks, proposed] = await Promise.all([
     api.picture(image.id, shown).then(decode),
     api.marks(image.id),
-    image.proposal ? api.proposal(image.id) : null,
+    image.proposal ? api.proposed(image.id) : null,
   ]);
-  return { image: { ...image, revision: marks.revision }, picture, shown, marks, proposal };
+  const { revision } = marks;
+  return { image: { ...image, revision }, picture, shown, marks, ...planes(proposed, image) };
 }
+
+/**
+ * What a proposal says of each pixel: the probability of foreground, and its likeliest class above
+ * background where there are several.
+ *
+ * @param {{bytes: Uint8Array, version: number} | null} proposed
+ */
+export function planes(proposed, { width, height }) {
+  if (!proposed) return { proposal: null, kinds: null, version: null };
+  const { bytes, version } = proposed;
+  const size = width * height;
+  const kinds = bytes.length > size ? bytes.subarray(size) : null;
+  return { proposal: bytes.subarray(0, size), kinds, version };
+}
+
+const PATIENCE = 250; // milliseconds that a newer proposal may take before the older one is shown
 
 /** The next question, loaded while the person is busy with this one. */
 export class Ahead {
@@ -269,6 +292,7 @@ export class Ahead {
   #decode;
   #after;
   #coming = null;
+  newest = 0; // version of the model that proposes now
 
   constructor(api, decode) {
     this.#api = api;
@@ -286,7 +310,19 @@ export class Ahead {
     const ready = this.#after === after ? await this.#coming : null;
     this.#coming = null;
     this.#after = undefined;
-    return ready ?? this.#ask(after);
+    return ready ? this.#renewed(ready) : this.#ask(after);
+  }
+
+  /** With the proposal of a model that has learned since it was loaded, where that comes soon. */
+  async #renewed(ready) {
+    const { image, version } = ready;
+    if (this.newest <= (version ?? 0) || image.check === "open") return ready;
+    const asked = this.#api.proposed(image.id).then(
+      (found) => (found ? { ...ready, ...planes(found, image) } : ready),
+      () => ready,
+    );
+    const late = new Promise((resolve) => setTimeout(() => resolve(ready), PATIENCE));
+    return Promise.race([asked, late]);
   }
 
   async #ask(after) {

@@ -301,9 +301,15 @@ export function sameColour(rgba, width, height, x, y, tolerance) {
   return connected(open, width, height, x, y);
 }
 
-/** The proposed object at (x, y): connected pixels of at least `threshold` of 255; or null. */
-export function proposedObject(proposal, width, height, x, y, threshold) {
-  return region(width, height, x, y, (i) => proposal[i] >= threshold);
+/**
+ * The proposed object at (x, y): connected pixels of at least `threshold` of 255, and of its class
+ * where `kinds` says of which each is; or null.
+ */
+export function proposedObject(proposal, width, height, x, y, threshold, kinds = null) {
+  const kind = kinds?.[y * width + x];
+  return region(
+    width, height, x, y, (i) => proposal[i] >= threshold && (!kinds || kinds[i] === kind),
+  );
 }
 
 /** How many pixels of each value, 256 numbers. */
@@ -406,12 +412,14 @@ export class Editor {
   }
 
   /**
-   * Says of each open pixel what is proposed: `value` from `threshold` on, else background; with
-   * no proposal, background.
+   * Says of each open pixel what is proposed: `value`, or what `kinds` says of it, from `threshold`
+   * on, else background; with no proposal, background.
    */
-  complete(proposal, threshold, value) {
+  complete(proposal, threshold, value, kinds = null) {
     for (let i = 0; i < this.marks.length; i++) {
-      if (this.marks[i] === OPEN) this.marks[i] = proposal && proposal[i] >= threshold ? value : 0;
+      if (this.marks[i] !== OPEN) continue;
+      const is = proposal && proposal[i] >= threshold;
+      this.marks[i] = is ? (kinds ? kinds[i] : value) : 0;
     }
     this.#touched(this.whole);
   }

@@ -9,6 +9,7 @@ import { Pen } from "./pen.js";
 import { attach as attachPoints } from "./points.js";
 import { attach as attachQuality } from "./quality.js";
 import { attach as attachSuperpixels } from "./superpixels.js";
+import { attach as attachTraining } from "./training.js";
 import { View, palette } from "./view.js";
 import { attach as attachWindow } from "./window.js";
 
@@ -67,6 +68,7 @@ class Page {
     attachPoints(this.desk);
     attachQuality(this.desk);
     attachSuperpixels(this.desk);
+    attachTraining(this.desk);
   }
 
   async start() {
@@ -120,6 +122,8 @@ class Page {
         await this.#now?.autosave.flush();
         await this.#next();
       }),
+      newest: (version) => (this.#ahead.newest = version),
+      propose: (found) => this.#propose(found),
     };
   }
 
@@ -154,11 +158,11 @@ class Page {
     else this.#finish();
   }
 
-  #show({ image, picture, shown, marks, proposal }) {
+  #show({ image, picture, shown, marks, proposal, kinds }) {
     this.#leave();
     const { width, height } = image;
     const editor = new Editor(width, height, marks.bytes);
-    this.#now = { image, picture, shown, editor, proposal, shades: null };
+    const now = (this.#now = { image, picture, shown, editor, proposal, kinds, shades: null });
     this.#now.colours = () => (this.#now.shades ??= shades(this.#now.picture));
     this.#autosave();
     const hand = this.#hand;
@@ -168,7 +172,12 @@ class Page {
         marks: editor.marks,
         width,
         height,
-        proposal,
+        get proposal() {
+          return now.proposal;
+        },
+        get kinds() {
+          return now.kinds;
+        },
         get threshold() {
           return hand.threshold;
         },
@@ -187,18 +196,32 @@ class Page {
   }
 
   #describe() {
-    const { image, proposal } = this.#now;
+    const { image } = this.#now;
     $("finished").hidden = true;
     $("conflict").hidden = true;
     $("name").textContent = $("name").title = image.name;
     $("why").textContent = image.why;
     $("label").value = image.label ?? "";
-    $("legend-proposed").hidden = !proposal;
-    $("all-means").textContent = proposal ? "the rest as it is proposed" : "the rest is background";
-    for (const part of document.querySelectorAll('[data-for="proposal"]')) part.hidden = !proposal;
+    this.#describeProposal();
     $("saved").textContent = "";
     delete $("saved").dataset.state;
     this.#drawCounts();
+  }
+
+  #describeProposal() {
+    const { proposal } = this.#now;
+    $("legend-proposed").hidden = !proposal;
+    $("all-means").textContent = proposal ? "the rest as it is proposed" : "the rest is background";
+    for (const part of document.querySelectorAll('[data-for="proposal"]')) part.hidden = !proposal;
+  }
+
+  /** Shows a proposal that came after its image. */
+  #propose({ proposal, kinds }) {
+    Object.assign(this.#now, { proposal, kinds });
+    this.#now.image.proposal = true;
+    this.#describeProposal();
+    this.#view.paint(this.#now.editor.whole);
+    this.#tell("proposed", this.#now);
   }
 
   #leave() {
@@ -244,14 +267,14 @@ class Page {
   }
 
   async #give(kind) {
-    const { image, editor, autosave, proposal } = this.#now;
+    const { image, editor, autosave } = this.#now;
     if (["later", "skip"].includes(kind)) await autosave.flush(); // what is drawn stays
     await autosave.stop();
     let saved = null;
     try {
       if (kind === "skip") await this.#api.skip(image.id);
       else if (kind !== "later") {
-        if (kind === "all") this.#complete(editor, proposal);
+        if (kind === "all") this.#complete();
         saved = await this.#api.saveMarks(image.id, image.revision, kind, editor.marks);
       }
     } catch (error) {
@@ -280,8 +303,9 @@ class Page {
     await this.#reopen(id);
   }
 
-  #complete(editor, proposal) {
-    editor.complete(proposal, this.#hand.threshold, PROPOSED);
+  #complete() {
+    const { editor, proposal, kinds } = this.#now;
+    editor.complete(proposal, this.#hand.threshold, PROPOSED, kinds);
     editor.commit();
     this.#view.paint(editor.takeDirty());
     this.#drawCounts();

@@ -47,7 +47,7 @@ export class Pen {
 
   /**
    * @param {{editor: import("./editor.js").Editor, proposal: Uint8Array | null,
-   *   colours: () => Uint8ClampedArray} | null} current  the image under the pen
+   *   kinds: Uint8Array | null, colours: () => Uint8ClampedArray} | null} current  the image under the pen
    */
   hold(current) {
     this.#current = current;
@@ -151,19 +151,20 @@ export class Pen {
   }
 
   #region(tool, x, y) {
-    const { editor, proposal, colours } = this.#current;
+    const { editor, proposal, kinds, colours } = this.#current;
     const { width, height } = editor;
     const { value, tolerance, threshold, proposed } = this.#hand;
     if (x < 0 || y < 0 || x >= width || y >= height) return;
     if (tool === "flood") {
       editor.fill(sameColour(colours(), width, height, x, y, tolerance), value);
     } else {
-      const found = proposal && proposedObject(proposal, width, height, x, y, threshold);
+      const found = proposal && proposedObject(proposal, width, height, x, y, threshold, kinds);
       if (!found) {
         this.#hooks.tell(proposal ? "No proposed object is here." : "Nothing is proposed here.");
         return;
       }
-      editor.fill(found, tool === "take" ? proposed : 0, { openOnly: true });
+      const kind = kinds ? kinds[y * width + x] : proposed;
+      editor.fill(found, tool === "take" ? kind : 0, { openOnly: true });
     }
     this.#done();
   }

@@ -1,6 +1,5 @@
 /** How good the model is, as its checks say: a number with its interval, a curve, what to do. */
 
-const EVERY = 3000; // milliseconds between two questions to the server
 const KEPT_OUT =
   "A check: mark all of it, or answer its points. What is proposed stays hidden until then; it " +
   "measures, and is kept out of training until it was counted.";
@@ -21,7 +20,7 @@ class Quality {
     this.#desk = desk;
     desk.on("shown", ({ image }) => this.#note(image));
     desk.on("answered", (kind, image, saved) => this.#answered(kind, image, saved));
-    poll(desk, ({ quality }) => quality && this.#draw(quality));
+    desk.on("standing", ({ quality }) => quality && this.#draw(quality));
   }
 
   /** Says of a check what it is for, and what its answers mean. */
@@ -74,23 +73,6 @@ class Quality {
     write("quality-start", minutes(first[0]));
     write("quality-now", minutes(last[0]));
   }
-}
-
-/** Asks again and again what stands; what is heard of it is told, to other parts as "standing". */
-function poll(desk, hear) {
-  const ask = async () => {
-    try {
-      if (!document.hidden) {
-        const found = await desk.api.standing();
-        hear(found);
-        desk.tell("standing", found);
-      }
-    } catch {
-      // The server may be gone: what asks for something else says so.
-    }
-    setTimeout(ask, EVERY);
-  };
-  ask();
 }
 
 function write(id, text) {

@@ -51,26 +51,32 @@ export function word(color, alpha) {
  * The colours of the overlay: marks are filled, proposals are outlined, what is open is clear.
  *
  * @param {{value: number, color: string}[]} classes
- * @param {number} proposed  the class that proposals are of
+ * @param {number} proposed  the class that proposals are of, where they are of one
  */
 export function palette(classes, proposed) {
   const filled = new Uint32Array(256);
   for (const { value, color } of classes) filled[value] = word(color, 255);
-  const color = classes.find(({ value }) => value === proposed)?.color ?? "#ffffff";
-  return { filled, inner: word(color, 70), edge: word(color, 254) };
+  const [inner, edge] = [new Uint32Array(256), new Uint32Array(256)];
+  for (const { value, color } of [{ value: proposed, color: "#ffffff" }, ...classes]) {
+    [inner[value], edge[value]] = [word(color, 70), word(color, 254)];
+  }
+  return { filled, inner, edge, proposed };
 }
 
 /**
  * The tints of a box, one word a pixel.
  *
  * @param {{marks: Uint8Array, width: number, height: number, proposal: Uint8Array | null,
- *   threshold: number}} image
+ *   kinds?: Uint8Array | null, threshold: number}} image  `kinds` are the classes of a proposal
  * @param {Box} box
  * @param {number} [step]  every which pixel, in both directions: what a small screen shows
  * @returns {Uint32Array}
  */
-export function tints({ marks, width, height, proposal, threshold }, box, colors, step = 1) {
-  const { filled, inner, edge } = colors;
+export function tints({ marks, width, height, proposal, kinds, threshold }, box, colors, step = 1) {
+  const { filled, inner, edge, proposed } = colors;
+  const same = kinds
+    ? (i, kind) => proposal[i] >= threshold && kinds[i] === kind
+    : (i) => proposal[i] >= threshold;
   const across = Math.ceil((box.x1 - box.x0) / step);
   const out = new Uint32Array(across * Math.ceil((box.y1 - box.y0) / step));
   const below = step * width;
@@ -79,12 +85,13 @@ export function tints({ marks, width, height, proposal, threshold }, box, colors
     for (let x = box.x0, i = y * width + x; x < box.x1; x += step, i += step, at++) {
       if (marks[i] !== OPEN) out[at] = filled[marks[i]];
       else if (proposal && proposal[i] >= threshold) {
+        const kind = kinds ? kinds[i] : proposed;
         const within =
-          x >= step && proposal[i - step] >= threshold &&
-          x < width - step && proposal[i + step] >= threshold &&
-          y >= step && proposal[i - below] >= threshold &&
-          y < height - step && proposal[i + below] >= threshold;
-        out[at] = within ? inner : edge;
+          x >= step && same(i - step, kind) &&
+          x < width - step && same(i + step, kind) &&
+          y >= step && same(i - below, kind) &&
+          y < height - step && same(i + below, kind);
+        out[at] = within ? inner[kind] : edge[kind];
       }
     }
   }
