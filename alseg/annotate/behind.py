@@ -125,6 +125,7 @@ class Behind:
         self._waited, self._next = set(), []
         self._standing = _nothing("waiting", "Learning begins with the first marks.")
         self._version = self._n_marked = 0
+        self._n_classes = project.n_mask_classes
         self._model = False  # whether the process can predict
         self._revision = self._fitted = 0  # how often marks were changed, and at the last full fit
         self._predict, self._predict_error, self._look = False, None, False
@@ -138,6 +139,10 @@ class Behind:
         """Marks, labels or options were changed, and are on the disk."""
         changes = self._changes()
         with self._changed:
+            if self._n_classes != self.project.n_mask_classes:
+                self._n_classes, self._model, self._size = self.project.n_mask_classes, False, 0
+                self._maps.clear()
+                self._seen.clear()
             self._revision += 1
             self._look = True
             self.touched()

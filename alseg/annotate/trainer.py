@@ -193,6 +193,10 @@ class Trainer:
         message = self.todo.pop("take up")
         if self.project.state["options"] != message["options"]:
             self.project.state["options"], self.slices = message["options"], None
+            n_classes = self.project.n_mask_classes
+            if self.full is not None and self.full.n_mask_classes != n_classes:
+                self.full = None
+            self.seen.clear()
         self.project.reread()
         self.held_out = message["held_out"]
         if self.slices is None:

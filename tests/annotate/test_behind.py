@@ -313,3 +313,14 @@ def test_masks_of_alseg_add_are_something_to_learn_from(project):
     assert desk.child.kinds()[0] == "start"
     desk.behind.close()
     desk.marks.close()
+
+
+def test_other_classes_make_proposals_anew(desk, project):
+    desk.mark(0)
+    desk.child.learned()
+    desk.child.proposes(2, b"of one class")
+    project.state["options"]["estimator"]["n_mask_classes"] = 3
+    desk.behind.changed()
+    assert not desk.behind.there and desk.behind.version(2) is None
+    assert desk.behind.uncertainty(2) is None
+    assert desk.child.told[-1]["options"]["estimator"]["n_mask_classes"] == 3
