@@ -25,7 +25,7 @@ from benchmarks.annotator import write_folder  # noqa: E402
 from benchmarks.core.page_robot import Robot, browser, served, straightened  # noqa: E402
 
 OUT = ROOT / "docs/_static"
-SIZE, WINDOW, SHOWN = (240, 336), (1200, 720), (960, 576)
+SIZE, WINDOW, SHOWN = (240, 336), (1280, 840), (960, 630)
 BEFORE_PROPOSALS, LATER = 6, 120  # images marked with strokes; seconds to wait for a model
 
 
@@ -49,11 +49,10 @@ class Film:
 
     def keep(self, name):
         """The page as it is, as a picture of its own."""
-        self.robot.window.screenshot(OUT / f"annotate-{name}.png")
-        small = Image.open(OUT / f"annotate-{name}.png").convert("RGB")
-        small.quantize(192, dither=Image.Dither.NONE).save(
-            OUT / f"annotate-{name}.png", optimize=True
-        )
+        with tempfile.NamedTemporaryFile(suffix=".png") as file:
+            self.robot.window.screenshot(Path(file.name))
+            shot = Image.open(file.name).convert("RGB")
+        shot.save(OUT / f"annotate-{name}.webp", quality=85, method=6)
 
     def draw(self, image, strokes, step=0.05):
         """Strokes, with frames while the pen is down."""
@@ -177,7 +176,8 @@ def gallery(film):
     window.press("g")
     window.wait(
         "[...document.querySelectorAll('#gallery-cells img')].length > 3 && "
-        "[...document.querySelectorAll('#gallery-cells img')].every((one) => one.complete)"
+        "[...document.querySelectorAll('#gallery-cells img')].every((one) => one.naturalWidth) && "
+        "document.getElementById('toast').hidden"
     )
     film.text = "All images: what is marked, proposed and still open"
     film.shoot(1.5)
