@@ -157,6 +157,7 @@ def annotate(way, pool, state, root, n_marks, every, seed=0, look=None):
             if len(rows) % every == 0 or len(rows) == n_marks:
                 copies[len(rows)] = state.with_name(f"{state.name}-{len(rows)}")
                 shutil.copytree(state, copies[len(rows)])
+        print(f"{robot.presses_again} keys pressed again", flush=True)
         problems = [line for line in window.errors() if "status of 404" not in line]
     return rows, copies, problems
 

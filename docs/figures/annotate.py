@@ -20,13 +20,15 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from alseg.datasets import make_glands  # noqa: E402
+from alseg.metrics import dice_per_image  # noqa: E402
 from alseg.oracles import CorrectionOracle, StrokeOracle  # noqa: E402
 from benchmarks.annotator import write_folder  # noqa: E402
 from benchmarks.core.page_robot import Robot, browser, served, straightened  # noqa: E402
 
 OUT = ROOT / "docs/_static"
 SIZE, WINDOW, SHOWN = (240, 336), (1280, 840), (960, 630)
-BEFORE_PROPOSALS, LATER = 6, 120  # images marked with strokes; seconds to wait for a model
+BEFORE_PROPOSALS, LATER = 6, 300  # images marked with strokes; seconds to wait for a model
+GOOD = 0.7  # Dice of a proposal that is shown as an example
 
 
 class Film:
@@ -54,7 +56,7 @@ class Film:
             shot = Image.open(file.name).convert("RGB")
         shot.save(OUT / f"annotate-{name}.webp", quality=85, method=6)
 
-    def draw(self, image, strokes, step=0.05):
+    def draw(self, image, strokes, step=0.04):
         """Strokes, with frames while the pen is down."""
         robot = self.robot
         corner, scale = robot.places(image)
@@ -117,21 +119,24 @@ def strokes_first(film, oracle):
         image = robot.image()
         robot.draw(image, oracle.draw(number_of(image)).strokes)
         film.text = "Enter: the marks count, the rest stays open, and the next image is there"
-        film.shoot(0.35)
+        film.shoot(0.3)
     robot.answer("marks", image)
 
 
-def until_proposed(film, oracle):
-    """Go on until the page proposes something."""
+def until_proposed(film, oracle, masks):
+    """Go on until what the page proposes is worth correcting."""
     robot, ends = film.robot, time.monotonic() + LATER
-    while time.monotonic() < ends:
-        image = robot.image()
-        if robot.proposal(image) is not None and image.get("check") is None:
-            return image
-        time.sleep(3)
+    while time.monotonic() < ends and (image := robot.image()) is not None:
+        proposal = robot.proposal(image)
+        if proposal is not None and image.get("check") is None:
+            dice = dice_per_image([proposal], [masks[number_of(image)]])[0]
+            print(f"{image['name']}: proposed with a Dice of {dice:.2f}", flush=True)
+            if dice > GOOD:
+                return image
+        time.sleep(6)
         robot.draw(image, oracle.draw(number_of(image)).strokes)
         robot.answer("marks", image)
-    raise SystemExit("nothing is proposed: is the model behind the pen missing?")
+    raise SystemExit("nothing good is proposed: is the model behind the pen missing?")
 
 
 def correct(film, image, oracle):
@@ -142,13 +147,12 @@ def correct(film, image, oracle):
     film.keep("proposal")
     found = oracle.correct(number_of(image), robot.proposal(image))
     film.text = "Correct the largest errors ..."
-    film.draw(image, found.strokes[:4])
-    robot.draw(image, found.strokes[4:])
+    film.draw(image, found.strokes[:3])
+    robot.draw(image, found.strokes[3:])
     film.shoot(0.6)
     film.keep("corrected")
     film.text = "... and say that all of it is right"
-    robot.window.press("\ue008", "\ue007")
-    robot.wait(image["id"])
+    robot.answer("all", image)
     film.shoot(1.0)
 
 
@@ -164,7 +168,7 @@ def by_points(film, masks):
     film.shoot(0.6)
     for k, (row, column) in enumerate(robot.asked(image)[:8]):
         robot.window.press(str(int(masks[number_of(image)][row, column])))
-        film.shoot(0.25)
+        film.shoot(0.2)
         if k == 3:
             film.keep("points")
     robot.window.press("q")
@@ -174,11 +178,16 @@ def gallery(film):
     """All images."""
     window = film.robot.window
     window.press("g")
+    window.run(
+        "const over = document.getElementById('gallery-over'); over.value = 'mask';"
+        "over.dispatchEvent(new Event('change'))"
+    )
     window.wait(
         "[...document.querySelectorAll('#gallery-cells img')].length > 3 && "
         "[...document.querySelectorAll('#gallery-cells img')].every((one) => one.naturalWidth) && "
         "document.getElementById('toast').hidden"
     )
+    time.sleep(3)  # until they are painted
     film.text = "All images: what is marked, proposed and still open"
     film.shoot(1.5)
     film.keep("gallery")
@@ -198,7 +207,7 @@ def main():
         ):
             film = Film(Robot(window, address))
             strokes_first(film, pens)
-            correct(film, until_proposed(film, pens), corrector)
+            correct(film, until_proposed(film, pens, masks), corrector)
             by_points(film, masks)
             gallery(film)
     film.write(OUT / "annotate.webp")
