@@ -118,6 +118,7 @@ def annotate(way, pool, state, root, n_marks, every, seed=0, look=None):
     with served(root, state, "--seed", seed, "--quiet") as (address, _), browser() as window:
         began = time.perf_counter()
         robot = Robot(window, address)
+        training = b'"training"' in (robot.fetch("/api/standing") or b"")
         if way == "points":
             window.press("q")
         while len(rows) < n_marks and (image := robot.image()) is not None:
@@ -159,7 +160,7 @@ def annotate(way, pool, state, root, n_marks, every, seed=0, look=None):
                 shutil.copytree(state, copies[len(rows)])
         print(f"{robot.presses_again} keys pressed again", flush=True)
         problems = [line for line in window.errors() if "status of 404" not in line]
-    return rows, copies, problems
+    return rows, copies, problems, training
 
 
 def fitted(images, labels, masks, seed):
@@ -240,7 +241,7 @@ def run(name, way, n_images, n_test, n_marks, every, seed):
     with tempfile.TemporaryDirectory() as place:
         root, state = Path(place) / "slides", Path(place) / "state"
         write_folder(root, pool)
-        rows, copies, problems = annotate(way, pool, state, root, n_marks, every, seed)
+        rows, copies, problems, training = annotate(way, pool, state, root, n_marks, every, seed)
         points = [] if name == "made" else curve(rows, copies, root, pool, test, seed)
     proposed = any(row["proposed"] for row in rows)
     without = [] if name == "made" else library(way, pool, test, list(copies), seed, proposed)
@@ -248,6 +249,7 @@ def run(name, way, n_images, n_test, n_marks, every, seed):
         "data": name,
         "way": way,
         "seed": seed,
+        "training": training,
         "n_images": len(pool.labels),
         "n_test": len(test.labels),
         "size": list(SIZES[name]),
@@ -262,14 +264,15 @@ def run(name, way, n_images, n_test, n_marks, every, seed):
 def table(records):
     """A line for each point of each curve, the page beside the library."""
     lines = [
-        "| data | expert | seed | marks | strokes | minutes | Dice, page | strokes | minutes "
-        "| Dice, library | page over library |",
-        "|---" * 11 + "|",
+        "| data | expert | model behind the pen | images | marks | strokes | minutes | Dice, page "
+        "| strokes | minutes | Dice, library | page over library |",
+        "|---" * 12 + "|",
     ]
     for record in records:
         for point, other in zip(record["page"], record["library"], strict=False):
             lines.append(
-                f"| {record['data']} | {record['way']} | {record['seed']} | {point['marks']} | "
+                f"| {record['data']} | {record['way']} | {'yes' if record['training'] else 'no'} | "
+                f"{record['n_images']} | {point['marks']} | "
                 f"{point['strokes']} | {point['expert_seconds'] / 60:.1f} | {point['dice']:.1f} | "
                 f"{other['strokes']} | {other['expert_seconds'] / 60:.1f} | {other['dice']:.1f} | "
                 f"{point['dice'] - other['dice']:+.1f} |"
@@ -292,7 +295,8 @@ def draw_curves(records, path):
             for ax, (what, label, scale) in zip(axes, scales, strict=True):
                 xs = [point[what] / scale for point in record[kind]]
                 ys = [point["dice"] for point in record[kind]]
-                name = f"{record['data']}, {record['way']}, {kind}"
+                model = "" if record["training"] else ", no model"
+                name = f"{record['data']}, {record['way']}{model}, {kind}"
                 ax.plot(xs, ys, line, marker="o", markersize=3, color=f"C{k}", label=name)
                 ax.set_xlabel(label)
     axes[0].set_ylabel("Dice (%)")
@@ -326,7 +330,8 @@ def main(argv=None):
         return int(any(record["lost"] or record["errors"] for record in records))
     path = options.out / "records.json"
     records = json.loads(path.read_text("utf-8"))["rows"] if path.exists() else []
-    known = {(record["data"], record["way"], record["seed"]) for record in records}
+    # Those of a page without a model behind the pen were made before there was one.
+    known = {(one["data"], one["way"], one["seed"]) for one in records if one["training"]}
     for key in [(d, w, s) for s in options.seeds for d in options.data for w in options.ways]:
         if options.table_only or key in known:
             continue

@@ -120,22 +120,18 @@ class Robot:
         window.open(address)
         self.presses_again = 0
         self.name_classes()
-        self.without_rings()
+        self.clear_the_way()
         self.wait()
 
-    def without_rings(self):
-        """Hide the rings around asked pixels: a stroke that begins on one would be an answer."""
+    def clear_the_way(self):
+        """Hide what takes a stroke that begins on it: rings of asked pixels, zoom, messages."""
         self.window.run(
             "const rings = document.getElementById('points-ringed');"
             "if (rings?.checked) rings.click();"
+            "for (const over of document.querySelectorAll('.zoom, #toast')) {"
+            "  over.style.pointerEvents = 'none';"
+            "}"
         )
-
-    def name_classes(self):
-        """Keep the names of the classes as they are, where the page asks for them."""
-        self.window.wait("document.querySelector('#classes').children.length")
-        if self.window.run("return !!document.querySelector('#name-classes[open]')"):
-            self.window.click("#name-classes .primary")
-            self.window.wait("!document.querySelector('#name-classes[open]')")
 
     def wait(self, after=None):
         """Wait until an image is on the desk, another than `after`, or no question is left."""
