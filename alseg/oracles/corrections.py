@@ -173,7 +173,7 @@ class CorrectionOracle(SimulatedExpert):
         found = drawn(strokes, truth.shape, self.rates)
         corrected = found.mask != MISSING
         if not finished:
-            return Correction(*found, False, corrected)
+            return Correction(found.mask, strokes, found.cost, False, corrected)
         mask = np.where(corrected, found.mask, proposal).astype(np.int16)
         mask[truth == MISSING] = MISSING
         n_pixels = int(np.count_nonzero(mask != MISSING))

@@ -104,7 +104,7 @@ class SimulatedExpert:
             raise ValueError(message("sample_ids", "ids of images with ground truth", [i]))
         return np.asarray(mask)
 
-    def draw(self, sample_id: int) -> Drawing:
+    def draw(self, sample_id: int) -> Any:  # a `Drawing`, or what has its fields
         """What the expert says about an image, with its strokes; nothing is counted.
 
         Parameters
