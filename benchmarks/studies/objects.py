@@ -9,8 +9,8 @@ GlaS' 85 training images in five folds that tear no patient apart: MobileNetV2, 
 images with a mask at 128 x 192. In each fold all rows get the same masks (16, class-balanced at
 random, or all), and the same random numbers. Objects are those of `predict_objects`, scored as in
 the contest against the ids of the glands, at the images' own size; F1 pools the objects of a fold.
-What is smaller than 19 of 20 objects of the masks is left out in all rows. A pair is a fold; nothing
-is a gain whose interval includes 0.
+What is smaller than 19 of 20 objects of the masks is left out in all rows. A pair is a fold;
+nothing is a gain whose interval includes 0.
 
 With ``--test``: the 67 training images of the published fold 0, at 192 x 288, twice the steps and
 four flips in prediction; 80 test images, testA and testB also by themselves. They choose nothing.
