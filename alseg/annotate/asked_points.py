@@ -112,7 +112,7 @@ def unsure_points(name, mask, proposal, n, seed=0):
     """
     check_number("n", n, low=0, integer=True)
     mask = np.asarray(mask)
-    rng = np.random.default_rng(_seeds(f"unsure {name}", seed))
+    rng = np.random.default_rng(seeds_of(f"unsure {name}", seed))
     sure = np.abs(np.asarray(proposal, np.float32) - 127.5)  # 0.5, 1.5, ...
     # Of those that are alike, chance says which: else they would lie in the upper rows.
     sure += rng.random(sure.shape, dtype=np.float32)
@@ -155,6 +155,12 @@ def asked_points(marks, i, n, n_unsure=0, proposal=None):
     if marks.checks.status(name) == "open":
         return marks.checks.points(name, marks.size(i), n), 0
     mask, _, _ = marks.read(i, draft=False)
+    window = marks.regions.of(name)
+    if window is not None:  # elsewhere nothing is asked
+        found = np.zeros_like(mask)
+        part = tuple(slice(start, start + n) for start, n in zip(window[:2], window[2:]))
+        found[part] = mask[part]
+        mask = found
     if proposal is None or marks.checks.status(name) is not None:
         n_unsure = 0
     fair = open_points(name, mask, n - min(n, n_unsure))
@@ -169,7 +175,7 @@ def asked_points(marks, i, n, n_unsure=0, proposal=None):
 
 def _order(name, total, seed):
     """Positions in random order, each once, drawn as they are needed."""
-    rng = np.random.default_rng(_seeds(name, seed))
+    rng = np.random.default_rng(seeds_of(name, seed))
     seen = set()
     while len(seen) < total:
         if 2 * len(seen) > total:  # most draws would be of those seen: what is left is shuffled
@@ -182,7 +188,8 @@ def _order(name, total, seed):
             yield position
 
 
-def _seeds(name, seed):
+def seeds_of(name, seed):
+    """Seeds of what is drawn for an image: a list of two integers, by its name and a seed."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
     return [seed, int.from_bytes(digest[:8], "little")]
 

@@ -7,11 +7,12 @@ draft is what a page sends while somebody draws: a file of its own, which never 
 import copy
 import json
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 import numpy as np
 
+from alseg.annotate.asked_regions import Regions
 from alseg.annotate.check_images import Checks
 from alseg.annotate.drawing import Drawing
 from alseg.annotate.quality import Quality, read_lines
@@ -141,6 +142,8 @@ class Marks:
     ----------
     project : Project
         Open, and nobody else's meanwhile.
+    regions : bool, default=False
+        Whether each question is about a ninth of an image.
 
     Attributes
     ----------
@@ -156,6 +159,10 @@ class Marks:
         Called when marks, labels or what else counts were changed, and are on the disk.
     scores : callable or None
         Gives `scores` and `known` of `alseg.project.ask_at_once`.
+    regions : Regions
+        The parts of images that are asked.
+    frame : callable
+        Gives the most uncertain part of an image, by position, or None.
 
     Raises
     ------
@@ -163,8 +170,9 @@ class Marks:
         If the file of costs cannot be written to.
     """
 
-    def __init__(self, project):
+    def __init__(self, project, regions=False):
         self.project = project
+        self.regions, self.frame = Regions(project, regions), lambda i: None
         self.names = project.data.ids.tolist()
         self.images = as_images(project.data.images)
         labels = project.data.labels
@@ -333,6 +341,7 @@ class Marks:
                 "revision": self.revision(i),
                 "state": self.status(i),
                 "check": self.checks.status(self.names[i]),
+                "region": self.regions.of(self.names[i]),
             }
 
     def _why(self, i):
@@ -415,12 +424,17 @@ class Marks:
         with self._lock:
             found = self._following(after)
             if found is None:
+                # One that is on the desk is not the next one, unless it is asked again now.
+                open_ = {*self.project.pending(), *self.regions.open_again()}
+                but = None if after is None or self.names[after] not in open_ else after
                 try:
-                    self._ask()
+                    self._ask(after)
+                    found = self._following(after)
                 except EmptyPool:
-                    return self._following(None, but=after)
-                found = self._following(after)
-            return found
+                    but = after
+                if found is None:
+                    found = self._following(None, but=but)
+            return self._begun(found)
 
     def upcoming(self, i):
         """Positions of an image and of those that are asked about after it, as far as known."""
@@ -429,14 +443,27 @@ class Marks:
         at = open_.index(i) if i in open_ else 0
         return [] if i is None else [i, *open_[at:], *open_[:at]]
 
-    def _ask(self):
+    def _begun(self, i):
+        """An image that is about to be shown: which part of it is asked is decided now."""
+        if i is not None and self.regions.asked and self.names[i] not in self.checks.entries():
+            with suppress(OSError, ValueError), self._whole():  # it cannot be read: all of it
+                mask, _, _ = self.read(i, draft=False)
+                self.regions.begin(self.names[i], mask, self.frame(i))
+        return i
+
+    def _ask(self, after):
         n = self.checks.n_before()
         if n == 0:
             with self._whole():
                 if self.checks.ask(self._is_readable):
                     return
         fresh = () if self.scores is None else self.scores()
-        ask_at_once(self.project, min(self._ahead(), n or 1), *fresh)
+        try:
+            ask_at_once(self.project, min(self._ahead(), n or 1), *fresh)
+        except EmptyPool:
+            with self._whole():
+                last = None if after is None else self.names[after]
+                self.regions.ask_again(lambda i: self.read(i, draft=False)[0], self.frame, last)
 
     def _ahead(self):
         """How many images are asked for at once: as many as take no time to read."""
@@ -446,10 +473,10 @@ class Marks:
         return max(1, min(_AHEAD, int(_PIXELS / (height * width))))
 
     def _following(self, after, but=None):
-        open_ = self.project.pending()
+        open_ = [*self.project.pending(), *self.regions.open_again()]
         if after is not None:
             asked = [name for found in self.project.state["rounds"] for name in found["ids"]]
-            asked = list(dict.fromkeys(asked))
+            asked = list(dict.fromkeys(reversed(asked)))[::-1]  # one asked again comes again
             name = self.names[after]
             at = asked.index(name) + 1 if name in asked else 0
             later = set(asked[at:]) - {name}
@@ -531,6 +558,7 @@ class Marks:
             is_first = not self.project.has_mask()[i] and name not in self.checks.entries()
             with self._whole():
                 self.checks.answered(name, mask)
+                self.regions.answered(name)
                 keep(self.project, {name: mask})
             if is_first and proposal is not None:
                 self.quality.agreed(name, mask, proposal)

@@ -311,6 +311,7 @@ class _Desk:
     def __init__(self, marks, page, behind=None):
         self.of, self.page, self.behind = marks, page, behind
         self.proposals = behind or Proposals(marks.project, marks.images)
+        marks.frame = self.proposals.frame
         self.cells = Cells(marks.images)
         self.shown = {}  # proposals that pages got last
         self.listing = Listing(
@@ -371,6 +372,7 @@ class _Desk:
             "labels": self.of.labels,
             "empty": list(project.state.get("empty", ())),
             "first_start": project.option("mask_classes") is None and not project.has_drawn().any(),
+            "regions": self.of.regions.asked,
         }
         return _Json(found)
 

@@ -126,6 +126,7 @@ def serve(
     ready=None,
     train=True,
     target=None,
+    regions=False,
 ):
     """Serve a page in which somebody marks the images of a folder.
 
@@ -154,6 +155,9 @@ def serve(
     target : float or None, default=None
         Dice that is enough, in (0, 1]: once the whole interval of the checks is above it, the page
         says that you may stop.
+    regions : bool, default=False
+        Ask about a ninth of an image at a time, which alone takes marks: the one that the model is
+        least sure of, or one at random.
 
     Returns
     -------
@@ -191,7 +195,7 @@ def serve(
         project = state
         if not isinstance(state, Project):
             project = stack.enter_context(open_project(state, data, options))
-        marks = Marks(project)
+        marks = Marks(project, regions)
         stack.callback(marks.close)
         marks.quality.target = target
         behind = None

@@ -54,6 +54,7 @@ def annotate(args):
                 ready=ready,
                 train=not args.no_training,
                 target=None if args.target is None else args.target / 100,
+                regions=args.regions,
             )
     hint(args, f"Ended. Train and predict: alseg predict {state} IMAGES --out DIR")
 

@@ -147,6 +147,11 @@ def make_parser():
         metavar="DICE",
         help="per cent that are enough: the page says so once the whole interval is above",
     )
+    sub.add_argument(
+        "--regions",
+        action="store_true",
+        help="ask about a ninth of an image at a time, which alone takes marks",
+    )
     sub.add_argument("--part", metavar="NAME", help="part of the data, such as train; default: all")
     sub.add_argument(
         "--mask-classes",

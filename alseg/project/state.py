@@ -495,7 +495,27 @@ def _problem_of_answers(state):
         return "'labels' must be names by name"
     if not isinstance(revisions, dict) or not all(map(_is_natural, revisions.values())):
         return "'revisions' must be numbers by name"
-    return _problem_of_checks(state.get("checks", {}))
+    return _problem_of_checks(state.get("checks", {})) or _problem_of_regions(
+        state.get("regions", {})
+    )
+
+
+def _problem_of_regions(regions):
+    """Of parts of images that were asked: see `alseg.annotate`."""
+    if not isinstance(regions, dict):
+        return "'regions' must be regions by name"
+    for name, entry in regions.items():
+        windows = entry.get("windows") if isinstance(entry, dict) else None
+        if not isinstance(windows, list) or not windows or not _is_natural(entry.get("answered")):
+            return f"the regions of {name!r} must be windows, and how many are answered"
+        for window in windows:
+            if (
+                not isinstance(window, list)
+                or len(window) != 4
+                or not all(map(_is_natural, window))
+            ):
+                return f"a window of {name!r} must be top, left, height and width"
+    return None
 
 
 def _problem_of_checks(checks):

@@ -353,3 +353,51 @@ test("a stroke on an image of 4 000 x 3 000 is a matter of milliseconds", () => 
   assert.ok(performance.now() - start < 1000);
   editor.commit();
 });
+
+test("with a clip no tool marks anything beyond it", () => {
+  const clip = { x0: 3, y0: 2, x1: 8, y1: 6 };
+  const all = () => region(12, 9, 0, 0, () => true);
+  const tools = {
+    stroke: (e) => e.stroke([{ x: 0, y: 0 }, { x: 12, y: 9 }, { x: 12, y: 0 }], 4, 1),
+    erase: (e) => e.stroke([{ x: 6, y: 4 }], 30, OPEN),
+    polygon: (e) => e.polygon([{ x: -9, y: -9 }, { x: 40, y: -9 }, { x: 40, y: 40 }, { x: -9, y: 40 }], 1),
+    fill: (e) => e.fill(all(), 1),
+    take: (e) => e.fill(all(), 1, { openOnly: true }),
+    paint: (e) => e.paint((marks) => marks.fill(1) && e.whole),
+    complete: (e) => e.complete(new Uint8Array(108).fill(200), 128, 1),
+    clear: (e) => e.clear(0),
+  };
+  for (const [name, use] of Object.entries(tools)) {
+    const before = new Uint8Array(108).map((_, i) => (i % 5 ? OPEN : 0));
+    const editor = new Editor(12, 9, before);
+    const free = new Editor(12, 9, before);
+    editor.clip = clip;
+    use(editor);
+    use(free);
+    const expected = before.slice();
+    for (let y = clip.y0; y < clip.y1; y++) {
+      for (let x = clip.x0; x < clip.x1; x++) expected[y * 12 + x] = free.marks[y * 12 + x];
+    }
+    assert.deepEqual(editor.marks, expected, name);
+    assert.ok(editor.commit(), name);
+    assert.deepEqual(editor.counts, countValues(editor.marks), name);
+    editor.undo();
+    assert.deepEqual(editor.marks, before, name);
+  }
+});
+
+test("a clip beyond what is drawn leaves nothing, and nothing to undo", () => {
+  const editor = new Editor(12, 9);
+  editor.clip = { x0: 8, y0: 6, x1: 12, y1: 9 };
+  editor.stroke([{ x: 1, y: 1 }], 3, 1);
+  editor.fill(region(12, 9, 0, 0, (i) => i < 24), 1);
+  assert.equal(editor.commit(), false);
+  assert.equal(editor.marked, 0);
+});
+
+test("whether more than background is marked is asked of the clip alone", () => {
+  const editor = new Editor(4, 2, new Uint8Array([1, OPEN, 0, OPEN, 1, OPEN, OPEN, 0]));
+  assert.equal(editor.holdsMore, true);
+  editor.clip = { x0: 1, y0: 0, x1: 4, y1: 2 };
+  assert.equal(editor.holdsMore, false);
+});

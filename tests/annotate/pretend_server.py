@@ -37,6 +37,7 @@ class Item:
         self.draft, self.revision, self.state = None, 0, "open"
         self.check = "open" if number == 5 else None
         self.label = ["benign", "malignant"][number % 2]
+        self.frame = self.region = None
 
     def described(self):
         height, width = self.pixels.shape[:2]
@@ -48,6 +49,8 @@ class Item:
             "height": height,
             "why": "Unlike anything seen so far: its texture is far from that of the others.",
             "revision": self.revision,
+            "frame": self.frame,
+            "region": self.region,
             "state": self.state,
             "uncertainty": None if self.id % 4 == 3 else self.id % 10 / 10,
             "proposal": self.proposal is not None and self.check != "open",

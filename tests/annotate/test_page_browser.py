@@ -397,3 +397,57 @@ def test_a_superpixel_is_filled_by_a_click_and_those_on_its_way_by_a_drag(opened
     expected[16:24, 16:24] = 1
     expected[96:104, 96:120] = 0
     np.testing.assert_array_equal(marks(item), expected)
+
+
+# -- parts of an image --
+
+
+def test_a_part_that_is_asked_takes_all_marks_and_the_rest_none(window):
+    items = glands(6, SIZE)
+    for item in items:
+        item.region = [64, 96, 64, 96]
+    inside = np.zeros(SIZE, bool)
+    inside[64:128, 96:192] = True
+    with serving(items) as (state, address):
+        window.open(address)
+        wait_for(window, 0)
+        window.wait("!document.getElementById('region').hidden")
+        (corner, far), _, _ = to_screen(window, [(96, 64), (192, 128)])
+        shown = window.run(
+            "const r = document.getElementById('region').getBoundingClientRect();"
+            "return [r.left, r.top, r.right, r.bottom]"
+        )
+        np.testing.assert_allclose(shown, [*corner, *far], atol=1)
+        painted = stroke(draw(window, [(20.1, 80.2), (280.2, 100.1)]))
+        window.press(ENTER)
+        wait_for(window, 1)
+        expected = np.where(painted & inside, 1, OPEN)
+        np.testing.assert_array_equal(marks(items[0]), expected)
+        # All of it, and nothing, are said of the part alone.
+        window.press(SHIFT, ENTER)
+        wait_for(window, 2)
+        proposal = np.frombuffer(items[1].proposal, np.uint8).reshape(SIZE) >= 128
+        np.testing.assert_array_equal(marks(items[1]), np.where(inside, proposal, OPEN))
+        window.press("n")
+        wait_for(window, 3)
+        np.testing.assert_array_equal(marks(items[2]), np.where(inside, 0, OPEN))
+        assert [item.state for item in items[:3]] == ["marked"] * 3
+        assert window.errors() == []
+        window.open("about:blank")
+
+
+def test_a_frame_says_where_to_look_and_marks_are_free(points):
+    window, state, item = points
+    window.wait("document.getElementById('frame').hidden")
+    state.items[2].frame = [0, 200, 64, 88]
+    for image in (1, 2):
+        window.press("n")
+        wait_for(window, image)
+    window.wait("!document.getElementById('frame').hidden")
+    window.press("w")
+    assert window.run("return document.getElementById('frame').hidden")
+    window.press("w")
+    painted = stroke(draw(window, PATH))
+    window.press(ENTER)
+    wait_for(window, 3)
+    np.testing.assert_array_equal(marks(state.items[2]), np.where(painted, 1, OPEN))

@@ -37,6 +37,17 @@ export function inside(box, width, height) {
   return x0 < x1 && y0 < y1 ? { x0, y0, x1, y1 } : null;
 }
 
+/** What two boxes share, or null. */
+export function within(a, b) {
+  const box = {
+    x0: Math.max(a.x0, b.x0),
+    y0: Math.max(a.y0, b.y0),
+    x1: Math.min(a.x1, b.x1),
+    y1: Math.min(a.y1, b.y1),
+  };
+  return box.x0 < box.x1 && box.y0 < box.y1 ? box : null;
+}
+
 /** The bytes of a box, row by row. */
 export function crop(bytes, width, box) {
   const across = box.x1 - box.x0;
@@ -353,6 +364,7 @@ export class Editor {
     this.marks = marks ? marks.slice() : new Uint8Array(width * height).fill(OPEN);
     this.#kept = this.marks.slice();
     this.counts = countValues(this.marks);
+    this.clip = null; // the box that takes marks; null is all of it
     this.#dirty = this.whole;
   }
 
@@ -377,17 +389,17 @@ export class Editor {
   stroke(points, brush, value) {
     for (let i = 0; i < Math.max(1, points.length - 1); i++) {
       const [a, b] = [points[i], points[i + 1] ?? points[i]];
-      this.#touched(paintSegment(this.marks, this.width, this.height, a, b, brush, value));
+      this.#painted(paintSegment(this.marks, this.width, this.height, a, b, brush, value));
     }
   }
 
   /** Paints what a function paints in place; it gives the box that it may have changed, or null. */
   paint(shape) {
-    this.#touched(shape(this.marks, this.width, this.height));
+    this.#painted(shape(this.marks, this.width, this.height));
   }
 
   polygon(corners, value) {
-    this.#touched(fillPolygon(this.marks, this.width, this.height, corners, value));
+    this.#painted(fillPolygon(this.marks, this.width, this.height, corners, value));
   }
 
   /**
@@ -399,16 +411,20 @@ export class Editor {
   fill(found, value, { openOnly = false } = {}) {
     if (!found) return;
     const { marks, width } = this;
-    const { taken, box } = found;
-    let [n, open] = [0, 0];
-    const last = box.y1 * width;
-    if (openOnly) for (n = box.y0 * width; n < last && !open; n++) open = taken[n] && marks[n] === OPEN;
+    const { taken } = found;
+    const box = this.clip ? within(found.box, this.clip) : found.box;
+    if (!box) return;
+    let open = false;
+    for (let y = box.y0; openOnly && !open && y < box.y1; y++) {
+      const end = y * width + box.x1;
+      for (let i = y * width + box.x0; i < end && !open; i++) open = taken[i] && marks[i] === OPEN;
+    }
     for (let y = box.y0; y < box.y1; y++) {
       for (let i = y * width + box.x0; i < y * width + box.x1; i++) {
         if (taken[i] && (!open || marks[i] === OPEN)) marks[i] = value;
       }
     }
-    this.#touched(box);
+    this.#painted(box);
   }
 
   /**
@@ -421,7 +437,23 @@ export class Editor {
       const is = proposal && proposal[i] >= threshold;
       this.marks[i] = is ? (kinds ? kinds[i] : value) : 0;
     }
-    this.#touched(this.whole);
+    this.#painted(this.whole);
+  }
+
+  /** Says one class of all that may be marked. */
+  clear(value) {
+    this.marks.fill(value);
+    this.#painted(this.whole);
+  }
+
+  /** Is anything but background marked, where marks are taken? */
+  get holdsMore() {
+    const { x0, y0, x1, y1 } = this.clip ?? this.whole;
+    for (let y = y0; y < y1; y++) {
+      const row = this.marks.subarray(y * this.width + x0, y * this.width + x1);
+      if (row.some((value) => value !== OPEN && value !== 0)) return true;
+    }
+    return false;
   }
 
   /** Puts other marks in place of these. */
@@ -488,6 +520,24 @@ export class Editor {
       this.#dirty = around(this.#dirty, box);
     }
     return true;
+  }
+
+  /** What was painted beyond the clip is taken back. */
+  #painted(box) {
+    if (box && this.clip) {
+      const { x0, y0, x1, y1 } = this.clip;
+      const beyond = [
+        { ...box, y1: Math.min(box.y1, y0) },
+        { ...box, y0: Math.max(box.y0, y1) },
+        { ...box, x1: Math.min(box.x1, x0) },
+        { ...box, x0: Math.max(box.x0, x1) },
+      ];
+      for (const part of beyond) {
+        const left = within(part, this.whole);
+        if (left) paste(this.marks, this.width, left, crop(this.#kept, this.width, left));
+      }
+    }
+    this.#touched(box);
   }
 
   /** A box may have changed: its tiles are looked at when the step ends. */

@@ -5,6 +5,7 @@ import { attach as attachClasses } from "./classes.js";
 import { Editor, OPEN } from "./editor.js";
 import { Effort } from "./effort.js";
 import { attach as attachGallery } from "./gallery.js";
+import { attach as attachLook } from "./look.js";
 import { Pen } from "./pen.js";
 import { attach as attachPoints } from "./points.js";
 import { attach as attachQuality } from "./quality.js";
@@ -65,6 +66,7 @@ class Page {
       this.#tell("moved");
     };
     attachGallery(this.desk);
+    attachLook(this.desk);
     attachPoints(this.desk);
     attachQuality(this.desk);
     attachSuperpixels(this.desk);
@@ -262,7 +264,7 @@ class Page {
       this.#say("Nothing is marked yet. Mark something, or choose another answer.");
       return;
     }
-    if (kind === "nothing" && editor.marked > editor.counts[0] && !(await confirmed())) return;
+    if (kind === "nothing" && editor.holdsMore && !(await confirmed())) return;
     await this.#work(() => this.#give(kind));
   }
 
@@ -274,8 +276,9 @@ class Page {
     try {
       if (kind === "skip") await this.#api.skip(image.id);
       else if (kind !== "later") {
-        if (kind === "all") this.#complete();
-        saved = await this.#api.saveMarks(image.id, image.revision, kind, editor.marks);
+        if (kind === "all" || (kind === "nothing" && image.region)) this.#complete(kind);
+        const said = image.region ? "marks" : kind; // of the rest nobody said anything
+        saved = await this.#api.saveMarks(image.id, image.revision, said, editor.marks);
       }
     } catch (error) {
       this.#autosave();
@@ -303,9 +306,10 @@ class Page {
     await this.#reopen(id);
   }
 
-  #complete() {
+  #complete(kind) {
     const { editor, proposal, kinds } = this.#now;
-    editor.complete(proposal, this.#hand.threshold, PROPOSED, kinds);
+    if (kind === "nothing") editor.clear(0);
+    else editor.complete(proposal, this.#hand.threshold, PROPOSED, kinds);
     editor.commit();
     this.#view.paint(editor.takeDirty());
     this.#drawCounts();

@@ -1,6 +1,7 @@
 /** Asked pixels: a walk from one to the next, and rings around a few of them while one draws. */
 
 import { OPEN } from "./editor.js";
+import { remember, remembered } from "./remembered.js";
 import { toScreen } from "./view.js";
 import { Walk, surroundings } from "./walk.js";
 
@@ -352,20 +353,4 @@ function pressed(button, act) {
     act();
     $("canvas").focus({ preventScroll: true });
   });
-}
-
-function remembered(name) {
-  try {
-    return localStorage.getItem(name);
-  } catch {
-    return null; // a browser may keep nothing
-  }
-}
-
-function remember(name, value) {
-  try {
-    localStorage.setItem(name, value);
-  } catch {
-    // Then it is asked again next time.
-  }
 }
