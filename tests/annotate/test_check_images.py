@@ -85,7 +85,7 @@ def test_each_image_that_is_left_is_as_likely(slides, tmp_path):
         asked = set(project.pending())
         keep(project, {name: np.ones(SIZE, np.int16) for name in list(asked)[:3]})
         rounds = list(project.state["rounds"])
-        for seed in range(600):
+        for seed in range(200):
             project.state["options"]["seed"] = seed
             project.state["rounds"], project.state["checks"] = list(rounds), {}
             assert Checks(project).ask(lambda i: i != 5)

@@ -21,7 +21,7 @@ from alseg import JointCAMSegmenter
 from alseg.datasets import make_glands
 from alseg.segmenter import with_fields
 
-GLANDS = make_glands(9, image_size=(32, 32), random_state=0)
+GLANDS = make_glands(9, image_size=(16, 16), random_state=0)
 LABELS = np.asarray(GLANDS.labels)
 
 
@@ -105,7 +105,7 @@ def neptune(folder):
 @pytest.mark.parametrize("name", sorted(skorch.callbacks.__all__))
 def test_a_callback_works_or_is_refused_by_name(name, schedule, tmp_path):
     callback = MADE.get(name, lambda folder: getattr(skorch.callbacks, name)())(tmp_path)
-    model = make(callback, schedule__phases=schedule)
+    model = make(callback, schedule__phases=schedule, max_epochs=1)
     if name in REFUSED:
         with pytest.raises(ValueError, match=REFUSED[name]):
             model.fit(GLANDS.images, LABELS, GLANDS.masks)
@@ -151,7 +151,7 @@ def test_scores_of_an_epoch_are_of_images_and_labels(use_caching, net_caching, o
     assert last["own"] == last["accuracy"] == last["score"] and len(own.seen) == 2
     image, n, labels = own.seen[-1]
     assert n == (6 if on_train else 3) and set(labels) == set(LABELS)
-    assert image.shape == (32, 32, 3) and image.dtype == np.uint8
+    assert image.shape == (16, 16, 3) and image.dtype == np.uint8
     assert any(np.array_equal(image, there) for there in GLANDS.images)
 
 
@@ -167,10 +167,10 @@ def test_the_last_score_is_that_of_the_fitted_model():
 
 
 def test_images_of_differing_sizes_and_words_are_scored(tmp_path):
-    images = [GLANDS.images[i][: 32 - i] for i in range(9)]
+    images = [GLANDS.images[i][: 16 - i] for i in range(9)]
     words = np.where(np.equal(LABELS, LABELS[0]), "one", "other")
     own = Images()
-    model = make(EpochScoring(own, lower_is_better=False), image_size=(32, 32))
+    model = make(EpochScoring(own, lower_is_better=False), image_size=(16, 16))
     model.fit(images, words)
     assert set(own.seen[-1][2]) == {"one", "other"}
 

@@ -26,7 +26,7 @@ def noise(images, masks, generator, strength=0.1):
 
 
 def make(**options):
-    defaults = {"encoder": "tiny", "max_epochs": 2, "random_state": 0, "device": "cpu"}
+    defaults = {"encoder": "tiny", "max_epochs": 1, "random_state": 0, "device": "cpu"}
     return JointCAMSegmenter(**with_fields({**defaults, **options}))
 
 
@@ -52,9 +52,10 @@ def test_a_hook_acts_and_repeats_bit_for_bit(way):
     model = fitted(augmentation__hook=noise, **WAYS[way])
     again = clone(model).fit(GLANDS.images, GLANDS.labels, SOME)
     assert torch.equal(weights(model), weights(again))
-    assert not torch.equal(weights(model), weights(fitted(**WAYS[way])))
+    plain = weights(fitted(**WAYS[way]))
+    assert not torch.equal(weights(model), plain)
     idle = fitted(augmentation__hook=lambda images, masks: (images, masks), **WAYS[way])
-    assert torch.equal(weights(idle), weights(fitted(**WAYS[way])))
+    assert torch.equal(weights(idle), plain)
 
 
 def test_images_come_before_normalisation_and_masks_with_what_is_missing():
@@ -68,7 +69,7 @@ def test_images_come_before_normalisation_and_masks_with_what_is_missing():
 
     fitted(augmentation=Augmentation(flips="none", affine=None, jitter=0.0, hook=look))
     low, high, values, labels = map(list, zip(*seen))
-    assert min(low) >= 0 and 0.5 < max(high) <= 1 and values == [[-1, 0, 1]] * 4
+    assert min(low) >= 0 and 0.5 < max(high) <= 1 and values == [[-1, 0, 1]] * 2
     assert all(set(some.tolist()) <= {0, 1} for some in labels)
 
 

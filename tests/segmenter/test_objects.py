@@ -139,7 +139,7 @@ def test_classes_are_those_of_a_fit_without_where_the_loss_of_objects_is_off():
 )
 def test_it_goes_with(options):
     masks = [*DISCS.instances[:6], None, None]
-    models = [TINY(objects=IDS).set_params(**options) for _ in range(2)]
+    models = [TINY(objects=IDS, max_epochs=1).set_params(**options) for _ in range(2)]
     first, second = (m.fit(DISCS.images, DISCS.labels, masks) for m in models)
     found = first.predict_objects(DISCS.images)
     assert found.shape == (8, 32, 48) and found.dtype == np.int32
