@@ -22,6 +22,7 @@ PREDICTED = "predicted"
 """Folder in the state folder for the masks of all images."""
 
 _BYTES = 256 * 2**20  # of proposals kept in memory
+_ENOUGH = 50  # open images to ask among, ten times those that are asked for at once
 _NEXT = 6  # images that are predicted before others: those that the page opens next
 _PAUSE = 60.0  # seconds without a request after which the person pauses
 _QUICK, _DEATHS = 30.0, 3  # so many deaths within so many seconds of a start are enough
@@ -125,6 +126,7 @@ class Behind:
         self._waited, self._next = set(), []
         self._standing = _nothing("waiting", "Learning begins with the first marks.")
         self._version = self._n_marked = 0
+        self._source, self._since = None, 0  # what proposes, and from which version on
         self._n_classes = project.n_mask_classes
         self._model = False  # whether the process can predict
         self._revision = self._fitted = 0  # how often marks were changed, and at the last full fit
@@ -238,10 +240,25 @@ class Behind:
         return None if found is None else found[0]
 
     def scores(self):
-        """How unsure the model is, by name of image, and what it has learned, as a text."""
-        names = self.project.data.ids
+        """How unsure the model is of open images, and what it has learned from.
+
+        Each slice of training makes a version, which has looked at a few images by the time it is
+        asked, and an earlier one is less sure of everything. So they are of the newest versions
+        alone, as many as have looked at fifty images, and of the model that proposes: slices and
+        full fits are not compared. Half a minute of training makes as many; where it rests, the
+        last version looks at all.
+
+        Returns
+        -------
+        scores : dict of str to float
+            By name of image.
+        known : str
+        """
+        names, open_ = self.project.data.ids, ~self.project.has_mask()
         with self._changed:
-            scores = {str(names[i]): found[1] for i, found in self._seen.items()}
+            seen = {i: one for i, one in self._seen.items() if open_[i] and one[0] >= self._since}
+            newest = sorted((version for version, _, _ in seen.values()), reverse=True)[:_ENOUGH]
+            scores = {str(names[i]): one[1] for i, one in seen.items() if one[0] >= newest[-1]}
             n = counted(self._n_marked, "marked image")
         return scores, f" to the model behind the pen, which has learned from {n}"
 
@@ -308,7 +325,7 @@ class Behind:
         with self._changed:
             if self._closing or holder != [self._child]:
                 return
-            self._child, self._model = None, False
+            self._child, self._model, self._source = None, False, None
             quick = self._clock() - self._started < _QUICK
             self._deaths = self._deaths + 1 if quick else 1
             self._waited.clear()
@@ -359,6 +376,8 @@ class Behind:
         self._version = message["version"]
         if message["proposes"]:
             self._model, self._n_marked = True, message["n_marked"]
+            if message["source"] != self._source:
+                self._source, self._since = message["source"], self._version
 
     def _on_proposed(self, message, pixels):
         i, version = message["id"], message["version"]

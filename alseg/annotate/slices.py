@@ -9,8 +9,8 @@ import numpy as np
 from skorch.callbacks import Callback
 
 from alseg.images import as_images
-from alseg.network import starts_at_random
-from alseg.project import check_weights, feature_cache
+from alseg.network import starts_at_random, trim
+from alseg.project import by_rule, check_weights, feature_cache, in_turn
 from alseg.segmenter import JointCAMSegmenter
 from alseg.training import AREAS, choose_canvas, image_tensor, mask_tensor
 
@@ -21,7 +21,10 @@ _BATCH = 40  # images of a slice, as many as its steps take
 _SECONDS, _FEWEST, _MANY = 2.0, 6, 20  # of a slice: its time, and its steps
 _LR, _LOWEST = 3e-3, 0.1  # falls by this factor while marks are learned
 _FIRST, _AGAIN = 90, 60  # steps that marks are learned in: those seen first, and any that came
+_READY = 20  # steps before anything is proposed: what fewer learn is worse than an empty image
 _VIEWS = 4  # of an image, each of which the encoder sees once
+_RULE = "rule"  # in the place of a file: no pixel holds anything, as is said of the class label
+_DISK = 2 * 2**30  # bytes of `features/` in a large pool, as many as the views of `_MOST` images
 _KEPT = ("encoder", "encoder_weights", "n_mask_classes", "device")
 
 
@@ -50,7 +53,7 @@ class Slices:
     Attributes
     ----------
     n_marked : int
-        Images that it has learned from.
+        Images that it has learned from, those that are empty by a rule not counted.
     left, goal : int
         Steps until what is marked was seen enough, and how many they were at first.
     unreadable : set of int
@@ -62,10 +65,11 @@ class Slices:
         self.project, self.images = project, as_images(project.data.images)
         options = project.state["options"]["estimator"]
         self._options = {name: options[name] for name in _KEPT if options.get(name) is not None}
+        self._is_large = feature_cache(project) is None
         self._size = options.get("image_size") or "large"
         self._rng = np.random.default_rng(project.option("seed", 0))
         self._model, self._canvas, self._per_step = None, None, _SECONDS / _FEWEST
-        self._known, self._of, self._new = {}, {}, {}
+        self._known, self._of, self._new, self._n_steps = {}, {}, {}, 0
         self.left, self.goal, self.n_marked, self.unreadable = 0, 1, 0, set()
 
     # -- what is marked ---------------------------------------------------------------------------
@@ -77,6 +81,11 @@ class Slices:
         ----------
         held_out : collection of str
             Names of images not to learn from.
+
+        Notes
+        -----
+        Images that are empty by a rule are among them, at most as many as others, and the same
+        ones that a full fit takes first: see `Project.known_masks`.
         """
         project, held_out = self.project, set(held_out)
         marked = {
@@ -92,8 +101,9 @@ class Slices:
         rng = np.random.default_rng(project.option("seed", 0))
         if len(of_folder) > _OF_FOLDER:
             of_folder = rng.choice(of_folder, _OF_FOLDER, replace=False).tolist()
-        wanted = {**dict.fromkeys(of_folder, "folder"), **marked}
-        return dict(list(wanted.items())[-_MOST:])
+        drawn = list({**dict.fromkeys(of_folder, "folder"), **marked}.items())
+        ruled = in_turn(project, by_rule(project))[: min(len(drawn), _MOST // 2)].tolist()
+        return dict([*dict.fromkeys(ruled, _RULE).items(), *drawn[-(_MOST - len(ruled)) :]])
 
     def to_read(self, wanted):
         """Those of `wanted` whose marks are not known yet; what is not wanted is forgotten."""
@@ -109,7 +119,9 @@ class Slices:
         self._of[i] = file
         self._known.pop(i, None)
         try:
-            image, mask = self.images[i], self.project.mask(i)
+            image = self.images[i]
+            empty = np.zeros(np.shape(image)[:2], np.int16) if file == _RULE else None
+            mask = self.project.mask(i) if empty is None else empty
             if mask is None or np.shape(mask) != np.shape(image)[:2]:
                 raise ValueError("no mask of the size of the image")
             if self._canvas is None:
@@ -124,7 +136,8 @@ class Slices:
             return False
         self.unreadable.discard(i)
         self._known[i] = x, mask_tensor(mask, self._canvas).numpy()
-        self._new[i] = None
+        if file != _RULE:  # what somebody has drawn goes first
+            self._new[i] = None
         self._begin(_AGAIN if self._model is not None else _FIRST)
         return True
 
@@ -149,8 +162,8 @@ class Slices:
 
     @property
     def is_ready(self):
-        """Whether it has learned anything, and so can predict."""
-        return self._model is not None
+        """Whether it has learned enough to propose by."""
+        return self._model is not None and self._n_steps >= _READY
 
     @property
     def n_known(self):
@@ -178,9 +191,12 @@ class Slices:
         model.partial_fit(list(images), None, masks=list(masks))
         self._per_step = (time.monotonic() - started) / n_steps
         self._model = model
+        if self._is_large and set(self._new) & set(chosen):
+            trim(self.project.folder / "features", _DISK)
         self._new = {i: None for i in self._new if i not in chosen}
+        self._n_steps += n_steps
         self.left = 0 if not self._known else max(0, self.left - n_steps)
-        self.n_marked = len(self._known)
+        self.n_marked = sum(self._of[i] != _RULE for i in self._known)
 
     @property
     def seconds_left(self):
@@ -200,10 +216,8 @@ class Slices:
         if starts_at_random(encoder, weights):
             options["schedule__encoder_lr_scale"] = 1.0  # nothing there is worth keeping
         else:
-            # Also of a large pool: only what is marked, checked and asked for is kept.
-            options["feature_cache"] = feature_cache(self.project) or str(
-                self.project.folder / "features"
-            )
+            # Also of a large pool, of which `predict` writes what is marked, and no more.
+            options["feature_cache"] = str(self.project.folder / "features")
         return JointCAMSegmenter.from_preset(
             "alseg-fast",
             **{**self._options, **options},
@@ -224,4 +238,14 @@ class Slices:
         OSError, ValueError
             If it cannot be read, or is of other channels.
         """
+        memory = getattr(self._model.module_, "feature_memory", None)
+        if memory is None or not self._is_large:
+            return self._predicted(i)
+        memory.writes = str(self.project.data.ids[i]) in self.project.state["masks"]
+        try:
+            return self._predicted(i)
+        finally:
+            memory.writes = True
+
+    def _predicted(self, i):
         return self._model.predict_mask_proba(self.images.take(np.array([i])))[0]

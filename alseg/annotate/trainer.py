@@ -21,7 +21,7 @@ from alseg.annotate.check_images import Checks
 from alseg.annotate.proposed import proposed
 from alseg.annotate.reporting import Reporting
 from alseg.metrics import pixel_confusion
-from alseg.project import fitted, last_model, look_into, predict
+from alseg.project import by_rule, fitted, last_model, look_into, predict
 from alseg.validation import counted
 
 _NICE = 10
@@ -231,8 +231,16 @@ class Trainer:
         self.report.done(at, slices.seconds_left)
         slices.learn(hear)
         self._new_version(slices.n_marked, "slices")
-        never = [i for i in range(len(self.project.data)) if i not in self.seen]
-        for i in self.rng.permutation(never)[:_BESIDE].tolist():
+        self._look_beside()
+
+    def _look_beside(self):
+        """Look at a few open images, those seen by the oldest models, so that there is something
+        recent to ask by, also where marks come faster than all images can be looked at."""
+        if not self._proposes():
+            return
+        some = self.rng.permutation(np.flatnonzero(~self.project.has_mask()))
+        oldest = np.argsort([self.seen.get(i, -1) for i in some.tolist()], kind="stable")
+        for i in self._stale(some[oldest[:_BESIDE]].tolist()):
             if self.inbox.empty():
                 self._propose(i, whole=False)
 
@@ -358,7 +366,8 @@ class Trainer:
 
         self.project.reread()
         masks = self.project.known_masks()
-        n = sum(mask is not None for mask in masks)
+        drawn = ~by_rule(self.project)
+        n = sum(mask is not None for mask in masks[drawn])
         text = "Full training on" if why == "predict" else "You pause: full training on"
         self.report.begin("full fit", f"{text} {counted(n, 'marked image')}", 0)
 

@@ -14,7 +14,7 @@ from alseg.network.encoder import (
     starts_at_random,
 )
 from alseg.network.examining import CANVAS, NetworkFacts, check_part, examine, examined
-from alseg.network.feature_memory import FeatureMemory
+from alseg.network.feature_memory import FeatureMemory, trim
 from alseg.network.foreign_encoders import build_foreign, foreign_package, is_foreign
 from alseg.network.foreign_network import ForeignNetwork, made
 from alseg.network.foreign_outputs import mask_and_class_logits

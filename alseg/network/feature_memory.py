@@ -3,6 +3,8 @@
 import hashlib
 import itertools
 import warnings
+from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ import torch
 from alseg.files import OutsideFolder, add_array, replacing, sweep
 from alseg.network.encoder import TinyEncoder
 from alseg.network.joint import evaluated
+
+_IN_HAND = 16  # maps that are not written and seen last: a megabyte each
 
 
 class FeatureMemory:
@@ -27,6 +31,12 @@ class FeatureMemory:
     folder : str or Path
         Created when the first maps are written.
 
+    Attributes
+    ----------
+    writes : bool, default=True
+        False for images that are looked at in passing: of those only the last few are kept, in
+        memory.
+
     Examples
     --------
     >>> import tempfile
@@ -42,6 +52,7 @@ class FeatureMemory:
     # Of the class, since copies of an earlier version lack them.
     _known = None, (), ""  # an encoder, where its weights are and in which version, the digest
     _warned = _swept = False
+    writes, _in_hand = True, None
 
     def __init__(self, folder):
         self.folder = Path(folder).expanduser()
@@ -77,6 +88,9 @@ class FeatureMemory:
     def _row(self, encoder, digest, x, shapes):
         name = _digest([x], digest)
         path = self.folder / name[:2] / f"{name}.npy"
+        if self._in_hand is not None and name in self._in_hand:
+            self._in_hand.move_to_end(name)
+            return self._in_hand[name]
         try:
             row = np.load(path, allow_pickle=False)
             if row.shape == (sum(int(np.prod(shape)) for shape in shapes),):
@@ -90,8 +104,18 @@ class FeatureMemory:
         limit = torch.finfo(torch.float16).max
         flat = torch.cat([m.float().clamp(-limit, limit).flatten() for m in _maps(encoder, x)])
         row = flat.half().cpu().numpy()
-        self._write(path, row)
+        if self.writes:
+            self._write(path, row)
+        else:
+            self._hold(name, row)
         return row
+
+    def _hold(self, name, row):
+        if self._in_hand is None:
+            self._in_hand = OrderedDict()
+        self._in_hand[name] = row
+        while len(self._in_hand) > _IN_HAND:
+            self._in_hand.popitem(last=False)
 
     def _look_at(self, encoder, x):
         tensors = itertools.chain(encoder.parameters(), encoder.buffers())
@@ -117,6 +141,29 @@ class FeatureMemory:
             if not self._warned:  # once, not at each image
                 warnings.warn(f"Feature maps are not kept in {self.folder}: {error}", stacklevel=2)
             self._warned = True
+
+
+def trim(folder, most):
+    """Remove the maps written first from the folder of a `FeatureMemory`, until it is no larger.
+
+    Parameters
+    ----------
+    folder : str or Path
+    most : float
+        Bytes.
+    """
+    found = []
+    for path in Path(folder).glob("??/*.npy"):
+        with suppress(OSError):  # another process removed it
+            status = path.stat()
+            found.append((status.st_mtime_ns, str(path), status.st_size))
+    size = sum(one[2] for one in found)
+    for _, path, n_bytes in sorted(found):
+        if size <= most:
+            break
+        with suppress(OSError):
+            Path(path).unlink()
+        size -= n_bytes
 
 
 def _maps(encoder, x):

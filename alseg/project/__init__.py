@@ -5,7 +5,7 @@ from alseg.project.answers import Answer, look_at_mask
 from alseg.project.asking import ask, ask_about, ask_at_once, fitted, keep_model
 from alseg.project.mask_files import PALETTE, png_bytes, read_stored, stored_bytes
 from alseg.project.predicting import predict
-from alseg.project.rules import by_rule, set_classes, set_empty
+from alseg.project.rules import by_rule, in_turn, set_classes, set_empty
 from alseg.project.state import (
     Project,
     ProjectError,

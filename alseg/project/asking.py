@@ -107,7 +107,9 @@ def ask_at_once(project, n_instances, scores=None, known=""):
     """As `ask` about other images, without a fit and without looking at more images.
 
     Asked are images without any mask: those of the highest scores among `scores`, or among what
-    `ask` has looked at and kept, whatever masks its model knew; at random where nothing is kept.
+    `ask` has looked at and kept, whatever masks its model knew; at random where nothing is kept, or
+    the strategy is "random". Another strategy has no part in `scores`: one that compares images
+    with all others, such as "core_set", needs a fit and a look at all of them.
 
     Parameters
     ----------
@@ -134,6 +136,9 @@ def ask_at_once(project, n_instances, scores=None, known=""):
     pool = question.pool(project.pending())
     fresh = _of_names(scores or {}, project.data.ids[pool])
     scores = question.kept_scores(pool, of_any_model=True)
+    at_random = _is_random(project)
+    if at_random:
+        fresh[:] = scores[:] = np.nan
     if np.isfinite(fresh).any():
         seen = np.isfinite(fresh)
         pool, scores = pool[seen], fresh[seen]
@@ -149,7 +154,8 @@ def ask_at_once(project, n_instances, scores=None, known=""):
         fresh = None
         scores = question.rng.random(len(pool))
         alike = ", the classes alike" if question.balanced else ""
-        question.why = f"Drawn at random{alike}: no model has looked at the images yet."
+        reason = "so this project asks" if at_random else "no model has looked at the images yet"
+        question.why = f"Drawn at random{alike}: {reason}."
     chosen = question.best(pool, scores, n_instances, most=10 * n_instances)
     if not len(chosen):
         raise EmptyPool(f"None of the {len(pool)} images left can be read.")
@@ -189,6 +195,11 @@ def _at_once(project):
     for i in np.flatnonzero(project.has_mask()):
         known[i] = np.zeros((1, 1), np.int16)
     return _Question(project, lambda text: None, known)
+
+
+def _is_random(project):
+    strategy = project.option("strategy", "entropy")  # of its name alone: it may be code
+    return strategy.replace("-", "_").removesuffix("_sampling") == "random"
 
 
 def _of_names(values, names):

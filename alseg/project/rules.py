@@ -117,6 +117,24 @@ def by_rule(project):
     return said & ~project.has_drawn()
 
 
+def in_turn(project, ruled):
+    """Images that hold nothing by the rule, in the order in which fits take some of them.
+
+    Parameters
+    ----------
+    project : Project
+    ruled : ndarray of shape (n,), bool
+        See `by_rule`.
+
+    Returns
+    -------
+    positions : ndarray of shape (ruled.sum(),), int
+        The order is drawn once for all.
+    """
+    order = np.random.default_rng([project.option("seed", 0), 16]).permutation(len(ruled))
+    return order[ruled[order]]
+
+
 def with_rule(project, known):
     """Masks, and beside them empty ones of images by the rule: as many as were drawn, at most.
 
@@ -139,8 +157,7 @@ def with_rule(project, known):
         return known
     known, images = known.copy(), as_images(project.data.images)
     left = sum(mask is not None for mask in known)
-    order = np.random.default_rng([project.option("seed", 0), 16]).permutation(len(known))
-    for i in order[ruled[order]]:
+    for i in in_turn(project, ruled):
         if not left:
             break
         try:

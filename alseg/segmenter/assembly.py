@@ -247,7 +247,10 @@ class AssembledSegmenter(NeuralNet):
             raise ValueError(
                 message("module", "a JointCAMNetwork with feature_cache", type(module).__name__)
             )
-        module.feature_memory = FeatureMemory(self.feature_cache)
+        memory = FeatureMemory(self.feature_cache)
+        known = getattr(module, "feature_memory", None)  # of a fit that goes on
+        if known is None or known.folder != memory.folder:
+            module.feature_memory = memory
 
     @property
     def _network(self):

@@ -269,6 +269,49 @@ def test_the_least_certain_come_first_and_the_reason_says_among_how_many(desk, p
     assert found["why"].startswith("Among the 20 % of 5 images that are least certain")
 
 
+def asked_among(desk):
+    return sorted(desk.project.positions[name] for name in desk.behind.scores()[0])
+
+
+def test_only_what_the_newest_versions_saw_is_asked_about(desk, monkeypatch):
+    monkeypatch.setattr("alseg.annotate.behind._ENOUGH", 3)
+    assert asked_among(desk) == []
+    desk.mark(0)
+    for version, ids in enumerate([[1, 0], [2], [3, 4]], start=1):
+        desk.child.learned(version)
+        for i in ids:
+            desk.child.proposes(i, b"", version, uncertainty=1 / version)
+    assert asked_among(desk) == [2, 3, 4]  # of three versions two have looked at enough
+    desk.child.proposes(1, b"", version=3)
+    assert asked_among(desk) == [1, 3, 4]
+    desk.mark(1)
+    assert asked_among(desk) == [2, 3, 4]  # what is marked is not open
+
+
+def test_scores_of_slices_and_of_a_full_fit_are_not_mixed(desk):
+    desk.mark(0)
+    desk.child.learned(version=1)
+    desk.child.proposes(1, b"", version=1)
+    desk.child.says("model", version=2, n_marked=1, source="full", proposes=True)
+    assert asked_among(desk) == []
+    desk.child.proposes(2, b"", version=2)
+    desk.child.says("model", version=3, n_marked=1, source="slices", proposes=False)
+    assert asked_among(desk) == [2]
+    desk.child.learned(version=4)
+    desk.child.proposes(3, b"", version=4)
+    assert asked_among(desk) == [3]
+
+
+def test_a_project_that_asks_at_random_goes_on_so(desk, project):
+    project.state["options"]["strategy"] = "random-sampling"
+    desk.mark(0)
+    desk.child.learned(n_marked=1)
+    desk.child.proposes(3, b"", uncertainty=0.9)
+    found = ask_at_once(project, 4, *desk.behind.scores())
+    assert len(found["ids"]) == 4
+    assert found["why"] == "Drawn at random, the classes alike: so this project asks."
+
+
 def test_predicting_all_is_asked_for_and_asked_again_of_a_new_process(desk, project):
     answer = desk.ask.post("/api/predict")
     assert answer.json["out"] == str(project.folder / "predicted")

@@ -1,5 +1,7 @@
 """A frozen encoder's maps are computed once, and nothing else changes."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from alseg import JointCAMSegmenter
 from alseg.images import as_images, as_masks
 from alseg.network.encoder import TinyEncoder
-from alseg.network.feature_memory import FeatureMemory
+from alseg.network.feature_memory import FeatureMemory, trim
 from alseg.segmenter import with_fields
 from alseg.training.batches import TrainingBatches
 from alseg.training.training_data import TrainingData
@@ -248,3 +250,35 @@ def test_wrong_options_are_refused(glands, tmp_path):
             schedule__encoder_lr_scale=0,
             feature_cache=tmp_path,
         ).initialize()
+
+
+def test_what_is_not_written_is_held_for_a_while_and_the_same(tmp_path):
+    encoder, calls = TinyEncoder(width=4).eval(), []
+    encoder.register_forward_hook(lambda *args: calls.append(1))
+    memory, x = FeatureMemory(tmp_path), torch.rand(20, 3, 32, 32)
+    memory.writes = False
+    first = memory(encoder, x)
+    assert len(calls) == 20 and not list(tmp_path.iterdir())
+    again = memory(encoder, x[-16:])
+    assert len(calls) == 20 and all(torch.equal(a[-16:], b) for a, b in zip(first, again))
+    memory(encoder, x[:1])
+    assert len(calls) == 21  # the oldest was forgotten
+    memory.writes = True
+    memory(encoder, x[1:2])
+    assert len(list(tmp_path.glob("??/*.npy"))) == 1
+
+
+def test_maps_written_first_are_removed_first(tmp_path):
+    encoder, memory = TinyEncoder(width=4).eval(), FeatureMemory(tmp_path)
+    paths = []
+    for k in range(4):
+        memory(encoder, torch.full((1, 3, 32, 32), k / 4))
+        (new,) = set(tmp_path.glob("??/*.npy")) - set(paths)
+        os.utime(new, ns=(k, k))
+        paths.append(new)
+    (tmp_path / "note.txt").write_text("mine")
+    size = paths[0].stat().st_size
+    trim(tmp_path, 2.5 * size)
+    assert [path.exists() for path in paths] == [False, False, True, True]
+    trim(tmp_path, 2 * size)
+    assert paths[2].exists() and (tmp_path / "note.txt").exists()
