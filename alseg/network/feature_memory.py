@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from alseg.files import OutsideFolder, add_array, replacing, sweep
+from alseg.files import OutsideFolder, add_array, remove_tree, replacing, sweep
 from alseg.network.encoder import TinyEncoder
 from alseg.network.joint import evaluated
 
@@ -161,8 +161,8 @@ def trim(folder, most):
     for _, path, n_bytes in sorted(found):
         if size <= most:
             break
-        with suppress(OSError):
-            Path(path).unlink()
+        with suppress(OSError, OutsideFolder):
+            remove_tree(path, folder)
         size -= n_bytes
 
 
