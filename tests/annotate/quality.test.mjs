@@ -23,10 +23,10 @@ test("each number says from how many checks it comes", () => {
   const lines = told(found);
   assert.equal(lines.dice, "86");
   assert.equal(lines.interval, "± 3");
-  assert.equal(lines.rests, "Dice on images that nobody marked, from 9 checks");
+  assert.equal(lines.rests, "Dice, from 9 checks");
   assert.equal(lines.forecast + lines.advice + lines.agreement, "");
   const one = told({ ...found, n_checks: 1, low: null, high: null });
-  assert.equal(one.rests, "Dice on images that nobody marked, from 1 check; too few for an interval");
+  assert.equal(one.rests, "Dice, from 1 check; too few for an interval");
   assert.equal(one.interval, "");
 });
 

@@ -396,8 +396,9 @@ class Page {
       button.setAttribute("aria-checked", chosen);
       button.tabIndex = chosen ? 0 : -1;
     }
-    for (const part of document.querySelectorAll('[data-for="flood"], [data-for="superpixel"]')) {
-      part.hidden = part.dataset.for !== tool;
+    const set = ["flood", "superpixel"].includes(tool) ? tool : "brush"; // one row whatever the tool
+    for (const part of $("settings").children) {
+      if (part.dataset.for !== "proposal") part.hidden = part.dataset.for !== set;
     }
     $("canvas").dataset.tool = tool;
     $("ring").hidden = true;

@@ -1,8 +1,8 @@
 /** How good the model is, as its checks say: a number with its interval, a curve, what to do. */
 
 const KEPT_OUT =
-  "A check: mark all of it, or answer its points. What is proposed stays hidden until then; it " +
-  "measures, and is kept out of training until it was counted.";
+  "A check, to measure how good the proposals are: mark all of it, or answer its points. Its " +
+  "proposal stays hidden until then.";
 const ONLY_MARKED = "a fair sample only by its points";
 
 /** @returns {HTMLElement} */
@@ -109,7 +109,7 @@ export function told({ n_checks, n_counted, dice, low, high, forecast, advice, a
     const none = n_counted ? `${checks(n_counted)} answered, not measured yet` : "No check yet";
     return { none, dice: "" };
   }
-  const rests = `Dice on images that nobody marked, from ${checks(n_checks)}`;
+  const rests = `Dice, from ${checks(n_checks)}`;
   return {
     none: "",
     dice: points(dice),
