@@ -7,13 +7,14 @@
  *
  * @typedef {{x: number, y: number}} Point
  * @typedef {{x0: number, y0: number, x1: number, y1: number}} Box  x1 and y1 are outside
- * @typedef {{taken: Uint8Array, box: Box, size: number}} Region  `taken` is 1 inside
+ * @typedef {{taken: Int32Array, box: Box, size: number}} Region  `taken` are its
+ *   runs within rows: where one starts and where it ends, and so on
  */
 
 /** Nobody said. */
 export const OPEN = 255;
 
-const TILE = 128; // pixels
+const TILE = 256; // pixels
 
 // -- boxes --
 
@@ -66,6 +67,14 @@ export function paste(bytes, width, box, part) {
   }
 }
 
+/** Puts the bytes of a box of one image into another. */
+function copy(from, to, width, box) {
+  for (let y = box.y0; y < box.y1; y++) {
+    const start = y * width + box.x0;
+    to.set(from.subarray(start, y * width + box.x1), start);
+  }
+}
+
 /**
  * The smallest box within `box` that holds each pixel in which two images differ, or null; counts
  * of values move with each such pixel from the one of `before` to the one of `after`.
@@ -102,11 +111,7 @@ export function encodeRuns(bytes) {
     const value = bytes[start];
     let end = start + 1;
     while (end < bytes.length && bytes[end] === value) end++;
-    if (size + 8 > out.length) {
-      const larger = new Uint8Array(2 * out.length);
-      larger.set(out);
-      out = larger;
-    }
+    if (size + 8 > out.length) out = grown(out);
     out[size++] = value;
     let count = end - start;
     while (count > 127) {
@@ -251,45 +256,88 @@ export function fillPolygon(marks, width, height, corners, value) {
  */
 export function region(width, height, x, y, belongs) {
   if (x < 0 || y < 0 || x >= width || y >= height || !belongs(y * width + x)) return null;
-  const open = new Uint8Array(width * height);
-  for (let i = 0; i < open.length; i++) open[i] = belongs(i) ? 1 : 0;
-  return connected(open, width, height, x, y);
+  const runs = runsOf(width, height, (line, start) => {
+    for (let i = 0; i < width; i++) line[i] = belongs(start + i) ? 1 : 0;
+  });
+  return connected(runs, width, height, x, y);
 }
 
-/** The region around (x, y) of the pixels that are 1 in `open`, which is used up. */
-function connected(open, width, height, x, y) {
-  const taken = new Uint8Array(width * height);
-  const waiting = [y * width + x];
-  let { x0, y0, x1, y1 } = { x0: x, y0: y, x1: x, y1: y };
-  let size = 0;
-  /** Adds one pixel of each run, beside the row that was just taken, that is still open. */
-  const look = (first, last) => {
-    let before = 0;
-    for (let i = first; i <= last; i++) {
-      if (open[i] && !before) waiting.push(i);
-      before = open[i];
+/** An array of twice the length that begins with what another holds. */
+function grown(array) {
+  const larger = new array.constructor(2 * array.length);
+  larger.set(array);
+  return larger;
+}
+
+/**
+ * The runs of ones of each row: where they start and end in the array, and how many there are
+ * before each row. `draw` fills a row, which is used again: that stays where a processor is fast.
+ */
+function runsOf(width, height, draw) {
+  const line = new Uint8Array(width);
+  let starts = new Int32Array(1024);
+  let ends = new Int32Array(1024);
+  const before = new Int32Array(height + 1);
+  let n = 0;
+  for (let row = 0; row < height; row++) {
+    const start = row * width;
+    draw(line, start);
+    for (let x = 0; x < width; x++) {
+      if (!line[x]) continue;
+      if (n === starts.length) [starts, ends] = [grown(starts), grown(ends)];
+      starts[n] = start + x;
+      while (x < width && line[x]) x++;
+      ends[n++] = start + x;
     }
-  };
-  while (waiting.length) {
-    const i = waiting.pop();
-    if (!open[i]) continue;
-    const row = Math.floor(i / width);
-    const [start, end] = [row * width, (row + 1) * width - 1];
-    let first = i;
-    let last = i;
-    while (first > start && open[first - 1]) first--;
-    while (last < end && open[last + 1]) last++;
-    taken.fill(1, first, last + 1);
-    open.fill(0, first, last + 1);
-    size += last + 1 - first;
-    if (first - start < x0) x0 = first - start;
-    if (last - start >= x1) x1 = last + 1 - start;
-    if (row < y0) y0 = row;
-    if (row >= y1) y1 = row + 1;
-    if (row > 0) look(first - width, last - width);
-    if (row < height - 1) look(first + width, last + width);
+    before[row + 1] = n;
   }
-  return { taken, box: { x0, y0, x1, y1 }, size };
+  return { starts, ends, before };
+}
+
+/** The first run of a row that ends behind a place of the array, or the first of the next row. */
+function runBehind({ ends, before }, row, place) {
+  let [low, high] = [before[row], before[row + 1]];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ends[middle] > place) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** The region around (x, y): from run to run, so that it costs what the runs are, not the pixels. */
+function connected(runs, width, height, x, y) {
+  const { starts, ends, before } = runs;
+  const waiting = [runBehind(runs, y, y * width + x)];
+  const seen = new Uint8Array(before[height]);
+  seen[waiting[0]] = 1;
+  let taken = new Int32Array(64);
+  let { x0, y0, x1, y1 } = { x0: x, y0: y, x1: x, y1: y };
+  let [n, size] = [0, 0];
+  while (waiting.length) {
+    const run = waiting.pop();
+    const [start, end] = [starts[run], ends[run]];
+    const row = Math.floor(start / width);
+    if (n === taken.length) taken = grown(taken);
+    taken[n++] = start;
+    taken[n++] = end;
+    size += end - start;
+    x0 = Math.min(x0, start - row * width);
+    x1 = Math.max(x1, end - row * width);
+    y0 = Math.min(y0, row);
+    y1 = Math.max(y1, row + 1);
+    for (let beside = row - 1; beside <= row + 1; beside += 2) {
+      if (beside < 0 || beside >= height) continue;
+      const shift = (beside - row) * width;
+      let next = runBehind(runs, beside, start + shift);
+      for (; next < before[beside + 1] && starts[next] < end + shift; next++) {
+        if (seen[next]) continue;
+        seen[next] = 1;
+        waiting.push(next);
+      }
+    }
+  }
+  return { taken: taken.subarray(0, n), box: { x0, y0, x1, y1 }, size };
 }
 
 /**
@@ -299,17 +347,19 @@ function connected(open, width, height, x, y) {
  * @param {Uint8ClampedArray} rgba  four bytes a pixel
  */
 export function sameColour(rgba, width, height, x, y, tolerance) {
+  const words = new Int32Array(rgba.buffer, rgba.byteOffset, width * height); // a read a pixel
   const seed = 4 * (y * width + x);
-  const [red, green, blue] = rgba.subarray(seed, seed + 3);
-  const open = new Uint8Array(width * height);
-  for (let i = 0, at = 0; i < open.length; i++, at += 4) {
-    if (
-      Math.abs(rgba[at] - red) <= tolerance &&
-      Math.abs(rgba[at + 1] - green) <= tolerance &&
-      Math.abs(rgba[at + 2] - blue) <= tolerance
-    ) open[i] = 1;
-  }
-  return connected(open, width, height, x, y);
+  const [r0, g0, b0] = rgba.subarray(seed, seed + 3).map((value) => value - tolerance);
+  const [r1, g1, b1] = rgba.subarray(seed, seed + 3).map((value) => value + tolerance);
+  const runs = runsOf(width, height, (line, start) => {
+    for (let i = 0; i < width; i++) {
+      const word = words[start + i];
+      const [r, g, b] = [word & 255, (word >> 8) & 255, (word >> 16) & 255];
+      // Below zero, in the first bit, where one of them is too far: no branch for each pixel.
+      line[i] = ~((r - r0) | (r1 - r) | (g - g0) | (g1 - g) | (b - b0) | (b1 - b)) >>> 31;
+    }
+  });
+  return connected(runs, width, height, x, y);
 }
 
 /**
@@ -411,19 +461,21 @@ export class Editor {
   fill(found, value, { openOnly = false } = {}) {
     if (!found) return;
     const { marks, width } = this;
-    const { taken } = found;
     const box = this.clip ? within(found.box, this.clip) : found.box;
     if (!box) return;
-    let open = false;
-    for (let y = box.y0; openOnly && !open && y < box.y1; y++) {
-      const end = y * width + box.x1;
-      for (let i = y * width + box.x0; i < end && !open; i++) open = taken[i] && marks[i] === OPEN;
+    const runs = [];
+    for (let k = 0; k < found.taken.length; k += 2) {
+      const row = Math.floor(found.taken[k] / width);
+      if (row < box.y0 || row >= box.y1) continue;
+      const start = Math.max(found.taken[k], row * width + box.x0);
+      const end = Math.min(found.taken[k + 1], row * width + box.x1);
+      if (start < end) runs.push(marks.subarray(start, end));
     }
-    for (let y = box.y0; y < box.y1; y++) {
-      for (let i = y * width + box.x0; i < y * width + box.x1; i++) {
-        if (taken[i] && (!open || marks[i] === OPEN)) marks[i] = value;
+    if (openOnly && runs.some((run) => run.includes(OPEN))) {
+      for (const run of runs) {
+        for (let i = 0; i < run.length; i++) if (run[i] === OPEN) run[i] = value;
       }
-    }
+    } else for (const run of runs) run.fill(value);
     this.#painted(box);
   }
 
@@ -473,7 +525,7 @@ export class Editor {
       const box = difference(this.#kept, marks, width, tile, counts);
       if (!box) continue;
       parts.push({ box, runs: encodeRuns(crop(this.#kept, width, box)) });
-      paste(this.#kept, width, box, crop(marks, width, box));
+      copy(marks, this.#kept, width, box);
     }
     this.#pending.clear();
     if (!parts.length) return false;
@@ -485,7 +537,7 @@ export class Editor {
   /** Takes back what was painted since the last step. */
   revert() {
     for (const tile of this.#pending.values()) {
-      paste(this.marks, this.width, tile, crop(this.#kept, this.width, tile));
+      copy(this.#kept, this.marks, this.width, tile);
       this.#dirty = around(this.#dirty, tile);
     }
     this.#pending.clear();
@@ -516,7 +568,7 @@ export class Editor {
       const size = (box.x1 - box.x0) * (box.y1 - box.y0);
       paste(marks, width, box, decodeRuns(runs, size));
       difference(this.#kept, marks, width, box, this.counts);
-      paste(this.#kept, width, box, crop(marks, width, box));
+      copy(marks, this.#kept, width, box);
       this.#dirty = around(this.#dirty, box);
     }
     return true;
@@ -534,7 +586,7 @@ export class Editor {
       ];
       for (const part of beyond) {
         const left = within(part, this.whole);
-        if (left) paste(this.marks, this.width, left, crop(this.#kept, this.width, left));
+        if (left) copy(this.#kept, this.marks, this.width, left);
       }
     }
     this.#touched(box);
