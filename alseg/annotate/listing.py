@@ -132,6 +132,7 @@ class Listing:
             "height": height,
             "revision": self.marks.revision(i),
             "state": status,
+            "ruled": self.marks.is_ruled(i),
             "uncertainty": self.uncertainty(i),
             "check": self.check(i),
         }

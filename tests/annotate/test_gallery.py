@@ -106,6 +106,17 @@ def test_checks_are_counted_beside_their_state(marks):
     assert [image["check"] for image in found["images"]][:2] == ["open", None]
 
 
+def test_what_a_rule_calls_empty_is_told_apart_from_what_somebody_marked(marks):
+    save(marks, "a1")
+    marks.set_empty("two", True)
+    found = {image["name"]: image for image in Listing(marks).page(state="done")["images"]}
+    assert {name: image["ruled"] for name, image in found.items()} == {
+        "a1": False,
+        "a10": True,
+        "b4": True,
+    }
+
+
 def test_no_file_is_opened_but_of_what_is_shown(marks, monkeypatch):
     seen = []
     monkeypatch.setattr(marks, "size", lambda i: seen.append(i) or SIZE)

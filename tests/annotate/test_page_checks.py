@@ -62,7 +62,7 @@ def test_a_check_is_said_to_be_one_and_what_its_answers_mean(window):
         window.open(address)
         shown(window, 0)
         assert "stays hidden until then" in text(window, "#check-note")
-        assert "fair sample" in text(window, "[data-answer=marks]")
+        assert "only by its points" in text(window, "[data-answer=marks]")
         assert text(window, "#all-means") == "the rest is background"  # nothing is proposed
         assert not any(path.endswith("0/proposal") for _, path in state.requests)
         assert text(window, "#quality-none") == "No check yet"
@@ -97,7 +97,9 @@ def test_the_number_the_curve_the_forecast_and_the_advice(window):
         window.wait("!document.getElementById('quality-found').hidden")
         assert text(window, "#quality-dice") == "86" and text(window, "#quality-interval") == "± 3"
         assert "from 9 checks" in text(window, "#quality-rests")
-        assert folded(window, "#quality-forecast").startswith("86 ± 3 now; about 88 (84 to 92) after")
+        assert folded(window, "#quality-forecast").startswith(
+            "86 ± 3 now; about 88 (84 to 92) after"
+        )
         assert text(window, "#quality-advice") == "You may stop."
         assert "harder than most" in folded(window, "#quality-agreement")
         assert not window.run("return document.getElementById('quality-none').checkVisibility()")

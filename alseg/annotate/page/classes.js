@@ -1,7 +1,6 @@
 /** The dialog that names the pixel classes, and says which images hold nothing. */
 
-/** @returns {HTMLElement} */
-const $ = (id) => document.getElementById(id);
+import { $ } from "./dom.js";
 
 // Behind those that the server gives: what differs from them, and from each other.
 const COLORS = ["#ffc800", "#00e5ff", "#ff5ccd", "#7cfc00", "#ff6d3f", "#a78bfa", "#ffffff"];

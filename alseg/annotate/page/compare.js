@@ -1,9 +1,8 @@
 /** One image large: itself, what was proposed, what counts, and where the two differ, in numbers. */
 
-const SIDE = 640; // pixels of the longer side
+import { $ } from "./dom.js";
 
-/** @returns {HTMLElement} */
-const $ = (id) => document.getElementById(id);
+const SIDE = 640; // pixels of the longer side
 
 /** What is said of a Dice: `{dice, classes, marked}` of the server. */
 export function inWords({ dice, classes, marked }) {

@@ -50,7 +50,7 @@ export function within(a, b) {
 }
 
 /** The bytes of a box, row by row. */
-export function crop(bytes, width, box) {
+function crop(bytes, width, box) {
   const across = box.x1 - box.x0;
   const part = new Uint8Array(across * (box.y1 - box.y0));
   for (let y = box.y0, at = 0; y < box.y1; y++, at += across) {
@@ -60,7 +60,7 @@ export function crop(bytes, width, box) {
 }
 
 /** Puts the bytes of a box back, in place. */
-export function paste(bytes, width, box, part) {
+function paste(bytes, width, box, part) {
   const across = box.x1 - box.x0;
   for (let y = box.y0, at = 0; y < box.y1; y++, at += across) {
     bytes.set(part.subarray(at, at + across), y * width + box.x0);

@@ -1,6 +1,7 @@
 /** All images as a grid of which only what is seen exists, so that ten thousand scroll as ten do. */
 
 import { Compare } from "./compare.js";
+import { $, made } from "./dom.js";
 import { follow } from "./predicting.js";
 
 const PAGE = 100; // images a request
@@ -16,9 +17,6 @@ const STATES = {
   check: ["✓", "check"],
   unreadable: ["!", "unreadable"],
 };
-
-/** @returns {HTMLElement} */
-const $ = (id) => document.getElementById(id);
 
 /** Which cells of a grid are seen: the first and the one after the last, a row more on each side. */
 export function visible(top, height, across, total, cell = CELL) {
@@ -258,7 +256,8 @@ class Grid {
     const { signal } = shown.stop;
     if (!image || signal.aborted) return;
     const button = shown.cell.firstChild;
-    const [mark, word] = STATES[image.state] ?? ["", image.state];
+    const [mark, usual] = STATES[image.state] ?? ["", image.state];
+    const word = image.ruled ? "by rule" : usual; // its class label says that it holds nothing
     const pictures = made("span", "pictures");
     const state = made("small", "state", `${mark} ${word}`);
     state.dataset.state = image.state;
@@ -498,13 +497,6 @@ class Gallery {
     this.#compare.close();
     this.#desk.reopen(image.id);
   }
-}
-
-function made(tag, name, text = "") {
-  const element = document.createElement(tag);
-  element.className = name;
-  element.textContent = text;
-  return element;
 }
 
 export function attach(desk) {

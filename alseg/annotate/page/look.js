@@ -1,12 +1,10 @@
 /** Where to look: a frame around what the model is least sure of, or the part that is asked. */
 
+import { $ } from "./dom.js";
 import { remember, remembered } from "./remembered.js";
 import { toScreen } from "./view.js";
 
 const LED = "alseg.frame"; // what a browser remembers
-
-/** @returns {HTMLElement} */
-const $ = (id) => document.getElementById(id);
 
 export function attach(desk) {
   return new Look(desk);

@@ -2,13 +2,17 @@
 
 import { Ahead, Api, Autosave, Stale, load } from "./api.js";
 import { attach as attachClasses } from "./classes.js";
+import { $, classButton, made, percent } from "./dom.js";
 import { Editor, OPEN } from "./editor.js";
 import { Effort } from "./effort.js";
 import { attach as attachGallery } from "./gallery.js";
+import { arrows, listenToKeys } from "./keys.js";
 import { attach as attachLook } from "./look.js";
 import { Pen } from "./pen.js";
 import { attach as attachPoints } from "./points.js";
 import { attach as attachQuality } from "./quality.js";
+import { attach as attachRing } from "./ring.js";
+import { attach as attachSliders } from "./sliders.js";
 import { attach as attachSuperpixels } from "./superpixels.js";
 import { attach as attachTraining } from "./training.js";
 import { View, palette } from "./view.js";
@@ -17,17 +21,9 @@ import { attach as attachWindow } from "./window.js";
 const PROPOSED = 1; // the class that proposals are of
 const KEEPALIVE = 60_000; // bytes that a browser still sends from a page that closes
 
-/** @returns {HTMLElement} */
-const $ = (id) => document.getElementById(id);
-
 // Files come as they are stored: what is in them beside pixels is not for the page to apply.
 const decode = (blob) =>
   createImageBitmap(blob, { colorSpaceConversion: "none", imageOrientation: "none" });
-
-const percent = (share) => {
-  const value = 100 * share;
-  return `${value > 0 && value < 10 ? value.toFixed(1) : Math.round(value)} %`;
-};
 
 const SAVED = {
   changed: "Not saved yet",
@@ -35,6 +31,11 @@ const SAVED = {
   saved: "Draft saved",
   failed: "Not saved: trying again",
   stale: "Saved elsewhere",
+};
+
+const TOOLS = {
+  b: "brush", e: "eraser", l: "line", p: "polygon", o: "lasso", f: "flood",
+  s: "superpixel", t: "take", d: "drop", m: "move",
 };
 
 class Page {
@@ -74,7 +75,7 @@ class Page {
   }
 
   async start() {
-    for (const attach of [attachClasses, attachWindow]) attach(this.desk);
+    for (const attach of [attachClasses, attachWindow, attachRing, attachSliders]) attach(this.desk);
     this.#listen();
     this.#able(false);
     await this.#refresh();
@@ -359,6 +360,7 @@ class Page {
     this.#now.autosave.stop();
     $("conflict-text").textContent = error.message;
     $("conflict").hidden = false;
+    $("toast").hidden = true; // it would lie over it
     $("theirs").focus();
   }
 
@@ -421,13 +423,6 @@ class Page {
     if (["eraser", "move"].includes(this.#hand.tool)) this.#hold("brush");
   }
 
-  #setBrush(width) {
-    const slider = $("brush");
-    slider.value = width;
-    this.#hand.brush = Number(slider.value);
-    $("brush-out").textContent = `${slider.value} px`;
-  }
-
   #hide(hidden) {
     if (this.#view.hidden === hidden) return;
     this.#view.hidden = hidden;
@@ -438,29 +433,14 @@ class Page {
   // -- what is drawn --
 
   #drawClasses() {
-    const template = (one) => {
-      const button = document.createElement("button");
-      const swatch = document.createElement("span");
-      const name = document.createElement("span");
-      const share = document.createElement("output");
-      button.type = "button";
-      button.setAttribute("role", "radio");
-      button.dataset.value = one.value;
-      swatch.className = "swatch";
-      swatch.style.backgroundColor = one.color;
-      name.className = "class-name";
-      name.textContent = one.name;
-      button.append(swatch, name, share);
-      if (one.value < 10) {
-        const key = document.createElement("kbd");
-        key.textContent = one.value;
-        button.append(key);
-        button.setAttribute("aria-keyshortcuts", one.value);
-      }
+    const buttons = this.#classes.map((one) => {
+      const button = classButton(one);
       button.addEventListener("click", () => this.#choose(one.value));
+      button.setAttribute("role", "radio");
+      button.querySelector(".class-name").after(made("output", ""));
       return button;
-    };
-    $("classes").replaceChildren(...this.#classes.map(template));
+    });
+    $("classes").replaceChildren(...buttons);
     const proposed = this.#classes.find(({ value }) => value === PROPOSED);
     if (proposed) document.querySelector(".swatch.proposed").style.color = proposed.color;
   }
@@ -541,9 +521,7 @@ class Page {
       hide.addEventListener(end, () => this.#hide(false));
     }
     $("label").addEventListener("change", () => this.#relabel());
-    this.#listenToSliders();
     this.#listenToKeys();
-    this.#listenToRing();
     for (const kind of ["pointermove", "pointerdown", "wheel", "keydown"]) {
       window.addEventListener(kind, () => this.#effort.alive(), { passive: true });
     }
@@ -560,53 +538,13 @@ class Page {
     });
   }
 
-  #listenToSliders() {
-    const slider = (id, name, show, after = () => {}) => {
-      const put = () => {
-        this.#hand[name] = Number($(id).value);
-        $(`${id}-out`).textContent = show($(id).value);
-      };
-      put();
-      $(id).addEventListener("input", () => {
-        put();
-        after(Number($(id).value));
-      });
-    };
-    let waiting = false;
-    slider("brush", "brush", (value) => `${value} px`);
-    slider("tolerance", "tolerance", (value) => `± ${value}`);
-    slider("opacity", "opacity", (value) => `${value} %`, (value) => {
-      this.#view.opacity = value / 100;
-      this.#view.redraw();
-    });
-    slider("threshold", "threshold", (value) => percent(value / 255), () => {
-      if (waiting || !this.#now) return;
-      waiting = true; // once a frame: a large image takes a while
-      requestAnimationFrame(() => {
-        waiting = false;
-        if (this.#now) this.#view.paint(this.#now.editor.whole);
-      });
-    });
-  }
-
   #listenToKeys() {
-    const tools = {
-      b: "brush", e: "eraser", l: "line", p: "polygon", o: "lasso", f: "flood",
-      s: "superpixel", t: "take", d: "drop", m: "move",
-    };
-    const acts = {
-      "[": () => this.#setBrush(Math.min(this.#hand.brush - 1, Math.round(this.#hand.brush / 1.25))),
-      "]": () => this.#setBrush(Math.max(this.#hand.brush + 1, Math.round(this.#hand.brush * 1.25))),
+    const acts = (this.#acts = {
       "+": () => this.#zoom(1.5),
       "=": () => this.#zoom(1.5),
       "-": () => this.#zoom(1 / 1.5),
       ".": () => this.#view.fit(),
       "?": () => $("keys").showModal(),
-      h: () => this.#hide(true),
-      " ": () => {
-        this.#pen.spaceHeld = true;
-        $("canvas").dataset.tool = "move";
-      },
       n: () => this.#answer("nothing"),
       x: () => this.#answer("skip"),
       arrowright: () => this.#answer("later"),
@@ -616,56 +554,18 @@ class Page {
         if (this.#pen.drawing) this.#pen.close();
         else this.#answer(event.shiftKey ? "all" : "marks");
       },
-    };
-    window.addEventListener("keydown", (event) => {
-      const key = event.key.toLowerCase();
-      if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
-      if (!$("gallery").hidden) return; // it has keys of its own
-      if (event.ctrlKey || event.metaKey) {
-        const redo = key === "y" || (key === "z" && event.shiftKey);
-        if (!redo && key !== "z") return;
-        event.preventDefault();
-        this.#step(redo ? "redo" : "undo");
-        return;
-      }
-      if (event.altKey || ours(event.target, key)) return;
-      if (this.#takers.some((hear) => hear(key, event))) {
-        event.preventDefault();
-        return;
-      }
-      if (event.repeat && !["[", "]", "+", "=", "-"].includes(key)) return;
-      const act = tools[key] ? () => this.#takeTool(tools[key]) : (this.#acts[key] ?? acts[key]);
-      if (/^[0-9]$/.test(key)) this.#choose(Number(key));
-      else if (act) act(event);
-      else return;
-      event.preventDefault();
+      ...this.#acts,
     });
-    const release = (key) => {
-      if (key === "h") this.#hide(false);
-      if (key === " ") {
-        this.#pen.spaceHeld = false;
-        $("canvas").dataset.tool = this.#hand.tool;
-      }
+    for (const [key, tool] of Object.entries(TOOLS)) acts[key] = () => this.#takeTool(tool);
+    for (let value = 0; value < 10; value++) acts[value] = () => this.#choose(value);
+    const held = {
+      h: (down) => this.#hide(down),
+      " ": (down) => {
+        this.#pen.spaceHeld = down;
+        $("canvas").dataset.tool = down ? "move" : this.#hand.tool;
+      },
     };
-    window.addEventListener("keyup", (event) => release(event.key.toLowerCase()));
-    // A key that is let go in another window is never heard here.
-    window.addEventListener("blur", () => ["h", " "].forEach(release));
-  }
-
-  /** The circle that shows how much the brush covers. */
-  #listenToRing() {
-    const [canvas, ring] = [$("canvas"), $("ring")];
-    canvas.addEventListener("pointermove", (event) => {
-      const { tool, brush } = this.#hand;
-      ring.hidden = !["brush", "eraser", "line"].includes(tool) || event.pointerType === "touch";
-      if (ring.hidden) return;
-      const size = Math.max(3, (brush * this.#view.transform.scale) / this.#view.ratio);
-      const frame = canvas.getBoundingClientRect();
-      ring.style.width = ring.style.height = `${size}px`;
-      const [x, y] = [event.clientX - frame.left - size / 2, event.clientY - frame.top - size / 2];
-      ring.style.transform = `translate(${x}px, ${y}px)`;
-    });
-    canvas.addEventListener("pointerleave", () => (ring.hidden = true));
+    listenToKeys(acts, held, this.#takers, (kind) => this.#step(kind));
   }
 
   #zoom(factor) {
@@ -694,28 +594,6 @@ function shades(picture) {
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(picture, 0, 0);
   return context.getImageData(0, 0, width, height).data;
-}
-
-/** Does what has the focus need this key itself? */
-function ours(target, key) {
-  if (!(target instanceof Element)) return false;
-  if (target.matches("select, input:not([type=range])")) return true;
-  if (target.matches("input[type=range]")) return key.startsWith("arrow");
-  if (target.matches("[role=radio]") && key.startsWith("arrow")) return true;
-  return target.matches("button:not([role=radio])") && (key === "enter" || key === " ");
-}
-
-/** Arrow keys within a group of which one is chosen. */
-function arrows(group) {
-  group.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    if (!step) return;
-    const all = [...group.children];
-    const next = all[(all.indexOf(document.activeElement) + step + all.length) % all.length];
-    next.focus();
-    next.click();
-    event.preventDefault();
-  });
 }
 
 /** Asks whether marks are given up for "nothing here". */

@@ -1,5 +1,6 @@
 /** Asked pixels: a walk from one to the next, and rings around a few of them while one draws. */
 
+import { $, classButton } from "./dom.js";
 import { OPEN } from "./editor.js";
 import { remember, remembered } from "./remembered.js";
 import { toScreen } from "./view.js";
@@ -11,9 +12,6 @@ const KEPT = 100; // walks of images seen before
 const WAY = "alseg.way"; // what a browser remembers
 const RINGED = "alseg.rings";
 const UNSURE = "alseg.unsure";
-
-/** @returns {HTMLElement} */
-const $ = (id) => document.getElementById(id);
 
 export function attach(desk) {
   return new Points(desk);
@@ -258,24 +256,9 @@ class Points {
   }
 
   #drawClasses() {
-    const buttons = this.#desk.classes().map(({ value, name, color }) => {
-      const button = document.createElement("button");
-      const swatch = document.createElement("span");
-      const text = document.createElement("span");
-      button.type = "button";
-      button.dataset.value = value;
-      swatch.className = "swatch";
-      swatch.style.backgroundColor = color;
-      text.className = "class-name";
-      text.textContent = name;
-      button.append(swatch, text);
-      if (value < 10) {
-        const key = document.createElement("kbd");
-        key.textContent = value;
-        button.append(key);
-        button.setAttribute("aria-keyshortcuts", value);
-      }
-      pressed(button, () => this.#say(value));
+    const buttons = this.#desk.classes().map((one) => {
+      const button = classButton(one);
+      pressed(button, () => this.#say(one.value));
       return button;
     });
     $("points-classes").replaceChildren(...buttons);

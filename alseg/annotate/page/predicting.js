@@ -1,7 +1,6 @@
 /** "Predict everything": a button, why it cannot be pressed, how far it is, where the masks are. */
 
-/** @returns {HTMLElement} */
-const $ = (id) => document.getElementById(id);
+import { $ } from "./dom.js";
 
 const OFF = { ready: false, why: "Nothing is trained behind this page." };
 

@@ -1,12 +1,9 @@
 /** How good the model is, as its checks say: a number with its interval, a curve, what to do. */
 
-const KEPT_OUT =
-  "A check, to measure how good the proposals are: mark all of it, or answer its points. Its " +
-  "proposal stays hidden until then.";
-const ONLY_MARKED = "a fair sample only by its points";
+import { $ } from "./dom.js";
 
-/** @returns {HTMLElement} */
-const $ = (id) => document.getElementById(id);
+const KEPT_OUT = "Mark all of it, or answer its points. Its proposal stays hidden until then.";
+const ONLY_MARKED = "a check only by its points";
 
 export function attach(desk) {
   return new Quality(desk);

@@ -1,11 +1,9 @@
 /** The superpixel under the pointer: shown while its tool is in the hand, filled by the pen. */
 
 import { boxes, cellAt, met, outline, paintCell } from "./cells.js";
+import { $ } from "./dom.js";
 
 const COUNTS = [2400, 600, 150]; // about how many of an image, by the slider: from small to large
-
-/** @returns {HTMLElement} */
-const $ = (id) => document.getElementById(id);
 
 export function attach(desk) {
   return new Superpixels(desk);

@@ -1,18 +1,22 @@
 /** What is learned behind the pen: a bar, a sentence, and proposals that come late. */
 
 import { planes } from "./api.js";
+import { $ } from "./dom.js";
 
 const EVERY = 1000; // milliseconds between two questions to the server
-const SELDOM = 30_000; // where it does not answer
+const SELDOM = 8000; // where it does not answer
+const SILENT = {
+  state: "failed",
+  text: "The server does not answer. What you draw stays here.",
+  error: "The server does not answer. Is alseg annotate still running? What you draw stays here, and is saved when it is back.",
+  seconds_left: null,
+};
 const SAY_AGAIN = 15_000; // a screen reader is not told more often, unless something is wrong
 
 /**
  * @typedef {{state: string, text: string, done: number, total: number,
  *   seconds_left: number | null, version: number, n_marked: number, error: string | null}} Standing
  */
-
-/** @returns {HTMLElement} */
-const $ = (id) => document.getElementById(id);
 
 export function attach(desk) {
   return new Training(desk);
@@ -40,7 +44,7 @@ class Training {
       this.#desk.tell("standing", await this.#desk.api.standing());
       this.#failures = 0;
     } catch {
-      this.#failures++; // what asks for something else says that the server is gone
+      if (++this.#failures === 2) this.#draw(SILENT); // one may be lost on its way
     }
     this.#asking = false;
     this.timer = setTimeout(() => this.#poll(), Math.min(EVERY * 2 ** this.#failures, SELDOM));

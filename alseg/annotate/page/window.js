@@ -1,7 +1,6 @@
 /** How the picture is shown: brightness and contrast, and of deep images window and channels. */
 
-/** @returns {HTMLElement} */
-const $ = (id) => document.getElementById(id);
+import { $ } from "./dom.js";
 
 const PLAIN = { brightness: 100, contrast: 100, low: 0.1, high: 99.9, channels: null };
 const WAIT = 150; // milliseconds from the last move of a slider to the question for a picture

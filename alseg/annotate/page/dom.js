@@ -1,0 +1,32 @@
+/** What all parts of the page say to the document. */
+
+/** @returns {HTMLElement} */
+export const $ = (id) => document.getElementById(id);
+
+export function made(tag, name, text = "") {
+  const element = document.createElement(tag);
+  element.className = name;
+  element.textContent = text;
+  return element;
+}
+
+/** A button of a class: its colour, its name and its key. */
+export function classButton({ value, name, color }) {
+  const button = made("button", "");
+  const swatch = made("span", "swatch");
+  button.type = "button";
+  button.dataset.value = value;
+  swatch.style.backgroundColor = color;
+  button.append(swatch, made("span", "class-name", name));
+  if (value < 10) {
+    button.append(made("kbd", "", value));
+    button.setAttribute("aria-keyshortcuts", value);
+  }
+  return button;
+}
+
+/** A share as a text: "0.4 %" below ten, and else whole. */
+export function percent(share) {
+  const value = 100 * share;
+  return `${value > 0 && value < 10 ? value.toFixed(1) : Math.round(value)} %`;
+}
