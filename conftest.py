@@ -3,3 +3,7 @@
 from foreign_packages import make_torchvision_importable
 
 make_torchvision_importable()
+
+from glands_once import make_glands_once  # noqa: E402
+
+make_glands_once()

@@ -10,7 +10,15 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from alseg.datasets import make_glands
+from alseg.datasets import _glands, make_glands
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _made_anew():
+    """Undoes tests/glands_once.py, under which images would repeat however they are made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_glands, "_make_one", _glands._make_one.__wrapped__)
+        yield
 
 
 @pytest.fixture(scope="module")
