@@ -44,5 +44,13 @@ def rng():
 
 
 @pytest.fixture
+def no_figures(monkeypatch):
+    """Reports of comparisons come without their curves, which take nearly all of the time."""
+    from alseg.report.shown_rows import ShownRows
+
+    monkeypatch.setattr(ShownRows, "draw", lambda *args: "")
+
+
+@pytest.fixture
 def glas_folder():
     return data_folder("glas")

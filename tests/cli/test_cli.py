@@ -281,7 +281,7 @@ COMPARE = [
 ]
 
 
-def test_compare_then_report(capsys, tmp_path):
+def test_compare_then_report(capsys, tmp_path, request):
     out = tmp_path / "d"
     entropy = ["--strategy", "entropy", "--no-references"]
     code, printed, err = call(capsys, *COMPARE, *entropy, "--out", out, "--quiet")
@@ -302,6 +302,7 @@ def test_compare_then_report(capsys, tmp_path):
         code, printed, err = call(capsys, "report", out, "-o", tmp_path / name)
         assert (code, printed, err) == (0, f"{tmp_path / name}\n", "")
         assert said in (tmp_path / name).read_bytes()
+    request.getfixturevalue("no_figures")  # drawn above; from here on it is about pictures
     data = ["--data", "glands", "--limit", "12", "--test-limit", "4"]
     code, printed, err = call(capsys, "report", out, "-o", page, *data)
     assert code == 0, err

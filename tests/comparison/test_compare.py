@@ -773,7 +773,7 @@ def test_masks_are_checked_by_the_classes_of_each_row(tmp_path):
 # -- what ran it --
 
 
-def test_what_ran_it_is_kept(one_seed):
+def test_what_ran_it_is_kept(one_seed, no_figures):
     there = json.loads((one_seed / "comparison.json").read_text())
     (ran,) = there["ran"]
     assert ran["command"] == "Python" and {"alseg", "python", "torch"} <= set(ran["versions"])
@@ -787,7 +787,7 @@ def test_what_ran_it_is_kept(one_seed):
     assert page.count("<dt>run by</dt>") == 2 and "torch 1.0" in page
 
 
-def test_weights_are_known_by_their_content(tmp_path):
+def test_weights_are_known_by_their_content(tmp_path, no_figures):
     from safetensors.torch import save_file
 
     from alseg.network.encoder import build_encoder

@@ -163,7 +163,7 @@ def test_one_seed_without_references(tmp_path):
     assert "What more masks would bring" in titles
 
 
-def test_other_test_images_where_there_are_seeds_enough(tmp_path):
+def test_other_test_images_where_there_are_seeds_enough(tmp_path, no_figures):
     comparison = made_comparison(("random", "mine"), n_seeds=5, n_rounds=2, references=False)
     _, page = read(comparison.to_html(tmp_path / "page.html"))
     assert "bootstrap over seeds and test images" in page.text
@@ -191,7 +191,7 @@ def test_nothing_yet(tmp_path):
     assert len(comparison_table(comparison)) == 2
 
 
-def test_pictures_by_a_function(small, tmp_path):
+def test_pictures_by_a_function(small, tmp_path, no_figures):
     comparison = made_comparison(("random", "mine"), n_seeds=1, n_rounds=2)
     seen = []
 
@@ -203,7 +203,7 @@ def test_pictures_by_a_function(small, tmp_path):
     assert len(page.images) == len(seen) == 4 + 2 + 2
 
 
-def test_pictures_may_be_left_out(small, tmp_path):
+def test_pictures_may_be_left_out(small, tmp_path, no_figures):
     _, page = read(small.to_html(tmp_path / "page.html", pictures=False))
     assert page.images == [] and "image 9" in page.text
     assert "without the data" not in page.text  # they are there, and were not wanted
@@ -250,7 +250,7 @@ def test_labels_saved_in_words(saved, said):
     assert saved_text(saved, 8, 26, 26) == said
 
 
-def test_pixels_are_saved_where_rows_ask_for_parts(tmp_path):
+def test_pixels_are_saved_where_rows_ask_for_parts(tmp_path, no_figures):
     comparison = made_comparison(("random", "parts"), parts=("parts",))
     for chain in comparison.chains.values():
         for record in chain:  # a part of an image that is open already
@@ -278,7 +278,7 @@ def test_the_ranking_without_a_seed(small, written):
     assert len(lacking.ranks()["random"][1]) == 2
 
 
-def test_rows_that_change_places(tmp_path):
+def test_rows_that_change_places(tmp_path, no_figures):
     comparison = made_comparison(("random", "mine"), n_seeds=3, n_rounds=2)
     for (name, seed), chain in comparison.chains.items():
         chain[1]["metrics"]["dice"] = {"random": [0.9, 0.5, 0.5], "mine": [0.5, 0.6, 0.65]}[name][
@@ -344,7 +344,7 @@ def test_forecasts_and_how_they_held(small, written):
     assert made_comparison(n_rounds=3).backtest() is None
 
 
-def test_no_forecast_beyond_the_images_there_are(tmp_path):
+def test_no_forecast_beyond_the_images_there_are(tmp_path, no_figures):
     comparison = made_comparison()
     comparison.config["data"]["n_train"] = 13
     assert "after 3 more masks" in read(comparison.to_html(tmp_path / "a.html"))[1].text
