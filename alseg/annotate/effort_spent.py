@@ -5,8 +5,8 @@ from pathlib import Path, PurePath
 from statistics import median
 
 from alseg.annotate.check_images import HELD_OUT, counted_checks
+from alseg.annotate.cost_log import COSTS, minutes_spent
 from alseg.annotate.estimates import estimate
-from alseg.annotate.marks import COSTS, minutes_spent
 from alseg.annotate.quality import QUALITY, assess, measured, read_lines
 from alseg.project import read_state
 

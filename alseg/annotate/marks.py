@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 import numpy as np
 
 from alseg.annotate.asked_regions import Regions
+from alseg.annotate.bytes_of_masks import marked_mask
 from alseg.annotate.check_images import Checks
+from alseg.annotate.cost_log import COSTS, checked_costs, minutes_spent
 from alseg.annotate.drawing import Drawing
 from alseg.annotate.quality import Quality, read_lines
 from alseg.files import AppendOnly, file_name
@@ -30,15 +32,7 @@ from alseg.project import (
 )
 from alseg.validation import EmptyPool, message
 
-COSTS = ".alseg-costs.jsonl"
-"""File of the state folder that has a line for each time that somebody spent on an image."""
-
-NOBODY = 255
-"""How `MISSING` stands in the bytes that a page sends and gets."""
-
 _AHEAD, _PIXELS = 5, 4e6  # images asked for at once, and their pixels, which are read for it
-_MOST = 1e9  # seconds, strokes, clicks or points on one image
-_ANSWERS = ("marks", "all", "nothing", "skip", "later")
 
 
 class Stale(ValueError):
@@ -66,71 +60,6 @@ class DrawnElsewhere(Stale):
             self, f"Another page is drawing on {name}: look at what it has before you go on."
         )
         self.revision = revision
-
-
-def as_pixels(mask):
-    """A mask as the bytes that a page gets: a byte a pixel, row by row, 255 where nobody said.
-
-    Parameters
-    ----------
-    mask : ndarray of shape (H, W), int
-
-    Returns
-    -------
-    bytes of length H * W
-    """
-    return np.where(mask == MISSING, NOBODY, mask).astype(np.uint8).tobytes()
-
-
-def marked_mask(pixels, size, n_classes):
-    """The mask that the bytes of a page say.
-
-    Parameters
-    ----------
-    pixels : bytes
-        As `as_pixels` makes them.
-    size : (int, int)
-        Height and width of the image.
-    n_classes : int
-        With the background.
-
-    Returns
-    -------
-    mask : ndarray of shape (H, W), int16
-
-    Raises
-    ------
-    ValueError
-        If there are not H * W of them, or one is no class.
-
-    Examples
-    --------
-    >>> marked_mask(bytes([0, 1, 255, 0]), (2, 2), n_classes=2)
-    array([[ 0,  1],
-           [-1,  0]], dtype=int16)
-    """
-    height, width = size
-    if len(pixels) != height * width:
-        raise ValueError(message("body", f"{height} x {width} bytes", len(pixels)))
-    values = np.frombuffer(pixels, np.uint8).reshape(height, width)
-    bad = np.unique(values[(values >= n_classes) & (values != NOBODY)])
-    if len(bad):
-        rule = f"of classes in [0, {n_classes - 1}], or {NOBODY} where nobody said"
-        raise ValueError(message("body", rule, bad[:4].tolist()))
-    return np.where(values == NOBODY, MISSING, values.astype(np.int16))
-
-
-def minutes_spent(line):
-    """Active minutes of a line of costs; 0 where it does not say.
-
-    Examples
-    --------
-    >>> minutes_spent({"seconds": 90}), minutes_spent({"seconds": None})
-    (1.5, 0.0)
-    """
-    value = line.get("seconds")
-    fine = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
-    return value / 60 if fine else 0.0
 
 
 class Marks:
@@ -665,20 +594,12 @@ class Marks:
             If one is no number from 0, strokes, clicks or points are not whole, or the answer is
             none.
         """
-        if answer is not None and answer not in _ANSWERS:
-            raise ValueError(message("answer", f"one of {list(_ANSWERS)}", answer))
-        costs = {"seconds": seconds, "strokes": strokes, "clicks": clicks, "points": points}
-        for name, value in costs.items():
-            kinds = (int, float) if name == "seconds" else int
-            if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value <= _MOST:
-                what = "number" if name == "seconds" else "integer"
-                raise ValueError(message(name, f"a finite {what} >= 0", value))
+        costs = checked_costs(seconds, strokes, clicks, points, answer)
         with self._lock:
             line = {
                 "image": self.names[i],
                 "revision": self.revision(i),
                 **costs,
-                "answer": answer,
                 "label": self.label(i),
                 "check": self.checks.status(self.names[i]),
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),

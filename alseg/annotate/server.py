@@ -21,10 +21,11 @@ from starlette.routing import Route
 
 from alseg.annotate.asked_points import asked_points
 from alseg.annotate.behind import OFF, PREDICTED
+from alseg.annotate.bytes_of_masks import as_pixels
 from alseg.annotate.cells import Cells
 from alseg.annotate.legend import shown_classes
 from alseg.annotate.listing import Listing
-from alseg.annotate.marks import Stale, as_pixels
+from alseg.annotate.marks import Stale
 from alseg.annotate.overlays import KINDS, agreement, of_difference, of_mask
 from alseg.annotate.quality import proposed_classes
 from alseg.annotate.shown import SIDE, Proposals, picture, thumbnail

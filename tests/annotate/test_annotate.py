@@ -21,7 +21,8 @@ from requests_by_hand import HOST, Client
 
 import alseg
 from alseg.annotate import serve
-from alseg.annotate.marks import COSTS, Marks
+from alseg.annotate.cost_log import COSTS
+from alseg.annotate.marks import Marks
 from alseg.annotate.server import allowed_hosts, make_app, page_files
 from alseg.cli import main
 from alseg.files import FolderInUse

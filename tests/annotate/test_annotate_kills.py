@@ -22,7 +22,8 @@ from waiting import wait_until
 from webdriver import MISSING_PROGRAMS, browser
 
 from alseg.annotate import serve
-from alseg.annotate.marks import COSTS, Marks
+from alseg.annotate.cost_log import COSTS
+from alseg.annotate.marks import Marks
 from alseg.project import open_project, read_stored
 
 SIZE = (24, 32)

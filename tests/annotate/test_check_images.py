@@ -11,7 +11,8 @@ from scipy.stats import chisquare
 
 from alseg.annotate.asked_points import random_points
 from alseg.annotate.check_images import HELD_OUT, Checks, is_check
-from alseg.annotate.marks import COSTS, Marks
+from alseg.annotate.cost_log import COSTS
+from alseg.annotate.marks import Marks
 from alseg.annotate.server import allowed_hosts, make_app
 from alseg.labels import MISSING
 from alseg.project import ProjectError, ask_at_once, keep, open_project, undo

@@ -8,8 +8,9 @@ import pytest
 from made_slides import write_slides
 
 from alseg.annotate import spent
+from alseg.annotate.cost_log import COSTS
 from alseg.annotate.estimates import estimate
-from alseg.annotate.marks import COSTS, Marks
+from alseg.annotate.marks import Marks
 from alseg.cli import main
 from alseg.files import NotOurs
 from alseg.project import open_project

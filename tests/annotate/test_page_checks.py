@@ -10,7 +10,7 @@ from webdriver import MISSING_PROGRAMS, browser
 
 from alseg.annotate import serve
 from alseg.annotate.check_images import is_check as is_check_at
-from alseg.annotate.marks import COSTS
+from alseg.annotate.cost_log import COSTS
 from alseg.project import open_project
 
 pytestmark = [

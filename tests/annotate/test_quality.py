@@ -7,8 +7,9 @@ import pytest
 from made_slides import write_slides
 from requests_by_hand import Client
 
+from alseg.annotate.cost_log import COSTS
 from alseg.annotate.estimates import estimate
-from alseg.annotate.marks import COSTS, Marks
+from alseg.annotate.marks import Marks
 from alseg.annotate.quality import QUALITY, Quality, proposed_classes
 from alseg.annotate.server import allowed_hosts, make_app
 from alseg.files import FolderInUse
