@@ -121,6 +121,26 @@ def test_an_image_that_is_left_while_its_superpixels_come_gets_none_of_them(open
     window.wait("document.getElementById('undo').disabled")
 
 
+def test_an_answer_at_once_after_a_flood_has_the_flood_in_it(opened):
+    window, state = opened
+    x, y = middle(window)
+    window.press("f")
+    window.run(
+        "const canvas = document.getElementById('canvas');"
+        "const at = {bubbles: true, pointerId: 1, clientX: arguments[0], clientY: arguments[1]};"
+        "canvas.setPointerCapture = () => {};"  # there is no such pointer
+        "canvas.dispatchEvent(new PointerEvent('pointerdown', at));"
+        "canvas.dispatchEvent(new PointerEvent('pointerup', at));"
+        "document.querySelector('[data-answer=marks]').click();",
+        x,
+        y,
+    )
+    shown(window, 1)
+    wait_until(lambda: state.items[0].state == "marked")
+    assert (np.frombuffer(state.items[0].marks, np.uint8) == 1).any()
+    assert window.errors() == []
+
+
 def test_a_server_that_is_gone_is_said_and_what_was_drawn_is_saved_when_it_is_back(opened):
     window, state = opened
     calm = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}

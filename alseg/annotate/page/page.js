@@ -5,6 +5,7 @@ import { attach as attachClasses } from "./classes.js";
 import { $, classButton, made, percent } from "./dom.js";
 import { Editor, OPEN } from "./editor.js";
 import { Effort } from "./effort.js";
+import { attach as attachFlood } from "./flood.js";
 import { attach as attachGallery } from "./gallery.js";
 import { arrows, listenToKeys } from "./keys.js";
 import { attach as attachLook } from "./look.js";
@@ -66,6 +67,7 @@ class Page {
       this.#pen.sketch();
       this.#tell("moved");
     };
+    attachFlood(this.desk);
     attachGallery(this.desk);
     attachLook(this.desk);
     attachPoints(this.desk);
@@ -118,7 +120,7 @@ class Page {
       decode,
       repicture: (picture, shown) => {
         this.#now.picture.close();
-        Object.assign(this.#now, { picture, shown, shades: null });
+        Object.assign(this.#now, { picture, shown });
         this.#view.replace(picture);
       },
       again: () => this.#work(async () => {
@@ -165,8 +167,7 @@ class Page {
     this.#leave();
     const { width, height } = image;
     const editor = new Editor(width, height, marks.bytes);
-    const now = (this.#now = { image, picture, shown, editor, proposal, kinds, shades: null });
-    this.#now.colours = () => (this.#now.shades ??= shades(this.#now.picture));
+    const now = (this.#now = { image, picture, shown, editor, proposal, kinds });
     this.#autosave();
     const hand = this.#hand;
     this.#view.show(
@@ -258,6 +259,7 @@ class Page {
   // -- answers --
 
   async #answer(kind) {
+    await this.#pen.settled;
     if (!this.#now || this.#busy || this.#pen.busy) return;
     const { editor } = this.#now;
     this.#pen.drop();
@@ -322,6 +324,7 @@ class Page {
     this.#busy = true;
     $("desk").setAttribute("aria-busy", "true");
     try {
+      await this.#pen.settled; // or what is on its way would be left behind
       await job();
     } catch (error) {
       this.#say(error.message);
@@ -378,7 +381,8 @@ class Page {
     this.#say("This is what was saved. Undo brings back what you drew.");
   }
 
-  #step(kind) {
+  async #step(kind) {
+    await this.#pen.settled;
     if (!this.#now || this.#pen.busy) return;
     const { editor, autosave } = this.#now;
     if (!editor[kind]()) return;
@@ -585,15 +589,6 @@ class Page {
       this.#say(error.message);
     }
   }
-}
-
-/** Red, green, blue and alpha of each pixel: read once, by who floods. */
-function shades(picture) {
-  const { width, height } = picture;
-  const canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(picture, 0, 0);
-  return context.getImageData(0, 0, width, height).data;
 }
 
 /** Asks whether marks are given up for "nothing here". */

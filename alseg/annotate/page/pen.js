@@ -4,11 +4,12 @@
  * @typedef {import("./editor.js").Point} Point
  * @typedef {{tool: string, value: number, brush: number, tolerance: number, threshold: number,
  *   proposed: number, asking?: boolean,
+ *   flood?: (x: number, y: number) => Promise<import("./editor.js").Region>,
  *   cell?: (editor: object, from: Point, to: Point) => boolean}} Hand  what is in the hand, read at each event; while
  *   single pixels are asked about, the pen only moves the image
  */
 
-import { OPEN, proposedObject, sameColour } from "./editor.js";
+import { OPEN, proposedObject } from "./editor.js";
 import { toScreen } from "./view.js";
 
 const CLOSES = 10; // CSS pixels from the first corner within which a click closes a polygon
@@ -24,6 +25,7 @@ export class Pen {
   #penSeen = false; // a stylus is in use: fingers move the image
   #current = null;
   spaceHeld = false;
+  settled = Promise.resolve(); // when all floods that were begun have their marks
 
   /**
    * @param {import("./view.js").View} view
@@ -47,7 +49,7 @@ export class Pen {
 
   /**
    * @param {{editor: import("./editor.js").Editor, proposal: Uint8Array | null,
-   *   kinds: Uint8Array | null, colours: () => Uint8ClampedArray} | null} current  the image under the pen
+   *   kinds: Uint8Array | null} | null} current  the image under the pen
    */
   hold(current) {
     this.#current = current;
@@ -135,7 +137,10 @@ export class Pen {
       this.last = point;
       this.#view.paint(this.#current.editor.takeDirty());
     } else if (tool === "polygon") this.#corner(point);
-    else this.#region(tool, Math.floor(point.x), Math.floor(point.y));
+    else if (tool === "flood") {
+      const flood = this.#flood(Math.floor(point.x), Math.floor(point.y));
+      this.settled = this.settled.then(() => flood);
+    } else this.#region(tool, Math.floor(point.x), Math.floor(point.y));
   }
 
   #corner(point) {
@@ -151,22 +156,34 @@ export class Pen {
   }
 
   #region(tool, x, y) {
-    const { editor, proposal, kinds, colours } = this.#current;
+    const { editor, proposal, kinds } = this.#current;
     const { width, height } = editor;
-    const { value, tolerance, threshold, proposed } = this.#hand;
+    const { threshold, proposed } = this.#hand;
     if (x < 0 || y < 0 || x >= width || y >= height) return;
-    if (tool === "flood") {
-      editor.fill(sameColour(colours(), width, height, x, y, tolerance), value);
-    } else {
-      const found = proposal && proposedObject(proposal, width, height, x, y, threshold, kinds);
-      if (!found) {
-        this.#hooks.tell(proposal ? "No proposed object is here." : "Nothing is proposed here.");
-        return;
-      }
-      const kind = kinds ? kinds[y * width + x] : proposed;
-      editor.fill(found, tool === "take" ? kind : 0, { openOnly: true });
+    const found = proposal && proposedObject(proposal, width, height, x, y, threshold, kinds);
+    if (!found) {
+      this.#hooks.tell(proposal ? "No proposed object is here." : "Nothing is proposed here.");
+      return;
     }
+    const kind = kinds ? kinds[y * width + x] : proposed;
+    editor.fill(found, tool === "take" ? kind : 0, { openOnly: true });
     this.#done();
+  }
+
+  async #flood(x, y) {
+    const current = this.#current;
+    const { editor } = current;
+    const { value } = this.#hand;
+    if (x < 0 || y < 0 || x >= editor.width || y >= editor.height) return;
+    try {
+      const found = await this.#hand.flood(x, y);
+      if (this.#current !== current) return;
+      if (editor.commit()) this.#hooks.changed(); // a stroke that was begun meanwhile is its own step
+      editor.fill(found, value);
+      this.#done();
+    } catch (error) {
+      this.#hooks.tell(error.message);
+    }
   }
 
   #stroke(points) {
