@@ -244,6 +244,7 @@ class Page {
     $("finished").hidden = false;
     $("name").textContent = "Done";
     $("why").textContent = "";
+    $("label").value = ""; // of no image
   }
 
   async #reopen(id) {
