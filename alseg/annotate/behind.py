@@ -15,11 +15,15 @@ from collections import OrderedDict
 from contextlib import suppress
 
 from alseg.annotate.channel import Channel
+from alseg.files import NotOurs
 from alseg.project import keep_model, last_model
 from alseg.validation import counted
 
 PREDICTED = "predicted"
 """Folder in the state folder for the masks of all images."""
+
+_UNFINISHED = "predicting.json"
+"""File of the state folder that stands there from "predict all images" until all are predicted."""
 
 _BYTES = 256 * 2**20  # of proposals kept in memory
 _ENOUGH = 50  # open images to ask among, ten times those that are asked for at once
@@ -171,7 +175,13 @@ class Behind:
         self._tell({"kind": "wanted", "ids": list(ids)})
 
     def predict(self):
-        """Predict all images, by a full fit, into the folder `predicted` of the state folder."""
+        """Predict all images, by a full fit, into the folder `predicted` of the state folder.
+
+        A process that dies does not end it; a server that ends does, and the next one says so: it
+        goes on where it was, when it is asked for again.
+        """
+        with suppress(OSError, NotOurs):  # it only says that there is something to go on with
+            self.project.files.write_json(_UNFINISHED, {})
         with self._changed:
             self.touched()
             self._predict, self._predict_error, self._look = True, None, True
@@ -271,10 +281,15 @@ class Behind:
         standing, folder = self._standing, self.project.folder / PREDICTED
         ready = bool(self.project.has_mask().any()) and self._deaths < _DEATHS
         why = "Mark an image first: there is nothing to learn from yet."
+        path = self.project.folder / _UNFINISHED
+        if ready and not self._predict and not self._predict_error and path.is_file():
+            why = "Not all images were predicted: press again, and it goes on where it was."
+        elif ready:
+            why = ""
         is_writing = self._predict and standing["state"] == "writing"
         return {
             "ready": ready,
-            "why": "" if ready else standing["error"] or why,
+            "why": why if ready else standing["error"] or why,
             "running": self._predict,
             "done": standing["done"] if is_writing else 0,
             "total": standing["total"] if is_writing else 0,
@@ -357,7 +372,7 @@ class Behind:
     def _is_pausing(self):
         if self._child is None or self._clock() - self._touched < self._pause:
             return False
-        return self._fitted < self._revision and self.project.has_drawn().sum() >= 2
+        return self._fitted != self._revision and self.project.has_drawn().sum() >= 2
 
     # -- what the process tells -------------------------------------------------------------------
 
@@ -402,6 +417,12 @@ class Behind:
 
     def _on_predicted(self, message, pixels):
         self._predict, self._predict_error = False, message["error"]
+        if message["error"] is None:
+            with suppress(OSError, NotOurs):
+                self.project.files.remove(_UNFINISHED)
+
+    def _on_abandoned(self, message, pixels):
+        self._fitted = None  # the next pause begins it again
 
 
 def _nothing(state, text):

@@ -112,6 +112,7 @@ class Trainer:
         self.active = True
         if self.todo.get("fit") == "pause":
             del self.todo["fit"]
+            self.send({"kind": "abandoned"})
 
     def on_predict(self, message):
         """Masks of all images are asked for."""
@@ -164,6 +165,7 @@ class Trainer:
         try:
             job()
         except Abandoned:
+            self.send({"kind": "abandoned"})
             self.report.rest("waiting", "Made way for you.")
         except Exception as error:  # of whatever library: the page says it, and goes on without
             self._fail(error)

@@ -111,5 +111,7 @@ test("the button that predicts says why not, how far, and where", () => {
   const runs = { ...fits, done: 3, total: 20 };
   assert.deepEqual(sentence(runs), { enabled: false, text: "Predicting: 3 of 20 images" });
   assert.equal(sentence({ ...standing, out: "/a/b" }).text, "The masks are in /a/b");
+  const half = { ...standing, out: "/a/b", why: "Press again." };
+  assert.deepEqual(sentence(half), { enabled: true, text: "Press again." });
   assert.deepEqual(sentence({ ...standing, error: "Full." }), { enabled: true, text: "Full." });
 });

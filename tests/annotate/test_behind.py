@@ -232,6 +232,9 @@ def test_a_pause_begins_a_full_fit_once_and_going_on_ends_it(desk):
     assert desk.child.kinds().count("fit") == 1
     desk.now = 1061.0
     wait_until(lambda: desk.child.kinds().count("fit") == 2)
+    desk.now = 1200.0
+    desk.child.says("abandoned")
+    wait_until(lambda: desk.child.kinds().count("fit") == 3)  # of the same marks
 
 
 def test_a_full_fit_is_kept_as_the_model_of_the_project(desk, project):
@@ -324,6 +327,10 @@ def test_predicting_all_is_asked_for_and_asked_again_of_a_new_process(desk, proj
     desk.child.says("predicted", error="the disk is full")
     found = desk.ask.get("/api/standing").json["predict"]
     assert not found["running"] and found["error"] == "the disk is full"
+    assert (project.folder / "predicting.json").is_file()  # what is there is not all
+    desk.ask.post("/api/predict")
+    desk.child.says("predicted", error=None)
+    assert not (project.folder / "predicting.json").exists()
     desk.now = 200.0
     desk.mark(0)
     desk.child.ended()

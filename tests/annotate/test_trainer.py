@@ -174,6 +174,62 @@ def test_masks_of_all_images_are_written(tmp_path, slides):
         behind.close()
 
 
+def test_a_full_fit_makes_way_and_is_begun_again_at_the_next_pause(tmp_path, slides):
+    now = [0.0]
+    with opened(tmp_path, max_epochs=10**6) as project:  # it would take days
+        marked(project, slides, range(3))
+        behind = Behind(project, clock=lambda: now[0])
+        behind.changed()
+        rests(behind, 3)
+        for n_marked in (4, 5):
+            now[0] += 61
+            wait_until(lambda: behind.standing()["state"] == "full fit")
+            wait_until(lambda: behind.standing()["done"] > 1)
+            found = behind.standing()
+            assert found["text"].startswith("You pause: full training on")
+            assert found["total"] >= 10**6 and found["seconds_left"] > 60
+            behind.touched()
+            wait_until(lambda: behind.standing()["state"] != "full fit")
+            rests(behind, n_marked - 1)
+            if n_marked == 4:  # the same marks: the next pause begins again
+                now[0] += 61
+                wait_until(lambda: behind.standing()["state"] == "full fit")
+            marked(project, slides, [n_marked - 1])
+            behind.changed()
+            rests(behind, n_marked)
+        assert not list(project.folder.glob("model-*"))
+        behind.close()
+
+
+def written(folder):
+    """When each mask was written; what is half written has a name that begins with a dot."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("[!.]*.png")}
+
+
+def test_masks_half_written_when_the_server_ends_are_gone_on_with(tmp_path, slides):
+    with opened(tmp_path) as project:
+        marked(project, slides, range(3))
+        out = project.folder / "predicted"
+        behind = Behind(project)
+        behind.predict()
+        wait_until(lambda: written(out))
+        behind.close()  # kills the process
+        done = written(out)
+        (out / "labels.csv").unlink(missing_ok=True)  # where all were done before it was killed
+    with opened(tmp_path) as project:
+        behind = Behind(project)
+        found = behind.predicting()
+        assert found["ready"] and not found["running"] and "press again" in found["why"]
+        behind.predict()
+        wait_until(lambda: not behind.predicting()["running"])
+        found = behind.predicting()
+        assert found["error"] is None and found["why"] == "" and found["out"] == str(out)
+        now = written(out)
+        assert len(now) == 8 and {path: now[path] for path in done} == done  # not predicted again
+        assert not list(out.rglob(".*.png"))
+        behind.close()
+
+
 def test_it_ends_with_a_server_that_is_killed(tmp_path, slides):
     with opened(tmp_path) as project:
         marked(project, slides, range(3))

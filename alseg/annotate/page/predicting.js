@@ -17,7 +17,7 @@ export function sentence({ ready, why, running, done, total, out, error }) {
   }
   if (error) return { enabled: ready, text: error };
   if (!ready) return { enabled: false, text: why };
-  return { enabled: true, text: out ? `The masks are in ${out}` : "" };
+  return { enabled: true, text: why || (out ? `The masks are in ${out}` : "") };
 }
 
 /** Joins the button to what the server says of its standing. */
