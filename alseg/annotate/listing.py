@@ -78,7 +78,8 @@ class Listing:
             for i in range(len(self.marks.names)):
                 self._look_at(i)
         statuses = self.marks.statuses()
-        for i in self._errors:
+        broken = self.marks.headers.broken()
+        for i in {*self._errors, *broken}:
             statuses[i] = "unreadable"
         find = find.casefold()
         order = [i for i in self._sorted(sort) if self._is_wanted(i, label, find)]
@@ -93,7 +94,7 @@ class Listing:
             "all": len(order),
             "counts": {name: counts[name] for name in STATES},
             "at": chosen.index(around) if around in chosen else None,
-            "images": [self._entry(i, statuses[i]) for i in chosen[offset : offset + limit]],
+            "images": [self._entry(i, statuses[i], broken.get(i)) for i in chosen[offset : offset + limit]],
         }
 
     def _is_wanted(self, i, label, find):
@@ -122,8 +123,9 @@ class Listing:
         self._errors.pop(i, None)
         return size
 
-    def _entry(self, i, status):
+    def _entry(self, i, status, error):
         height, width = self._look_at(i)
+        error = self._errors.get(i, error)
         found = {
             "id": i,
             "name": self.marks.names[i],
@@ -136,8 +138,8 @@ class Listing:
             "uncertainty": self.uncertainty(i),
             "check": self.check(i),
         }
-        if i in self._errors:
-            found |= {"state": "unreadable", "error": self._errors[i]}
+        if error is not None:
+            found |= {"state": "unreadable", "error": error}
         elif status == "unreadable":  # it is there again
             found["state"] = self.marks.status(i)
         return found

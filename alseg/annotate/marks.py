@@ -17,9 +17,10 @@ from alseg.annotate.bytes_of_masks import marked_mask
 from alseg.annotate.check_images import Checks
 from alseg.annotate.cost_log import COSTS, checked_costs, minutes_spent
 from alseg.annotate.drawing import Drawing
+from alseg.annotate.headers import Headers
 from alseg.annotate.quality import Quality, read_lines
 from alseg.files import AppendOnly, file_name
-from alseg.images import as_images, image_depth
+from alseg.images import as_images
 from alseg.labels import MISSING, label_codes, missing_labels
 from alseg.project import (
     ask_at_once,
@@ -80,6 +81,8 @@ class Marks:
         Of the images; their positions are the ids of the page.
     labels : list of str
         Class labels that an image may have.
+    headers : Headers
+        What is known of their files.
     checks : Checks
         Those of them that measure the model.
     quality : Quality
@@ -109,7 +112,7 @@ class Marks:
         self.labels = [str(label) for label in self.classes]
         self._unknown = missing_labels(labels) if self.classes else None
         self._in_folder = project.in_folder()
-        self._sizes, self._depths, self._drawing = {}, {}, Drawing()
+        self.headers, self._drawing = Headers(self.images), Drawing()
         self._lock = threading.RLock()
         self.checks = Checks(project, self._lock)
         self.changed = self.scores = None
@@ -131,34 +134,8 @@ class Marks:
     # -- what is there --------------------------------------------------------------------------
 
     def size(self, i):
-        """(height, width) of an image, read once.
-
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            If it cannot be read.
-        """
-        if i not in self._sizes:
-            self._sizes[i] = tuple(map(int, self.images.size(i)))
-        return self._sizes[i]
-
-    def depth(self, i):
-        """(channels, bits) of an image, read once; see `alseg.images.image_depth`.
-
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            If it cannot be read.
-        """
-        if i not in self._depths:
-            path = self.images.path(i)
-            if path is None:
-                image = self.images[i]
-                found = image.shape[2], 8 * image.dtype.itemsize
-            else:
-                found = image_depth(path)
-            self._depths[i] = found
-        return self._depths[i]
+        """See `Headers.size`."""
+        return self.headers.size(i)
 
     def revision(self, i):
         """How often the marks of an image were changed."""
@@ -256,7 +233,7 @@ class Marks:
             If it cannot be read.
         """
         height, width = self.size(i)
-        channels, bits = self.depth(i)
+        channels, bits = self.headers.depth(i)
         with self._lock:
             return {
                 "id": i,
@@ -384,7 +361,7 @@ class Marks:
         n = self.checks.n_before()
         if n == 0:
             with self._whole():
-                if self.checks.ask(self._is_readable):
+                if self.checks.ask(self.headers.is_readable):
                     return
         fresh = () if self.scores is None else self.scores()
         try:
@@ -396,7 +373,7 @@ class Marks:
 
     def _ahead(self):
         """How many images are asked for at once: as many as take no time to read."""
-        if not self._is_readable(0):
+        if not self.headers.is_readable(0):
             return 1
         height, width = self.size(0)
         return max(1, min(_AHEAD, int(_PIXELS / (height * width))))
@@ -412,16 +389,9 @@ class Marks:
             open_ = [found for found in open_ if found in later]
         for name in open_:
             i = self.project.positions[name]
-            if i != but and self._is_readable(i):
+            if i != but and self.headers.is_readable(i):
                 return i
         return None
-
-    def _is_readable(self, i):
-        try:
-            self.size(i)
-        except (OSError, ValueError):
-            return False
-        return True
 
     # -- answers --------------------------------------------------------------------------------
 

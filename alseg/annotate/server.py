@@ -335,6 +335,14 @@ class _Desk:
         except (OSError, ValueError) as error:
             raise HTTPException(404, str(error)) from error
 
+    def _of_pixels(self, function, i):
+        """The same of what reads all of its file: one that is broken is not asked for again."""
+        try:
+            return function(i)
+        except (OSError, ValueError) as error:
+            self.of.headers.note_broken(i, error)
+            raise HTTPException(404, str(error)) from error
+
     def _described(self, i):
         try:
             found = self.of.describe(i)
@@ -445,17 +453,19 @@ class _Desk:
     def picture(self, request):
         i, given = self._id(request), request.query_params
         path = self.of.images.path(i)
-        plain = self._of_image(plain_file, path) if path is not None and not given else None
+        plain = None
+        if path is not None and not given:
+            plain = self._of_pixels(lambda i: plain_file(path), i)
         if plain is None:
             window = _window(given)
-            image = self._of_image(self.of.images.__getitem__, i)
+            image = self._of_pixels(self.of.images.__getitem__, i)
             plain = "image/bmp", picture(image, *window)
         kind, data = plain
         return Response(data, media_type=kind)
 
     def thumbnail(self, request):
         i, side = self._id(request), self._side(request)
-        small = self._of_image(lambda i: self.thumbnails(i, side), i)
+        small = self._of_pixels(lambda i: self.thumbnails(i, side), i)
         return Response(small, media_type="image/jpeg")
 
     def _side(self, request):

@@ -166,6 +166,25 @@ test("no question is left; what failed ahead is asked again", async () => {
   assert.equal((await ahead.take(4)).image.id, 5);
 });
 
+test("a picture that does not come makes place for the question after it", async () => {
+  let broken = true;
+  const answers = {
+    ...whole,
+    "GET /api/next?after=3": () => json({ ...question, id: broken ? 7 : 5 })(),
+    "GET /api/images/7/marks": raw([255, 255]),
+    "GET /api/images/7/proposal": raw([0, 200]),
+    "GET /api/images/7/thumbnail?side=192": () => {
+      broken = false; // it has found out, and asks for another one
+      return json({ error: "truncated." }, 404)();
+    },
+  };
+  const { api } = server(answers);
+  assert.equal((await new Ahead(api, decode).take(3)).image.id, 5);
+  broken = true;
+  answers["GET /api/images/7/thumbnail?side=192"] = raw([1]);
+  await assert.rejects(new Ahead(api, decode).take(3), Refused); // asked twice, and no more
+});
+
 test("the gallery asks for what is chosen, and gives up what is not seen", async () => {
   const { api, asked } = server({
     "GET /api/gallery?offset=100&limit=50&sort=newest&label=a+%26b&find=%C3%BC": json({ images: [] }),

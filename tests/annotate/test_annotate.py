@@ -265,6 +265,23 @@ def test_an_image_that_is_gone_is_told_and_not_asked_for(ask, project):
     assert gone["state"] == "unreadable" and gone["width"] == 0
 
 
+@pytest.mark.parametrize("broken", ["gone", "cut"])
+def test_an_image_that_breaks_while_served_is_passed_over(ask, project, broken):
+    first = ask.get("/api/next").json["id"]
+    second = ask.get(f"/api/next?after={first}").json["id"]  # its size is known from now on
+    path = Path(project.data.images.paths[second])
+    content = path.read_bytes()
+    path.unlink() if broken == "gone" else path.write_bytes(content[: len(content) * 3 // 4])
+    assert ask.get(f"/api/images/{second}/picture").status == 404
+    assert ask.get(f"/api/next?after={first}").json["id"] not in (first, second)
+    found = {image["id"]: image for image in ask.get("/api/gallery").json["images"]}
+    assert found[second]["state"] == "unreadable" and path.name in found[second]["error"]
+    assert ask.get("/api/gallery").json["counts"]["unreadable"] == 1
+    path.write_bytes(content)  # it is there again
+    assert ask.get(f"/api/next?after={first}").json["id"] == second
+    assert ask.get("/api/gallery").json["counts"]["unreadable"] == 0
+
+
 def test_what_cannot_be_written_does_not_count(ask, project, monkeypatch):
     def full():
         raise OSError(28, "No space left on device")

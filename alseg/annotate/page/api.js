@@ -326,7 +326,18 @@ export class Ahead {
   }
 
   async #ask(after) {
-    const image = await this.#api.next(after);
-    return image && load(this.#api, image, this.#decode);
+    let failed = null;
+    for (;;) {
+      const image = await this.#api.next(after);
+      if (!image) return null;
+      try {
+        return await load(this.#api, image, this.#decode);
+      } catch (error) {
+        if (image.id === failed) throw error;
+        failed = image.id;
+        // A server that cannot read all of it either asks for another one.
+        await this.#api.thumbnail(image.id).catch(() => {});
+      }
+    }
   }
 }

@@ -301,7 +301,15 @@ class Page {
       this.#api.project().then((project) => this.#drawProgress(project), () => {});
     }
     this.#tell("answered", kind, image, saved);
-    await this.#next(image.id);
+    try {
+      await this.#next(image.id);
+    } catch (error) {
+      // It stays on the desk, as it was saved: what is drawn from now on comes after it.
+      image.revision = saved?.revision ?? image.revision;
+      this.#effort.reset();
+      this.#autosave();
+      throw error;
+    }
   }
 
   /** Opens an image again that was just answered; that nobody can tell is taken back. */
@@ -461,6 +469,10 @@ class Page {
     $("progress").max = Math.max(1, all);
     $("progress").value = done;
     $("progress-text").textContent = `${done} of ${all} done`;
+    $("finished-left").textContent =
+      done < all
+        ? `Without marks: ${all - done} of ${all}, which nobody can tell or which cannot be read.`
+        : "Every image has an answer.";
   }
 
   #drawCounts() {
