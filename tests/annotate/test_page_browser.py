@@ -120,6 +120,16 @@ def test_undo_and_the_eraser_leave_nothing(opened):
     assert item.state == "skipped"
 
 
+def test_enter_answers_after_a_button_was_pressed_and_a_stroke_drawn(opened):
+    window, _, item = opened
+    draw(window, PATH[::-1])
+    window.click("#undo")
+    painted = stroke(draw(window, PATH))
+    window.press(ENTER)
+    wait_for(window, 1)
+    np.testing.assert_array_equal(marks(item), np.where(painted, 1, OPEN))
+
+
 def test_a_draft_outlives_the_page(opened):
     window, state, item = opened
     painted = stroke(draw(window, PATH))

@@ -528,6 +528,8 @@ class Page {
     click("undo", () => this.#step("undo"));
     click("redo", () => this.#step("redo"));
     click("theirs", () => this.#work(() => this.#takeTheirs()));
+    // Who draws is done with the button pressed before: Enter would press it again.
+    $("canvas").addEventListener("pointerdown", () => $("canvas").focus({ preventScroll: true }));
     click("open-keys", () => $("keys").showModal());
     click("fit", () => this.#view.fit());
     click("closer", () => this.#zoom(1.5));
