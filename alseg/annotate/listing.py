@@ -89,12 +89,13 @@ class Listing:
             chosen = [i for i in order if self.check(i) is not None]
         else:
             chosen = [i for i in order if state in (None, statuses[i])]
+        part = chosen[offset : offset + limit]
         return {
             "total": len(chosen),
             "all": len(order),
             "counts": {name: counts[name] for name in STATES},
             "at": chosen.index(around) if around in chosen else None,
-            "images": [self._entry(i, statuses[i], broken.get(i)) for i in chosen[offset : offset + limit]],
+            "images": [self._entry(i, statuses[i], broken.get(i)) for i in part],
         }
 
     def _is_wanted(self, i, label, find):
