@@ -510,13 +510,14 @@ class _Desk:
         i = self._id(request)
         if self.of.checks.status(self.of.names[i]) == "open":
             raise HTTPException(404, "this image is a check: mark it to see what is proposed.")
-        found = self._of_image(self.proposals, i)
+        found = self._of_image(self.proposals.proposal, i)  # with its version: another may come
         if found is None:
             raise HTTPException(404, "there is no proposal: no model is fitted yet.")
+        version, found = found
         self.shown[i] = found
         while len(self.shown) > _SHOWN:
             self.shown.pop(next(iter(self.shown)), None)
-        headers = {"X-Alseg-Version": str(self.proposals.version(i) or 0)}
+        headers = {"X-Alseg-Version": str(version)}
         return Response(found, media_type="application/octet-stream", headers=headers)
 
     def predict(self, request):

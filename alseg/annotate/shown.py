@@ -142,6 +142,11 @@ class Proposals:
         """Bytes of an image, see `alseg.annotate.proposed.as_bytes`; None without a model."""
         return self._probabilities(i) if self.there else None
 
+    def proposal(self, i):
+        """Version of the model, always 0, and what it proposes, as bytes; or None."""
+        found = self(i)
+        return None if found is None else (0, found)
+
     def version(self, i):
         """Of the model: there is one, 0."""
         return 0 if self.there else None

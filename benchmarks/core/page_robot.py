@@ -48,7 +48,9 @@ window.fetch = async (...request) => {
   const answer = await fetched(...request);
   const found = String(request[0]).match(/images\\/(\\d+)\\/(proposal|points)(\\?|$)/);
   if (found && answer.ok) {
-    window.kept[found[2]][found[1]] = window.base64(await answer.clone().arrayBuffer());
+    const version = found[2] === "proposal" ? answer.headers.get("X-Alseg-Version") : "";
+    const kept = (window.kept[found[2]][found[1]] ??= {});
+    kept[version] = window.base64(await answer.clone().arrayBuffer());
   }
   return answer;
 };
@@ -172,8 +174,17 @@ class Robot:
         return None if number is None else json.loads(self.fetch(f"/api/images/{number}"))
 
     def kept(self, what, image):
-        """What the page was sent for an image: its "proposal" or "points", as bytes, or None."""
-        found = self.window.run("return window.kept[arguments[0]][arguments[1]]", what, image["id"])
+        """What the page shows of an image: its "proposal" or "points", as bytes, or None.
+
+        Of proposals of several models that it was sent, the one that it shows: a newer one that
+        comes late is not taken.
+        """
+        script = (
+            "const of = what === 'points' ? '' : document.getElementById('desk').dataset.version;"
+            "return (window.kept[what][id] ?? {})[of] ?? null"
+        )
+        script = f"const [what, id] = arguments; {script}"
+        found = self.window.run(script, what, image["id"])
         return None if found is None else base64.b64decode(found)
 
     def proposal(self, image, threshold=HALF):

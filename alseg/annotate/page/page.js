@@ -163,7 +163,7 @@ class Page {
     else this.#finish();
   }
 
-  #show({ image, picture, shown, marks, proposal, kinds }) {
+  #show({ image, picture, shown, marks, proposal, kinds, version }) {
     this.#leave();
     const { width, height } = image;
     const editor = new Editor(width, height, marks.bytes);
@@ -194,6 +194,7 @@ class Page {
     this.#describe();
     this.#able(true);
     $("desk").dataset.image = image.id;
+    $("desk").dataset.version = version ?? ""; // of the model whose proposal is shown
     $("canvas").focus({ preventScroll: true }); // or Enter would press what was last pressed
     this.#tell("shown", this.#now);
     this.#ahead.prepare(image.id);
@@ -220,8 +221,9 @@ class Page {
   }
 
   /** Shows a proposal that came after its image. */
-  #propose({ proposal, kinds }) {
+  #propose({ proposal, kinds, version }) {
     Object.assign(this.#now, { proposal, kinds });
+    $("desk").dataset.version = version ?? "";
     this.#now.image.proposal = true;
     this.#describeProposal();
     this.#view.paint(this.#now.editor.whole);
@@ -541,6 +543,13 @@ class Page {
     }
     $("label").addEventListener("change", () => this.#relabel());
     this.#listenToKeys();
+    // A button that was pressed with a pointer would keep Enter and Space for itself.
+    $("desk").addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (event.detail && button && !document.querySelector("dialog[open]")) {
+        $("canvas").focus({ preventScroll: true });
+      }
+    });
     for (const kind of ["pointermove", "pointerdown", "wheel", "keydown"]) {
       window.addEventListener(kind, () => this.#effort.alive(), { passive: true });
     }
