@@ -29,8 +29,9 @@ def lock(file: Any) -> None:
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
             return  # a file system without locks
         raise FolderInUse(
-            f"{file.name} is in use by another run. Wait for it, end it, or use another output "
-            "folder."
+            f"{file.name} is in use by another run: a command, or a page of alseg annotate, is at "
+            f"work in {os.path.dirname(file.name) or '.'}. Wait for it, end it, or use another "
+            "output folder."
         ) from error
 
 

@@ -78,7 +78,7 @@ def test_classes_are_named_at_the_first_start_and_rules_are_said(window, tmp_pat
         found = state_of(state)
         assert found["empty"] == ["irregular"] and len(set(found["colors"])) == 2
         window.wait(f"document.getElementById('label').value === 'regular' && {SHOWN}")
-        window.wait("document.getElementById('progress-text').textContent === '3 of 6 done'")
+        window.wait("document.getElementById('progress-text').textContent === '3 of 6 answered'")
         assert window.errors() == []
         window.open(served.url)
         window.wait(SHOWN)

@@ -470,7 +470,7 @@ class Page {
   #drawProgress({ n_done: done, n_images: all }) {
     $("progress").max = Math.max(1, all);
     $("progress").value = done;
-    $("progress-text").textContent = `${done} of ${all} done`;
+    $("progress-text").textContent = `${done} of ${all} answered`;
     $("finished-left").textContent =
       done < all
         ? `Without marks: ${all - done} of ${all}, which nobody can tell or which cannot be read.`

@@ -284,5 +284,6 @@ export class Pen {
     const changed = editor.commit();
     this.#view.paint(editor.takeDirty());
     if (changed) this.#hooks.changed();
+    else if (editor.clip) this.#hooks.tell("Only the bright part is asked about: it alone takes marks.");
   }
 }
