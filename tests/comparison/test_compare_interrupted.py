@@ -215,7 +215,9 @@ def test_two_at_once_are_refused(tmp_path):
         started.kill()
 
 
-@pytest.mark.parametrize("folder", ["tmp_path", "only_starts"])
+@pytest.mark.parametrize(
+    "folder", [pytest.param("tmp_path", marks=pytest.mark.slow), "only_starts"]
+)
 def test_a_full_disk_is_one_error_and_what_stands_is_continued(whole, request, folder):
     # A limit on the size of files stands in for the disk: a model, or a line of the records, is
     # cut in the middle.

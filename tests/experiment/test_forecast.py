@@ -57,6 +57,7 @@ def test_quantiles_of_a_mixture():
     assert (weight * scipy.stats.t.cdf(at, 4, centre[0], spread[0])).sum() == pytest.approx(0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", CURVES)
 def test_coverage_on_published_curves(data):
     """What the user guide says; the measured numbers stand in benchmarks/results/forecast.json."""
