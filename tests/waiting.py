@@ -2,7 +2,7 @@
 
 import time
 
-HANG = 1800  # seconds; nothing that a test does takes a hundredth of it on an idle machine
+HANG = 600  # seconds; nothing that a test does takes a twentieth of it on an idle machine
 
 
 def wait_until(holds):

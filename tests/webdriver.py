@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -15,6 +16,18 @@ from waiting import HANG, wait_until
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the protocol's name of an element's id
 MISSING_PROGRAMS = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
+
+_TRIES = 50  # a tenth of a second apart
+# How many events of a kind this page has heard, and which page it is.
+_HEARD = """
+if (!window.heardEvents) {
+  window.heardEvents = {keydown: 0, pointerdown: 0};
+  for (const kind of Object.keys(window.heardEvents)) {
+    window.addEventListener(kind, () => window.heardEvents[kind]++, true);
+  }
+}
+return [performance.timeOrigin, window.heardEvents[arguments[0]]];
+"""
 
 
 class Browser:
@@ -92,7 +105,7 @@ class Browser:
         """Presses keys in turn, then lets them go: `press(SHIFT, ENTER)`."""
         down = [{"type": "keyDown", "value": key} for key in keys]
         up = [{"type": "keyUp", "value": key} for key in reversed(keys)]
-        self._actions({"type": "key", "id": "keys", "actions": down + up})
+        self._until_heard("keydown", {"type": "key", "id": "keys", "actions": down + up})
 
     def hover(self, x, y):
         """The mouse moves to a place of the window."""
@@ -107,7 +120,22 @@ class Browser:
         actions = [moves[0], {"type": "pointerDown", "button": 0}, *moves[1:]]
         actions.append({"type": "pointerUp", "button": 0})
         parameters = {"pointerType": kind}
-        self._actions({"type": "pointer", "id": kind, "parameters": parameters, "actions": actions})
+        source = {"type": "pointer", "id": kind, "parameters": parameters, "actions": actions}
+        self._until_heard("pointerdown", source)
+
+    def _until_heard(self, event, source):
+        """Acts again where the page has heard nothing.
+
+        A browser drops what is pressed before a new page is painted for the first time, and says
+        that it was done.
+        """
+        for _ in range(_TRIES):
+            before = self.run(_HEARD, event)
+            self._actions(source)
+            if self.run(_HEARD, event) != before:  # or another page is there, which counts anew
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"the page hears no {event}")
 
     def _actions(self, source):
         self._ask("POST", "/actions", {"actions": [source]})
