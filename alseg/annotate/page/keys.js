@@ -43,6 +43,7 @@ export function listenToKeys(acts, held, takers, step) {
 /** Does what has the focus need this key itself? */
 function ours(target, key) {
   if (!(target instanceof Element)) return false;
+  if (target.checkVisibility?.() === false) return false; // of a dialog that was closed just now
   if (target.matches("select, input:not([type=range])")) return true;
   if (target.matches("input[type=range]")) return key.startsWith("arrow");
   if (target.matches("[role=radio]") && key.startsWith("arrow")) return true;
