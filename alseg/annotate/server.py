@@ -497,23 +497,23 @@ class _Desk:
             raise HTTPException(404, f"{self.of.names[i]} has no marks that count.")
         return mask
 
-    def _proposed(self, i):
+    def _proposal(self, i):
+        """What is proposed, with its version: asked for later, that may be another's."""
         if self.listing.check(i) == "open":
             text = f"{self.of.names[i]} is a check: its proposal is shown once it is marked."
             raise HTTPException(404, text)
-        size, found = self._of_image(self.of.size, i), self._of_image(self.proposals, i)
+        found = self._of_image(self.proposals.proposal, i)
         if found is None:
             raise HTTPException(404, "there is no proposal: no model is fitted yet.")
-        return proposed_classes(found, size)
+        return found
+
+    def _proposed(self, i):
+        _, found = self._proposal(i)
+        return proposed_classes(found, self._of_image(self.of.size, i))
 
     def proposal(self, request):
         i = self._id(request)
-        if self.of.checks.status(self.of.names[i]) == "open":
-            raise HTTPException(404, "this image is a check: mark it to see what is proposed.")
-        found = self._of_image(self.proposals.proposal, i)  # with its version: another may come
-        if found is None:
-            raise HTTPException(404, "there is no proposal: no model is fitted yet.")
-        version, found = found
+        version, found = self._proposal(i)
         self.shown[i] = found
         while len(self.shown) > _SHOWN:
             self.shown.pop(next(iter(self.shown)), None)
