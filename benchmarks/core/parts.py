@@ -149,6 +149,33 @@ def shrunk(part, to, smooth=Image.Resampling.BICUBIC):
     )
 
 
+def foreground_arrays(data, idx, size):
+    """Images of a data set and their foreground, 0 and 1, as arrays of one size.
+
+    Parameters
+    ----------
+    data : Dataset
+    idx : sequence of int
+    size : (int, int)
+        Height and width.
+
+    Returns
+    -------
+    images : ndarray of shape (n, H, W, C), uint8
+    masks : ndarray of shape (n, H, W), int16
+    """
+    across = size[::-1]
+    images = [
+        Image.fromarray(np.asarray(data.images[i])).resize(across, Image.Resampling.BILINEAR)
+        for i in idx
+    ]
+    masks = [Image.fromarray((np.asarray(data.masks[i]) > 0).astype(np.uint8)) for i in idx]
+    masks = [
+        np.asarray(mask.resize(across, Image.Resampling.NEAREST), dtype=np.int16) for mask in masks
+    ]
+    return np.stack([np.asarray(image) for image in images]), np.stack(masks)
+
+
 def _listed(arrays):
     arrays = list(arrays)
     found = np.empty(len(arrays), dtype=object)

@@ -23,7 +23,6 @@ import time
 
 import numpy as np
 import torch
-from PIL import Image
 
 from alseg import ActiveLearner, JointCAMSegmenter
 from alseg.datasets import load_folder, load_glas
@@ -39,6 +38,7 @@ from alseg.strategies import (
     with_source,
 )
 from benchmarks.core.data import found_all
+from benchmarks.core.parts import foreground_arrays
 from benchmarks.core.results import RESULTS, write_record
 from benchmarks.core.runner import run_missing
 
@@ -61,24 +61,15 @@ ROWS = {
 }
 
 
-def small(data, idx):
-    """Images and masks as arrays of one size; the masks are 0 and 1."""
-    size = SIZE[::-1]
-    images = [Image.fromarray(np.asarray(data.images[i])).resize(size, 2) for i in idx]
-    masks = [Image.fromarray((np.asarray(data.masks[i]) > 0).astype(np.uint8)) for i in idx]
-    masks = [np.asarray(mask.resize(size, 0), dtype=np.int16) for mask in masks]
-    return np.stack([np.asarray(image) for image in images]), np.stack(masks)
-
-
 @functools.cache
 def parts_of(name, folder):
     """Images and masks of a domain: to train on, and to be measured by."""
     if name == "glas":
         split = load_glas(folder, fold=None)
         first = np.arange(N_TEST)  # testA comes first
-        return small(split.train, np.arange(min(N_POOL, len(split.train)))), small(
-            split.test, first
-        )
+        return foreground_arrays(
+            split.train, np.arange(min(N_POOL, len(split.train))), SIZE
+        ), foreground_arrays(split.test, first, SIZE)
     data = load_folder(folder).all
     rng = np.random.default_rng(0)
     cases = rng.permutation(np.unique(data.groups))
@@ -86,7 +77,7 @@ def parts_of(name, folder):
     used, test = order[:N_POOL], order[::-1]
     taken = set(data.groups[used].tolist())
     test = [i for i in test if data.groups[i] not in taken][:N_TEST]
-    return small(data, used), small(data, test)
+    return foreground_arrays(data, used, SIZE), foreground_arrays(data, test, SIZE)
 
 
 @functools.cache

@@ -27,7 +27,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from PIL import Image
 
 from alseg import JointCAMSegmenter
 from alseg.datasets import class_folds, load_folder, load_glas
@@ -39,6 +38,7 @@ from alseg.metrics import dice_per_image
 from alseg.oracles import CorrectionOracle, PatchOracle, PointOracle, StrokeOracle
 from alseg.query import annotation_cost, class_balanced_top_n, slic_superpixels
 from benchmarks.core.data import found_all
+from benchmarks.core.parts import foreground_arrays
 from benchmarks.core.results import RESULTS, write_record
 from benchmarks.core.runner import run_missing
 
@@ -171,15 +171,6 @@ ROWS = {
 # -- data ------------------------------------------------------------------------------------------
 
 
-def small(data, idx, size):
-    """Images and masks as arrays of one size; the masks are 0 and 1."""
-    across = size[::-1]
-    images = [Image.fromarray(np.asarray(data.images[i])).resize(across, 2) for i in idx]
-    masks = [Image.fromarray((np.asarray(data.masks[i]) > 0).astype(np.uint8)) for i in idx]
-    masks = [np.asarray(mask.resize(across, 0), dtype=np.int16) for mask in masks]
-    return np.stack([np.asarray(image) for image in images]), np.stack(masks)
-
-
 @functools.cache
 def all_of(name, folder):
     """Images, masks, labels and groups of a data set."""
@@ -190,7 +181,7 @@ def all_of(name, folder):
         data = load_folder(folder).all
         order = class_balanced_top_n(np.zeros(len(data)), data.labels, N_EBHI, random_state=0)
         idx = np.sort(order)
-    images, masks = small(data, idx, SIZES[name])
+    images, masks = foreground_arrays(data, idx, SIZES[name])
     return images, masks, data.labels[idx], data.groups[idx]
 
 
