@@ -41,7 +41,18 @@ FIELDS = {
 }
 """Arguments that are objects, and the fields of each."""
 
-CONSISTENCY = {"weight": 1.0, "threshold": 0.95, "ramp": 0.25, "jitter": 0.5, "stain": 0.0}
+CONSISTENCY = {
+    "weight": 1.0,
+    "threshold": 0.95,
+    "ramp": 0.25,
+    "jitter": 0.5,
+    "stain": 0.0,
+    "targets": "sure",
+    "cutmix": 0.0,
+    "copy_paste": 0.0,
+    "within": False,
+    "teacher": None,
+}
 """Options of consistency training, which were keys of a dict of which some might be left out."""
 
 # Fields that records of before do not tell, and what was before there was such.

@@ -21,7 +21,8 @@ from alseg.network import (
     starts_at_random,
 )
 from alseg.segmenter.checks import check_params, keywords
-from alseg.segmenter.parameters import as_network, as_objects, same_value, with_fields
+from alseg.segmenter.option_values import same_value
+from alseg.segmenter.parameters import as_network, as_objects, with_fields
 from alseg.segmenter.whole_networks import build_network, is_whole, network_facts
 from alseg.training import build_criterion, criterion_options, resolve_device
 from alseg.validation import check_option, message

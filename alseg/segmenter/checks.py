@@ -15,7 +15,8 @@ from alseg.interfaces import takes_batch
 from alseg.labels import as_labels, missing_labels
 from alseg.network import check_encoder_name
 from alseg.segmenter import inference
-from alseg.segmenter.parameters import KINDS, as_consistency, as_objects, check_kinds, same_value
+from alseg.segmenter.option_values import same_value
+from alseg.segmenter.parameters import KINDS, as_consistency, as_objects, check_kinds
 from alseg.segmenter.saving import lost_criterion
 from alseg.segmenter.whole_networks import check_whole, is_whole
 from alseg.training import check_crop, criterion_options
@@ -128,8 +129,9 @@ def _check_validation(model):
 def _check_together(model):
     """What goes with one argument and not with another."""
     scale, phases = model.schedule.encoder_lr_scale, model.schedule.phases
-    if as_consistency(model.consistency).weight:
-        _check_second_stream(model)
+    consistency = as_consistency(model.consistency)
+    if consistency.weight:
+        _check_second_stream(model, consistency)
     if model.feature_cache is not None and scale:
         remedy = "What an encoder that learns gives is of no use in the next step."
         raise ValueError(
@@ -209,15 +211,21 @@ def _monitors_nothing(model, callback):
     return not held and getattr(callback, "monitor", None) in ("valid_loss", "valid_loss_best")
 
 
-def _check_second_stream(model):
-    """Whether batches hold images without a mask, for consistency training."""
+def _check_second_stream(model, consistency):
+    """Whether batches hold what consistency looks at, and its teacher knows the classes."""
     sampling = model.schedule.sampling
     if sampling != "streams":
         rule = "'streams' with consistency"
         raise ValueError(message("schedule.sampling", rule, sampling, "Or set consistency=None."))
-    if not model.weak_batch_size:
-        rule = "at least 1 with consistency, the images without a mask in a batch"
-        raise ValueError(message("weak_batch_size", rule, model.weak_batch_size))
+    n_weak, least = model.weak_batch_size, 0 if consistency.within else 1
+    if n_weak < (least := 2 if consistency.cutmix else least):
+        what = "consistency.cutmix" if consistency.cutmix else "consistency"
+        rule = f"at least {least} with {what}, the images without a mask in a batch"
+        raise ValueError(message("weak_batch_size", rule, n_weak))
+    known = getattr(consistency.teacher, "n_mask_classes", model.n_mask_classes)
+    if known != model.n_mask_classes:
+        rule = f"of n_mask_classes={model.n_mask_classes}"
+        raise ValueError(message("consistency.teacher", rule, known))
     if model.feature_cache is not None:
         remedy = "Strong colours are new at each step: their maps would fill the folder."
         raise ValueError(

@@ -86,8 +86,8 @@ class JointCAMSegmenter(KnownLabelsMixin, TransformerMixin, SavedSegmenter):
     threshold : float in [0, 1] or "validation", default=0.5
         Of the foreground probability, for two mask classes. ``"validation"`` maximises the mean IoU
         on the validation part.
-    test_flips : {"none", "horizontal", "both"}, default="none"
-        Average predictions over flips: 2 or 4 passes.
+    test_flips : {"none", "horizontal", "both", "dihedral"}, default="none"
+        Average predictions over flips: 2 or 4 passes; with quarter turns too (``"dihedral"``) 8.
     feature_cache : None, str or Path, default=None
         With ``encoder_lr_scale=0``, a folder for the encoder's maps of images that it has seen: a
         fit, and a prediction of the same images, then costs the decoder alone. All fits may share

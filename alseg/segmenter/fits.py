@@ -27,12 +27,12 @@ from alseg.segmenter.checks import (
     class_masks,
 )
 from alseg.segmenter.looping import LoopingSegmenter, UntrainableBatch
+from alseg.segmenter.option_values import same_value
 from alseg.segmenter.parameters import (
     Network,
     as_consistency,
     as_network,
     as_objects,
-    same_value,
     uses_bare_images,
 )
 from alseg.segmenter.phases import phases_of_fit

@@ -12,7 +12,28 @@ from alseg.progress import progress
 from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES, sums_for
 from alseg.training import alike, decoded, image_tensor, scaled, to_unit, whole_image
 
-TEST_FLIPS = {"both": ((), (-1,), (-2,), (-1, -2)), "horizontal": ((), (-1,)), "none": ((),)}
+# Views as axes that are flipped, and whether height and width change places after that.
+_FLIPS = tuple((axes, False) for axes in ((), (-1,), (-2,), (-1, -2)))
+TEST_FLIPS = {
+    "none": _FLIPS[:1],
+    "horizontal": _FLIPS[:2],
+    "both": _FLIPS,
+    "dihedral": (*_FLIPS, *((axes, True) for axes, _ in _FLIPS)),
+}
+
+
+def turned(maps, view):
+    """A view of images or maps (N, C, H, W)."""
+    axes, swapped = view
+    maps = maps.flip(axes) if axes else maps
+    return maps.transpose(-2, -1) if swapped else maps
+
+
+def turned_back(maps, view):
+    """Maps of a view as they lie in the image: what undoes `turned`."""
+    axes, swapped = view
+    maps = maps.transpose(-2, -1) if swapped else maps
+    return maps.flip(axes) if axes else maps
 
 
 def pool_batches(images, canvas, batch_size, device, memory_format, show=False):
@@ -54,9 +75,9 @@ def predict_batch(
     has_masks : bool
         Whether the mask branch was trained. If not, `mask_proba` is the scaled CAM of the predicted
         class and its complement.
-    test_flips : {"none", "horizontal", "both"}
-        Flips whose class and mask probabilities are averaged; the CAM is that of the unflipped
-        image.
+    test_flips : {"none", "horizontal", "both", "dihedral"}
+        Views whose class and mask probabilities are averaged; the CAM is that of the image as it
+        is.
     need : collection of {"proba", "mask_proba", "cam", "objects", "embedding", \
 "decoder_embedding", "cam_embedding"}
     restore : None or callable, default=None
@@ -72,31 +93,26 @@ def predict_batch(
     size = x.shape[2:]
     out = {}
     decode = "mask_proba" in need and has_masks
-    flips = TEST_FLIPS[test_flips]
+    views = TEST_FLIPS[test_flips]
     network = evaluated(network)
     with torch.inference_mode():
-        for axes in flips:
-            features = network.encode(x.flip(axes) if axes else x)
-            if not axes and "embedding" in need:
+        for view in views:
+            seen = turned(x, view)
+            as_it_is = view == views[0]
+            features = network.encode(seen)
+            if as_it_is and "embedding" in need:
                 out["embedding"] = network.embed(features).mean((2, 3))
-            logits, cam = network.classify(features, size)
-            if not axes:
+            logits, cam = network.classify(features, seen.shape[2:])
+            if as_it_is:
                 out["cam"] = cam
                 if "cam_embedding" in need:
                     out["cam_embedding"] = cam_embedding(network, features, logits, cam, size)
                 if "decoder_embedding" in need:
                     out["decoder_embedding"] = foreground_embedding(network, features, size)
-            out["proba"] = out.get("proba", 0) + class_proba(network, logits) / len(flips)
+            out["proba"] = out.get("proba", 0) + class_proba(network, logits) / len(views)
             if decode:
-                decoded = network.decode(features)
-                mask_logits = network.mask_head(decoded, size).float()
-                proba = (restore(mask_logits) if restore else mask_logits).softmax(1)
-                maps = {"mask_proba": proba}
-                if "objects" in need:
-                    maps["objects"] = object_chances(network, decoded, size, restore, proba)
-                for name, map_ in maps.items():
-                    map_ = map_.flip(axes) if axes else map_
-                    out[name] = out.get(name, 0) + map_ / len(flips)
+                for name, map_ in decoded_maps(network, features, seen, view, need, restore):
+                    out[name] = out.get(name, 0) + map_ / len(views)
             if not {"proba", "mask_proba"} & set(need):
                 break
     if "mask_proba" in need and not has_masks:
@@ -105,11 +121,18 @@ def predict_batch(
     return out
 
 
-def object_chances(network, decoded, size, restore, proba):
-    """What a network says of objects, (N, H, W) in [0, 1]: chances of the foreground's alone."""
-    logits = network.object_head(decoded, size).float()
-    chances = (restore(logits) if restore else logits)[:, 0].sigmoid()
-    return chances * (1 - proba[:, 0])
+def decoded_maps(network, features, seen, view, need, restore):
+    """What the decoder says of a view, as it lies in the image: pairs of a name and maps."""
+
+    def as_in_image(head):
+        maps = turned_back(head(decoded, seen.shape[2:]).float(), view)
+        return restore(maps) if restore else maps
+
+    decoded = network.decode(features)
+    proba = as_in_image(network.mask_head).softmax(1)
+    yield "mask_proba", proba
+    if "objects" in need:  # of the foreground's alone
+        yield "objects", as_in_image(network.object_head)[:, 0].sigmoid() * (1 - proba[:, 0])
 
 
 def class_proba(network, logits):

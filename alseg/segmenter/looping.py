@@ -28,6 +28,7 @@ from alseg.training import (
     run_hook,
     share_of,
     sharing,
+    taught_by,
     with_consistency,
     with_objects,
 )
@@ -201,7 +202,9 @@ class LoopingSegmenter(AssembledSegmenter):
         if not training or not consistency.weight:
             return batches
         n_steps = run.phase.n_epochs * len(batches)
-        return ConsistentBatches(batches, self._present_mask_logits, consistency, n_steps)
+        own = consistency.teacher is None
+        predict = self._present_mask_logits if own else taught_by(consistency.teacher)
+        return ConsistentBatches(batches, predict, consistency, n_steps)
 
     def _batches_of(self, data, training, phase, rng):
         augmentation, hook = {"flips": "none", "affine": None, "jitter": 0.0}, None

@@ -18,7 +18,8 @@ from alseg.network import (
 from alseg.segmenter.assembly import flat_callbacks, shared_callbacks
 from alseg.segmenter.checks import check_param_names
 from alseg.segmenter.object_predictions import ObjectSegmenter
-from alseg.segmenter.parameters import WholeNetwork, as_network, same_value, with_fields
+from alseg.segmenter.option_values import same_value
+from alseg.segmenter.parameters import WholeNetwork, as_network, with_fields
 from alseg.segmenter.saving import (
     RECORD,
     UNKNOWN,

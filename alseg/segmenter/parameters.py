@@ -7,56 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from alseg.network import POOLINGS
-from alseg.training import FLIPS, ObjectReader, check_hook, check_lr_schedule
-from alseg.validation import check_keys, check_number, check_option, did_you_mean, message
+from alseg.segmenter.option_values import Options
+from alseg.training import (
+    CONSISTENCY_TARGETS,
+    FLIPS,
+    ObjectReader,
+    check_hook,
+    check_lr_schedule,
+)
+from alseg.validation import check_keys, check_number, check_option, message
 
 _PHASE_OPTIONS = ("lr", "lr_schedule", "max_epochs")
-
-
-class Options:
-    """Arguments that belong together: a value, compared by its fields and never changed in place.
-
-    An estimator's fields are set by ``set_params(augmentation__jitter=0.3)``, which gives it a
-    changed copy; so estimators may share one. `dataclasses.replace` makes such a copy by hand.
-    """
-
-    def __new__(cls, *args, **fields):
-        """See that each name is a field's."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        for name in fields:
-            if name not in known:
-                remedy = did_you_mean(name, known) or f"It has {', '.join(known)}."
-                raise TypeError(f"{cls.__name__} got an unexpected argument {name!r}. {remedy}")
-        return super().__new__(cls)
-
-    def get_params(self, deep=True):
-        """The fields by name, as scikit-learn asks for them."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-    def check(self):
-        """Refuse a field that is out of its range.
-
-        Raises
-        ------
-        TypeError, ValueError
-            Naming it as ``augmentation.jitter``.
-        """
-
-    def __eq__(self, other):
-        if type(self) is not type(other):
-            return NotImplemented
-        return same_value(self.get_params(), other.get_params())
-
-    __hash__ = None  # type: ignore[assignment]  # a field may be a dict
-
-    def __repr__(self):
-        fields = dataclasses.fields(self)
-        shown = [
-            f"{field.name}={getattr(self, field.name)!r}"
-            for field in fields
-            if not same_value(getattr(self, field.name), field.default)
-        ]
-        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -258,24 +219,41 @@ class Augmentation(Options):
 class Consistency(Options):
     """Consistency training on the images of each batch that have no mask [1]_.
 
-    The pixels that the model (its average, with `Schedule.ema`) is sure of are what it has to say
-    of the same view in stronger colours.
+    What the model, its average (with `Schedule.ema`: a mean teacher [2]_) or a `teacher` of your
+    own says of a view is what the model has to say of the same view in stronger colours.
 
     Parameters
     ----------
     weight : float, default=1.0
         What the loss of these images counts beside that of masks. 0 is no consistency training.
-    threshold : float in [0, 1], default=0.95
-        A pixel counts if the model gives its likeliest class a larger probability.
+    threshold : float in [0, 1] or "adaptive", default=0.95
+        A pixel counts if its likeliest class has a larger probability. ``"adaptive"`` is a
+        threshold of each class, lower for rarer ones, that rises as the model grows sure, see
+        `alseg.training.AdaptiveThresholds`.
     ramp : float in [0, 1], default=0.25
         Share of the steps over which the weight rises from 0.
     jitter, stain : float in [0, 1], default=0.5, 0.0
         Strength of the strong colours, see `alseg.training.colour_jitter` and
         `alseg.training.stain_jitter`.
+    targets : {"sure", "soft"}, default="sure"
+        ``"soft"`` takes the probabilities of all pixels, whatever the threshold.
+    cutmix : float in [0, 1], default=0.0
+        With this probability an image gets a box of another one without a mask, with its targets,
+        see `alseg.training.cut_boxes`. Needs a `weak_batch_size` of 2 or more.
+    copy_paste : float in [0, 1], default=0.0
+        With this probability an image gets the annotated objects of one with a mask, with their
+        classes.
+    within : bool, default=False
+        Also of images annotated in part: their pixels that are not annotated. All images of a batch
+        then come in strong colours.
+    teacher : None or fitted estimator, default=None
+        With `predict_mask_proba`, such as a `DeepEnsemble` of several fits: it says what the
+        model is to say, which its own average does with None. Shared by clones, not saved.
 
     References
     ----------
     .. [1] Sohn et al. 2020, FixMatch, arXiv:2001.07685.
+    .. [2] Tarvainen and Valpola 2017, arXiv:1703.01780.
 
     Examples
     --------
@@ -284,16 +262,31 @@ class Consistency(Options):
     """
 
     weight: float = 1.0
-    threshold: float = 0.95
+    threshold: float | str = 0.95
     ramp: float = 0.25
     jitter: float = 0.5
     stain: float = 0.0
+    targets: str = "sure"
+    cutmix: float = 0.0
+    copy_paste: float = 0.0
+    within: bool = False
+    teacher: object = None
 
     def check(self):
         """Refuse a field that is out of its range, naming it as ``consistency.jitter``."""
         check_number("consistency.weight", self.weight, 0)
-        for name in ("threshold", "ramp", "jitter", "stain"):
+        if isinstance(self.threshold, str):
+            if self.threshold != "adaptive":
+                rule = "a number in [0, 1] or 'adaptive'"
+                raise ValueError(message("consistency.threshold", rule, self.threshold))
+        else:
+            check_number("consistency.threshold", self.threshold, 0, 1)
+        for name in ("ramp", "jitter", "stain", "cutmix", "copy_paste"):
             check_number(f"consistency.{name}", getattr(self, name), 0, 1)
+        check_option("consistency.targets", self.targets, CONSISTENCY_TARGETS)
+        if self.teacher is not None and not hasattr(self.teacher, "predict_mask_proba"):
+            rule, found = "None or a fitted estimator with predict_mask_proba", type(self.teacher)
+            raise TypeError(message("consistency.teacher", rule, found.__name__))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -658,24 +651,3 @@ def check_affine(affine, name="affine"):
     scale, degrees = affine
     check_number(f"{name}[0]", scale, 0, 0.99)
     check_number(f"{name}[1]", degrees, 0)
-
-
-def same_value(a, b):
-    """Whether two values of a parameter are the same; own code is where it is one object.
-
-    Examples
-    --------
-    >>> same_value((0.5, np.full(3, 0.2)), [0.5, [0.2, 0.2, 0.2]])
-    True
-    """
-    if a is b:
-        return True
-    a, b = (value.tolist() if isinstance(value, np.ndarray) else value for value in (a, b))
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(map(same_value, a, b))
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same_value(a[key], b[key]) for key in a)
-    try:
-        return bool(a == b)
-    except (TypeError, ValueError, RuntimeError):
-        return False

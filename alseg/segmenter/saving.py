@@ -21,7 +21,8 @@ from alseg.files import (
     write_json,
 )
 from alseg.network import JointCAMNetwork, PlainUNet, TwoEncoderNetwork
-from alseg.segmenter.parameters import KINDS, Options, WholeNetwork, with_fields
+from alseg.segmenter.option_values import Options
+from alseg.segmenter.parameters import KINDS, WholeNetwork, with_fields
 from alseg.training import JointLoss
 from alseg.validation import check_option, message
 

@@ -10,9 +10,13 @@ from alseg.training.augmentation_hooks import (
 )
 from alseg.training.batches import TrainingBatches, cycle, drawn, n_batches, steps_of_epoch
 from alseg.training.consistency import (
+    CONSISTENCY_TARGETS,
+    AdaptiveThresholds,
     ConsistentBatches,
     consistency_loss,
+    cut_boxes,
     sure_masks,
+    taught_by,
     with_consistency,
 )
 from alseg.training.crops import check_crop, enlarged, scaled, undo, whole_image
@@ -57,6 +61,8 @@ __all__ = [
     "check_sharing",
     "average_gradients",
     "AREAS",
+    "AdaptiveThresholds",
+    "CONSISTENCY_TARGETS",
     "ConsistentBatches",
     "CropData",
     "FLIPS",
@@ -76,6 +82,7 @@ __all__ = [
     "consistency_loss",
     "copy_paste",
     "criterion_options",
+    "cut_boxes",
     "cycle",
     "decoded",
     "drawn",
@@ -110,6 +117,7 @@ __all__ = [
     "stain_jitter",
     "steps_of_epoch",
     "sure_masks",
+    "taught_by",
     "to_unit",
     "undo",
     "whole_image",

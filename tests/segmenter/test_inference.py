@@ -101,6 +101,31 @@ def test_flipping_the_image_flips_the_mask_with_all_flips(x):
     assert torch.allclose(masks, flipped.flip(3), atol=1e-5)
 
 
+def test_dihedral_views_are_the_eight_of_a_square_averaged_by_hand(x):
+    net = network().eval()
+    x = x[:, :, :32, :32]
+    masks = inference.predict_batch(net, x, True, "dihedral")["mask_proba"]
+    by_hand = 0
+    with torch.no_grad():
+        for turns in range(4):
+            for mirrored in (False, True):
+                seen = torch.rot90(x.flip(3) if mirrored else x, turns, (2, 3))
+                proba = torch.rot90(net(seen)["mask_logits"].softmax(1), -turns, (2, 3))
+                by_hand = by_hand + (proba.flip(3) if mirrored else proba) / 8
+    assert torch.allclose(masks, by_hand, atol=1e-5)
+    turned = inference.predict_batch(net, torch.rot90(x, 1, (2, 3)), True, "dihedral")
+    assert torch.allclose(torch.rot90(masks, 1, (2, 3)), turned["mask_proba"], atol=1e-5)
+
+
+@pytest.mark.parametrize("flips", sorted(inference.TEST_FLIPS))
+def test_each_view_is_undone(x, flips):
+    for view in inference.TEST_FLIPS[flips]:
+        assert torch.equal(inference.turned_back(inference.turned(x, view), view), x)
+    assert len({str(inference.turned(x, v)) for v in inference.TEST_FLIPS[flips]}) == len(
+        inference.TEST_FLIPS[flips]
+    )
+
+
 def test_saliency_by_hand():
     cam = torch.tensor([[[1.0, 3.0], [2.0, 1.0]], [[5.0, 5.0], [5.0, 5.0]]])
     scaled = inference.saliency(cam, (2, 2))

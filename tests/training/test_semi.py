@@ -5,6 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import clone
 from skorch.callbacks import Callback
 
 from alseg import Consistency, Schedule
@@ -15,10 +18,13 @@ from alseg.segmenter.parameters import as_consistency
 from alseg.training.augment import colour_jitter, stain_jitter
 from alseg.training.batches import TrainingBatches
 from alseg.training.consistency import (
+    AdaptiveThresholds,
     ConsistentBatches,
     consistency_loss,
+    cut_boxes,
     ramp_up,
     sure_masks,
+    taught_by,
     with_consistency,
 )
 from alseg.training.losses import JointLoss
@@ -74,16 +80,57 @@ def test_the_loss_is_a_mean_over_all_pixels_of_images_without_a_mask():
     logits = torch.tensor([[[[0.0, 1.0]], [[0.0, -1.0]]], [[[2.0, 0.0]], [[0.0, 3.0]]]])
     logits.requires_grad_()
     masks = torch.tensor([[[1, MISSING]], [[0, 1]]])
-    every = torch.tensor([True, True])
     expected = (math.log(2) + math.log(1 + math.exp(-2)) + math.log(1 + math.exp(-3))) / 4
-    assert consistency_loss(logits, masks, every).item() == pytest.approx(expected)
+    assert consistency_loss(logits, masks, 4).item() == pytest.approx(expected)
     masks[1] = MISSING
-    one = torch.tensor([True, False])  # the second has a mask: its pixels are no part of the mean
-    assert consistency_loss(logits, masks, one).item() == pytest.approx(math.log(2) / 2)
-    assert consistency_loss(logits, masks, every).item() == pytest.approx(math.log(2) / 4)
-    nothing = consistency_loss(logits, torch.full_like(masks, MISSING), ~every)
+    two = torch.tensor(2)  # the second has a mask: its pixels are no part of the mean
+    assert consistency_loss(logits, masks, two).item() == pytest.approx(math.log(2) / 2)
+    assert consistency_loss(logits, masks, 4).item() == pytest.approx(math.log(2) / 4)
+    nothing = consistency_loss(logits, torch.full_like(masks, MISSING), torch.tensor(0))
     nothing.backward()
     assert nothing.item() == 0 and (logits.grad == 0).all()
+
+
+def test_the_loss_of_soft_targets_is_that_of_the_same_classes_and_of_a_mixture():
+    torch.manual_seed(0)
+    logits, masks = torch.randn(2, 3, 4, 5), torch.randint(-1, 3, (2, 4, 5))
+    known = (masks != MISSING)[:, None]
+    one_hot = (masks[:, None] == torch.arange(3)[:, None, None]).float()
+    hard = consistency_loss(logits, masks, 40)
+    torch.testing.assert_close(consistency_loss(logits, one_hot, 40), hard)
+    soft = torch.rand(2, 3, 4, 5).softmax(1) * known
+    by_hand = -(soft * logits.log_softmax(1)).sum() / 7
+    torch.testing.assert_close(consistency_loss(logits, soft, 7), by_hand)
+
+
+def test_adaptive_thresholds_by_hand():
+    thresholds = AdaptiveThresholds(memory=0.75)
+    proba = torch.tensor([[0.9, 0.7], [0.1, 0.3]]).reshape(1, 2, 1, 2)  # two pixels
+    # confidence 0.75 / 2 + 0.25 * 0.8; shares 0.75 / 2 + 0.25 * (0.8, 0.2)
+    expected = np.array([0.575, 0.575 * 0.425 / 0.575])
+    np.testing.assert_allclose(thresholds.after(proba.log()), expected, rtol=1e-5)
+    confidence, shares = 0.575, np.array([0.575, 0.425])
+    confidence, shares = 0.75 * confidence + 0.2, 0.75 * shares + 0.25 * np.array([0.8, 0.2])
+    expected = confidence * shares / shares.max()
+    np.testing.assert_allclose(thresholds.after(proba.log()), expected, rtol=1e-5)
+    # a pixel of the rare class passes with what one of the common class would not
+    both = torch.tensor([[0.45, 0.55], [0.55, 0.45]]).log().reshape(1, 2, 1, 2)
+    assert sure_masks(both, torch.tensor([0.6, 0.5])).tolist() == [[[1, MISSING]]]
+
+
+@given(st.integers(4, 40), st.integers(4, 40), st.integers(0, 2**31))
+def test_cut_boxes_are_boxes_of_half_the_area(height, width, seed):
+    boxes = cut_boxes(5, (height, width), torch.Generator().manual_seed(seed))
+    assert boxes.shape == (5, height, width)
+    for box in boxes.numpy():
+        rows, columns = box.any(1), box.any(0)
+        assert np.array_equal(box, np.outer(rows, columns))
+        for line in (rows, columns):
+            at = np.flatnonzero(line)
+            assert len(at) and len(at) == at[-1] - at[0] + 1
+        # each side is off by less than one pixel
+        off = (rows.sum() + 1) * (columns.sum() + 1) - rows.sum() * columns.sum()
+        assert abs(box.sum() - height * width / 2) <= off
 
 
 def test_the_ramp():
@@ -108,7 +155,7 @@ def test_the_criterion_sees_what_it_would_see_without():
     assert torch.equal(with_consistency(criterion, first, target), plain)
     extra = {
         "masks": torch.ones(1, 4, 5, dtype=torch.long),
-        "without_mask": torch.tensor([True]),
+        "n_open": torch.tensor(20),
         "weight": 0.25,
     }
     found = with_consistency(criterion, prediction, {**target, "consistency": extra})
@@ -116,6 +163,20 @@ def test_the_criterion_sees_what_it_would_see_without():
     torch.testing.assert_close(found, plain + 0.25 * ce)
     # a criterion of the user's with targets of any kind
     assert with_consistency(lambda p, t: p + t, 1, 2) == 3
+
+
+class Bright:
+    """A teacher to whom bright is foreground."""
+
+    n_mask_classes = 2
+
+    def __init__(self):
+        self.seen = []
+
+    def predict_mask_proba(self, X):
+        self.seen.append(X)
+        p = X.max(-1) / 255
+        return np.stack([1 - p, p], 1)
 
 
 # -- options -------------------------------------------------------------------------------------
@@ -142,6 +203,11 @@ def test_options():
         (Consistency(ramp=3), ValueError, r"consistency\.ramp must be"),
         (Consistency(jitter=-0.1), ValueError, r"consistency\.jitter must be"),
         (Consistency(stain="a"), TypeError, r"consistency\.stain must be a number"),
+        (Consistency(threshold="best"), ValueError, r"threshold must be a number in \[0, 1\] or"),
+        (Consistency(cutmix=2), ValueError, r"consistency\.cutmix must be"),
+        (Consistency(copy_paste=-1), ValueError, r"consistency\.copy_paste must be"),
+        (Consistency(targets="hard"), ValueError, r"consistency\.targets must be"),
+        (Consistency(teacher="me"), TypeError, r"consistency\.teacher must be None or a fitted"),
     ],
 )
 def test_bad_options(value, error, rule):
@@ -161,13 +227,23 @@ def test_bad_options(value, error, rule):
             "feature_cache must be None with consistency, got 'maps'. Strong colours",
         ),
         ({"weak_batch_size": 0}, "weak_batch_size must be at least 1 with consistency"),
+        (
+            {"consistency__cutmix": 0.5, "weak_batch_size": 1},
+            "weak_batch_size must be at least 2 with consistency.cutmix",
+        ),
+        (
+            {"consistency__teacher": Bright(), "n_mask_classes": 3},
+            "consistency.teacher must be of n_mask_classes=3, got 2",
+        ),
     ],
 )
 def test_what_does_not_go_with_it_is_told_before_any_file_is_read(options, rule):
     with pytest.raises(ValueError, match=rule):
-        make(consistency=1.0, **options).fit(["no such file.png"], ["a"])
+        make(**{"consistency": 1.0, **options}).fit(["no such file.png"], ["a"])
     with pytest.raises(FileNotFoundError):
-        make(consistency=0, **options).fit(["no such file.png"], ["a"])
+        make(**{"consistency": 0, **options}, consistency__weight=0).fit(
+            ["no such file.png"], ["a"]
+        )
 
 
 # -- batches -------------------------------------------------------------------------------------
@@ -221,7 +297,7 @@ def test_batches_are_those_without_it_but_for_the_colours():
             strong = stain_jitter(x["x"][2:], colours, 0.1)
             assert torch.equal(x2["x"][2:], colour_jitter(strong, colours, 0.5))
             assert torch.equal(extra["masks"], sure_masks(bright(x["x"][2:]), 0.95))
-            assert extra["without_mask"].tolist() == [True] * 3
+            assert int(extra["n_open"]) == 3 * H * W
             assert extra["weight"] == pytest.approx(2 * min(1, steps / 3))
             steps += 1
     assert steps == 6 and len(seen) == 6
@@ -236,7 +312,7 @@ def test_images_with_a_pseudo_mask_stay_as_they_are():
     for (x, target), (x2, target2) in zip(plain, coloured, strict=True):
         extra = target2["consistency"]
         with_mask = (target["masks"][2:] != MISSING).flatten(1).any(1)
-        assert extra["without_mask"].tolist() == (~with_mask).tolist()
+        assert int(extra["n_open"]) == int((~with_mask).sum()) * H * W
         for i, known in enumerate(with_mask.tolist()):
             same = torch.equal(x["x"][2 + i], x2["x"][2 + i])
             assert same == known
@@ -263,6 +339,130 @@ def test_nothing_to_do_leaves_the_batches(masks, decode):
     for (x, target), (x2, target2) in zip(plain, same, strict=True):
         assert torch.equal(x["x"], x2["x"]) and x["n_decode"] == x2["n_decode"]
         assert target.keys() == target2.keys()
+
+
+def coloured_with(masks, options, predict=bright, n_weak=3):
+    data = data_of(masks)
+    rng = np.random.default_rng(0)
+    batches = TrainingBatches(
+        data, 3, 2, n_weak, {"flips": "none", "affine": None, "jitter": 0}, rng
+    )
+    return ConsistentBatches(batches, predict, options, n_steps=3)
+
+
+def pieces(*options, masks=None):
+    masks = split(squares()[2]) if masks is None else masks
+    return [list(coloured_with(masks, one)) for one in options]
+
+
+def test_cutmix_takes_boxes_of_other_images_with_what_is_said_of_them():
+    still = Consistency(jitter=0, threshold=0.5)
+    plain, cut = pieces(still, Consistency(jitter=0, threshold=0.5, cutmix=1.0))
+    n_cut = 0
+    for (x, target), (x2, target2) in zip(plain, cut, strict=True):
+        assert torch.equal(x["x"][:2], x2["x"][:2])
+        images, others = x["x"][2:], x2["x"][2:]
+        masks, others_masks = target["consistency"]["masks"], target2["consistency"]["masks"]
+        whole = [
+            torch.where((others != images).any(1)[:, None], images.roll(k, 0), images)
+            for k in (1, 2)
+        ]
+        assert any(torch.equal(others, one) for one in whole)  # one shift for all of a batch
+        # each pixel, image and target, is of one and the same image
+        for i, j in np.ndindex(3, 3):
+            from_j = (others[i] == images[j]).all(0)
+            n_cut += int(from_j.sum()) if i != j else 0
+        assert torch.equal(others_masks, torch.where(others.amax(1) > 0.5, 1, 0))
+        assert masks.shape == others_masks.shape
+    assert n_cut > 0
+
+
+def test_copy_paste_brings_annotated_objects_with_their_classes():
+    plain, pasted = pieces(
+        Consistency(jitter=0, threshold=0.5), Consistency(jitter=0, threshold=0.5, copy_paste=1.0)
+    )
+    soft = pieces(Consistency(jitter=0, targets="soft", copy_paste=1.0))[0]
+    for (x, target), (x2, target2), (_, target3) in zip(plain, pasted, soft, strict=True):
+        known = target["masks"]
+        for i in range(3):
+            was, now = x["x"][2 + i], x2["x"][2 + i]
+            fits = []
+            for source in range(2):
+                where = known[source] == 1
+                fits.append(torch.equal(now, torch.where(where, x["x"][source], was)))
+                if fits[-1]:
+                    found = target2["consistency"]["masks"][i]
+                    assert (found[where] == 1).all()
+                    assert torch.equal(found[~where], target["consistency"]["masks"][i][~where])
+                    assert (
+                        target3["consistency"]["masks"][i][:, where] == torch.tensor([[0], [1]])
+                    ).all()
+            assert any(fits)
+
+
+def test_soft_targets_are_the_probabilities_and_only_of_what_is_open():
+    _, _, masks = squares()
+    mixed = [(True, masks[0]), *[(False, masks[1])] * 4, *[(True, None)] * 3]
+    for x, target in coloured_with(mixed, Consistency(targets="soft", jitter=0)):
+        extra = target["consistency"]
+        bare = (target["masks"][2:] == MISSING).flatten(1).all(1)
+        proba = bright(x["x"][2:]).softmax(1) * bare[:, None, None, None]
+        assert torch.equal(extra["masks"], proba)
+
+
+def test_within_looks_at_what_is_not_annotated_of_images_with_marks():
+    _, _, masks = squares()
+    marked = [np.where(np.arange(W) % 4 == 0, mask, MISSING) for mask in masks[:4]]
+    options = Consistency(within=True, threshold=0.5)
+    seen = []
+
+    def predict(x):
+        seen.append(x)
+        return bright(x)
+
+    for x, target in coloured_with(split(marked), options, predict):
+        extra = target["consistency"]
+        assert len(seen[-1]) == len(extra["masks"]) == 5 == x["n_decode"]
+        known = target["masks"] != MISSING
+        assert known.any() and not known.all()
+        assert (extra["masks"][:2][known] == MISSING).all()
+        said = sure_masks(bright(seen[-1]), 0.5)
+        assert torch.equal(extra["masks"][:2][~known], said[:2][~known])
+        assert int(extra["n_open"]) == 3 * H * W + int((~known).sum())
+    assert not any(torch.equal(a["x"], b) for (a, _), b in zip(pieces(options)[0], seen))
+
+
+def test_a_teacher_sees_what_a_user_would_give_it_and_is_what_is_learned():
+    x = torch.rand(2, 3, 4, 5)
+    teacher = Bright()
+    found = taught_by(teacher)(x).exp()
+    pixels = (x * 255).round()
+    torch.testing.assert_close(found[:, 1], pixels.amax(1) / 255)
+    assert teacher.seen[0].dtype == np.uint8 and teacher.seen[0].shape == (2, 4, 5, 3)
+
+
+def test_a_fitted_teacher_teaches_and_clones_share_it():
+    images, labels, masks = squares()
+    teacher = make(max_epochs=1).fit(images, labels, masks)
+    options = Consistency(teacher=teacher, targets="soft", ramp=0)
+    model = make(consistency=options)
+    assert clone(model).consistency.teacher is teacher
+    taught = model.fit(images, labels, masks)
+    alone = make(consistency=Consistency(targets="soft", ramp=0)).fit(images, labels, masks)
+    assert not same_weights(taught, alone)
+    said = {}
+    for always in (0, 1):
+
+        class Stubborn:
+            def predict_mask_proba(self, X, always=always):
+                found = np.zeros((len(X), 2, *X.shape[1:3]))
+                found[:, always] = 1
+                return found
+
+        options = Consistency(5.0, teacher=Stubborn(), ramp=0)
+        student = make(consistency=options, max_epochs=6).fit(images, labels, masks)
+        said[always] = np.mean(student.predict_mask_proba(images[4:])[:, 1])
+    assert said[1] > said[0] + 0.1
 
 
 # -- fits ----------------------------------------------------------------------------------------
