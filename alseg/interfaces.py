@@ -28,6 +28,7 @@ __all__ = [
     "Gradients",
     "JointPredictions",
     "MaskProbabilities",
+    "ObjectMaps",
     "Oracle",
     "PoolQuery",
     "Saved",
@@ -156,6 +157,18 @@ class Adversarial(Protocol):
         `n_steps`, `aggregate`, `target`, `return_maps` and `random_state`, as those of
         `JointCAMSegmenter.adversarial_divergence`.
         """
+
+
+@runtime_checkable
+class ObjectMaps(Protocol):
+    """An estimator that says what lies inside objects, so that touching ones are told apart."""
+
+    objects: Any
+    """What it learns of them: `alseg.Objects`, or what is short for it."""
+
+    def iter_object_maps(self, X: Any) -> Any:
+        """An iterator of a Bunch an image: ``mask_proba`` (C, H, W), ``inside`` (H, W), \
+``min_size``."""
 
 
 @runtime_checkable

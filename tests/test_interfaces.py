@@ -157,6 +157,7 @@ def test_what_alseg_makes_meets_its_protocols():
         asked.ClassMaps,
         asked.Uncertainty,
         asked.Embeddings,
+        asked.ObjectMaps,
         asked.GoesOn,
         asked.Saved,
         asked.ChecksParams,

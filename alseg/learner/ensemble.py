@@ -28,7 +28,9 @@ from alseg.files import (
 from alseg.images import as_images, as_masks, stack
 from alseg.interfaces import (
     GoesOn,
+    ObjectMaps,
     Saved,
+    attribute_of,
     has_class_head,
     has_part,
     is_multilabel,
@@ -40,7 +42,13 @@ from alseg.metrics import mask_from_proba, mean_dice
 from alseg.query import DRAW_UNCERTAINTIES, UNCERTAINTIES
 from alseg.rows import n_rows
 from alseg.rows import retrieve_rows as rows
-from alseg.segmenter import JointCAMSegmenter, KnownLabelsMixin, reading
+from alseg.segmenter import (
+    JointCAMSegmenter,
+    KnownLabelsMixin,
+    ObjectsMixin,
+    class_masks,
+    reading,
+)
 from alseg.strategies import TARGETS, chunks, committee_score, pixel_scores
 from alseg.validation import check_number, check_option, check_rng, message
 
@@ -49,7 +57,7 @@ RECORD = "ensemble.json"
 _MEMBERS = re.compile(r"member-\d+-[0-9a-f]{8}")  # with a token of its save
 
 
-class DeepEnsemble(KnownLabelsMixin, BaseEstimator):
+class DeepEnsemble(KnownLabelsMixin, ObjectsMixin, BaseEstimator):
     """The same estimator from several random starts; the mean predicts, the spread is doubt [1]_.
 
     It has the surface of `JointCAMSegmenter`, so that a learner can take it as its estimator;
@@ -117,6 +125,19 @@ class DeepEnsemble(KnownLabelsMixin, BaseEstimator):
     def has_embeddings(self):
         """Whether the estimator makes embeddings."""
         return has_part(self.estimator, "embeddings")
+
+    @property
+    def objects(self):
+        """What the estimator learns of objects, as `JointCAMSegmenter`; None of others."""
+        told = meets(self.estimator, ObjectMaps)
+        return attribute_of(self.estimator, "objects") if told else None
+
+    @property
+    def has_objects(self):
+        """Whether the estimator learns objects; of a fitted one, whether its members did."""
+        return bool(
+            getattr(getattr(self, "estimators_", [self.estimator])[0], "has_objects", False)
+        )
 
     def fit(self, X, y, masks=None, mask_weight=None):
         """Fit every member from its own start.
@@ -230,6 +251,21 @@ class DeepEnsemble(KnownLabelsMixin, BaseEstimator):
         """The mean of the members' thresholds."""
         return float(np.mean([getattr(m, "threshold_", 0.5) for m in self.estimators_]))
 
+    @available_if(lambda self: meets(self.estimator, ObjectMaps))
+    def iter_object_maps(self, X):
+        """Means of the members' maps, image by image.
+
+        `predict_objects` separates by them once, so that objects of members need no matching.
+
+        Yields
+        ------
+        Bunch
+            As of `JointCAMSegmenter.iter_object_maps`.
+        """
+        check_is_fitted(self)
+        for maps in zip(*(m.iter_object_maps(X) for m in self.estimators_), strict=True):
+            yield Bunch(**{key: np.mean([one[key] for one in maps], axis=0) for key in maps[0]})
+
     def predict_joint(self, X):
         """Everything about each image, of the mean over the members.
 
@@ -323,8 +359,7 @@ class DeepEnsemble(KnownLabelsMixin, BaseEstimator):
 
     def score_masks(self, X, masks):
         """Mean Dice of the foreground over the images that have a mask, in [0, 1]."""
-        masks = as_masks(masks, len(as_images(X)))
-        known = [masks[i] for i in range(len(masks))]
+        known = class_masks(self, masks, len(as_images(X)))
         return mean_dice(self.predict_masks(X), known, n_mask_classes=self.n_mask_classes)
 
     @available_if(lambda self: meets(self.estimator, Saved))

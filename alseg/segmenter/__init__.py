@@ -1,10 +1,12 @@
 """`JointCAMSegmenter` and `PixelClassifier`: image labels for all, masks for some; their files."""
 
 from alseg.segmenter.assembly import NORMALIZATIONS
+from alseg.segmenter.checks import class_masks
 from alseg.segmenter.estimator import JointCAMSegmenter
 from alseg.segmenter.fits import ValidationSet
 from alseg.segmenter.inference import pool_batches, predict_batch, saliency
 from alseg.segmenter.known_labels import KnownLabelsMixin
+from alseg.segmenter.object_predictions import ObjectsMixin
 from alseg.segmenter.parameters import (
     Augmentation,
     Consistency,
@@ -32,6 +34,7 @@ __all__ = [
     "NORMALIZATIONS",
     "Network",
     "Objects",
+    "ObjectsMixin",
     "PRESETS",
     "PixelClassifier",
     "Schedule",
@@ -39,6 +42,7 @@ __all__ = [
     "ValidationSet",
     "WholeNetwork",
     "alseg_pseudo_labels",
+    "class_masks",
     "haematoxylin",
     "haematoxylin_masks",
     "phases_of_fit",

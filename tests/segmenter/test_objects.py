@@ -8,7 +8,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_predict
+from sklearn.utils import Bunch
 
 from alseg import (
     ActiveLearner,
@@ -21,10 +23,12 @@ from alseg import (
 )
 from alseg.datasets import make_discs
 from alseg.labels import MISSING
+from alseg.learner import DeepEnsemble
 from alseg.metrics import object_f1
 from alseg.network import PlainUNet
 from alseg.segmenter import ValidationSet, separate_objects
 from alseg.strategies import entropy_score
+from alseg.testing import ToySegmenter
 from alseg.training import DEEPEST, object_targets
 
 DISCS = make_discs(8, (32, 48), n_discs=5, random_state=0)
@@ -197,6 +201,84 @@ def test_several_classes_have_objects_of_their_own():
     for ids, mask in zip(found, classes):
         for k in range(1, ids.max() + 1):
             assert len(np.unique(mask[(ids == k) & (mask > 0)])) == 1
+
+
+def test_what_lies_in_a_hole_of_another_class_stays_of_its_own():
+    mask = np.ones((7, 9), np.int16)
+    mask[1:6, 1:6], mask[3, 3], mask[3, 7] = 0, 2, 0
+    model = JointCAMSegmenter(n_mask_classes=3, objects=Objects(None, min_size=0))
+    proba = (mask == np.arange(3)[:, None, None]).astype(float)
+    model.threshold_ = 0.5
+    maps = Bunch(mask_proba=proba, inside=np.ones(mask.shape), min_size=0)
+    model.__class__ = type("Known", (JointCAMSegmenter,), {"iter_object_maps": lambda s, X: [maps]})
+    (found,) = model.predict_objects(None)
+    assert_array_equal(found, np.where(mask == 2, 2, 1))
+
+
+# -- of several models -----------------------------------------------------------------------------
+
+
+@functools.cache
+def ensemble(**options):
+    model = DeepEnsemble(TINY(objects=IDS, **options), 2, random_state=0)
+    return model.fit(DISCS.images, DISCS.labels, masks=DISCS.instances)
+
+
+@pytest.mark.parametrize("kind", [None, "border", "distance"])
+def test_objects_of_one_model_twice_are_its_own(kind):
+    model = fitted(objects=kind, max_epochs=4)
+    twice = DeepEnsemble(model, 2)
+    twice.estimators_, images = [model, model], [DISCS.images[0], DISCS.images[1][:20]]
+    for one, two in zip(model.predict_objects(images), twice.predict_objects(images)):
+        assert_array_equal(one, two)
+    assert twice.predict_objects(DISCS.images).dtype == np.int32
+    for metric in ("f1", "dice"):
+        scores = [m.score_objects(DISCS.images, DISCS.masks, metric) for m in (model, twice)]
+        assert scores[0] == scores[1]
+    assert twice.has_objects == model.has_objects == (kind is not None)
+
+
+def test_objects_of_an_ensemble_are_separated_by_the_means_of_its_maps():
+    model = ensemble()
+    proba = np.mean([m.predict_mask_proba(DISCS.images) for m in model.estimators_], axis=0)
+    each = [list(m.iter_object_maps(DISCS.images)) for m in model.estimators_]
+    inside = np.array([[maps.inside for maps in of_member] for of_member in each]).mean(0)
+    sizes = [m.min_object_size_ for m in model.estimators_]  # all work at the images' own size
+    found = model.predict_objects(DISCS.images)
+    for k in range(len(DISCS)):
+        size = np.mean(sizes)
+        expected = separate_objects(proba[k, 1] >= 0.5, inside[k], 0.5, size, size / 4)
+        assert_array_equal(found[k], expected)
+    truth = list(DISCS.instances)
+    assert model.score_objects(DISCS.images, DISCS.instances) == object_f1(list(found), truth)
+
+
+def test_an_ensemble_reads_ids_and_is_saved(tmp_path):
+    model = ensemble()
+    assert model.mask_kind == "instances" and model.has_objects
+    assert model.score_masks(DISCS.images, DISCS.instances) == model.score_masks(
+        DISCS.images, DISCS.masks
+    )
+    model.save(tmp_path / "model")
+    loaded = DeepEnsemble.load(tmp_path / "model")
+    found = model.predict_objects(DISCS.images)
+    assert_array_equal(loaded.predict_objects(DISCS.images), found)
+    learner = ActiveLearner(
+        clone(model),
+        images=DISCS.images,
+        labels=DISCS.labels,
+        masks=[*DISCS.instances[:2], *[None] * 6],
+    )
+    learner.annotate([2], DISCS.instances[2:3])
+    assert learner.estimator.predict_objects(DISCS.images).shape == (8, 32, 48)
+
+
+def test_an_ensemble_of_models_that_know_no_objects_has_none():
+    model = DeepEnsemble(ToySegmenter(), 2)
+    assert model.mask_kind == "classes" and not model.has_objects and model.objects is None
+    assert not any(map(functools.partial(hasattr, model), ["predict_objects", "score_objects"]))
+    with pytest.raises(NotFittedError):
+        DeepEnsemble(TINY(objects="border"), 2).predict_objects(DISCS.images)
 
 
 def test_a_validation_part_with_ids(tmp_path):
