@@ -36,6 +36,10 @@ class RegionPicker:
     top : float in (0, 1] or None, default=None
         In each image, regions are drawn at random among the best share `top` of them [1]_. None
         takes the best.
+    spread : bool, default=False
+        Whether no image gets a second region before all have a first, nor a third before all have
+        a second: of the images with the fewest, those with the best regions come first. What is
+        annotated already counts as so many regions as its pixels make, rounded up.
     random_state : None, int, numpy Generator or RandomState, default=None
         Decides between equal scores, and what `top` draws.
 
@@ -62,6 +66,7 @@ class RegionPicker:
         per_image: int | None = None,
         top: float | None = None,
         random_state: Random = None,
+        spread: bool = False,
     ) -> None:
         self.n_instances = check_number("n_instances", n_instances, low=1, integer=True)
         self.unit = check_option("unit", unit, UNITS[1:])
@@ -75,10 +80,13 @@ class RegionPicker:
         if top is not None:
             check_number("top", top, low=0, high=1, open_low=True)
         self.top = top
+        if not isinstance(spread, (bool, np.bool_)):
+            raise TypeError(message("spread", "True or False", spread))
+        self.spread = bool(spread)
         self._rng = check_rng(random_state)
-        self._held = []  # (score, tie, image, pixels)
+        self._held = []  # (turn, score, tie, image, pixels); all of one turn without `spread`
         self._sizes = {}
-        self._worst = -np.inf
+        self._worst, self._last_turn = -np.inf, np.inf
 
     def add(
         self,
@@ -123,7 +131,9 @@ class RegionPicker:
             raise ValueError(
                 message(f"known of image {i}", f"of shape {scores.shape}", open_.shape)
             )
-        most = min(m for m in (self.n_instances, self.per_image, limit) if m is not None)
+        turn = self._regions_of(open_) if self.spread else 0
+        limits = self.n_instances, self.per_image, limit, self._last_turn - turn + 1
+        most = min(m for m in limits if m is not None)
         if most < 1 or not open_.any():
             return
         if self.sliding:
@@ -132,9 +142,15 @@ class RegionPicker:
             picked = self._parts(scores, open_, labels, most)
         if picked:
             self._sizes[int(i)] = scores.shape
-            self._held.extend((score, tie, int(i), pixels) for score, tie, pixels in picked)
+            for rank, (score, tie, pixels) in enumerate(picked):
+                self._held.append((turn + self.spread * rank, score, tie, int(i), pixels))
             if len(self._held) > 4 * self.n_instances + 1000:
                 self._prune()
+
+    def _regions_of(self, open_):
+        """How many regions the annotated pixels of an image make."""
+        n_known = open_.size - int(open_.sum())
+        return n_known if self.unit == "pixel" else -(-n_known // self.size**2)
 
     def _parts(self, scores, open_, labels, most):
         """Best tiles, superpixels or pixels: (score, tie, flat pixels)."""
@@ -207,11 +223,17 @@ class RegionPicker:
         return picked
 
     def _prune(self):
-        scores = np.array([held[0] for held in self._held])
-        ties = np.array([held[1] for held in self._held])
-        self._held = [self._held[j] for j in _best(scores, ties, self.n_instances)]
+        turns, scores, ties = (np.array([held[k] for held in self._held]) for k in range(3))
+        if self.spread:
+            best = np.lexsort((ties, -scores, turns))[: self.n_instances]
+        else:
+            best = _best(scores, ties, self.n_instances)
+        self._held = [self._held[j] for j in best]
         if len(self._held) == self.n_instances:
-            self._worst = self._held[-1][0]
+            if self.spread:
+                self._last_turn = self._held[-1][0]
+            else:
+                self._worst = self._held[-1][1]
 
     def regions(self) -> Any:
         """The best regions of the images so far.
@@ -237,7 +259,7 @@ class RegionPicker:
         if n_left < self.n_instances:
             rule = f"in [1, {n_left}] (the regions left in the pool, with its limits)"
             raise ValueError(message("n_instances", rule, self.n_instances))
-        _, _, ids, pixels = zip(*self._held, strict=True)
+        _, _, _, ids, pixels = zip(*self._held, strict=True)
         return Regions(ids, pixels, self._sizes, self.unit)
 
 
@@ -266,6 +288,7 @@ def pick_regions(
     known: Array = None,
     labels: Array = None,
     random_state: Any = None,
+    spread: bool = False,
 ) -> Any:
     """The best regions of a pool, from maps of pixel scores.
 
@@ -276,7 +299,7 @@ def pick_regions(
     n_instances : int
         How many regions.
     unit : {"patch", "superpixel", "pixel"}, default="patch"
-    size, sliding, per_image, top, random_state
+    size, sliding, per_image, top, random_state, spread
         See `RegionPicker`.
     known : sequence of n arrays of shape (H, W), bool, or None; or None
         Where the images are annotated already.
@@ -300,10 +323,13 @@ def pick_regions(
     >>> regions = pick_regions(maps, 1, "patch", size=2)
     >>> regions.pixels(0)
     array([2, 3])
+    >>> maps = np.array([[[0.9, 0.8, 0.7]], [[0.1, 0.2, 0.3]]])
+    >>> pick_regions(maps, 3, "pixel").ids, pick_regions(maps, 3, "pixel", spread=True).ids
+    (array([0, 0, 0]), array([0, 1, 0]))
     """
     if unit == "superpixel" and labels is None:
         raise ValueError(message("labels", "given for unit='superpixel'", None))
-    picker = RegionPicker(n_instances, unit, size, sliding, per_image, top, random_state)
+    picker = RegionPicker(n_instances, unit, size, sliding, per_image, top, random_state, spread)
     for i, scores in enumerate(maps):
         picker.add(
             i,

@@ -74,7 +74,12 @@ from alseg.strategies.representative import (
     prob_cover_score,
     suggestive_annotation_sampling,
 )
-from alseg.strategies.spread import spread_over_groups, spread_over_groups_sampling
+from alseg.strategies.spread import (
+    spread_over_groups,
+    spread_over_groups_sampling,
+    spread_over_images,
+    spread_over_images_sampling,
+)
 from alseg.strategies.stochastic import (
     bald_sampling,
     bald_score,
@@ -180,6 +185,8 @@ __all__ = [
     "ripu_score",
     "spread_over_groups",
     "spread_over_groups_sampling",
+    "spread_over_images",
+    "spread_over_images_sampling",
     "stochastic",
     "stochastic_batches",
     "subsample",

@@ -69,6 +69,7 @@ def ask_parts(
     superpixels=None,
     max_known=None,
     centred=False,
+    spread=False,
     masks_pool=None,
 ):
     """The regions of the largest scores; see `region_sampling` for what they are.
@@ -79,7 +80,7 @@ def ask_parts(
         A score with `return_maps`; None is regions at random.
     learner, X_pool, n_instances, random_state
         As of a strategy; `n_instances` counts regions.
-    unit, size, sliding, per_image, top
+    unit, size, sliding, per_image, top, spread
         See `alseg.query.RegionPicker`.
     superpixels : callable or None
         See `alseg.query.superpixels_of`.
@@ -100,7 +101,7 @@ def ask_parts(
     if n_pool == 0:
         raise EmptyPool("The pool is empty: nothing is left to ask about.")
     rng = check_rng(random_state)
-    picker = RegionPicker(int(n_instances), unit, size, sliding, per_image, top, rng)
+    picker = RegionPicker(int(n_instances), unit, size, sliding, per_image, top, rng, spread)
     masks = as_masks(masks_pool, n_pool)
     images = as_images(X_pool) if unit == "superpixel" or score is None else None
     seed = seed_of(random_state, rng)

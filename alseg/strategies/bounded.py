@@ -19,7 +19,7 @@ from alseg.strategies._shared import check_pool, check_shape
 from alseg.strategies.around_others import check_callable, named, pick
 from alseg.strategies.informativeness import entropy_sampling
 from alseg.strategies.near_duplicates import without_near_duplicates_sampling
-from alseg.strategies.spread import spread_over_groups_sampling
+from alseg.strategies.spread import spread_over_groups_sampling, spread_over_images_sampling
 from alseg.strategies.underlying import AROUND, inside
 from alseg.validation import EmptyPool, check_number, check_rng, message, seed_of
 
@@ -28,6 +28,7 @@ _AROUND: dict[Any, str] = {
     **AROUND,
     without_near_duplicates_sampling: "strategy",
     spread_over_groups_sampling: "score",
+    spread_over_images_sampling: "score",
 }
 _OF_POOL = ("y_pool", "masks_pool", "groups_pool")
 
@@ -266,9 +267,10 @@ def within_seconds_sampling(
     strategy : callable, default=entropy_sampling
         A strategy or a score. Images of a score, of a strategy that takes the largest of one
         (`alseg.strategies.score_beside`), and of `class_balanced`, `stochastic`,
-        `stochastic_batches`, `spread_over_groups` and `without_near_duplicates` around one are
-        looked at a few at a time until the time is up. Any other strategy is asked about random
-        parts of the pool, each larger than the last, and the last part's answer counts.
+        `stochastic_batches`, `spread_over_groups`, `spread_over_images` and
+        `without_near_duplicates` around one are looked at a few at a time until the time is up. Any
+        other strategy is asked about random parts of the pool, each larger than the last, and the
+        last part's answer counts.
     seconds : float or None, default=None
         None is no limit.
     unit : str, default="image"

@@ -21,6 +21,7 @@ PART_OPTIONS = (
     "superpixels",
     "max_known",
     "centred",
+    "spread",
 )
 """What `by_region` takes besides a score and a unit."""
 
@@ -40,6 +41,7 @@ def region_sampling(
     superpixels=None,
     max_known=None,
     centred=False,
+    spread=False,
     masks_pool=None,
 ):
     """Ask about the parts of images that score most; `by_region` makes a strategy of it.
@@ -76,6 +78,9 @@ def region_sampling(
         For ``unit="pixel"``: most annotated pixels of one image, in all rounds.
     centred : bool, default=False
         Whether each pixel of the score's maps is already the score of the window around it.
+    spread : bool, default=False
+        Whether no image gives a second part before all have given a first, in this question or in
+        one before; see `alseg.query.RegionPicker`.
     masks_pool : sequence of n_pool masks and None, or None, default=None
         What is annotated already and not asked again. `ActiveLearner` passes it in mask mode.
 
@@ -126,6 +131,7 @@ def region_sampling(
         superpixels=superpixels,
         max_known=max_known,
         centred=centred,
+        spread=spread,
         masks_pool=masks_pool,
     )
 
@@ -143,7 +149,7 @@ def by_region(score=entropy_score, unit="patch", **options):
     unit : {"patch", "superpixel", "pixel", "image"}, default="patch"
     **options
         Of `region_sampling`: `size`, `sliding`, `per_image`, `top`, `superpixels`, `max_known`,
-        `centred`.
+        `centred`, `spread`.
 
     Returns
     -------
@@ -229,6 +235,7 @@ def ripu_sampling(
     unit="patch",
     size=3,
     per_image=None,
+    spread=False,
     masks_pool=None,
 ):
     """Ask where classes meet and the prediction is unsure, by `ripu_score` [1]_.
@@ -252,6 +259,8 @@ def ripu_sampling(
         Side of the window; the published radius ``k`` is ``2 k + 1``.
     per_image : int or None, default=None
         Most windows or pixels of one image in one call.
+    spread : bool, default=False
+        See `region_sampling`.
     masks_pool : sequence of n_pool masks and None, or None, default=None
         What is annotated already and not asked again.
 
@@ -279,7 +288,7 @@ def ripu_sampling(
     check_option("unit", unit, ("patch", "pixel", "image"))
     score = functools.partial(ripu_score, size=size)
     windows = {"size": size, "sliding": unit == "patch", "per_image": per_image, "centred": True}
-    ask = by_region(score, unit, **windows)
+    ask = by_region(score, unit, spread=spread, **windows)
     return ask(learner, X_pool, n_instances, random_state, masks_pool=masks_pool)
 
 
@@ -294,6 +303,7 @@ def pixelpick_sampling(
     per_image=10,
     top=0.05,
     max_pixels=100,
+    spread=False,
     masks_pool=None,
 ):
     """Ask about a few pixels an image, at random among its most uncertain ones [1]_.
@@ -321,6 +331,8 @@ def pixelpick_sampling(
         Share of an image's pixels, without those annotated, that are drawn from.
     max_pixels : int or None, default=100
         Most annotated pixels of one image, in all rounds.
+    spread : bool, default=False
+        See `region_sampling`.
     masks_pool : sequence of n_pool masks and None, or None, default=None
         What is annotated already and not asked again.
 
@@ -350,5 +362,6 @@ def pixelpick_sampling(
         raise TypeError(message("score", "a score (callable)", score))
     if max_pixels is not None:
         check_number("max_pixels", max_pixels, low=1, integer=True)
-    ask = by_region(score, unit, per_image=per_image, top=top, max_known=max_pixels)
+    options = {"per_image": per_image, "top": top, "max_known": max_pixels, "spread": spread}
+    ask = by_region(score, unit, **options)
     return ask(learner, X_pool, n_instances, random_state, masks_pool=masks_pool)

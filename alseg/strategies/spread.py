@@ -1,10 +1,12 @@
-"""Questions spread over groups: patients, slides, videos, few images of one in a round."""
+"""Questions spread over groups (patients, slides, videos), and over images before any is again."""
 
 import warnings
 
 import numpy as np
 
 from alseg.calling import accepts, call, check_query_idx, name_of, unit_of
+from alseg.images import as_masks
+from alseg.labels import is_annotated
 from alseg.query import Regions, top_n
 from alseg.rows import n_rows
 from alseg.rows import retrieve_rows as rows
@@ -93,10 +95,7 @@ def spread_over_groups_sampling(
     groups = _groups_of(groups_pool, n_rows(X_pool))
     rng = check_rng(random_state)
     offered = {"y_pool": y_pool, "masks_pool": masks_pool}
-    beside = score_beside(score) if unit == "image" else None
-    ask = _by_score if beside is not None or not accepts(score, "n_instances") else _by_strategy
-    chosen = beside if beside is not None else score
-    ask = ask(chosen, learner, X_pool, seed_of(random_state, rng), unit, offered, rng)
+    ask = _asking(score, learner, X_pool, seed_of(random_state, rng), unit, offered, rng)
     return _picked(ask, n_instances, groups, _annotated_groups(learner), per_group)
 
 
@@ -129,6 +128,15 @@ def _picked(ask, n_instances, groups, known, per_group):
             used[codes[found[k]]] += 1
             now[codes[found[k]]] += 1
     return np.array(picked, dtype=np.intp) if parts[0] is None else _joined(parts)
+
+
+def _asking(score, learner, X_pool, seed, unit, offered, rng):
+    """What `_picked` asks: one that takes the images of a score is that score, computed once."""
+    beside = score_beside(score) if unit == "image" else None
+    if beside is not None or not accepts(score, "n_instances"):
+        score = score if beside is None else beside
+        return _by_score(score, learner, X_pool, seed, unit, offered, rng)
+    return _by_strategy(score, learner, X_pool, seed, unit, offered, rng)
 
 
 def _by_score(score, learner, X_pool, seed, unit, offered, rng):
@@ -222,3 +230,127 @@ def spread_over_groups(score=entropy_score, per_group=1):
     _check_per_group(per_group)
     options = {"score": score, "per_group": per_group, "unit": unit_of(score)}
     return named(f"spread_over_groups({name_of(score)})", spread_over_groups_sampling, **options)
+
+
+# -- images ---------------------------------------------------------------------------------------
+
+
+def spread_over_images_sampling(
+    learner,
+    X_pool,
+    n_instances=1,
+    random_state=None,
+    *,
+    score=entropy_score,
+    unit="image",
+    y_pool=None,
+    masks_pool=None,
+    groups_pool=None,
+):
+    """Ask about no image a second time before all have been asked about once.
+
+    An image of which points, strokes or a part are marked stays in the pool, and the model may
+    doubt it still. Those of which nothing is marked come first, and of them those that the strategy
+    gives. Of a strategy that asks about parts of images the parts are spread, in this question too:
+    see `alseg.query.RegionPicker`.
+
+    Parameters
+    ----------
+    learner : what `score` needs
+    X_pool : images of shape (n_pool, ...), or any sequence of images or paths
+    n_instances : int, default=1
+        How many images, or parts of images.
+    random_state : None, int, numpy Generator or RandomState, default=None
+        Decides between equal scores, and is handed on to a strategy that names it.
+    score : callable, default=entropy_score
+        A score or a strategy of images, or a strategy of parts that names `spread`, such as those
+        of `by_region`.
+    unit : str, default="image"
+        What `score` asks about.
+    masks_pool : sequence of n_pool masks and None, or None, default=None
+        What is annotated already. `ActiveLearner` passes it in mask mode.
+    y_pool, groups_pool : sequence of n_pool, or None
+        Cut, and handed on to a score or a strategy that names them.
+
+    Returns
+    -------
+    query_idx : ndarray of shape (n_instances,), int; or Regions
+
+    Raises
+    ------
+    EmptyPool
+        If the pool is empty.
+    TypeError, ValueError
+        If a strategy of parts does not name `spread`, or as `score`.
+
+    Examples
+    --------
+    The image of the largest score has a mark.
+
+    >>> def score(learner, X_pool):
+    ...     return np.array([0.9, 0.2, 0.5])[X_pool]
+    >>> masks = [np.array([[1, -1]]), None, None]
+    >>> ask = spread_over_images(score)
+    >>> ask(None, np.arange(3), 1, masks_pool=masks), ask(None, np.arange(3), 3, masks_pool=masks)
+    (array([2]), array([2, 1, 0]))
+    """
+    check_callable("score", score)
+    offered = {"y_pool": y_pool, "masks_pool": masks_pool, "groups_pool": groups_pool}
+    if unit != "image":
+        _check_spreads(score)
+        given = {"n_instances": n_instances, "random_state": random_state, "spread": True}
+        return call(score, learner, X_pool, **given, **offered)
+    n_instances = check_pool(X_pool, n_instances)
+    rng = check_rng(random_state)
+    known = as_masks(masks_pool, n_rows(X_pool))
+    marked = np.array([is_annotated(known[i]) for i in range(n_rows(X_pool))])
+    ask = _asking(score, learner, X_pool, seed_of(random_state, rng), unit, offered, rng)
+    found, left = [], n_instances
+    for positions in (np.flatnonzero(~marked), np.flatnonzero(marked)):
+        n = min(left, len(positions))
+        if n:
+            found.append(ask(positions, n)[0][:n])
+            left -= n
+    return np.concatenate(found)
+
+
+def _check_spreads(score):
+    bound = getattr(score, "keywords", {})
+    if not (accepts(score, "spread") or bound.get("spread")):
+        rule = "one of images, or one of parts of images that names spread"
+        raise TypeError(message("score", rule, name_of(score), "by_region makes such a one."))
+
+
+def spread_over_images(score=entropy_score):
+    """A strategy that asks about no image twice before all once; see `spread_over_images_sampling`.
+
+    Parameters
+    ----------
+    score : callable, default=entropy_score
+        A score or a strategy, also one that asks about parts of images.
+
+    Returns
+    -------
+    strategy : functools.partial
+
+    Raises
+    ------
+    TypeError
+        If `score` is not callable, or asks about parts and does not name `spread`.
+
+    Examples
+    --------
+    >>> from alseg.strategies import by_region
+    >>> from alseg.testing import ToySegmenter, toy_images
+    >>> pixels = by_region(entropy_score, "pixel")
+    >>> pixels(ToySegmenter(), toy_images(5), 5, 0)
+    Regions(5 pixels in 3 images)
+    >>> spread_over_images(pixels)(ToySegmenter(), toy_images(5), 5, 0)
+    Regions(5 pixels in 5 images)
+    """
+    check_callable("score", score)
+    unit = unit_of(score)
+    if unit != "image":
+        _check_spreads(score)
+    name = f"spread_over_images({name_of(score)})"
+    return named(name, spread_over_images_sampling, score=score, unit=unit)

@@ -109,6 +109,7 @@ def _wrapped():
     found["within_seconds(patch)"] = strategies.within_seconds(parts, 3600)
     for inner in (score, draws, parts, strategies.core_set_sampling):
         found[f"spread_over_groups({name_of(inner)})"] = strategies.spread_over_groups(inner, None)
+        found[f"spread_over_images({name_of(inner)})"] = strategies.spread_over_images(inner)
     spread = strategies.spread_over_groups(strategies.class_balanced(score), per_group=1)
     found["spread_over_groups(1)"] = spread
     found["within_seconds(spread)"] = strategies.within_seconds(spread, 3600)
