@@ -36,7 +36,7 @@ from alseg.segmenter.parameters import (
     uses_bare_images,
 )
 from alseg.segmenter.phases import phases_of_fit
-from alseg.segmenter.saving import read_model, take_normalization
+from alseg.segmenter.saving import read_model, take_normalization, with_own_heads
 from alseg.segmenter.training_run import TrainingRun
 from alseg.segmenter.whole_networks import check_facts, is_whole, network_facts
 from alseg.training import (
@@ -458,9 +458,10 @@ class FittingSegmenter(LoopingSegmenter):
         return best_threshold(self._iter_mask_proba(images), (masks[i] for i in range(len(images))))
 
     def _read_start(self, classes):
-        """The model to start from, if it is of these classes."""
+        """The model to start from; of other classes only where its heads may begin anew."""
         params, _, fitted, state = read_model(self.schedule.start_from)
-        if not np.array_equal(fitted["classes_"], classes):
+        same = np.array_equal(fitted["classes_"], classes)
+        if not same and not self._heads_may_begin_anew():
             raise ValueError(
                 message(
                     "schedule.start_from",
@@ -468,7 +469,11 @@ class FittingSegmenter(LoopingSegmenter):
                     fitted["classes_"].tolist(),
                 )
             )
-        return Bunch(params=params, fitted=fitted, state=state)
+        return Bunch(params=params, fitted=fitted, state=state, same_classes=same)
+
+    def _heads_may_begin_anew(self):
+        """Whether all parts learn from the first step on: in two phases one of them is frozen."""
+        return self.schedule.phases == "joint" and not is_whole(self)
 
     def _load_start(self, started):
         now = as_network(self.network).normalize
@@ -476,8 +481,11 @@ class FittingSegmenter(LoopingSegmenter):
         if not (same_value(now, "auto") or same_value(now, then)):
             self._check_normalization(started.state)
         take_normalization(self._network, started.state)
+        state = started.state
+        if self._heads_may_begin_anew():
+            state = with_own_heads(state, self._network.state_dict(), started.same_classes)
         try:
-            self._network.load_state_dict(started.state)
+            self._network.load_state_dict(state)
         except RuntimeError as error:
             raise ValueError(
                 message(

@@ -370,7 +370,9 @@ class Schedule(Options):
     start_from : None, str or Path, default=None
         A folder that `save` wrote: each fit starts from its weights, and the first of two phases
         is left out where there are masks. So all rounds of an experiment can start from one
-        classifier. ``network.normalize="auto"`` is then the normalisation of that model.
+        classifier, and new data from what was learned of other data: with ``phases="joint"`` heads
+        of other classes, of images or pixels, begin anew. ``network.normalize="auto"`` is then the
+        normalisation of that model.
     refit_epochs : int or None, default=None
         Epochs of a `partial_fit` that goes on from a fit. None is `max_epochs`.
     keep_epoch : {"last", "validation", "train_loss"}, default="last"

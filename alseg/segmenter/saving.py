@@ -209,6 +209,35 @@ def read_model(path):
         return params, set(nested_names(dict.fromkeys(record["left_out"]))), fitted, state
 
 
+_HEADS = ("class_head.", "mask_conv.", "object_conv.")
+
+
+def with_own_heads(state, own, same_classes):
+    """Saved weights for a network whose heads may be of other classes, which then begin anew.
+
+    Parameters
+    ----------
+    state, own : dict of str -> tensor
+        What was saved, and what the new network holds.
+    same_classes : bool
+        Whether images are of the same classes; else the class head is the network's own.
+
+    Returns
+    -------
+    dict of str -> tensor
+    """
+
+    def stays(name):
+        begins = (name.startswith("class_head.") and not same_classes) or (
+            name in own and name in state and own[name].shape != state[name].shape
+        )
+        return name.startswith(_HEADS) and (begins or (name in own) != (name in state))
+
+    anew = tuple({f"{name.partition('.')[0]}." for name in {**own, **state} if stays(name)})
+    kept = {name: part for name, part in state.items() if not name.startswith(anew)}
+    return {**kept, **{name: part for name, part in own.items() if name.startswith(anew)}}
+
+
 def take_normalization(network, state):
     """Make room for the normalisation of saved weights: of one channel, or of each.
 

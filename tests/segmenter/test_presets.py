@@ -827,13 +827,48 @@ def test_start_from_must_fit(tmp_path):
     images, labels, masks = discs(size=(32, 48))
     options = {"encoder": "tiny", "max_epochs": 0, "random_state": 0}
     quick(**options).fit(images, labels).save(tmp_path / "a")
+    options["schedule__start_from"] = tmp_path / "a"
+    frozen = quick(**options, schedule__phases="two-phase")
     with pytest.raises(ValueError, match="start_from must be a model of the classes"):
-        quick(**options, schedule__start_from=tmp_path / "a").fit(images, labels == "a")
+        frozen.fit(images, labels == "a")
     with pytest.raises(ValueError, match="start_from must be a model of the same network"):
-        wide = quick(**options, n_mask_classes=3, schedule__start_from=tmp_path / "a")
-        wide.fit(images, labels, masks)
+        frozen.set_params(n_mask_classes=3).fit(images, labels, masks)
+    for of_joint in (quick(**options, network__cam_stride=None), quick(**options)):
+        with pytest.raises(ValueError, match="start_from must be a model of the same network"):
+            of_joint.set_params(module__decoder_channels=(8,) * 3).fit(images, labels, masks)
+    options["schedule__start_from"] = tmp_path / "nowhere"
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        quick(**options, schedule__start_from=tmp_path / "nowhere").fit(images, labels)
+        quick(**options).fit(images, labels)
+
+
+@pytest.mark.parametrize(
+    "changed, begins_anew",
+    [
+        ({}, ()),
+        ({"classes": "xy"}, ("class_head",)),  # as many, of other names
+        ({"classes": "abc"}, ("class_head",)),
+        ({"n_mask_classes": 3}, ("mask_conv",)),
+        ({"objects": "border"}, ("object_conv",)),
+        ({"classes": "abc", "n_mask_classes": 3}, ("class_head", "mask_conv")),
+        ({"network__pooling": None}, ("class_head",)),
+    ],
+)
+def test_heads_of_other_classes_begin_anew_and_all_else_is_as_saved(tmp_path, changed, begins_anew):
+    images, labels, masks = discs(size=(32, 48))
+    options = {"encoder": "tiny", "max_epochs": 1, "random_state": 0}
+    then = quick(**options).fit(images, labels, masks)
+    then.save(tmp_path / "a")
+    changed = dict(changed)
+    names = changed.pop("classes", "ab")
+    labels = np.array([names[i % len(names)] for i in range(len(images))])
+    changed = {**options, **changed, "max_epochs": 0}
+    fresh = quick(**changed).fit(images, labels, masks)
+    now = quick(**changed, schedule__start_from=tmp_path / "a").fit(images, labels, masks)
+    saved, own, found = (state_of(model.module_) for model in (then, fresh, now))
+    assert found.keys() == own.keys()
+    for name, part in found.items():
+        anew = name.startswith(tuple(f"{head}." for head in begins_anew))
+        assert same({name: part}, {name: (own if anew else saved)[name]}), name
 
 
 def test_class_phase_is_checked():

@@ -1,0 +1,81 @@
+"""The study of what fits, views and teachers buy: what is compared with what, and means of fits."""
+
+import numpy as np
+import pytest
+
+from alseg import JointCAMSegmenter
+from benchmarks.studies import ceiling
+
+
+def record(row, fold, fit, **scores):
+    return {
+        "row": row,
+        "fold": fold,
+        "fit": fit,
+        "scores": {name.replace("_", " "): value for name, value in scores.items()},
+        "seconds": {"fit": 10.0 * (fit + 1)},
+    }
+
+
+def some_records():
+    dice = {0: 0.80, 1: 0.84}
+    found = []
+    for fold, value in dice.items():
+        for fit in range(3):
+            scores = {"1 x 1": value + 0.01 * fit, "1 x 4": value + 0.02, "1 x 8": value + 0.03}
+            if fit:
+                scores[f"{fit + 1} x 8"] = value + 0.03 + 0.01 * fit
+            found.append(record("300", fold, fit, **scores))
+        taught = {"1 x 1": value + 0.03, "1 x 4": 0.9, "1 x 8": value + 0.06 + 0.01 * fold}
+        found.append(record("taught", fold, 0, **taught))
+    return found
+
+
+def test_a_row_is_compared_with_the_masks_alone_by_folds():
+    lines = {(line[0], *line[2:4]): line for line in ceiling.lines_of(some_records())}
+    what, steps, fits, views, mean, *against, seconds = lines["masks alone, 300 steps", 1, 1]
+    assert (steps, against, seconds) == (300, ["", "", 2], 20.0)
+    assert mean == pytest.approx(83)  # of three fits: 81 and 85
+    taught = lines[ceiling.ROWS["taught"].what, 1, 1]
+    assert taught[4] == pytest.approx(85) and taught[5] == "+2.00" and taught[7] == 2
+    three = lines["the first row, mean of fits and views", 3, 8]
+    assert three[4] == pytest.approx(87) and three[5] == "+4.00" and three[-1] == 60.0
+    # with its views against the first row with its views: 86 and 91, less 83 and 87
+    views = lines[ceiling.ROWS["taught"].what + ", its views", 1, 8]
+    assert views[4] == pytest.approx(88.5) and views[5] == "+3.50"
+    # and against its teacher: 86 and 91, less 85 and 89
+    less = lines["the taught one less its teacher", 1, 8]
+    assert less[5] == "+1.50" and less[-1] is None
+    text = ceiling.table(some_records())
+    assert text.count("\n") == 2 + len(list(ceiling.lines_of(some_records())))
+
+
+def test_one_pair_has_no_interval():
+    assert ceiling.compared({0: 1.0}, {0: 0.5, 1: 3.0}) == ("", "", 1)
+
+
+def test_means_of_kept_fits_are_those_of_their_probabilities(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (4, 32, 32, 3), dtype=np.uint8)
+    labels, masks = np.array(["a", "b"] * 2), [np.eye(32, dtype=int)] * 4
+    proba = []
+    for fit in range(2):
+        model = JointCAMSegmenter(encoder="tiny", max_epochs=1, random_state=fit, device="cpu")
+        model.fit(images, labels, masks)
+        place = ceiling.place_of(tmp_path, "300", 0, fit)
+        place.parent.mkdir(exist_ok=True)
+        model.save(place)
+        proba.append(model.set_params(test_flips="dihedral").predict_mask_proba(images))
+    members = ceiling.members_of(tmp_path, "300", 0, 2)
+    mean = ceiling.mean_of(members, "dihedral").predict_mask_proba(images)
+    np.testing.assert_allclose(mean, np.mean(proba, axis=0), atol=1e-5)
+    assert ceiling.members_of(tmp_path, "300", 0, 3) is None
+    assert ceiling.mean_of(members[:1], "none") is members[0]
+
+
+def test_rows_differ_by_what_they_say():
+    alone, taught = ceiling.model_of("300", 0, (96, 144)), ceiling.model_of("taught", 0, (96, 144))
+    assert alone.weak_batch_size == 0 and alone.consistency is None
+    assert alone.steps_per_epoch == taught.steps_per_epoch == 300
+    assert taught.consistency.targets == "soft" and taught.consistency.cutmix == 0.5
+    assert np.float32(ceiling.BELOW_ONE) < 1
