@@ -195,6 +195,9 @@ def serve(
         project = state
         if not isinstance(state, Project):
             project = stack.enter_context(open_project(state, data, options))
+        if project.mask_kind != "classes":
+            remedy = "A page marks classes: draw ids elsewhere, then alseg add."
+            raise ValueError(message("mask_kind", "'classes'", project.mask_kind, remedy))
         marks = Marks(project, regions)
         stack.callback(marks.close)
         marks.quality.target = target

@@ -188,6 +188,7 @@ def _project_options(args):
         "pseudo_labels",
         "seed",
         "part",
+        "mask_kind",
         *MASK_OPTIONS,
     ):
         if getattr(args, name, None) is not None:
@@ -242,7 +243,9 @@ def undo(args):
 
 
 def predict(args):
-    """Write predicted masks and labels."""
+    """Write predicted masks and labels, and objects."""
+    if args.min_area is not None and not args.objects:
+        raise BadArgument("min-area must be left out without --objects: it is of them.")
     from alseg.project import open_project
     from alseg.project import predict as predict_folder
     from alseg.validation import counted
@@ -257,12 +260,17 @@ def predict(args):
                 overwrite=args.overwrite,
                 progress=bar.show,
                 say=lambda text: hint(args, text),
+                objects=args.objects,
+                min_area=args.min_area or 0,
             )
     if found["skipped"]:
         hint(args, f"Skipped, no images: {_listed(found['skipped'])}.")
     if found["kept"]:
         hint(args, f"Changed by somebody since, so left as they are: {_listed(found['kept'])}.")
     hint(args, f"{counted(found['n'], 'mask')} and labels.csv in {args.out}")
+    if found["n_objects"] is not None:
+        n = counted(found["n_objects"], "object")
+        hint(args, f"{n} in objects.csv and counts.csv, their ids in {args.out}/objects")
     if found["bad"]:
         first = next(iter(found["bad"].values()))
         n = len(found["bad"])

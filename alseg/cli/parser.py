@@ -204,6 +204,12 @@ def make_parser():
         metavar="NAMES",
         help="names of the pixel classes, such as gland,lumen; default: one class",
     )
+    sub.add_argument(
+        "--mask-kind",
+        choices=("classes", "instances"),
+        help="what masks hold: classes, whose connected parts are objects, or the ids of objects; "
+        "with --objects. Default: classes",
+    )
     _strategy_arguments(sub, default=None, balanced=True)
     _estimator_arguments(sub)
     sub.add_argument("--seed", type=_natural, metavar="N", help="default: 0")
@@ -236,6 +242,17 @@ def make_parser():
     sub.add_argument("state", metavar="STATE", help="what alseg query --out has made")
     sub.add_argument("images", metavar="IMAGES", help="a folder of images, or one image")
     sub.add_argument("--out", metavar="DIR", required=True, help="folder for masks and labels.csv")
+    sub.add_argument(
+        "--objects",
+        action="store_true",
+        help="tell objects apart and count them: their ids in objects/, objects.csv and counts.csv",
+    )
+    sub.add_argument(
+        "--min-area",
+        type=_natural,
+        metavar="N",
+        help="with --objects: leave out those of fewer pixels; default: 0",
+    )
     sub.add_argument(
         "--overwrite", action="store_true", help="replace predictions of an earlier model"
     )

@@ -10,8 +10,11 @@ from alseg.labels import MISSING
 from alseg.project.answers import look_at_mask
 from alseg.project.folders import image_files_under
 from alseg.project.mask_files import read_proposal, read_stored, stored_bytes
-from alseg.project.state import ProjectError, clean, mapping_of
+from alseg.project.state import clean
+from alseg.project.state_file import ProjectError
 from alseg.report import ask_folder
+
+_MOST_IDS = 2**15  # masks are read as int16
 
 
 def add(
@@ -52,6 +55,7 @@ def add(
     files, skipped = image_files_under(folder)
     suffix = project.option("mask_suffix") if mask_suffix is None else mask_suffix
     matches = _matches(project, files, folder, suffix)
+    project.check_files(matches.values())
     coding = _coding(project, matches, mask_mapping, missing_value)
     resize = project.option("resize_masks", False) if resize_masks is None else resize_masks
     masks = _read(project, matches, coding, resize)
@@ -70,8 +74,9 @@ def keep(project, masks, coding=None):
     ----------
     project : Project
     masks : dict of str to ndarray of shape (H, W), int
-        By the image's name: classes below `Project.n_mask_classes`, `MISSING` where nobody said; at
-        least one pixel is annotated. They take the place of those that are there.
+        By the image's name: classes below `Project.n_mask_classes`, or ids of objects where
+        `Project.mask_kind` says so, `MISSING` where nobody said; at least one pixel is annotated.
+        They take the place of those that are there.
     coding : MaskCoding or None, default=None
         How the files were coded that they come from, for those that come later.
 
@@ -125,7 +130,7 @@ def _coding(project, matches, mapping, missing_value):
     try:
         if known is not None:
             return decide_coding(files, known=known)
-        return decide_coding(files, mapping_of(mapping), missing_value)
+        return decide_coding(files, project.mapping(mapping), missing_value)
     except ValueError as error:
         raise ProjectError(f"{error} Nothing was added.") from error
 
@@ -133,7 +138,7 @@ def _coding(project, matches, mapping, missing_value):
 def _read(project, matches, coding, resize):
     """The masks by the names of their images, checked."""
     images = as_images(project.data.images)
-    n_classes = project.n_mask_classes
+    n_classes = project.n_mask_classes if project.mask_kind == "classes" else _MOST_IDS
     masks, problems = {}, []
     for i, files in matches.items():
         image = [images.paths[i]] if resize and hasattr(images, "paths") else None
@@ -164,7 +169,8 @@ def _check(mask, size, n_classes, where, coding):
         classes = f"0 to {n_classes - 1}" + (", or 0 and 255" if n_classes == 2 else "")
         raise ProjectError(
             f"{where}: holds {shown}, where only classes may stand ({classes}). For instance ids "
-            "say --mask-mapping nonzero, for soft edges half."
+            "say --mask-mapping nonzero, or alseg query --mask-kind instances, which keeps objects "
+            "apart; for soft edges half."
         )
     if not len(values):
         raise ProjectError(f"{where}: no pixel is annotated ({coding.describe()}).")
@@ -205,7 +211,7 @@ def _looks(project, masks):
     looks = {}
     for name, mask in masks.items():
         look = look_at_mask(
-            mask,
+            project.classes(mask),
             _proposal(project, name, mask.shape),
             shares,
             digests,

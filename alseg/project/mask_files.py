@@ -4,22 +4,23 @@ import io
 
 import numpy as np
 
-from alseg.images import read_mask
+from alseg.images import image_depth, mask_values, read_mask
 from alseg.labels import MISSING
 
-UNKNOWN = 255
-"""How `MISSING` stands in a stored 8-bit mask; so a project has at most 254 classes."""
+UNKNOWN, UNKNOWN_ID = 255, 2**16 - 1
+"""How `MISSING` stands in a stored mask of 8 bits, and in one of 16; so a project has at most 254
+classes."""
 
 PALETTE = ((0, 0, 0), (255, 200, 0), (0, 229, 255), (255, 92, 205), (124, 252, 0), (255, 255, 255))
 """RGB of class 0 (background), 1, 2, ...: those of the outlines on the page."""
 
 
 def png_bytes(array, palette=None):
-    """An (H, W) uint8 array as the bytes of a PNG file.
+    """An (H, W) array of whole numbers as the bytes of a PNG file.
 
     Parameters
     ----------
-    array : ndarray of shape (H, W), uint8
+    array : ndarray of shape (H, W), uint8 or uint16
     palette : sequence of (r, g, b) or None, default=None
         Colours of the values; None is grey.
 
@@ -62,15 +63,49 @@ def mask_bytes(mask, n_mask_classes=2):
     return png_bytes(mask.astype(np.uint8), PALETTE)
 
 
+def id_bytes(ids):
+    """Ids of objects as the bytes of a file of 16 bits a pixel, or of 32 where it takes them.
+
+    Parameters
+    ----------
+    ids : ndarray of shape (H, W), int
+        0 is background.
+
+    Returns
+    -------
+    suffix : {".png", ".tif"}
+    data : bytes
+
+    Examples
+    --------
+    >>> id_bytes(np.array([[0, 65535]]))[0], id_bytes(np.array([[0, 65536]]))[0]
+    ('.png', '.tif')
+    """
+    if ids.max(initial=0) <= np.iinfo(np.uint16).max:
+        return ".png", png_bytes(ids.astype(np.uint16))
+    import tifffile
+
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, ids.astype(np.uint32), compression="zlib")
+    return ".tif", buffer.getvalue()
+
+
 def stored_bytes(mask):
-    """A mask as it is kept: its classes as grey values, 255 where nobody said."""
-    return png_bytes(np.where(mask == MISSING, UNKNOWN, mask).astype(np.uint8))
+    """A mask as it is kept: its classes as grey values, 255 where nobody said.
+
+    Of 16 bits where ids of objects need them, and then 65 535.
+    """
+    if mask.max(initial=0) < UNKNOWN:
+        return png_bytes(np.where(mask == MISSING, UNKNOWN, mask).astype(np.uint8))
+    return png_bytes(np.where(mask == MISSING, UNKNOWN_ID, mask).astype(np.uint16))
 
 
 def read_stored(path):
     """A mask that `stored_bytes` made: (H, W) int16, `MISSING` where nobody said."""
-    stored = read_mask(path)
-    return np.where(stored == UNKNOWN, MISSING, stored).astype(np.int16)
+    stored, _ = mask_values(path)
+    _, depth = image_depth(path)
+    unknown = UNKNOWN_ID if depth > 8 else UNKNOWN
+    return np.where(stored == unknown, MISSING, stored).astype(np.int16)
 
 
 def read_proposal(path, n_mask_classes=2):

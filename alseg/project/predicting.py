@@ -18,8 +18,18 @@ from alseg.files import (
 from alseg.images import ImageFiles, image_size
 from alseg.project.asking import fitted
 from alseg.project.folders import image_files_under
-from alseg.project.mask_files import mask_bytes
-from alseg.project.state import ProjectError, check_apart
+from alseg.project.mask_files import id_bytes, mask_bytes
+from alseg.project.object_files import (
+    COUNTS,
+    OBJECTS,
+    SUFFIXES,
+    id_files,
+    object_tables,
+    objects_of,
+)
+from alseg.project.state import check_apart
+from alseg.project.state_file import ProjectError
+from alseg.validation import check_number
 
 LABELS = "labels.csv"
 _DONE = ".alseg-predicted"
@@ -29,7 +39,9 @@ _CHUNK = (
 _PIXELS = 4e6
 
 
-def predict(project, source, out, overwrite=False, progress=None, say=None):
+def predict(
+    project, source, out, overwrite=False, progress=None, say=None, objects=False, min_area=0
+):
     """Write a predicted mask for each image, and `labels.csv` with the classes.
 
     Given again with the same input it goes on where it was. Files that cannot be read are left out
@@ -50,41 +62,84 @@ def predict(project, source, out, overwrite=False, progress=None, say=None):
         Called with the number of images done so far and their total.
     say : callable or None, default=None
         Told in a line what is being done.
+    objects : bool, default=False
+        Whether objects are told apart and counted: ``objects/<stem>.png`` holds their ids (16 bits
+        a pixel, 0 is background; of more than 65 535 a TIFF file), ``objects.csv`` a row an object,
+        ``counts.csv`` a row an image and class. See `JointCAMSegmenter.predict_objects`.
+    min_area : int, default=0
+        Objects of fewer pixels are left out.
 
     Returns
     -------
     found : dict
-        ``n``, images that have a mask now; ``bad``, why others have none, by name; ``skipped``,
-        names of files that are no images; ``kept``, images whose predicted mask somebody has
-        changed since.
+        ``n``, images that have a mask now; ``n_objects``, or None; ``bad``, why others have none,
+        by name; ``skipped``, names of files that are no images; ``kept``, images whose predicted
+        mask or ids somebody has changed since.
 
     Raises
     ------
     ProjectError
         If a file is in the way, or two images would have one mask.
     """
+    check_number("min_area", min_area, 0, integer=True)
     source, out = Path(source).expanduser(), Path(out)
     check_apart(out, Path(project.state["data"]))
     suffix = project.option("mask_suffix")
     files, skipped = _images_of(source, suffix, leave_out=(out, project.folder))
     root = source if source.is_dir() else source.parent
     files = {_name(file, root): file for file in files}
-    targets = _targets(list(files))
-    bad = _unreadable(files)
+    work = _Work(project, files, min_area if objects else None, overwrite)
     with OwnFolder(out) as folder, closing(AppendOnly(folder.path / _DONE)) as record:
         record.end_line()
         done = _rows(record)
-        kept = _check_room(folder, files, targets, done)
+        kept = _check_room(folder, work, done)
         model, key = fitted(project, project.known_masks(), say)
-        key = f"{key}-{model.threshold_:g}"
-        todo = _still_to_do(folder, files, targets, done, kept, bad, key, overwrite)
-        _predict_all(
-            folder, record, model, key, todo, targets, bad, progress, len(files) - len(bad)
-        )
+        work.key = f"{key}-{model.threshold_:g}"
+        _predict_all(folder, record, model, work, _still_to_do(folder, work, done, kept), progress)
         rows = _rows(record)
-        folder.write(LABELS, _labels_csv(model, files, rows, bad))
+        folder.write(LABELS, _labels_csv(model, files, rows, work.bad))
+        n_objects = _write_tables(folder, work, rows, project.class_names)
         folder.sweep()
-    return {"n": len(files) - len(bad), "bad": bad, "skipped": skipped, "kept": kept}
+    n = len(files) - len(work.bad)
+    return {"n": n, "n_objects": n_objects, "bad": work.bad, "skipped": skipped, "kept": kept}
+
+
+class _Work:
+    """What is to be written of which images: names of images to their files.
+
+    Attributes
+    ----------
+    files, targets, ids : dict of str to Path or str
+        Where an image is, where its mask goes, and its ids, without suffix.
+    bad : dict of str to str
+        Why images cannot be read.
+    min_area : int or None
+        Of objects; None if none are wanted.
+    """
+
+    def __init__(self, project, files, min_area, overwrite):
+        self.files, self.min_area, self.overwrite = files, min_area, overwrite
+        self.targets = _targets(list(files))
+        self.ids = {} if min_area is None else id_files(self.targets)
+        self.bad = _unreadable(files)
+        self.key = None
+
+    def named(self):
+        """Every name that may be written, and the image that it is of: None is all of them."""
+        names = [*self.targets.items(), (None, LABELS)]
+        if self.min_area is not None:
+            names += [(None, OBJECTS), (None, COUNTS)]
+            names += [(image, stem + end) for image, stem in self.ids.items() for end in SUFFIXES]
+        return names
+
+    def has_objects(self, folder, row):
+        """Whether what is wanted of objects is there, as a row says."""
+        if self.min_area is None:
+            return True
+        if row.get("objects") is None or row.get("min_area") != self.min_area:
+            return False
+        path = folder.path / row["ids"]
+        return path.is_file() and row.get("ids_sha256") == file_digest(path)
 
 
 # -- which images ----------------------------------------------------------------------------------
@@ -163,16 +218,16 @@ def _rows(record):
     return rows
 
 
-def _check_room(folder, files, targets, rows):
+def _check_room(folder, work, rows):
     """Before the fit: nothing of somebody else's may be in the way, and no name be too long.
 
     Returns
     -------
     kept : list of str
-        Images whose predicted mask was changed since: it is the user's now, and stays.
+        Images whose predicted mask, or ids, were changed since: they are the user's now, and stay.
     """
     kept = []
-    for image, name in [*targets.items(), (None, LABELS)]:
+    for image, name in work.named():
         path = folder.path / name
         try:
             os.lstat(path)
@@ -190,28 +245,31 @@ def _check_room(folder, files, targets, rows):
                 f"{path} is there already and alseg did not write it, or it was changed since: it "
                 "stays as it is. Name another folder, or move it away."
             )
-        kept.append(image)
+        if image not in kept:
+            kept.append(image)
     return kept
 
 
-def _still_to_do(folder, files, targets, rows, kept, bad, key, overwrite):
+def _still_to_do(folder, work, rows, kept):
     """Images to predict, by name: neither done with this model nor changed by somebody since."""
     todo = {}
-    for name, file in files.items():
-        if name in bad or name in kept:
+    for name, file in work.files.items():
+        if name in work.bad or name in kept:
             continue
-        there = folder.status(targets[name]) != "absent"
+        target = work.targets[name]
+        there = folder.status(target) != "absent"
         row = rows.get(name, {})
-        if there and row.get("of") == _of(file, key):
-            if row.get("sha256") == file_digest(folder.path / targets[name]):
+        if there and row.get("of") == _of(file, work.key):
+            same = row.get("sha256") == file_digest(folder.path / target)
+            if same and work.has_objects(folder, row):
                 continue
             there = False  # killed before the new mask took the place of the old one
-        if there and not overwrite:
+        if there and not work.overwrite:
             raise ProjectError(
-                f"{folder.path / targets[name]} is there already, of another image or an earlier "
+                f"{folder.path / target} is there already, of another image or an earlier "
                 "model. Name another folder, or --overwrite the predictions."
             )
-        todo[name] = file
+        todo[name] = row.get("ids")  # which go, or are replaced
     return todo
 
 
@@ -224,23 +282,34 @@ def _of(file, key):
 # -- predicting ------------------------------------------------------------------------------------
 
 
-def _predict_all(folder, record, model, key, todo, targets, bad, progress, total):
-    """Predict a few at a time; a file that turns out to be damaged is named in `bad`."""
+def _predict_all(folder, record, model, work, todo, progress):
+    """Predict a few at a time; a file that turns out to be damaged is named in `work.bad`."""
+    total = len(work.files) - len(work.bad)
     names, start = list(todo), 0
     while start < len(names):
-        chunk = names[start : start + _at_once(todo[names[start]])]
-        for name, (mask, label, proba) in _predict_some(model, todo, chunk, bad):
+        chunk = names[start : start + _at_once(work.files[names[start]])]
+        for name, mask, label, proba, ids in _predict_some(model, work, chunk):
             data = mask_bytes(mask, model.n_mask_classes)
             row = {
                 "image": name,
-                "of": _of(todo[name], key),
+                "of": _of(work.files[name], work.key),
                 "label": jsonable(label) if model.has_class_head else None,
                 "proba": [round(float(value), 6) for value in proba],
                 "sha256": digest_of(data),
             }
+            written = {work.targets[name]: data}
+            if ids is not None:
+                ids, found = objects_of(ids, mask, model.n_mask_classes, work.min_area)
+                suffix, data = id_bytes(ids)
+                row |= {"objects": found, "n_pixels": ids.size, "min_area": work.min_area}
+                row |= {"ids": work.ids[name] + suffix, "ids_sha256": digest_of(data)}
+                written[row["ids"]] = data
             # The row first: one without its mask is predicted again.
             record.append(json.dumps(row).encode() + b"\n", durable=False)
-            folder.write(targets[name], data)
+            for target, data in written.items():
+                folder.write(target, data)
+            if todo[name] is not None and todo[name] not in written:
+                folder.remove(todo[name])  # of an earlier model, or of more ids than now
         if progress is not None:
             progress(total - len(names) + start + len(chunk), total)
         start += len(chunk)
@@ -255,18 +324,22 @@ def _at_once(file):
     return max(1, min(_CHUNK, int(_PIXELS / (height * width))))
 
 
-def _predict_some(model, todo, names, bad):
+def _predict_some(model, work, names):
+    """Yield name, mask, label, probabilities of classes, and ids or None."""
+    images = ImageFiles([work.files[name] for name in names])
     try:
-        joint = model.predict_joint(ImageFiles([todo[name] for name in names]))
+        joint = model.predict_joint(images)
     except (ValueError, FileNotFoundError) as error:
         if len(names) == 1:
-            bad[names[0]] = str(error)
+            work.bad[names[0]] = str(error)
             return
         for name in names:
-            yield from _predict_some(model, todo, [name], bad)
+            yield from _predict_some(model, work, [name])
         return
     labels, proba = (joint.get(part, [()] * len(names)) for part in ("labels", "proba"))
-    yield from zip(names, zip(joint.masks, labels, proba))
+    none = [None] * len(names)
+    ids = none if work.min_area is None else model.predict_objects(images)
+    yield from zip(names, joint.masks, labels, proba, ids)
 
 
 def _labels_csv(model, files, rows, bad):
@@ -280,3 +353,19 @@ def _labels_csv(model, files, rows, bad):
             of_classes = [row["label"], *(f"{value:.6f}" for value in row["proba"])]
             table.append([name, *of_classes][: len(header)])
     return csv_text(header, table)
+
+
+def _write_tables(folder, work, rows, class_names):
+    """What was counted of all images that have objects; how many there are, if they are wanted."""
+    told = {
+        name: (rows[name]["objects"], rows[name]["n_pixels"])
+        for name in work.files
+        if name not in work.bad and rows[name].get("objects") is not None
+    }
+    tables, wanted = object_tables(told, class_names), work.min_area is not None
+    for name in (OBJECTS, COUNTS):
+        if name in tables and (wanted or folder.status(name) == "ours"):
+            folder.write(name, tables[name])
+        elif folder.status(name) == "ours":
+            folder.remove(name)
+    return sum(len(found) for found, _ in told.values()) if wanted else None

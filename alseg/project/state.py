@@ -9,7 +9,6 @@ others may lie in the folder, and stay.
 
 import dataclasses
 import os
-import re
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,47 +18,15 @@ from alseg.calling import unit_of
 from alseg.files import OwnFolder, jsonable, nested_names, read_json, write_json
 from alseg.labels import label_codes, missing_labels
 from alseg.project.mask_files import read_stored
-from alseg.project.rules import are_colours, by_rule, with_rule
+from alseg.project.rules import by_rule, with_rule
+from alseg.project.state_file import FORMAT, ProjectError, read_state
 from alseg.report import ask_folder
-from alseg.validation import counted, message
+from alseg.validation import check_option, counted, message
 
-FORMAT = "alseg.Project/1"
 STATE = "state.json"
 _MARKER = '"format": "alseg.Project'
-
-OPTIONS = (
-    "strategy",
-    "first",
-    "class_balanced",
-    "pseudo_labels",
-    "seed",
-    "part",
-    "mask_mapping",
-    "missing_value",
-    "mask_suffix",
-    "resize_masks",
-    "mask_classes",
-)
+MASK_KINDS = ("classes", "instances")
 _CACHED = 1000  # images whose encoder maps are kept: about a megabyte each
-ESTIMATOR_OPTIONS = (
-    "preset",
-    "encoder",
-    "encoder_weights",
-    "pooling",
-    "n_mask_classes",
-    "image_size",
-    "max_epochs",
-    "steps_per_epoch",
-    "batch_size",
-    "lr",
-    "schedule",
-    "device",
-)
-"""Parameters of the estimator that a state may hold: none names code or a place to write."""
-
-
-class ProjectError(ValueError):
-    """A state folder, or masks for it, that cannot be used as asked."""
 
 
 @contextmanager
@@ -75,9 +42,10 @@ def open_project(folder, data=None, options=None):
     options : dict or None, default=None
         ``estimator`` (parameters of `JointCAMSegmenter`, or ``preset``), ``strategy``,
         ``first`` ("random" or "diverse"), ``class_balanced``, ``pseudo_labels``, ``seed``,
-        ``part``, ``mask_classes`` (names of the classes above the background), and of masks
-        ``mask_mapping``, ``missing_value``, ``mask_suffix`` and ``resize_masks``, see
-        `load_folder`; those given replace the ones kept.
+        ``part``, ``mask_classes`` (names of the classes above the background), ``mask_kind``
+        ("classes", or "instances": masks hold ids of objects), and of masks ``mask_mapping``,
+        ``missing_value``, ``mask_suffix`` and ``resize_masks``, see `load_folder`; those given
+        replace the ones kept.
 
     Yields
     ------
@@ -201,6 +169,7 @@ class Project:
         estimator = {**kept.get("estimator", {}), **self.given.get("estimator", {})}
         self.state["options"] = {**kept, **self.given, "estimator": estimator}
         self._check_classes()
+        self._check_kind(kept.get("mask_kind") or "classes")
         self._load()
         self.positions = {name: i for i, name in enumerate(self.data.ids.tolist())}
         if new:
@@ -218,7 +187,7 @@ class Project:
         coding = self.coding("coding")
         self.parts = load_folder(
             self.state["data"],
-            mask_mapping=coding or mapping_of(self.option("mask_mapping")),
+            mask_mapping=coding or self.mapping(self.option("mask_mapping")),
             missing_value=None if coding else self.option("missing_value"),
             mask_suffix=self.option("mask_suffix"),
             resize_masks=self.option("resize_masks", False),
@@ -228,6 +197,7 @@ class Project:
             raise ProjectError(message("part", f"one of {list(self.parts)}", part))
         self.data = self._relabelled(self.parts[part])
         if self.data.masks is not None:
+            self.check_files(getattr(self.data.masks, "paths", ()))
             self.state["coding"] = self.data.masks.mapping.to_dict()
 
     def _relabelled(self, data):
@@ -254,7 +224,8 @@ class Project:
         """
         from alseg.images import MaskCoding
 
-        if self.state.get(name) is None or {"mask_mapping", "missing_value"} & self.given.keys():
+        said = {"mask_mapping", "missing_value", "mask_kind"} & self.given.keys()
+        if self.state.get(name) is None or said:
             return None
         try:
             return MaskCoding.from_dict(self.state[name])
@@ -279,6 +250,45 @@ class Project:
         if n != len(names) + 1:
             rule = f"{n - 1} names (n_mask_classes={n}, background included)"
             raise ProjectError(message("mask_classes", rule, names))
+
+    def _check_kind(self, before):
+        """Ids are no classes: what cannot be both is refused, and masks stay what they are."""
+        kind = self.mask_kind
+        check_option("mask_kind", kind, MASK_KINDS)
+        if kind != before and self.state["masks"]:
+            rule = f"{before!r}, as it was when masks were added"
+            raise ProjectError(message("mask_kind", rule, kind, "Start another state folder."))
+        if kind == "instances" and self.n_mask_classes != 2:
+            remedy = "Ids are of objects of one class."
+            n = self.n_mask_classes
+            raise ProjectError(message("n_mask_classes", "2 with ids in masks", n, remedy))
+
+    def check_files(self, paths):
+        """Refuse several mask files an image where they hold ids: which is whose is not known."""
+        several = [path for path in paths if isinstance(path, (tuple, list)) and len(path) > 1]
+        if self.mask_kind != "classes" and several:
+            files = ", ".join(map(str, several[0]))
+            remedy = "Number the objects of an image in one file."
+            raise ProjectError(
+                message("masks", "one file an image with ids in them", files, remedy)
+            )
+
+    def mapping(self, name):
+        """How values of masks are read where an option says so, or nothing: ids as they are."""
+        if self.mask_kind == "classes":
+            return mapping_of(name)
+        if name not in (None, "none"):
+            raise ProjectError(message("mask_mapping", "'none' with ids in masks", name))
+        return None
+
+    @property
+    def mask_kind(self):
+        """What masks hold: "classes", or the "instances" of objects."""
+        return self.option("mask_kind", "classes")
+
+    def classes(self, mask):
+        """The classes of a mask that may hold ids."""
+        return mask if self.mask_kind == "classes" else np.minimum(mask, 1)
 
     def revise(self, names):
         """Count that the masks of these images were changed, by whatever command."""
@@ -413,167 +423,6 @@ def mapping_of(name):
     return {None: "auto", "none": None}.get(name, name)
 
 
-# -- reading ---------------------------------------------------------------------------------------
-
-
-def read_state(path):
-    """`state.json`, every part of it checked: it may come from somebody else.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    state : dict
-
-    Raises
-    ------
-    ProjectError
-        If it is damaged, or not a state of this version.
-    """
-    try:
-        state = read_json(path)
-    except ValueError as error:
-        raise ProjectError(str(error)) from error
-    if state.get("format") != FORMAT:
-        raise ProjectError(f"{path} is not the state of this version of alseg.")
-    problem = _problem(state)
-    if problem:
-        raise ProjectError(f"{path} is damaged: {problem}.")
-    return state
-
-
-def _problem(state):
-    """What is wrong with the shape of a state, or None."""
-    shapes = {"data": str, "options": dict, "rounds": list, "masks": dict}
-    for name, kind in shapes.items():
-        if not isinstance(state.get(name), kind):
-            return f"{name!r} must be a {kind.__name__}"
-    options = state["options"]
-    strange = sorted(set(options) - {*OPTIONS, "estimator"})
-    estimator = options.get("estimator", {})
-    if not isinstance(estimator, dict):
-        return "'estimator' must be a dict"
-    strange += sorted(set(estimator) - set(ESTIMATOR_OPTIONS))
-    if strange:
-        return f"it has the option {strange[0]!r}, which no state has"
-    if options.get("first") not in (None, "random", "diverse"):
-        return "'first' must be 'random' or 'diverse'"
-    for name in ("strategy", "part", "mask_suffix", "mask_mapping"):
-        if not isinstance(options.get(name, ""), str | None):
-            return f"{name!r} must be a string"
-    if not isinstance(estimator.get("n_mask_classes", 2), int) or not (
-        2 <= estimator.get("n_mask_classes", 2) <= 255
-    ):
-        return "'n_mask_classes' must be an integer in [2, 255]"
-    if not isinstance(options.get("mask_classes") or [], list):
-        return "'mask_classes' must be a list"
-    for found in state["rounds"]:
-        if (
-            not isinstance(found, dict)
-            or not _is_natural(found.get("round"))
-            or not _are_names(found.get("ids"))
-        ):
-            return "a round must have a number and ids"
-    return (
-        _problem_of_masks(state["masks"])
-        or _problem_of_history(state.get("history", []))
-        or _problem_of_answers(state)
-    )
-
-
-def _problem_of_answers(state):
-    """Of what `alseg annotate` keeps beside masks."""
-    for name in ("skipped", "empty"):
-        if not _are_names(state.get(name, [])):
-            return f"{name!r} must be names"
-    if not are_colours(state.get("colors", [])):
-        return "'colors' must be of the form '#rrggbb'"
-    labels, revisions = state.get("labels", {}), state.get("revisions", {})
-    if not isinstance(labels, dict) or not _are_names(list(labels.values())):
-        return "'labels' must be names by name"
-    if not isinstance(revisions, dict) or not all(map(_is_natural, revisions.values())):
-        return "'revisions' must be numbers by name"
-    return _problem_of_checks(state.get("checks", {})) or _problem_of_regions(
-        state.get("regions", {})
-    )
-
-
-def _problem_of_regions(regions):
-    """Of parts of images that were asked: see `alseg.annotate`."""
-    if not isinstance(regions, dict):
-        return "'regions' must be regions by name"
-    for name, entry in regions.items():
-        windows = entry.get("windows") if isinstance(entry, dict) else None
-        if not isinstance(windows, list) or not windows or not _is_natural(entry.get("answered")):
-            return f"the regions of {name!r} must be windows, and how many are answered"
-        for window in windows:
-            if (
-                not isinstance(window, list)
-                or len(window) != 4
-                or not all(map(_is_natural, window))
-            ):
-                return f"a window of {name!r} must be top, left, height and width"
-    return None
-
-
-def _problem_of_checks(checks):
-    """Of images that were asked to measure the model: see `alseg.annotate`."""
-    if not isinstance(checks, dict):
-        return "'checks' must be checks by name"
-    for name, entry in checks.items():
-        if not isinstance(entry, dict):
-            return f"the check {name!r} must say how it was answered"
-        if not all(_is_natural(entry.get(key, 0)) for key in ("points", "number")):
-            return f"the check {name!r} must have numbers"
-        if entry.get("answer") not in (None, "whole", "points", "strokes"):
-            return f"the check {name!r} must be answered by 'whole', 'points' or 'strokes'"
-    return None
-
-
-def _problem_of_masks(masks):
-    for name, entry in masks.items():
-        file = entry.get("file") if isinstance(entry, dict) else None
-        plain = isinstance(file, str) and file not in ("", ".", "..")
-        if not plain or re.search(r"[/\\\0]", file):
-            return f"the mask of {name!r} must have the name of a file in masks/"
-        if not isinstance(entry.get("share", 0.0), int | float | None):
-            return f"the share of {name!r} must be a number"
-        if not isinstance(entry.get("annotated", 1.0), int | float):
-            return f"the annotated share of {name!r} must be a number"
-        if not isinstance(entry.get("digest"), str | None):
-            return f"the digest of {name!r} must be a string"
-    return None
-
-
-def _problem_of_history(history):
-    if not isinstance(history, list):
-        return "'history' must be a list"
-    for step in history:
-        if not isinstance(step, dict) or step.get("command") not in ("add", "query", "skip"):
-            return "a step of the history must be of add, query or skip"
-        if step["command"] == "skip" and not isinstance(step.get("id"), str):
-            return "a skip in the history must name an image"
-        if step["command"] == "query" and not _is_natural(step.get("round")):
-            return "a question in the history must have a round"
-        before = step.get("before", {})
-        if step["command"] == "add" and not isinstance(before, dict):
-            return "an add in the history must say what was before"
-        found = _problem_of_masks({k: v for k, v in before.items() if v is not None})
-        if found:
-            return found
-    return None
-
-
-def _is_natural(value):
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**6
-
-
-def _are_names(value):
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
 def check_trusted(project, name, value, sign, what):
     """Refuse code or a URL that a state names and this command does not.
 
@@ -644,12 +493,15 @@ def estimator_of(project):
         key: tuple(value) if isinstance(value, list) else value  # JSON has no tuples
         for key, value in project.state["options"]["estimator"].items()
     }
+    if project.mask_kind != "classes":
+        options["objects__mask_kind"] = project.mask_kind
     options["verbose"] = int(not project.quiet)
     preset = options.pop("preset", "alseg")
     estimator = JointCAMSegmenter.from_preset(preset, **nested_names(options))
     if estimator.schedule.encoder_lr_scale == 0:
         estimator.set_params(
-            feature_cache=feature_cache(project), schedule__start_from=last_model(project)
+            feature_cache=feature_cache(project),
+            schedule__start_from=last_model(project, project.state["options"]["estimator"]),
         )
     return estimator
 
@@ -659,14 +511,25 @@ def feature_cache(project):
     return str(project.folder / "features") if len(project.data) <= _CACHED else None
 
 
-def last_model(project):
-    """The folder of the model saved last, if it knows the classes of images and pixels, or None."""
+def last_model(project, like=None):
+    """The folder of the model saved last, if it knows the classes of images and pixels, or None.
+
+    With parameters, one that learned as much of objects: its network is the same.
+    """
     classes = label_codes(project.data.labels)[0].tolist()
     found = []
     for path in project.folder.glob("model-*/model.json"):
         with suppress(ValueError, OSError):
             record = read_json(path)
-            n = (record.get("params") or {}).get("n_mask_classes", project.n_mask_classes)
-            if record.get("classes") == classes and n == project.n_mask_classes:
+            params = record.get("params") or {}
+            n = params.get("n_mask_classes", project.n_mask_classes)
+            other = like is not None and _kind_of(params) != _kind_of(like)
+            if record.get("classes") == classes and n == project.n_mask_classes and not other:
                 found.append((path.stat().st_mtime_ns, str(path.parent)))
     return max(found)[1] if found else None
+
+
+def _kind_of(params):
+    """What of objects such a model learns."""
+    value = params.get("objects")
+    return value.get("Objects", value).get("kind") if isinstance(value, dict) else value

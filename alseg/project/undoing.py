@@ -1,6 +1,7 @@
 """What was done last, taken back."""
 
-from alseg.project.state import ProjectError, clean
+from alseg.project.state import clean
+from alseg.project.state_file import ProjectError
 
 
 def undo(project):
