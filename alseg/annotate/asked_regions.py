@@ -87,6 +87,20 @@ class Regions:
         entry = self.entries().get(name)
         return None if entry is None else entry["windows"][-1]
 
+    def not_asked(self, name, size):
+        """Pixels of an image that no window of it shows, (H, W) bool; None where all are asked.
+
+        What was asked before is asked still: another window may be chosen while a page shows the
+        one before.
+        """
+        entry = self.entries().get(name)
+        if entry is None:
+            return None
+        found = np.ones(size, dtype=bool)
+        for window in entry["windows"]:
+            cut_out(found, window)[...] = False
+        return found
+
     def open_again(self):
         """Names of images that have marks, and of which another window was asked since."""
         masks, skipped = self.project.state["masks"], self.project.state.get("skipped", ())
@@ -104,10 +118,13 @@ class Regions:
                 self._put(name, {"windows": [window], "answered": 0})
                 self.project.write()
 
-    def answered(self, name):
-        """Note that an image is answered; on the disk with the next `Project.write`."""
+    def answered(self, name, mask):
+        """Note that an image is answered, if its last window is by this mask.
+
+        On the disk with the next `Project.write`.
+        """
         entry = self.entries().get(name)
-        if entry is not None:
+        if entry is not None and (cut_out(mask, entry["windows"][-1]) != MISSING).any():
             self._put(name, {**entry, "answered": len(entry["windows"])})
 
     def ask_again(self, read, frame, after=None):

@@ -304,8 +304,9 @@ class Marks:
             mask = read_stored(path)
         except (OSError, ValueError):  # none, or somebody's own file
             return None
-        fits = mask.shape == size and mask.max() < self.project.n_mask_classes
-        return mask if fits else None
+        if mask.shape != size or mask.max() >= self.project.n_mask_classes:
+            return None
+        return self._kept_as_asked(i, mask)  # it may be older than the question about a part
 
     def _draft(self, i, revision):
         # By revision: what was drawn before the marks were changed is never taken for newer.
@@ -419,6 +420,7 @@ class Marks:
         mask = marked_mask(pixels, self.size(i), self.project.n_mask_classes)
         with self._lock:
             self._check(i, revision)
+            self._check_asked(i, mask)
             if not self._drawing.may_write(page, i, revision):
                 raise DrawnElsewhere(self.names[i], revision)
             self.project.files.write(self._draft(i, revision), stored_bytes(mask))
@@ -448,16 +450,18 @@ class Marks:
         Stale
             If the marks were changed since `revision`.
         ValueError
-            If the answer is none, or the pixels are not what it says.
+            If the answer is none, the pixels are not what it says, or some were changed that were
+            not asked (see `Regions.not_asked`).
         """
         mask = self._answered(i, answer, pixels)
         name = self.names[i]
         with self._lock:
             self._check(i, revision)
+            self._check_asked(i, mask)
             is_first = not self.project.has_mask()[i] and name not in self.checks.entries()
             with self._whole():
                 self.checks.answered(name, mask)
-                self.regions.answered(name)
+                self.regions.answered(name, mask)
                 keep(self.project, {name: mask})
             if is_first and proposal is not None:
                 self.quality.agreed(name, mask, proposal)
@@ -484,6 +488,23 @@ class Marks:
     def _check(self, i, revision):
         if revision != self.revision(i):
             raise Stale(self.names[i], revision, self.revision(i))
+
+    def _check_asked(self, i, mask):
+        """Refuse marks elsewhere than in the part of an image that is asked."""
+        kept = self._kept_as_asked(i, mask)
+        n = int((kept != mask).sum())
+        if n:
+            rule = f"as it was outside of the part of {self.names[i]} that is asked about"
+            remedy = "Mark in that part alone, or start alseg annotate without --regions."
+            raise ValueError(message("body", rule, f"{n} other pixels", remedy))
+
+    def _kept_as_asked(self, i, mask):
+        """A mask, in which what is not asked about is what counts."""
+        rest = self.regions.not_asked(self.names[i], mask.shape)
+        if rest is None or not rest.any():
+            return mask
+        counted = self._counted(i)
+        return np.where(rest, MISSING if counted is None else counted, mask)
 
     def skip(self, i):
         """Say that nobody can tell: the image is not asked for again. Its marks stay.

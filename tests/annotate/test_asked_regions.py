@@ -46,6 +46,19 @@ def answered(ask, image, value=1):
     return ask.get(f"/api/next?after={image['id']}").json
 
 
+def put(ask, image, mask, what="marks", answer="&answer=marks"):
+    revision = ask.get(f"/api/images/{image['id']}").json["revision"]
+    return ask.put(f"/api/images/{image['id']}/{what}?revision={revision}{answer}", mask.tobytes())
+
+
+def inside(window, value=1):
+    """The bytes of a mask of which a window alone is marked."""
+    top, left, height, width = window
+    mask = np.full(SIZE, 255, np.uint8)
+    mask[top : top + height, left : left + width] = value
+    return mask
+
+
 def test_nine_windows_cover_an_image_once():
     for size in [(24, 32), (522, 775), (3, 3), (2, 5), (1, 1)]:
         cover = np.zeros(size, int)
@@ -121,6 +134,75 @@ def test_points_lie_in_the_window(ask):
     points = np.array(ask.get(f"/api/images/{image['id']}/points?n=999").json["points"])
     assert len(points) == height * width
     assert (points >= (top, left)).all() and (points < (top + height, left + width)).all()
+
+
+@pytest.mark.parametrize("answer", ["marks", "all", "nothing"])
+def test_marks_outside_of_the_window_are_refused_whatever_the_answer(ask, answer):
+    image = ask.get("/api/next").json
+    mask = inside(image["region"])
+    if answer == "marks":
+        mask[tuple(np.argwhere(mask == 255)[0])] = 0  # one pixel
+    if answer == "all":
+        mask[mask == 255] = 0
+    if answer == "nothing":
+        mask = mask[:0]
+    found = put(ask, image, mask, answer=f"&answer={answer}")
+    assert found.status == 400 and "outside of the part" in found.json["error"]
+    n = {"marks": 1}.get(answer, (inside(image["region"]) == 255).sum())
+    assert f"{n} other pixels" in found.json["error"]
+    assert ask.marks.revision(image["id"]) == 0
+    assert put(ask, image, inside(image["region"])).status == 200
+
+
+def test_a_draft_outside_of_the_window_is_refused(ask):
+    image = ask.get("/api/next").json
+    whole = np.ones(SIZE, np.uint8)
+    found = put(ask, image, whole, "draft", "")
+    assert found.status == 400 and "outside of the part" in found.json["error"]
+    assert put(ask, image, inside(image["region"]), "draft", "").status == 200
+
+
+def test_what_counts_elsewhere_stays_as_it_is(ask):
+    image = ask.get("/api/next").json
+    for _ in range(3):  # to the second window of the first image
+        first, image = image, answered(ask, image)
+    while image["id"] != first["id"]:
+        image = answered(ask, image)
+    assert image["region"] != first["region"]
+    found = put(ask, image, inside(image["region"], 0))  # takes the marks of the first away
+    assert found.status == 200  # both windows were asked of it
+    third = next(w for w in ninths(SIZE) if w not in (image["region"], first["region"]))
+    assert put(ask, image, inside(third)).status == 400
+
+
+def test_who_corrects_a_window_after_another_was_asked_is_heard(ask):
+    """The page asks ahead: a new window may be chosen while the one before is on the desk."""
+    image = ask.get("/api/next").json
+    answered(ask, image)
+    marks, name = ask.marks, image["name"]
+    other = next(w for w in ninths(SIZE) if w != image["region"])
+    entry = marks.regions.entries()[name]
+    marks.regions._put(name, {**entry, "windows": [*entry["windows"], other]})
+    assert put(ask, image, inside(image["region"], 0)).status == 200
+    assert marks.regions.open_again() == [name]  # the new one is still to be answered
+    both = inside(image["region"], 0)
+    both[inside(other) == 1] = 1
+    assert put(ask, image, both).status == 200
+    assert marks.regions.open_again() == []
+
+
+def test_an_older_draft_is_cut_to_the_window(project):
+    whole = asked(project, regions=False)
+    image = whole.get("/api/next").json
+    assert put(whole, image, np.ones(SIZE, np.uint8), "draft", "").status == 200
+    whole.marks.close()
+    ask = asked(project)
+    image = ask.get("/api/next").json
+    answer = ask.get(f"/api/images/{image['id']}/marks")
+    assert answer.headers["x-alseg-draft"] == "1"
+    assert answer.body == inside(image["region"]).tobytes()
+    assert put(ask, image, np.frombuffer(answer.body, np.uint8)).status == 200
+    ask.marks.close()
 
 
 def test_a_check_is_asked_as_a_whole(ask, project):
