@@ -128,7 +128,8 @@ def unsure_points(name, mask, proposal, n, seed=0):
 def asked_points(marks, i, n, n_unsure=0, proposal=None):
     """The pixels that a page asks about next; of a check those that it is measured by.
 
-    Those that are answered in a draft are among them: who goes on finds the same ones.
+    Those that are answered in a draft are among them, and those that nobody could tell since the
+    marks were saved: who goes on finds the same ones. What nobody could tell before is not asked.
 
     Parameters
     ----------
@@ -154,7 +155,8 @@ def asked_points(marks, i, n, n_unsure=0, proposal=None):
     name = marks.names[i]
     if marks.checks.status(name) == "open":
         return marks.checks.points(name, marks.size(i), n), 0
-    mask, _, _ = marks.read(i, draft=False)
+    mask, revision, _ = marks.read(i, draft=False)
+    mask = _without(mask, [at for at, said in marks.untold.of(name).items() if said < revision])
     window = marks.regions.of(name)
     if window is not None:  # elsewhere nothing is asked
         found = np.zeros_like(mask)
@@ -171,6 +173,15 @@ def asked_points(marks, i, n, n_unsure=0, proposal=None):
     foreground = np.frombuffer(proposal, np.uint8, mask.size).reshape(mask.shape)
     unsure = unsure_points(name, mask, foreground, min(n, n_unsure))
     return np.concatenate([fair, unsure]), len(unsure)
+
+
+def _without(mask, pixels):
+    """A mask in which some pixels are not open."""
+    inside = [at for at in pixels if all(0 <= n < side for n, side in zip(at, mask.shape))]
+    if inside:
+        mask = mask.copy()
+        mask[tuple(np.transpose(inside))] = 0
+    return mask
 
 
 def _order(name, total, seed):

@@ -19,6 +19,7 @@ from alseg.annotate.cost_log import COSTS, checked_costs, minutes_spent
 from alseg.annotate.drawing import Drawing
 from alseg.annotate.headers import Headers
 from alseg.annotate.quality import Quality, read_lines
+from alseg.annotate.untold import Untold
 from alseg.files import AppendOnly, file_name
 from alseg.images import as_images
 from alseg.labels import MISSING, label_codes, missing_labels
@@ -87,6 +88,8 @@ class Marks:
         Those of them that measure the model.
     quality : Quality
         What they say of it.
+    untold : Untold
+        Asked pixels that nobody can tell.
     changed : callable or None
         Called when marks, labels or what else counts were changed, and are on the disk.
     scores : callable or None
@@ -121,14 +124,20 @@ class Marks:
             self._costs.end_line()  # of a process that was killed
             lines = read_lines(self._costs.read())
             self._minutes = sum(minutes_spent(line) for line in lines)
-            self.quality = Quality(project, self.checks, lambda: self._minutes)
+            self.untold = Untold(project.folder)
+            try:
+                self.quality = Quality(project, self.checks, lambda: self._minutes)
+            except BaseException:
+                self.untold.close()
+                raise
         except BaseException:
             self._costs.close()
             raise
 
     def close(self):
-        """Let another process write to the files of costs and of quality."""
+        """Let another process write to the files of costs, of quality and of untold pixels."""
         self.quality.close()
+        self.untold.close()
         self._costs.close()
 
     # -- what is there --------------------------------------------------------------------------
@@ -539,6 +548,11 @@ class Marks:
             step = {"command": "skip", "id": name}
             state["history"] = [one for one in state.get("history", ()) if one != step]
             self.project.write()
+
+    def say_untold(self, i, revision, row, column, told):
+        """See `Untold.say`."""
+        with self._lock:
+            self.untold.say(self.names[i], self.size(i), revision, row, column, told)
 
     def set_classes(self, names, colors):
         """See `alseg.project.set_classes`."""

@@ -130,6 +130,7 @@ def make_app(marks, token, hosts, page=None, behind=None):
         Route(f"{one}/agreement", desk.agreement),
         Route(f"{one}/proposal", desk.proposal),
         Route(f"{one}/points", desk.points),
+        Route(f"{one}/untold", desk.untold, methods=["PUT"]),
         Route(f"{one}/superpixels", desk.superpixels),
         Route(f"{one}/marks", desk.marks),
         Route(f"{one}/marks", desk.save, methods=["PUT"]),
@@ -533,7 +534,17 @@ class _Desk:
         points, n_unsure = self._of_image(
             lambda i: asked_points(self.of, i, n, n_unsure, proposal), i
         )
-        return _Json({"points": points.tolist(), "unsure": n_unsure})
+        untold = self.of.untold.of(self.of.names[i])
+        unknown = [k for k, at in enumerate(points.tolist()) if tuple(at) in untold]
+        return _Json({"points": points.tolist(), "unsure": n_unsure, "unknown": unknown})
+
+    async def untold(self, request):
+        names = ["revision", "row", "column", "told"]
+        i, found = self._id(request), await _json(request, names)
+        await run_in_threadpool(self._of_image, self.of.size, i)
+        await run_in_threadpool(self.of.say_untold, i, **found)
+        self._touched()
+        return _Json({})
 
     def superpixels(self, request):
         i, n = self._id(request), _natural(request, "n", "600")

@@ -38,6 +38,7 @@ class Item:
         self.check = "open" if number == 5 else None
         self.label = ["benign", "malignant"][number % 2]
         self.frame = self.region = None
+        self.unknown = {}  # places that nobody can tell, and the revision at which it was said
 
     def described(self):
         height, width = self.pixels.shape[:2]
@@ -69,10 +70,28 @@ class Item:
         """Pixels without a mark that counts, in an order of chance."""
         height, width = self.pixels.shape[:2]
         order = np.random.default_rng(self.id).permutation(height * width)
-        is_open = np.frombuffer(self.marks, np.uint8)[order] == OPEN
-        chosen = order[is_open][:n]
-        points = np.column_stack([chosen // width, chosen % width])
-        return {"points": points.tolist(), "unsure": 0}
+        is_open = np.frombuffer(self.marks, np.uint8) == OPEN
+        before = [r * width + c for (r, c), at in self.unknown.items() if at < self.revision]
+        is_open[before] = False
+        chosen = order[is_open[order]][:n]
+        points = np.column_stack([chosen // width, chosen % width]).tolist()
+        unknown = [k for k, at in enumerate(points) if tuple(at) in self.unknown]
+        return {"points": points, "unsure": 0, "unknown": unknown}
+
+    def untold(self, row, column, revision, told):
+        if told:
+            self.unknown.pop((row, column), None)
+        else:
+            self.unknown[row, column] = revision
+        return {}
+
+    def name_class(self, label):
+        self.label = label
+        return {}
+
+    def skip(self):
+        self.state, self.revision = "skipped", self.revision + 1
+        return {"revision": self.revision}
 
     def picture(self, size=None):
         image = Image.fromarray(self.pixels)
@@ -226,12 +245,9 @@ class Handler(BaseHTTPRequestHandler):
             return self._send(body, "application/octet-stream", **headers)
         if what == "points":
             return self._send(item.points(int(query["n"])))
-        if what == "label":
-            item.label = json.loads(body)["label"]
-            return self._send({})
-        if what == "skip":
-            item.state, item.revision = "skipped", item.revision + 1
-            return self._send({"revision": item.revision})
+        if what in ("untold", "label", "skip"):
+            act = {"untold": item.untold, "label": item.name_class, "skip": item.skip}[what]
+            return self._send(act(**json.loads(body or "{}")))
         if self.command == "PUT":
             status, said = self.server.state.save(item, query, body)
             return self._send(said, status=status)

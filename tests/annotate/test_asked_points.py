@@ -1,5 +1,7 @@
 """Asked pixels: drawn fairly, the same again, only where nobody said anything."""
 
+import re
+
 import numpy as np
 import pytest
 from made_slides import write_slides
@@ -125,7 +127,7 @@ def test_the_page_gets_pixels_that_no_counted_mark_says(ask):
     name = ask.marks.names[3]
     drawn = random_points(name, SLIDE, 60)
     found = ask.get("/api/images/3/points").json
-    assert found == {"points": drawn[:20].tolist(), "unsure": 0}
+    assert found == {"points": drawn[:20].tolist(), "unsure": 0, "unknown": []}
     mask = np.full(SLIDE, 255, np.uint8)
     mask[tuple(drawn[:5].T)] = 1
     assert ask.put("/api/images/3/draft?revision=0", mask.tobytes()).status == 200
@@ -161,6 +163,71 @@ def test_a_share_of_them_may_be_where_the_proposal_is_unsure(ask):
     points, n_unsure = asked_points(ask.marks, 2, 20, 8, proposal.tobytes())
     assert n_unsure == 0 and ask.marks.checks.entries()[name] == {"points": 20}
     np.testing.assert_array_equal(points, random_points(name, SLIDE, 20))
+
+
+def untold(ask, i, at, told=False, revision=None):
+    said = {"row": int(at[0]), "column": int(at[1]), "told": told}
+    said["revision"] = ask.marks.revision(i) if revision is None else revision
+    return ask.put(f"/api/images/{i}/untold", said)
+
+
+def asked_of(ask, i, n=20):
+    found = ask.get(f"/api/images/{i}/points?n={n}").json
+    return found["points"], found["unknown"]
+
+
+def test_what_nobody_can_tell_is_known_until_the_marks_are_saved_and_then_not_asked(ask, tmp_path):
+    points = random_points(ask.marks.names[3], SLIDE, 60).tolist()
+    for k in (1, 4):
+        assert untold(ask, 3, points[k]).status == 200
+    assert asked_of(ask, 3) == (points[:20], [1, 4])  # the same ones, and how far one was
+    assert untold(ask, 3, points[4], told=True).status == 200
+    assert asked_of(ask, 3) == (points[:20], [1])
+    mask = np.full(SLIDE, 255, np.uint8)
+    mask[tuple(np.transpose(points[2:20]))] = 1
+    ask.put("/api/images/3/marks?revision=0&answer=marks", mask.tobytes())
+    assert asked_of(ask, 3) == ([points[0], *points[20:39]], [])
+    assert untold(ask, 3, points[0]).status == 200
+    untold(ask, 3, points[20], revision=0)  # it was on its way when the marks were saved
+    expected = [points[0], *points[21:40]], [0]
+    assert asked_of(ask, 3) == expected
+    folder = ask.marks.project.folder
+    with open(folder / ".alseg-untold.jsonl", "ab") as file:
+        file.write(b'{"image": 3}\n[]\n{"image": "s3", "at": [99, "x"]}\n{"ima')
+    ask.marks.close()
+    ask.marks = Marks(ask.marks.project)  # which the fixture closes
+    again = Client(make_app(ask.marks, "a-token", allowed_hosts("127.0.0.1", 8765), {}), "a-token")
+    again.marks = ask.marks
+    assert asked_of(again, 3) == expected
+    points, _ = asked_points(ask.marks, 3, 999)
+    assert len(points) == 24 * 32 - 18 - 2
+
+
+def test_a_check_is_asked_by_the_same_pixels_whatever_nobody_can_tell(ask):
+    name = ask.marks.names[2]
+    ask.marks.project.state["checks"] = {name: {}}
+    points = random_points(name, SLIDE, 20).tolist()
+    untold(ask, 2, points[7])
+    assert asked_of(ask, 2) == (points, [7])
+
+
+@pytest.mark.parametrize(
+    "said, what",
+    [
+        ({"row": 24}, r"row must be .* 23"),
+        ({"column": -1}, r"column must be .* 31"),
+        ({"row": 1.5}, "row must be"),
+        ({"row": True}, "row must be"),
+        ({"told": 1}, "told must be true or false"),
+        ({"revision": "0"}, "revision must be"),
+        ({"more": 1}, "the body must be a JSON object of"),
+    ],
+)
+def test_a_pixel_that_is_none_is_refused(ask, said, what):
+    said = {"row": 0, "column": 0, "revision": 0, "told": False, **said}
+    answer = ask.put("/api/images/0/untold", said)
+    assert answer.status == 400 and re.search(what, answer.json["error"])
+    assert asked_of(ask, 0, 999)[1] == []
 
 
 def test_a_check_that_is_answered_by_its_points_counts(ask):

@@ -330,6 +330,30 @@ def test_answers_are_taken_back_and_what_is_not_answered_never_counts(points):
     np.testing.assert_array_equal(marks(item), expected)
 
 
+def test_what_nobody_can_tell_is_not_asked_again_after_a_reload(points):
+    window, state, item = points
+    asked = item.points(40)["points"]
+    window.press("q")
+    wait_for_walk(window, "1 of 20")
+    for key in ["x", "x", "1", "x", BACKSPACE]:
+        window.press(key)
+    wait_until(lambda: set(item.unknown) == {tuple(asked[0]), tuple(asked[1])})
+    wait_until(lambda: item.draft is not None)
+    window.open(window.run("return location.href"))
+    wait_for_walk(window, "4 of 20")
+    for _ in range(17):
+        window.press("1")
+    wait_for(window, 1)
+    wait_for_walk(window, "1 of 20")
+    window.run("document.getElementById('open-gallery').click()")  # the image again, and more of it
+    window.wait("document.querySelector('#gallery-cells button.image[title]')")
+    window.run("document.querySelector('#gallery-cells button.image').click()")
+    wait_for(window, 0)
+    window.open(window.run("return location.href"))
+    wait_for_walk(window, "1 of 20")
+    assert [list(at) for at in item.points(20)["points"]] == asked[20:40]
+
+
 def test_the_last_answer_of_the_image_before_is_taken_back(points):
     window, state, item = points
     asked = item.points(20)["points"]

@@ -86,6 +86,17 @@ test("more points are those that were not asked, and unsure ones stay known as s
   assert.deepEqual(new Walk(all, 1).without(old, 2).points, [[3, 0], [4, 0]]);
 });
 
+test("what nobody could tell before is not asked, and is still known among those left", () => {
+  const marks = new Uint8Array(15).fill(OPEN);
+  const walk = new Walk(POINTS, 5, 0, [0, 2]);
+  assert.equal(walk.at(marks), 1);
+  assert.equal(walk.answered(marks), 2);
+  assert.equal(walk.back(marks), null); // it was said before
+  const left = walk.without(new Walk([POINTS[0]], 5), 5);
+  assert.deepEqual([left.points, [...left.unknown]], [[POINTS[1], POINTS[2]], [1]]);
+  assert.deepEqual([...walk.without(null, 1).unknown], [0]);
+});
+
 test("the asked pixel is the middle of what the lens shows", () => {
   for (const [width, height] of [[775, 522], [40, 30], [4000, 3000]]) {
     const { x, y, side } = surroundings(width, height, 10, 25);

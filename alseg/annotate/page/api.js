@@ -91,9 +91,18 @@ export class Api {
     }
   }
 
-  /** Rows and columns of pixels to be asked about; the last `unsure` are no fair sample. */
+  /**
+   * Rows and columns of pixels to be asked about; the last `unsure` are no fair sample, and of those
+   * whose numbers are in `unknown` somebody has said that nobody can tell.
+   */
   points(id, n, unsure = 0) {
     return this.#json(`images/${id}/points?n=${n}&unsure=${unsure}`);
+  }
+
+  /** Says that nobody can tell a pixel, also from a page that closes; `told` takes it back. */
+  untold({ id, revision }, [row, column], told = false) {
+    const put = sent("PUT", { revision, row, column, told });
+    return this.#ask(`images/${id}/untold`, { ...put, keepalive: true });
   }
 
   /** Superpixels at a reduced size, about `n` of them: the label of each place. */

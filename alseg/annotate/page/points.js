@@ -24,6 +24,7 @@ class Points {
   #before = null; // id of the image whose walk was answered last
   #again = null; // id of an image that is opened to take its last answer back
   #walking = false;
+  #telling = Promise.resolve(); // the server of what nobody can tell, one after the other
 
   constructor(desk) {
     this.#desk = desk;
@@ -101,10 +102,12 @@ class Points {
     if (!now) return;
     const old = beyond ? this.#walk : null;
     const unsure = $("points-unsure").checked && now.image.proposal ? ASKED / 2 : 0;
+    await this.#telling;
     try {
       const found = await this.#desk.api.points(now.image.id, ASKED + beyond, unsure);
       if (this.#desk.now() !== now) return;
-      this.#walk = new Walk(found.points, now.image.width, found.unsure).without(old, ASKED);
+      const { points, unsure: last, unknown } = found;
+      this.#walk = new Walk(points, now.image.width, last, unknown).without(old, ASKED);
       this.#walks.delete(now.image.id);
       this.#walks.set(now.image.id, this.#walk);
       if (this.#walks.size > KEPT) this.#walks.delete(this.#walks.keys().next().value);
@@ -163,9 +166,20 @@ class Points {
     const { effort } = this.#desk;
     effort.clicks++;
     effort.points++;
+    const before = this.#walk.unknown.has(number);
     this.#walk.said(number, { unknown: value === null });
+    if (before !== (value === null)) this.#tell(number, before);
     if (value === null) this.#draw();
     else this.#mark(number, value);
+  }
+
+  /** Tells the server that nobody can tell a pixel, or that it is asked again. */
+  #tell(number, told) {
+    const { id, revision } = this.#desk.now().image;
+    const at = this.#walk.points[number];
+    this.#telling = this.#telling
+      .then(() => this.#desk.api.untold({ id, revision }, at, told))
+      .catch((error) => this.#desk.say(error.message));
   }
 
   #mark(number, value) {
@@ -185,8 +199,10 @@ class Points {
   }
 
   #takeBack() {
+    const unknown = new Set(this.#walk.unknown);
     const number = this.#walk.back(this.#desk.now().editor.marks);
     if (number === null) return false;
+    if (unknown.has(number)) this.#tell(number, true);
     this.#desk.effort.clicks++;
     this.#mark(number, OPEN);
     this.#draw();

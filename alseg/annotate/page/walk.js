@@ -2,7 +2,7 @@
  * The way from one asked pixel to the next: no document, no network.
  *
  * What is answered stands in the marks alone, so undo, redo and the brush move the walk too; only
- * "cannot tell" is kept here.
+ * "cannot tell" is kept here, and by the server.
  */
 
 import { OPEN } from "./editor.js";
@@ -14,12 +14,13 @@ export class Walk {
    * @param {[number, number][]} points  rows and columns, in the order asked
    * @param {number} width  of the image
    * @param {number} unsure  how many of the last ones were drawn where the proposal is unsure
+   * @param {Iterable<number>} unknown  numbers of those that nobody can tell, as was said before
    */
-  constructor(points, width, unsure = 0) {
+  constructor(points, width, unsure = 0, unknown = []) {
     this.points = points;
     this.width = width;
     this.unsure = unsure;
-    this.unknown = new Set();
+    this.unknown = new Set(unknown);
   }
 
   /** The first `count` points of this walk that another one did not ask. */
@@ -28,8 +29,12 @@ export class Walk {
     const fair = this.length - this.unsure;
     const left = (from, to) => this.points.slice(from, to).filter((one) => !asked.has(String(one)));
     const unsure = left(fair);
-    const points = [...left(0, fair).slice(0, count - Math.min(count, unsure.length)), ...unsure];
-    return new Walk(points.slice(0, count), this.width, Math.min(count, unsure.length));
+    const all = [...left(0, fair).slice(0, count - Math.min(count, unsure.length)), ...unsure];
+    const points = all.slice(0, count);
+    const unknown = points.map((_, number) => number).filter((number) =>
+      this.unknown.has(this.points.indexOf(points[number])),
+    );
+    return new Walk(points, this.width, Math.min(count, unsure.length), unknown);
   }
 
   get length() {
