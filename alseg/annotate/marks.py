@@ -221,6 +221,12 @@ class Marks:
         """Images with marks that count."""
         return int(self.project.has_mask().sum())
 
+    def n_in_part(self):
+        """How many of these are marked in a part alone, and open elsewhere."""
+        with self._lock:
+            at, masks = self.project.positions, list(self.project.state["masks"])
+            return sum(self.status(at[name]) == "marked" for name in masks if name in at)
+
     def is_ruled(self, i):
         """Whether an image without a mask holds nothing, as the rule about its class label says."""
         if self.label(i) not in self.project.state.get("empty", ()):

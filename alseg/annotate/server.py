@@ -378,6 +378,7 @@ class _Desk:
             "name": project.data.name,
             "n_images": len(self.of.names),
             "n_done": self.of.n_answered(),
+            "n_part": self.of.n_in_part(),
             "mask_classes": self._classes(),
             "labels": self.of.labels,
             "empty": list(project.state.get("empty", ())),

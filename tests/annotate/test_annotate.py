@@ -84,6 +84,24 @@ def test_the_project(ask):
     assert found["labels"] == ["irregular", "regular"]
 
 
+def test_images_marked_in_part_are_counted_beside_those_answered(ask, project):
+    def numbers():
+        found = ask.get("/api/project").json
+        return found["n_done"], found["n_part"]
+
+    keep(project, {project.data.ids[0]: np.ones(SIZE, np.int16)})
+    assert numbers() == (1, 0)
+    ask.put("/api/images/1/marks?revision=0&answer=marks", drawn().tobytes())
+    ask.put("/api/images/2/marks?revision=0&answer=nothing", b"")
+    assert numbers() == (3, 1)
+    del project.state["masks"][project.data.ids[1]]["annotated"]  # of an earlier version
+    assert numbers() == (3, 1)
+    ask.marks.set_empty("regular", True)  # a rule leaves nothing open
+    assert numbers()[1] == 1
+    ask.put("/api/images/1/marks?revision=1&answer=all", drawn(0).tobytes())
+    assert numbers()[1] == 0
+
+
 def test_the_first_question_is_that_of_query_and_the_others_follow(ask, project):
     first = ask.get("/api/next").json
     assert first["name"] == project.pending()[0]

@@ -30,3 +30,15 @@ export function percent(share) {
   const value = 100 * share;
   return `${value > 0 && value < 10 ? value.toFixed(1) : Math.round(value)} %`;
 }
+
+/** How far the project is: "15 of 100 answered, 4 of them in part". */
+export function answered({ n_done: done, n_images: all, n_part: part = 0 }) {
+  const text = `${done} of ${all} answered`;
+  if (!part) return text;
+  return part === done ? `${text}, in part` : `${text}, ${part} of them in part`;
+}
+
+/** The same once no image is without an answer. */
+export function finished({ n_part: part = 0 }) {
+  return `Every image has an answer${part ? `; ${part} in part alone` : ""}.`;
+}

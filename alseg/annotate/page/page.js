@@ -2,7 +2,7 @@
 
 import { Ahead, Api, Autosave, Stale, load } from "./api.js";
 import { attach as attachClasses } from "./classes.js";
-import { $, classButton, made, percent } from "./dom.js";
+import { $, answered, classButton, finished, made, percent } from "./dom.js";
 import { Editor, OPEN } from "./editor.js";
 import { Effort } from "./effort.js";
 import { attach as attachFlood } from "./flood.js";
@@ -467,14 +467,15 @@ class Page {
     $("label").replaceChildren(...options);
   }
 
-  #drawProgress({ n_done: done, n_images: all }) {
+  #drawProgress(project) {
+    const { n_done: done, n_images: all } = project;
     $("progress").max = Math.max(1, all);
     $("progress").value = done;
-    $("progress-text").textContent = `${done} of ${all} answered`;
+    $("progress-text").textContent = answered(project);
     $("finished-left").textContent =
       done < all
         ? `Without marks: ${all - done} of ${all}, which nobody can tell or which cannot be read.`
-        : "Every image has an answer.";
+        : finished(project);
   }
 
   #drawCounts() {
