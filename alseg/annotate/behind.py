@@ -104,6 +104,8 @@ class Behind:
     on_checked : callable or None, default=None
         Called with ``version``, ``n_marked`` and ``counts``: by name of a check how often each
         class was called each, rows for what was marked.
+    on_unreadable : callable or None, default=None
+        Called with the position of an image whose pixels cannot be read, and why.
     start : callable, default=Child
         Makes the process.
     clock : callable, default=time.monotonic
@@ -116,11 +118,13 @@ class Behind:
         project,
         held_out=list,
         on_checked=None,
+        on_unreadable=None,
         start=Child,
         clock=time.monotonic,
         pause=_PAUSE,
     ):
-        self.project, self.held_out, self.on_checked = project, held_out, on_checked
+        self.project, self.held_out = project, held_out
+        self.on_checked, self.on_unreadable = on_checked, on_unreadable
         self._start, self._clock, self._pause = start, clock, pause
         self._changed = threading.Condition(threading.RLock())
         self._child, self._closing, self._deaths = None, False, 0
@@ -266,11 +270,27 @@ class Behind:
         """
         names, open_ = self.project.data.ids, ~self.project.has_mask()
         with self._changed:
-            seen = {i: one for i, one in self._seen.items() if open_[i] and one[0] >= self._since}
-            newest = sorted((version for version, _, _ in seen.values()), reverse=True)[:_ENOUGH]
-            scores = {str(names[i]): one[1] for i, one in seen.items() if one[0] >= newest[-1]}
+            seen = {i: one for i, one in self._seen.items() if open_[i]}
+            least = self._newest(seen)
+            scores = {str(names[i]): one[1] for i, one in seen.items() if one[0] >= least}
             n = counted(self._n_marked, "marked image")
         return scores, f" to the model behind the pen, which has learned from {n}"
+
+    def _newest(self, seen):
+        """The version from which on versions have looked at enough of these images."""
+        versions = sorted((one[0] for one in seen.values() if one[0] >= self._since), reverse=True)
+        return versions[min(len(versions), _ENOUGH) - 1] if versions else self._since
+
+    def older(self):
+        """Images whose `uncertainty` is of older versions than those that `scores` are of.
+
+        Returns
+        -------
+        older : set of int
+        """
+        with self._changed:
+            least = self._newest(self._seen)
+            return {i for i, one in self._seen.items() if one[0] < least}
 
     def standing(self):
         """What is being done, and how long it will take."""
@@ -406,6 +426,10 @@ class Behind:
             while self._size > _BYTES and len(self._maps) > 1:
                 _, (_, old) = self._maps.popitem(last=False)
                 self._size -= len(old)
+
+    def _on_unreadable(self, message, pixels):
+        if self.on_unreadable is not None:
+            self.on_unreadable(message["id"], message["error"])
 
     def _on_checked(self, message, pixels):
         self._told = message

@@ -34,10 +34,13 @@ class Listing:
         Of an image's position: a number in [0, 1], or None where it is not known.
     check : callable, default=None of all
         Of an image's position: None, "open" or "counted".
+    older : callable, default=none
+        Gives the positions of images whose uncertainty is that of an older model, a set.
     """
 
-    def __init__(self, marks, uncertainty=lambda i: None, check=lambda i: None):
+    def __init__(self, marks, uncertainty=lambda i: None, check=lambda i: None, older=set):
         self.marks, self.uncertainty, self.check = marks, uncertainty, check
+        self.older = older
         self._errors = {}  # by position: why an image could not be read when last looked at
         self._by_name = sorted(range(len(marks.names)), key=lambda i: natural(marks.names[i]))
         self._folded = [name.casefold() for name in marks.names]
@@ -50,7 +53,8 @@ class Listing:
         offset, limit : int
         sort : {"name", "asked", "uncertainty", "newest"}, default="name"
             "asked" has those that were asked for first, in that order; "uncertainty" the largest
-            first; "newest" those first whose marks were changed last. Others follow by name.
+            first, and those of older models, which are less sure of everything, behind those of the
+            newest ones; "newest" those first whose marks were changed last. Others follow by name.
         state : str of `STATES`, or None, default=None
         label : str or None, default=None
             "" is those without a class label.
@@ -63,7 +67,8 @@ class Listing:
         -------
         page : dict
             ``images`` of this part; ``total`` of the list; ``counts`` by state, and ``all``, of
-            those that `label` and `find` leave; ``at``, the place of `around` or None.
+            those that `label` and `find` leave; ``at``, the place of `around` or None; ``looked``,
+            how many of the list the "newest" models have looked at, "older" ones, and "none".
 
         Raises
         ------
@@ -81,8 +86,8 @@ class Listing:
         broken = self.marks.headers.broken()
         for i in {*self._errors, *broken}:
             statuses[i] = "unreadable"
-        find = find.casefold()
-        order = [i for i in self._sorted(sort) if self._is_wanted(i, label, find)]
+        find, older = find.casefold(), self.older()
+        order = [i for i in self._sorted(sort, older) if self._is_wanted(i, label, find)]
         counts = Counter(statuses[i] for i in order)
         counts["check"] = sum(self.check(i) is not None for i in order)
         if state == "check":
@@ -95,13 +100,23 @@ class Listing:
             "all": len(order),
             "counts": {name: counts[name] for name in STATES},
             "at": chosen.index(around) if around in chosen else None,
-            "images": [self._entry(i, statuses[i], broken.get(i)) for i in part],
+            "looked": self._looked(chosen, older),
+            "images": [self._entry(i, statuses[i], broken.get(i), i in older) for i in part],
+        }
+
+    def _looked(self, chosen, older):
+        n_older = sum(i in older for i in chosen)
+        n_known = sum(self.uncertainty(i) is not None for i in chosen)
+        return {
+            "newest": max(0, n_known - n_older),
+            "older": n_older,
+            "none": len(chosen) - n_known,
         }
 
     def _is_wanted(self, i, label, find):
         return find in self._folded[i] and label in (None, self.marks.label(i) or "")
 
-    def _sorted(self, sort):
+    def _sorted(self, sort, older):
         order = self._by_name
         if sort == "asked":
             place = {i: k for k, i in enumerate(self.marks.asked())}
@@ -111,7 +126,7 @@ class Listing:
             return sorted(order, key=lambda i: -newest.get(i, -1))
         if sort == "uncertainty":
             known = {i: self.uncertainty(i) for i in order}
-            return sorted(order, key=lambda i: 1 if known[i] is None else -known[i])
+            return sorted(order, key=lambda i: (known[i] is None, i in older, -(known[i] or 0)))
         return order
 
     def _look_at(self, i):
@@ -124,7 +139,7 @@ class Listing:
         self._errors.pop(i, None)
         return size
 
-    def _entry(self, i, status, error):
+    def _entry(self, i, status, error, is_older):
         height, width = self._look_at(i)
         error = self._errors.get(i, error)
         found = {
@@ -137,6 +152,7 @@ class Listing:
             "state": status,
             "ruled": self.marks.is_ruled(i),
             "uncertainty": self.uncertainty(i),
+            "older": is_older,
             "check": self.check(i),
         }
         if error is not None:

@@ -381,7 +381,9 @@ class Marks:
                     return
         fresh = () if self.scores is None else self.scores()
         try:
-            ask_at_once(self.project, min(self._ahead(), n or 1), *fresh)
+            found = ask_at_once(self.project, min(self._ahead(), n or 1), *fresh)
+            for name, reason in found["unreadable"].items():
+                self.headers.note_broken(self.project.positions[name], reason)
         except EmptyPool:
             with self._whole():
                 last = None if after is None else self.names[after]

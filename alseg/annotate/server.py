@@ -317,7 +317,10 @@ class _Desk:
         self.cells = Cells(marks.images)
         self.shown = {}  # proposals that pages got last
         self.listing = Listing(
-            marks, self.proposals.uncertainty, lambda i: marks.checks.status(marks.names[i])
+            marks,
+            self.proposals.uncertainty,
+            lambda i: marks.checks.status(marks.names[i]),
+            self.proposals.older,
         )
         self.thumbnails = functools.lru_cache(_THUMBNAILS)(
             lambda i, side: thumbnail(marks.images[i], side)

@@ -203,7 +203,8 @@ def serve(
         marks.quality.target = target
         behind = None
         if train:
-            behind = Behind(project, marks.checks.held_out, marks.quality.record)
+            told = marks.quality.record, marks.headers.note_broken
+            behind = Behind(project, marks.checks.held_out, *told)
             stack.callback(behind.close)
             marks.changed, marks.scores = behind.changed, behind.scores
         serving = Serving(marks, host, port, behind)

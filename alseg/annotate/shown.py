@@ -155,6 +155,10 @@ class Proposals:
         """Not known."""
         return None
 
+    def older(self):
+        """None: nothing is known of how unsure it is."""
+        return set()
+
     def frame(self, i):
         """Not known."""
         return None

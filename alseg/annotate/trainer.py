@@ -213,7 +213,8 @@ class Trainer:
         text = f"Reading {counted(len(new), 'marked image')}"
         self.report.begin("encoding", text, len(new))
         for n, i in enumerate(new):
-            self.slices.read(i, wanted[i])
+            if not self.slices.read(i, wanted[i]):
+                self._tell_unreadable(i)
             self.report.done(n + 1)
 
     def _learn(self):
@@ -280,10 +281,10 @@ class Trainer:
     def _proba(self, i):
         if self._source() == "slices":
             return self.slices.predict(i)
-        return self.full.predict_mask_proba(self.slices_images.take(np.array([i])))[0]
+        return self.full.predict_mask_proba(self._images.take(np.array([i])))[0]
 
     @property
-    def slices_images(self):
+    def _images(self):
         """All images, as the full model gets them."""
         from alseg.images import as_images
 
@@ -297,6 +298,7 @@ class Trainer:
             proba = self._proba(i)
         except (OSError, ValueError) as error:
             self.send({**message, "error": str(error)})
+            self._tell_unreadable(i)
             return
         found = proposed(proba)
         message |= {
@@ -306,6 +308,13 @@ class Trainer:
         }
         whole = whole or proba[0].size <= _WHOLE
         self.send(message, found.pixels if whole else b"")
+
+    def _tell_unreadable(self, i):
+        """Say that the pixels of an image cannot be read, if that is what is wrong with it."""
+        try:
+            self._images[i]
+        except (OSError, ValueError) as error:
+            self.send({"kind": "unreadable", "id": i, "error": str(error)})
 
     def _predict_wanted(self):
         self._propose(self.wanted.pop(0))

@@ -92,14 +92,13 @@ def ask(project, n_instances, new=False, propose=False, max_seconds="auto", show
     if not len(chosen):
         raise EmptyPool(f"None of the {len(pool)} images left can be read.")
     found = _write(project, chosen, model, question, show)
-    unreadable = {project.data.ids[i]: reason for i, reason in question.unreadable.items()}
     return {
         **found,
         "open": project.pending(),
         "again": False,
         "pool": len(pool),
         "looked_at": question.looked_at,
-        "unreadable": unreadable,
+        "unreadable": question.why_unreadable(),
     }
 
 
@@ -124,7 +123,8 @@ def ask_at_once(project, n_instances, scores=None, known=""):
     Returns
     -------
     round : dict
-        ``round``, ``ids``, ``folder`` and ``why``, a sentence.
+        ``round``, ``ids``, ``folder``, ``why``, a sentence, and ``unreadable``, why by name, of
+        images that were looked at and cannot be read.
 
     Raises
     ------
@@ -165,7 +165,8 @@ def ask_at_once(project, n_instances, scores=None, known=""):
         question.why = (
             f"Among the {share} % of {counted(len(pool), 'image')} that are least certain{known}."
         )
-    return _write(project, chosen, None, question, None)
+    found = _write(project, chosen, None, question, None)
+    return {**found, "unreadable": question.why_unreadable()}
 
 
 def ask_about(project, sample_ids, why):
@@ -259,6 +260,10 @@ class _Question:
             except (ValueError, FileNotFoundError) as error:
                 self.unreadable[int(i)] = str(error)
         return i not in self.unreadable
+
+    def why_unreadable(self):
+        """The reasons by name."""
+        return {str(self.data.ids[i]): reason for i, reason in self.unreadable.items()}
 
     # -- choosing -----------------------------------------------------------------------------
 

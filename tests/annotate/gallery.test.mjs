@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { inWords } from "../../alseg/annotate/page/compare.js";
 import { Effort } from "../../alseg/annotate/page/effort.js";
-import { Few, moved, overlaid, visible } from "../../alseg/annotate/page/gallery.js";
+import { Few, moved, ordered, overlaid, visible } from "../../alseg/annotate/page/gallery.js";
 import { sentence } from "../../alseg/annotate/page/predicting.js";
 
 const cell = { width: 100, height: 50 };
@@ -114,4 +114,11 @@ test("the button that predicts says why not, how far, and where", () => {
   const half = { ...standing, out: "/a/b", why: "Press again." };
   assert.deepEqual(sentence(half), { enabled: true, text: "Press again." });
   assert.deepEqual(sentence({ ...standing, error: "Full." }), { enabled: true, text: "Full." });
+});
+
+test("a list by uncertainty says which models it is of", () => {
+  assert.equal(ordered({ newest: 5, older: 0, none: 0 }), "5 by the newest versions of the model.");
+  const mixed = ordered({ newest: 5, older: 30, none: 2 });
+  assert.match(mixed, /^5 by the newest .*, behind them 30 by older ones, .*, 2 not looked at yet\.$/);
+  assert.match(ordered({ newest: 0, older: 0, none: 9 }), /^No model has looked/);
 });

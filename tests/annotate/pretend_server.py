@@ -149,6 +149,7 @@ class State:
             "all": len(left),
             "counts": dict(Counter(item.state for item in left)),
             "at": ids.index(around) if around in ids else None,
+            "looked": {"newest": len(found), "older": 0, "none": 0},
             "images": [item.described() for item in found[start : start + count]],
         }
 

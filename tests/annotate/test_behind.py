@@ -52,6 +52,7 @@ class Desk:
         self.behind = Behind(
             project,
             self.marks.checks.held_out,
+            on_unreadable=self.marks.headers.note_broken,
             start=self.start,
             clock=lambda: self.now,
             **options,
@@ -289,6 +290,33 @@ def test_only_what_the_newest_versions_saw_is_asked_about(desk, monkeypatch):
     assert asked_among(desk) == [1, 3, 4]
     desk.mark(1)
     assert asked_among(desk) == [2, 3, 4]  # what is marked is not open
+
+
+def test_the_gallery_has_what_older_versions_saw_behind_what_newer_ones_saw(desk, monkeypatch):
+    monkeypatch.setattr("alseg.annotate.behind._ENOUGH", 2)
+    assert desk.behind.older() == set()
+    desk.mark(0)
+    for version, ids in enumerate([[1, 0], [2, 4], [3]], start=1):
+        desk.child.learned(version)
+        for i in ids:
+            desk.child.proposes(i, b"", version, uncertainty=1 / (version + i))
+    assert desk.behind.older() == {0, 1}
+    found = desk.ask.get("/api/gallery?sort=uncertainty").json
+    assert [image["id"] for image in found["images"]] == [2, 3, 4, 0, 1, 5]
+    assert found["looked"] == {"newest": 3, "older": 2, "none": 1}
+    desk.child.says("model", version=4, n_marked=1, source="full", proposes=True)
+    assert desk.behind.older() == {0, 1, 2, 3, 4}  # slices and full fits are not compared
+
+
+def test_what_it_cannot_decode_is_known_in_the_gallery_until_the_file_changes(desk):
+    desk.mark(0)
+    why = "its end is missing"
+    desk.child.says("unreadable", id=4, error=why)
+    (found,) = desk.ask.get("/api/gallery?state=unreadable").json["images"]
+    assert found["id"] == 4 and found["error"] == why
+    with open(desk.marks.images.path(4), "ab") as file:
+        file.write(b"\0")
+    assert desk.ask.get("/api/gallery?state=unreadable").json["total"] == 0
 
 
 def test_scores_of_slices_and_of_a_full_fit_are_not_mixed(desk):

@@ -97,6 +97,20 @@ def test_the_orders(marks):
     assert listing.page(state="done", around=at(marks, "a2"))["at"] is None
 
 
+def test_uncertainty_of_older_models_stands_behind_that_of_newer_ones(marks):
+    uncertain = {"a2": 0.1, "c": 0.9, "a10": 0.5, "B3": 0.3}
+    listing = Listing(
+        marks,
+        uncertainty=lambda i: uncertain.get(marks.names[i]),
+        older=lambda: {at(marks, "c"), at(marks, "B3")},
+    )
+    found = listing.page(sort="uncertainty")
+    assert names(found) == ["a10", "a2", "c", "B3", "a1", "b4"]
+    assert [image["older"] for image in found["images"]] == [False, False, True, True, False, False]
+    assert found["looked"] == {"newest": 2, "older": 2, "none": 2}
+    assert listing.page(find="a")["looked"] == {"newest": 2, "older": 0, "none": 1}
+
+
 def test_checks_are_counted_beside_their_state(marks):
     checks = {at(marks, "a1"): "open", at(marks, "c"): "counted"}
     listing = Listing(marks, check=checks.get)
@@ -136,6 +150,24 @@ def test_an_unreadable_image_is_told_and_found(ask, marks):
     states = [image["state"] for image in ask.get("/api/gallery").json["images"]]
     assert "unreadable" not in states
     assert ask.get("/api/gallery").json["counts"]["unreadable"] == 0
+
+
+def cut_off(path):
+    """A JPEG in the place of an image, whose header is there and whose pixels are not."""
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(file, "JPEG", quality=95)
+    path.write_bytes(file.getvalue()[: len(file.getvalue()) // 2])
+
+
+def test_what_a_question_finds_undecodable_is_known_in_the_gallery(ask, marks):
+    for name in NAMES[1:]:
+        cut_off(Path(marks.images.paths[at(marks, name)]))
+    assert ask.get("/api/gallery?state=unreadable").json["total"] == 0  # headers are fine
+    assert ask.get("/api/next").json["name"] == "a1"
+    found = ask.get("/api/gallery?state=unreadable").json
+    assert found["total"] and all(".png" in image["error"] for image in found["images"])
+    assert found["counts"]["unreadable"] == found["total"]
 
 
 @pytest.mark.parametrize(

@@ -119,13 +119,24 @@ def test_several_classes_have_a_plane_of_the_likeliest(tmp_path, slides):
 def test_an_image_that_cannot_be_read_is_left_out(tmp_path, slides):
     with opened(tmp_path) as project:
         marked(project, slides, range(3))
-        with open(project.data.images.paths[1], "wb") as file:
-            file.write(b"no image")
-        behind = Behind(project)
+        cut_off(project.data.images.paths[1])
+        cut_off(project.data.images.paths[6])
+        unreadable = {}
+        behind = Behind(project, on_unreadable=unreadable.__setitem__)
         behind.opens([1, 4])
         rests(behind, 2)
         assert behind.proposal(1) is None and behind.proposal(4) is not None
+        wait_until(lambda: set(unreadable) == {1, 6})  # one is marked, one was looked at
+        assert all(project.data.images.paths[i] in why for i, why in unreadable.items())
         behind.close()
+
+
+def cut_off(path):
+    """Leave the header of an image, and not all of its pixels."""
+    with open(path, "rb") as file:
+        content = file.read()
+    with open(path, "wb") as file:
+        file.write(content[: 2 * len(content) // 3])
 
 
 def test_killed_it_is_started_again_and_knows_everything(tmp_path, slides):

@@ -52,6 +52,15 @@ export function overlaid(image, wanted) {
   return image.state !== "unreadable" && there[wanted] ? wanted : null;
 }
 
+/** What stands where in a list by uncertainty: an older model is less sure of everything. */
+export function ordered({ newest, older, none }) {
+  if (!newest && !older) return "No model has looked at these images yet: by name.";
+  const parts = [`${newest} by the newest versions of the model`];
+  if (older) parts.push(`behind them ${older} by older ones, which are less sure of everything`);
+  if (none) parts.push(`${none} not looked at yet`);
+  return `${parts.join(", ")}.`;
+}
+
 /** Runs few jobs at once, in their order; a job whose signal is aborted meanwhile never begins. */
 export class Few {
   #most;
@@ -272,7 +281,8 @@ class Grid {
       share.value = image.uncertainty;
       share.setAttribute("aria-hidden", "true");
       button.append(share);
-      said.push(`uncertainty ${image.uncertainty.toFixed(2)}`);
+      share.classList.toggle("older", Boolean(image.older));
+      said.push(`uncertainty ${image.uncertainty.toFixed(2)}${image.older ? ", to an older model" : ""}`);
     }
     button.title = said.join(", ");
     button.setAttribute("aria-label", button.title);
@@ -468,13 +478,16 @@ class Gallery {
   }
 
   /** How many of each state stand beside its name, among those that the rest leaves. */
-  #counts({ total, all, counts }) {
+  #counts({ total, all, counts, looked }) {
     for (const option of $("gallery-state").options) {
       const [mark, word] = STATES[option.value] ?? ["", "All"];
       option.text = `${mark} ${word} (${counts[option.value] ?? all})`.trim();
     }
     $("gallery-count").textContent = total === all ? `${all}` : `${total} of ${all}`;
     $("gallery-none").hidden = total > 0;
+    const order = $("gallery-sort").value === "uncertainty" ? ordered(looked) : "";
+    $("gallery-order").textContent = order;
+    $("gallery-order").hidden = !order;
   }
 
   async #open() {
