@@ -1,7 +1,8 @@
 """What learns behind the pen, as the server sees it: a process that may come and go.
 
-It is started when there is something to learn from, at low priority, and again where it died. It
-is told what was changed, and tells what it makes of images. Nothing that counts depends on it.
+It is started when somebody draws, or there is something to learn from, at low priority, and again
+where it died. It is told what was changed, and tells what it makes of images. Nothing that counts
+depends on it.
 """
 
 import json
@@ -139,7 +140,7 @@ class Behind:
         self._model = False  # whether the process can predict
         self._revision = self._fitted = 0  # how often marks were changed, and at the last full fit
         self._predict, self._predict_error, self._look = False, None, False
-        self._told = None
+        self._told, self._drawn = None, False
         self._watch = threading.Thread(target=self._run, name="alseg behind", daemon=True)
         self._watch.start()
 
@@ -165,6 +166,14 @@ class Behind:
             self._touched = self._clock()
             if self._standing["state"] == "full fit":
                 self._tell({"kind": "active"})
+
+    def draws(self):
+        """The person draws: the process is started, so that it is ready once that is saved."""
+        with self._changed:
+            self.touched()
+            if not self._drawn:
+                self._drawn = self._look = True
+                self._changed.notify_all()
 
     def opens(self, ids):
         """These are the images that the page opens next, the first first."""
@@ -320,7 +329,8 @@ class Behind:
     # -- the process ------------------------------------------------------------------------------
 
     def _has_work(self):
-        known = self.project.state["masks"] or self._predict or last_model(self.project)
+        known = self._drawn or self.project.state["masks"] or self._predict
+        known = known or last_model(self.project)
         return bool(known) or bool(self.project.in_folder().any())
 
     def _ensure(self, changes):

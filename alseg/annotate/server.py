@@ -579,7 +579,8 @@ class _Desk:
     async def draft(self, request):
         i, revision, pixels = await self._marked(request)
         await run_in_threadpool(self.of.write_draft, i, revision, pixels, _page_of(request))
-        self._touched()
+        if self.behind is not None:
+            self.behind.draws()
         return _Json({"revision": revision})
 
     async def _marked(self, request):

@@ -6,6 +6,7 @@ It imports torch, and so belongs to the process behind the server alone.
 import time
 
 import numpy as np
+import torch
 from skorch.callbacks import Callback
 
 from alseg.images import as_images
@@ -17,7 +18,6 @@ from alseg.training import AREAS, choose_canvas, image_tensor, mask_tensor
 _MOST = 400  # images learned from, those marked last before others: 0.3 megabytes each
 _OF_FOLDER = 100  # of these, images whose masks lie in the folder of images
 _SIZES = 50  # images whose sizes decide that of the network
-_BATCH = 40  # images of a slice, as many as its steps take
 _SECONDS, _FEWEST, _MANY = 2.0, 6, 20  # of a slice: its time, and its steps
 _LR, _LOWEST = 3e-3, 0.1  # falls by this factor while marks are learned
 _FIRST, _AGAIN = 90, 60  # steps that marks are learned in: those seen first, and any that came
@@ -29,15 +29,21 @@ _KEPT = ("encoder", "encoder_weights", "n_mask_classes", "device")
 
 
 class Steps(Callback):
-    """Tells of each step; what is heard may raise, and so end a fit."""
+    """Tells of each step. What is heard may raise, and so give up a fit, or be true, and so end it
+    there."""
 
     def __init__(self, hear=None):
         self.hear = hear
 
     def on_batch_end(self, net, training=False, **kwargs):
         """Tell."""
-        if training and self.hear is not None:
-            self.hear(net)
+        if training and self.hear is not None and self.hear(net):
+            raise KeyboardInterrupt  # of a callback: an early end, see `JointCAMSegmenter`
+
+
+def get_ready():
+    """Take the seconds of the first optimizer, which imports a compiler, before they are missed."""
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
 
 
 class Slices:
@@ -53,7 +59,8 @@ class Slices:
     Attributes
     ----------
     n_marked : int
-        Images that it has learned from, those that are empty by a rule not counted.
+        Images that it has learned from, those that are empty by a rule not counted. A new one is
+        among them once a whole slice had it.
     left, goal : int
         Steps until what is marked was seen enough, and how many they were at first.
     unreadable : set of int
@@ -166,6 +173,11 @@ class Slices:
         return self._model is not None and self._n_steps >= _READY
 
     @property
+    def has_news(self):
+        """Whether something is marked that no slice has had."""
+        return any(i in self._known for i in self._new)
+
+    @property
     def n_known(self):
         """Images that the next slice may draw from."""
         return len(self._known)
@@ -176,38 +188,58 @@ class Slices:
         Parameters
         ----------
         hear : callable or None, default=None
-            Called after each step.
+            Called after each step; if it gives True, the slice ends there.
+
+        Returns
+        -------
+        n_steps : int
+            How many it had.
         """
         n_steps = int(np.clip(_SECONDS / self._per_step, _FEWEST, _MANY))
         n_steps = min(n_steps, max(self.left, 1))
         model = self._made() if self._model is None else self._model
         lr = _LR * max(_LOWEST, self.left / self.goal)
         model.set_params(steps_per_epoch=n_steps, lr=lr)
+        done = 0
+
+        def step(net):
+            nonlocal done
+            done += 1
+            return hear is not None and hear(net)
+
         (steps,) = [one for one in model.callbacks if isinstance(one, Steps)]
-        steps.hear = hear
-        chosen = self._drawn()
+        steps.hear = step
+        chosen = self._drawn(n_steps * model.batch_size)
         images, masks = zip(*(self._known[i] for i in chosen))
         started = time.monotonic()
         model.partial_fit(list(images), None, masks=list(masks))
-        self._per_step = (time.monotonic() - started) / n_steps
+        self._per_step = (time.monotonic() - started) / done
         self._model = model
         if self._is_large and set(self._new) & set(chosen):
             trim(self.project.folder / "features", _DISK)
-        self._new = {i: None for i in self._new if i not in chosen}
-        self._n_steps += n_steps
-        self.left = 0 if not self._known else max(0, self.left - n_steps)
-        self.n_marked = sum(self._of[i] != _RULE for i in self._known)
+        if done == n_steps:  # else nobody knows which of them it had
+            self._new = {i: None for i in self._new if i not in chosen}
+        self._n_steps += done
+        self.left = self._left_after(done)
+        self.n_marked = sum(self._of[i] != _RULE and i not in self._new for i in self._known)
+        return done
+
+    def _left_after(self, done):
+        if not self._known:
+            return 0
+        # What was marked is seen once at least, however much of it there is.
+        return max(_FEWEST if self.has_news else 0, self.left - done)
 
     @property
     def seconds_left(self):
         """About how long what is left takes; None before anybody knows."""
         return None if self._model is None else self.left * self._per_step
 
-    def _drawn(self):
-        """Images of a slice: what is new in the first half, any others in the second."""
-        new = [i for i in self._new if i in self._known][: _BATCH // 2]
+    def _drawn(self, n):
+        """So many images for a slice: new ones in the first half, any in the second."""
+        new = [i for i in self._new if i in self._known][: n // 2]
         others = [i for i in self._known if i not in set(new)]
-        return new + self._rng.permutation(others).tolist()[: _BATCH - len(new)]
+        return new + self._rng.permutation(others).tolist()[: n - len(new)]
 
     def _made(self):
         encoder = self._options.get("encoder", "efficientnet-lite0")

@@ -27,6 +27,7 @@ from alseg.validation import counted
 _NICE = 10
 _CHECK_EVERY = 10.0  # seconds, while it learns
 _AHEAD = 1.1  # a full fit proposes until slices know so many times its images
+_LEAST = 6  # steps of a version of the model, where slices are cut short
 _BESIDE = 4  # images looked at beside each slice, so that there is something to ask by
 _WHOLE = 2e6  # pixels up to which all that is predicted is sent; larger when asked for
 
@@ -55,6 +56,7 @@ class Trainer:
         self.wanted, self.next, self.seen = [], [], {}  # seen: version of each image predicted
         self.checked, self.checked_at = 0, -np.inf
         self.failed, self.active = None, False
+        self.is_warm, self.unsaid = False, 0  # steps since the last version
         self.report = Reporting(self.send)
         self.rng = np.random.default_rng()
 
@@ -145,9 +147,9 @@ class Trainer:
             return self._take_up
         if self._is_to_check():
             return self._check
-        if self._proposes() and self._stale(self.next):
+        if self._proposes() and self._next_to_propose():
             return self._propose_next
-        if self.failed is None and self.slices is not None and self.slices.left:
+        if self._is_to_learn():
             return self._learn
         if light:
             return None
@@ -158,7 +160,9 @@ class Trainer:
             return self._predict_all
         if "fit" in self.todo:
             return self._fit
-        return self._look_at_others if self._proposes() and self._others() else None
+        if self._proposes() and self._others():
+            return self._look_at_others
+        return None if self.is_warm else self._get_ready
 
     def _guarded(self, job):
         """Do it; what goes wrong is said, and the next thing is done."""
@@ -217,6 +221,17 @@ class Trainer:
                 self._tell_unreadable(i)
             self.report.done(n + 1)
 
+    def _get_ready(self):
+        """Import what learning takes, before there is something to learn from."""
+        self.is_warm = True
+        self.report.begin("encoding", "Getting ready to learn", 0)
+        from alseg.annotate.slices import get_ready
+
+        get_ready()
+
+    def _is_to_learn(self):
+        return self.failed is None and self.slices is not None and bool(self.slices.left)
+
     def _learn(self):
         slices = self.slices
         if not slices.n_known:
@@ -230,11 +245,21 @@ class Trainer:
             nonlocal at
             at += 1
             self.report.done(at, slices.seconds_left)
+            self.hear()
+            return self._is_wanted_now()
 
         self.report.done(at, slices.seconds_left)
-        slices.learn(hear)
+        self.is_warm = True
+        self.unsaid += slices.learn(hear)
+        if self._is_wanted_now() and self.unsaid < _LEAST:
+            return  # hardly another model: the next slice goes on
+        self.unsaid = 0
         self._new_version(slices.n_marked, "slices")
         self._look_beside()
+
+    def _is_wanted_now(self):
+        """Whether somebody waits: for a proposal, or for what was marked to be learned."""
+        return "take up" in self.todo or bool(self.wanted and self._proposes())
 
     def _look_beside(self):
         """Look at a few open images, those seen by the oldest models, so that there is something
@@ -319,8 +344,15 @@ class Trainer:
     def _predict_wanted(self):
         self._propose(self.wanted.pop(0))
 
+    def _next_to_propose(self):
+        """Those opened next that are to be looked at; again only after what was marked is known."""
+        stale = self._stale(self.next)
+        if self._is_to_learn() and self.slices.has_news:
+            return [i for i in stale if i not in self.seen]
+        return stale
+
     def _propose_next(self):
-        self._propose(self._stale(self.next)[0])
+        self._propose(self._next_to_propose()[0])
 
     def _others(self):
         """Images that the present model has not looked at; those never seen first."""

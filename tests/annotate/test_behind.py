@@ -102,6 +102,19 @@ def test_nothing_is_started_before_there_is_something_to_learn(desk):
     assert not desk.started
 
 
+def test_it_is_started_when_somebody_draws_so_that_it_is_ready(desk):
+    first = desk.ask.get("/api/next").json["id"]
+    pixels = np.full(SIZE, 255, np.uint8)
+    pixels[4:9, 5:20] = 1
+    for _ in range(2):
+        url = f"/api/images/{first}/draft?revision=0"
+        assert desk.ask.put(url, pixels.tobytes()).status == 200
+        wait_until(lambda: desk.child.kinds()[:3] == ["start", "changed", "next"])
+    desk.mark(first)
+    wait_until(lambda: desk.child.kinds()[-1] == "changed")
+    assert len(desk.started) == 1
+
+
 def test_it_is_told_of_the_project_then_of_marks_and_of_what_is_opened_next(desk, project):
     first = desk.ask.get("/api/next").json["id"]
     desk.mark(first)

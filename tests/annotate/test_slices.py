@@ -59,6 +59,49 @@ def test_nothing_is_proposed_before_twenty_steps(opened, monkeypatch):
     assert n_steps == [6, 6, 6, 6] and slices.left == 90 - 24
 
 
+def test_a_slice_ends_where_somebody_waits_and_the_next_one_goes_on(opened):
+    project = opened(TINY)
+    marked(project, range(4))
+    slices, seen = Slices(project), []
+    read(slices)
+    assert slices.has_news
+    assert slices.learn(lambda net: seen.append(net) or len(seen) == 2) == 2 == len(seen)
+    assert slices.left == 90 - 2 and slices.n_marked == 0 and slices.has_news
+    before = slices._model.module_.state_dict()
+    before = {name: value.clone() for name, value in before.items()}
+    n_steps = slices.learn()
+    assert n_steps >= 6 and slices.left == 88 - n_steps
+    assert slices.n_marked == 4 and not slices.has_news
+    after = slices._model.module_.state_dict()
+    assert any((after[name] != value).any() for name, value in before.items())
+
+
+def test_everything_marked_is_drawn_once_before_it_is_said_to_be_known(opened, monkeypatch):
+    monkeypatch.setattr(module, "_SECONDS", 1e-9)
+    monkeypatch.setattr(module, "_FEWEST", 2)  # steps of four images, half of the eight new
+    monkeypatch.setattr(module, "_FIRST", 2)
+    project, drawn = opened(TINY), []
+    monkeypatch.setattr(Slices, "_drawn", counting(Slices._drawn, drawn))
+    marked(project, range(12))
+    slices = Slices(project)
+    read(slices)
+    n_known = []
+    while slices.left:
+        slices.learn()
+        n_known.append(slices.n_marked)
+    assert 4 <= n_known[0] < 12 and n_known[-1] == 12
+    assert set().union(*drawn) == set(range(12)) and {len(chosen) for chosen in drawn} == {8}
+
+
+def counting(draw, drawn):
+    def draw_it(self, n):
+        found = draw(self, n)
+        drawn.append(set(found))
+        return found
+
+    return draw_it
+
+
 def test_images_that_are_empty_by_a_rule_teach_as_many_as_were_drawn(opened):
     project = opened(TINY)
     labels = project.data.labels.astype(str)

@@ -27,6 +27,8 @@ from alseg.annotate import serve
 serve(sys.argv[1], ready=lambda address: print(address, flush=True))
 """
 
+READY = "Getting ready to learn"
+
 pytestmark = pytest.mark.slow
 
 
@@ -90,6 +92,21 @@ def test_it_learns_what_is_marked_and_proposes_for_all_others(tmp_path, slides):
         behind.close()
     assert (np.random.get_state()[1] == states[0]).all() and random.getstate() == states[1]
     assert torch.equal(torch.get_rng_state(), states[2])
+
+
+def test_it_gets_ready_while_somebody_draws_and_then_waits(tmp_path, slides):
+    with opened(tmp_path) as project:
+        behind, said = Behind(project), []
+        behind.draws()
+        wait_until(lambda: said.append(behind.standing()) or said[-1]["text"] == READY)
+        wait_until(lambda: behind.standing()["state"] == "waiting")
+        assert behind.standing()["text"] == "Learning begins with the first marks."
+        pid = behind._child.process.pid
+        marked(project, slides, [0, 1])
+        behind.changed()
+        rests(behind, 2)
+        assert behind._child.process.pid == pid
+        behind.close()
 
 
 def test_what_it_proposes_is_like_what_was_drawn(tmp_path, slides):
