@@ -145,10 +145,11 @@ def _checks(state, counted, counts):
 def _estimates(points, n_left, n_counted):
     if not points:
         return []
-    counts = list(points[-1].counts.values())
+    counts, groups = points[-1].counts, points[-1].groups
+    counts, whose = list(counts.values()), [groups.get(name) for name in counts]
     n_images = None if n_left is None else n_left + n_counted
     rows = []
     for score, name in _SCORES.items():
-        found = estimate(counts, score, n_images=n_images)
+        found = estimate(counts, score, n_images=n_images, groups=whose)
         rows.append({"name": name, **found._asdict()})
     return rows

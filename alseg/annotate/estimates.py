@@ -12,7 +12,7 @@ from alseg.experiment import forecast_gain
 from alseg.validation import check_number, message
 
 LEAST_FOR_INTERVAL = 3
-"""Checks below which no interval is given."""
+"""Checks, or groups of them, below which no interval is given."""
 
 LEAST_FOR_FORECAST = 4, 3
 """Checks, and points of the curve, below which nothing is said of what is to come."""
@@ -30,15 +30,18 @@ class Estimate(NamedTuple):
     low, high : float or None
     n : int
         Images that it rests on.
+    n_groups : int or None
+        Groups that these are of, if any are.
     """
 
     value: float
     low: float | None
     high: float | None
     n: int
+    n_groups: int | None = None
 
 
-def estimate(counts, score="dice", n_images=None, confidence=0.95):
+def estimate(counts, score="dice", n_images=None, confidence=0.95, groups=None):
     """A score over all images that could have been drawn, from those that were, and an interval.
 
     Each image counts alike, however many of its pixels are known. The accuracy is without bias.
@@ -53,6 +56,9 @@ def estimate(counts, score="dice", n_images=None, confidence=0.95):
     n_images : int or None, default=None
         From which the n were drawn; None for very many.
     confidence : float, default=0.95
+    groups : sequence of str or None of length n, default=None
+        Whose images they are, such as patients' or slides': images of one are no independent
+        observations. None is a group of its own.
 
     Returns
     -------
@@ -65,9 +71,10 @@ def estimate(counts, score="dice", n_images=None, confidence=0.95):
 
     Notes
     -----
-    The interval is Student's about the log odds of the score, by the jackknife over images. It
-    reaches at least to where one image more would move the score that is half as good, or half as
-    bad: that none was seen does not say that there is none.
+    The interval is Student's about the log odds of the score, by the jackknife over images, or over
+    groups where there are any: a whole group is left out at a time, and as many groups as there are
+    count. It reaches at least to where one image (or group) more would move the score that is half
+    as good, or half as bad: that none was seen does not say that there is none.
 
     Examples
     --------
@@ -75,14 +82,28 @@ def estimate(counts, score="dice", n_images=None, confidence=0.95):
     >>> print(f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}] of {found.n}")
     0.908 [0.717, 0.975] of 4
     """
-    shares = _shares(counts)
-    n = len(shares)
+    counts = np.asarray(counts, dtype=float)
+    shares, given = _shares(counts), any(group is not None for group in groups or ())
+    known = np.flatnonzero(counts.sum(axis=(1, 2)) > 0)
+    units = _units(known, [None if groups is None else groups[k] for k in known])
+    n, n_groups = len(shares), len(units) if given else None
     value = float(_score(shares.sum(axis=0), score))
-    if n < LEAST_FOR_INTERVAL:
-        return Estimate(value, None, None, n)
-    without = _score(shares.sum(axis=0) - shares, score)
-    low, high = _interval(value, without, confidence, n_images)
-    return Estimate(value, low, high, n)
+    if len(units) < LEAST_FOR_INTERVAL:
+        return Estimate(value, None, None, n, n_groups)
+    rows = {k: row for row, k in enumerate(known.tolist())}
+    of_unit = np.array([shares[[rows[k] for k in unit]].sum(axis=0) for unit in units])
+    without = _score(shares.sum(axis=0) - of_unit, score)
+    left = 1.0 if n_images is None else max(0.0, 1 - n / max(n_images, n))  # not looked at yet
+    low, high = _interval(value, without, confidence, left)
+    return Estimate(value, low, high, n, n_groups)
+
+
+def _units(items, groups):
+    """Items that are observed together, a list each: those of a group, or of None one."""
+    found = {}
+    for k, (item, group) in enumerate(zip(items, groups)):
+        found.setdefault((k,) if group is None else group, []).append(item)
+    return list(found.values())
 
 
 def _shares(counts):
@@ -116,11 +137,10 @@ def _score(total, score):
     return np.where(n > 0, ratios.sum(axis=-1) / np.maximum(n, 1), 1.0)[()]
 
 
-def _interval(value, without, confidence, n_images):
+def _interval(value, without, confidence, left):
     from scipy.special import expit, logit, stdtrit
 
     n = len(without)
-    left = 1.0 if n_images is None else max(0.0, 1 - n / max(n_images, n))  # not looked at yet
     error = np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum() * left)
     inside = np.clip(value, 1e-6, 1 - 1e-6)
     t = stdtrit(n - 1, (1 + confidence) / 2)
@@ -141,14 +161,17 @@ class CurvePoint(NamedTuple):
     estimate : Estimate
     counts : dict of str to ndarray of shape (K, K)
         By name of the image.
+    groups : dict of str to str
+        Whose image it is, by its name, where that is known.
     """
 
     minutes: float
     estimate: Estimate
     counts: dict
+    groups: dict
 
 
-def learning_curve(records, n_images=None):
+def learning_curve(records, n_images=None, groups=None):
     """Dice against minutes, each from the images that were held out then.
 
     Parameters
@@ -157,19 +180,25 @@ def learning_curve(records, n_images=None):
         Minutes, and counts by name of the image, in the order in which they came.
     n_images : int or None, default=None
         See `estimate`.
+    groups : dict of str to str, or None, default=None
+        Whose image it is, by its name, where that is known; see `estimate`.
 
     Returns
     -------
     points : list of CurvePoint
         Of later minutes each, the last of those at the same ones; the last record is among them.
     """
-    kept = []
+    kept, groups = [], groups or {}
     for minutes, counts in reversed(records):
         if counts and (not kept or minutes * _SPACING <= kept[-1][0]):
             kept.append((minutes, counts))
+
+    def found(counts):
+        whose = [groups.get(name) for name in counts]
+        return estimate(list(counts.values()), n_images=n_images, groups=whose)
+
     return [
-        CurvePoint(minutes, estimate(list(counts.values()), n_images=n_images), counts)
-        for minutes, counts in reversed(kept)
+        CurvePoint(minutes, found(counts), counts, groups) for minutes, counts in reversed(kept)
     ]
 
 
@@ -216,12 +245,13 @@ def outlook(points, after=10.0, confidence=0.9):
     -----
     Points are compared with the last one on the images that both have, so that which images are
     held out does not move the curve. To them power laws are fitted (`alseg.experiment.forecast`).
-    The interval of the gain holds what the curve leaves open, and how the gain differs when each
-    of the images is left out; that of the Dice also holds the interval of what it is now.
+    The interval of the gain holds what the curve leaves open, that it rises no more among it, and
+    how the gain differs when each of the images, or groups, is left out; that of the Dice also
+    holds the interval of what it is now.
     """
     check_number("after", after, 0, open_low=True)
     least_images, least_points = LEAST_FOR_FORECAST
-    if not points or points[-1].estimate.n < least_images:
+    if not points or points[-1].estimate.n < least_images or points[-1].estimate.low is None:
         return None
     last = points[-1]
     used = [
@@ -231,22 +261,28 @@ def outlook(points, after=10.0, confidence=0.9):
     ]
     if len(used) < least_points:
         return None
-    minutes = [point.minutes for point in used]
+    end = used[-1].minutes + after
 
     def gain_of(names):
-        return forecast_gain(
-            minutes, _anchored(used, last, names), minutes[-1] + after, confidence=confidence
-        )
+        shared = [point for point in used if names & point.counts.keys()]
+        if len(shared) < least_points:
+            return None
+        minutes = [point.minutes for point in shared]
+        return forecast_gain(minutes, _anchored(shared, last, names), end, confidence=confidence)
 
     found = gain_of(set(last.counts))
     names = sorted(last.counts)
+    units = _units(names, [last.groups.get(name) for name in names])
     spread = 0.0
     if len(names) > least_images:
-        others = np.array([gain_of(set(names) - {name}).mean for name in names])
-        spread = (len(names) - 1) / len(names) * ((others - others.mean()) ** 2).sum()
+        others = [gain_of(set(names) - set(unit)) for unit in units]
+        if None in others:
+            return None
+        means = np.array([other.mean for other in others])
+        spread = (len(units) - 1) / len(units) * ((means - means.mean()) ** 2).sum()
     from scipy.special import stdtrit
 
-    reach = float(stdtrit(len(names) - 1, (1 + confidence) / 2) * np.sqrt(spread))
+    reach = float(stdtrit(len(units) - 1, (1 + confidence) / 2) * np.sqrt(spread))
     gain = float(found.mean)
     low = max(0.0, gain - float(np.hypot(gain - found.low, reach)))
     high = gain + float(np.hypot(found.high - gain, reach))
@@ -291,7 +327,7 @@ def shown_curve(points):
         return []
     last, found = points[-1], []
     for point in points:
-        value, low, high, _ = point.estimate
+        value, low, high = point.estimate[:3]
         if len(point.counts.keys() & last.counts.keys()) >= LEAST_FOR_FORECAST[0]:
             moved = float(_anchored([point], last, set(last.counts))[0]) - value
         else:
@@ -347,4 +383,5 @@ def advice(now, ahead, n_left, target=None):
             f"{minutes} would bring about {gain:.1f} points, and hardly more than {most:.1f}: you "
             "may stop."
         )
-    return False, f"Go on: {minutes} bring about {gain:.1f} points, perhaps {most:.1f}."
+    none = "" if ahead.gain_low > 0 else ", or none"
+    return False, f"Go on: {minutes} bring about {gain:.1f} points, perhaps {most:.1f}{none}."

@@ -21,6 +21,7 @@ QUALITY = ".alseg-quality.jsonl"
 """File of the state folder that says what checks and proposals came to."""
 
 _EVERY = 60.0  # seconds between two lines of versions that know the same marks
+_NO_GROUP = ("", "nan", "None")  # as an empty cell of a table is read
 _AGREEMENT = 12  # images drawn last that the agreement is of
 
 
@@ -72,6 +73,18 @@ def read_counts(counts, n_classes):
         if array.shape == (n_classes, n_classes) and np.isfinite(array).all() and array.sum() > 0:
             found[name] = array
     return found
+
+
+def read_groups(groups):
+    """Groups by name, without those that are damaged.
+
+    Examples
+    --------
+    >>> read_groups({"a": "patient 1", "b": 3}), read_groups(None)
+    ({'a': 'patient 1'}, {})
+    """
+    items = groups.items() if isinstance(groups, dict) else ()
+    return {name: group for name, group in items if isinstance(group, str)}
 
 
 def minutes_of(line):
@@ -168,6 +181,8 @@ class Quality:
             "n_left": self._n_left(),
             "counts": counts,
         }
+        if groups := self._groups(counts):
+            line["groups"] = groups
         with self._lock:
             known = self._records[-1].get("n_marked") if self._records else None
             self._latest, self._n_told = line, self._n_told + 1
@@ -176,6 +191,14 @@ class Quality:
                 self._records.append(line)
                 self._written = self._clock()
                 self._append(line)
+
+    def _groups(self, names):
+        """Whose images these are, by name, where the folder says it."""
+        groups, at = self.project.data.groups, self.project.positions
+        if groups is None:
+            return {}
+        found = {name: str(groups[at[name]]).strip() for name in names if name in at}
+        return {name: group for name, group in found.items() if group not in _NO_GROUP}
 
     def agreed(self, name, mask, proposal):
         """Note how far the proposal that was shown agrees with what was drawn.
@@ -257,6 +280,7 @@ def assess(records, agreed, counted, n_left, n_classes, target=None):
     ][-_AGREEMENT:]
     return {
         "n_checks": 0 if now is None else now.n,
+        "n_groups": None if now is None else now.n_groups,
         "dice": None if now is None else now.value,
         "low": None if now is None else now.low,
         "high": None if now is None else now.high,
@@ -276,14 +300,15 @@ def measured(records, counted, n_left, n_classes):
     -------
     points : list of CurvePoint
     """
-    kept = []
+    kept, groups = [], {}
     for line in records:
         counts = read_counts(line.get("counts"), n_classes)
         counts = {name: value for name, value in counts.items() if name in counted}
         if counts and minutes_of(line) is not None:
             kept.append((minutes_of(line), counts))
+            groups |= read_groups(line.get("groups"))
     n_images = None if n_left is None else n_left + len(counted)
-    return learning_curve(kept, n_images=n_images)
+    return learning_curve(kept, n_images=n_images, groups=groups)
 
 
 def _now():

@@ -108,8 +108,10 @@ def _how_good(quality):
         return "No check has been measured yet."
     low, high = quality["low"], quality["high"]
     ends = "" if low is None else f" ({100 * low:.0f} to {100 * high:.0f})"
-    n, ahead = quality["n_checks"], quality["forecast"]
+    n, groups, ahead = quality["n_checks"], quality["n_groups"], quality["forecast"]
     text = f"Dice {100 * quality['dice']:.0f}{ends} from {n} {'check' if n == 1 else 'checks'}"
+    if groups is not None:
+        text += f" of {groups} {'group' if groups == 1 else 'groups'}"
     if ahead is not None:
         text += f"; about {100 * ahead['dice']:.0f} after {ahead['after']:.0f} more minutes"
     return f"{text}. {quality['advice']['text']}".rstrip()

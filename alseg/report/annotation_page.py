@@ -15,6 +15,7 @@ from alseg.report.page import (
     write_page,
 )
 from alseg.report.plots import new_axes
+from alseg.validation import counted
 
 
 def write_annotation_report(path, found):
@@ -70,14 +71,18 @@ def _lead(found):
     quality = found["quality"]
     if quality["dice"] is None:
         return text + "No check has been measured yet, so nothing is known of the model."
-    n_checks = quality["n_checks"]
-    checks = "check" if n_checks == 1 else "checks"
     return (
         text + f"On images that nobody has marked the model reaches a Dice of "
         f"{_hundredths(quality['dice'])}"
         + ("" if quality["low"] is None else f" ({_interval(quality)})")
-        + f", by {n_checks} {checks}: images drawn by chance, which it did not learn from."
+        + f", by {_of_checks(quality)}: images drawn by chance, which it did not learn from."
     )
+
+
+def _of_checks(quality):
+    groups = quality.get("n_groups")
+    of = "" if groups is None else f" of {counted(groups, 'group')}"
+    return counted(quality["n_checks"], "check") + of
 
 
 def _facts(found):

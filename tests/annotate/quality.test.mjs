@@ -24,6 +24,7 @@ test("each number says from how many checks it comes", () => {
   assert.equal(lines.dice, "86");
   assert.equal(lines.interval, "± 3");
   assert.equal(lines.rests, "Dice, from 9 checks");
+  assert.equal(told({ ...found, n_groups: 4 }).rests, "Dice, from 9 checks of 4 groups");
   assert.equal(lines.forecast + lines.advice + lines.agreement, "");
   const one = told({ ...found, n_checks: 1, low: null, high: null });
   assert.equal(one.rests, "Dice, from 1 check; too few for an interval");

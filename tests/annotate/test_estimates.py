@@ -89,6 +89,36 @@ def test_the_error_is_that_of_the_jackknife():
     assert found.high == pytest.approx(1 / (1 + np.exp(-reach - centre)), rel=1e-6)
 
 
+def test_images_of_a_group_are_left_out_together():
+    """By scipy's own ends of Student's interval, of scores that leave out one group each."""
+    from scipy import stats
+
+    counts = images(np.random.default_rng(3), 8, "skewed")
+    groups = ["a", "b", "a", None, "c", "c", "c", "b"]
+    found = estimate(counts, confidence=0.9, groups=groups)
+    assert (found.n, found.n_groups) == (8, 4) and found.value == estimate(counts).value
+    units = [[0, 2], [1, 7], [3], [4, 5, 6]]
+    without = np.array([of_all(np.delete(counts, unit, axis=0)) for unit in units])
+    error = np.sqrt(3 / 4 * ((without - without.mean()) ** 2).sum())
+    value = of_all(counts)
+    reach = stats.t.ppf(0.95, 3) * error / (value * (1 - value))
+    centre = np.log(value / (1 - value))
+    one_more = (1 - value) / 10, value / 10  # a fifth group that is half as good, or half as bad
+    low = min(1 / (1 + np.exp(reach - centre)), value - one_more[1])
+    high = max(1 / (1 + np.exp(-reach - centre)), value + one_more[0])
+    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-6)
+
+
+def test_groups_of_one_image_each_are_none():
+    counts = images(np.random.default_rng(4), 6, "skewed")
+    alone = estimate(counts)
+    assert estimate(counts, groups=[None] * 6) == alone and alone.n_groups is None
+    assert estimate(counts, groups=list("abcdef")) == alone._replace(n_groups=6)
+    assert estimate(counts, groups=list("aabbbb"))[1:] == (None, None, 6, 2)
+    nothing = np.concatenate([counts, np.zeros((1, 2, 2))])  # no pixel of it is known
+    assert estimate(nothing, groups=list("abcdefg")) == alone._replace(n_groups=6)
+
+
 def test_what_was_never_seen_is_not_excluded():
     right = estimate([[[6, 0], [0, 4]]] * 9)
     assert right.value == 1 and right.high == 1 and right.low == pytest.approx(1 - 1 / 20)
@@ -133,6 +163,32 @@ def test_intervals_hold_as_often_as_they_say(kind, n, n_points):
         errors.append(found.value - truth)
     assert 0.90 <= np.mean(covered) <= 0.99  # of 500: 98 % is seen as 99 now and then
     assert abs(np.mean(errors)) < 0.02
+
+
+def patients(rng, n_groups, n_each):
+    """Images of patients, of which some are harder than others: (n_groups * n_each, 2, 2)."""
+    foreground = np.clip(rng.lognormal(-1.6, 0.3, (n_groups, n_each)), 0.02, 0.9)
+    right = np.clip(
+        rng.beta(6, 2, (n_groups, 1)) + 0.03 * rng.normal(size=(n_groups, n_each)), 0, 1
+    )
+    wrong = foreground * (1 - right)
+    rows = [[1 - foreground - wrong, wrong], [wrong, foreground - wrong]]
+    return np.moveaxis(np.clip(rows, 0, 1), (0, 1), (-2, -1)).reshape(-1, 2, 2)
+
+
+@pytest.mark.parametrize(("n_groups", "n_each"), [(4, 3), (8, 3), (6, 5)])
+def test_intervals_hold_for_patients_not_seen_where_images_are_of_few(n_groups, n_each):
+    rng = np.random.default_rng([9, n_groups])
+    truth = of_all(patients(rng, 20_000, 1))
+    whose = [str(k // n_each) for k in range(n_groups * n_each)]
+    grouped, alone = [], []
+    for _ in range(500):
+        drawn = patients(rng, n_groups, n_each)
+        for held, groups in ((grouped, whose), (alone, None)):
+            found = estimate(drawn, groups=groups)
+            held.append(found.low <= truth <= found.high)
+    assert 0.90 <= np.mean(grouped) <= 0.99
+    assert np.mean(alone) < np.mean(grouped) - 0.08  # as if each were another patient's
 
 
 def test_failures_that_are_rare_are_missed_by_few_images():
@@ -192,6 +248,11 @@ class World:
         false = np.minimum(wrong, 1 - self.foreground)
         rows = [[1 - self.foreground - false, false], [wrong, self.foreground - wrong]]
         return np.moveaxis(np.array(rows), -1, 0)
+
+    def flat(self):
+        """The same, but no image is learned any better."""
+        self.below[:] = 0
+        return self
 
     def marked(self, minutes=50, n_points=None, every=1):
         """Records as they come: a mark, a version of the model, the checks held out then."""
@@ -260,6 +321,51 @@ def test_a_forecast_goes_on_as_the_curve_does():
     assert ahead.low < now.value < ahead.high
 
 
+def test_three_points_of_a_flat_curve_promise_little_and_perhaps_nothing():
+    dice = [0.7 + 0.03 * k / 8 for k in range(8)]
+    records = [(m, {str(k): constant(d) for k, d in enumerate(dice)}) for m in (3.0, 5.0, 7.0)]
+    curve = learning_curve(records)
+    found = outlook(curve)
+    assert found.n_points == 3 and found.gain_low == 0 and found.gain < 0.016 < found.gain_high
+    stop, text = advice(curve[-1].estimate, found, 10)
+    assert not stop and text.endswith("or none.")
+    rising = [(m, {k: constant(0.9 - m**-0.8) for k in "abcdefgh"}) for m in range(3, 30, 2)]
+    assert outlook(learning_curve(rising)).gain_low > 0  # there it is excluded
+
+
+def test_a_forecast_hangs_on_groups():
+    counts = [
+        {str(k): constant(0.9 - 0.02 * k - m**-0.9) for k in range(8)} for m in range(3, 24, 2)
+    ]
+    records = list(zip(map(float, range(3, 24, 2)), counts))
+    alone = outlook(learning_curve(records))
+    whose = {str(k): "abcd"[k // 2] for k in range(8)}
+    grouped = outlook(learning_curve(records, groups=whose))
+    assert (grouped.dice, grouped.n_checks) == (alone.dice, 8)
+    assert grouped.high - grouped.low > alone.high - alone.low
+    of_two = {name: "a" if group in "ab" else "b" for name, group in whose.items()}
+    assert outlook(learning_curve(records, groups=of_two)) is None  # there is no interval
+    # All images that an early point has are of one group: without it nothing is left of the curve.
+    early = [(m, {k: v for k, v in one.items() if int(k) < 4}) for m, one in records[:-1]]
+    of_one = {str(k): "a" if k < 4 else str(k) for k in range(8)}
+    assert outlook(learning_curve([*early, records[-1]])) is not None
+    assert outlook(learning_curve([*early, records[-1]], groups=of_one)) is None
+
+
+@pytest.mark.parametrize("n_points", [None, 20])
+def test_the_gain_of_a_flat_curve_is_not_excluded(n_points):
+    rng = np.random.default_rng([2, n_points or 0])
+    held, gains = [], []
+    for _ in range(15):
+        for records in World(rng).flat().marked(minutes=30, n_points=n_points):
+            found = outlook(learning_curve(records, n_images=300))
+            if found is not None:
+                held.append(found.gain_low == 0)
+                gains.append(found.gain)
+    assert len(held) > 10 and np.mean(held) >= 0.9
+    assert np.mean(gains) < 0.01
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("n_points", [None, 20])
 def test_intervals_of_forecasts_hold_on_average(n_points):
@@ -300,7 +406,9 @@ def test_advice_says_why():
     stop, text = advice(now, ahead(0.003, 0.008), 10)
     assert stop and "0.3 points" in text and "0.8" in text
     stop, text = advice(now, ahead(0.003, 0.012), 10)
-    assert not stop and "perhaps 1.2" in text
+    assert not stop and text.endswith("perhaps 1.2, or none.")
+    _, text = advice(now, ahead(0.02, 0.03)._replace(gain_low=0.01), 10)
+    assert text.endswith("about 2.0 points, perhaps 3.0.")
     assert not advice(now, ahead(0.02, 0.03), 10)[0]
     assert advice(now, ahead(0.02, 0.03), 10, target=0.74)[0]
     assert not advice(now, ahead(0.02, 0.03), 10, target=0.76)[0]

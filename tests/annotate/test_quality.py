@@ -1,5 +1,6 @@
 """What the state folder keeps of checks and proposals, and what a page is told of them."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,12 +9,14 @@ from made_slides import write_slides
 from requests_by_hand import Client
 
 from alseg.annotate.cost_log import COSTS
+from alseg.annotate.effort_spent import spent
 from alseg.annotate.estimates import estimate
 from alseg.annotate.marks import Marks
 from alseg.annotate.quality import QUALITY, Quality, proposed_classes
 from alseg.annotate.server import allowed_hosts, make_app
 from alseg.files import FolderInUse
 from alseg.project import open_project
+from alseg.report import write_annotation_report
 
 FAST = {"encoder": "tiny", "max_epochs": 1, "image_size": [24, 32], "device": "cpu"}
 SIZE = (24, 32)
@@ -145,6 +148,29 @@ def test_what_was_said_is_known_again(slides, tmp_path):
 
 def lines_that_parse(project):
     return [json.loads(line) for line in (project.folder / QUALITY).read_text().splitlines()[-1:]]
+
+
+def test_images_of_a_patient_are_one_observation(marks, project, tmp_path):
+    answer(marks, 34)
+    names = marks.checks.counted()
+    groups = np.full(len(project.data), "", dtype=object)
+    groups[[project.positions[name] for name in names]] = ["p1", "p2", "p1", "p3", "nan"]
+    project.data = dataclasses.replace(project.data, groups=groups)
+    told(marks, 1, 0.8)
+    assert lines(project)[-1]["groups"] == dict(zip(names, ["p1", "p2", "p1", "p3"]))
+    found = marks.quality.standing()
+    expected = estimate(
+        [counts(0.8 - 0.01 * k) for k in range(5)],
+        n_images=60 - 34 + 5,
+        groups=["p1", "p2", "p1", "p3", None],
+    )
+    assert (found["n_checks"], found["n_groups"]) == (5, 4) == expected[3:]
+    assert (found["low"], found["high"]) == pytest.approx(expected[1:3])
+    report = spent(project.folder)
+    assert report["quality"]["low"] == found["low"]
+    assert report["estimates"][0]["low"] == pytest.approx(found["low"])
+    write_annotation_report(tmp_path / "report.html", report)
+    assert "by 5 checks of 4 groups" in (tmp_path / "report.html").read_text()
 
 
 def test_a_target_that_is_reached_is_told(marks):

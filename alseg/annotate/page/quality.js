@@ -101,12 +101,14 @@ export function interval(dice, low, high) {
 }
 
 /** All lines that are shown of what the server says; an empty one is left out. */
-export function told({ n_checks, n_counted, dice, low, high, forecast, advice, agreement }) {
+export function told(quality) {
+  const { n_checks, n_counted, n_groups, dice, low, high, forecast, advice, agreement } = quality;
   if (!n_checks) {
     const none = n_counted ? `${checks(n_counted)} answered, not measured yet` : "No check yet";
     return { none, dice: "" };
   }
-  const rests = `Dice, from ${checks(n_checks)}`;
+  const of = n_groups ? ` of ${n_groups} ${n_groups === 1 ? "group" : "groups"}` : "";
+  const rests = `Dice, from ${checks(n_checks)}${of}`;
   return {
     none: "",
     dice: points(dice),
