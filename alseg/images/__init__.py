@@ -22,7 +22,7 @@ from alseg.images.read import (
     read_mask,
 )
 from alseg.images.sequences import ImageFiles, MaskFiles, as_images, as_masks, fingerprint, stack
-from alseg.images.soft import hard_mask, soft_mask
+from alseg.images.soft import hard_mask, soft_mask, soft_over
 from alseg.images.stored import plain_file
 from alseg.images.thumbnails import thumbnails
 
@@ -55,6 +55,7 @@ __all__ = [
     "read_mask",
     "read_pairs",
     "soft_mask",
+    "soft_over",
     "stack",
     "thumbnails",
 ]

@@ -61,6 +61,32 @@ def soft_mask(masks: Masks, n_mask_classes: int) -> np.ndarray:
         return votes / n_votes
 
 
+def soft_over(proba: np.ndarray, mask: Masks) -> np.ndarray:
+    """Probabilities where a mask says nothing, and its classes as 0 and 1 where it does.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (C, H, W), float
+    mask : ndarray of shape (H, W), int, or None
+        `MISSING` and None say nothing. Values above C - 1, such as ids of objects, are class C - 1.
+
+    Returns
+    -------
+    ndarray of shape (C, H, W), float32
+
+    Examples
+    --------
+    >>> proba = np.array([[[0.25, 0.25, 0.25]], [[0.75, 0.75, 0.75]]])
+    >>> soft_over(proba, np.array([[0, 1, -1]])).tolist()
+    [[[1.0, 0.0, 0.25]], [[0.0, 1.0, 0.75]]]
+    """
+    proba = np.asarray(proba, dtype=np.float32)
+    if mask is None:
+        return proba
+    classes = np.arange(len(proba))[:, None, None]
+    return np.where(mask == MISSING, proba, np.minimum(mask, len(proba) - 1) == classes)
+
+
 def hard_mask(mask: Masks) -> Any:
     """The likeliest class of each pixel of a soft mask; any other mask as it is.
 

@@ -10,7 +10,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 from alseg.derived import joint_of, mask_proba_of, masks_of
-from alseg.images import as_images, as_masks, fingerprint, stack
+from alseg.images import as_images, as_masks, fingerprint, soft_over, stack
 from alseg.interfaces import (
     attribute_of,
     estimator_of,
@@ -32,6 +32,7 @@ from alseg.validation import check_number, check_option, check_rng, message
 
 _CHUNK = 16  # images whose probabilities are held at once
 _EVIDENCE = ("cam", "colours")
+_BY_PROBABILITY = ("sampled", "soft")  # labels that ask for no class of each pixel
 # What a predicted pixel weighs at most: less than an expert's, so that it is never taken for one to
 # choose a threshold by, and by so little that nothing else changes.
 _BELOW_AN_EXPERT = float(np.nextafter(np.float32(1), np.float32(0)))
@@ -87,14 +88,16 @@ class PseudoLabelAugmenter(TransformerMixin, BaseEstimator):
         What threshold="validation" is chosen on. None: the estimator's own `validation_`.
     verbose : int, default=0
         Whether to show progress while descriptors are computed.
-    labels : {"hard", "weighted", "sampled"}, default="hard"
+    labels : {"hard", "weighted", "sampled", "soft"}, default="hard"
         "weighted" is "hard", and a pixel counts `weight` times the lead of its class: its
         probability minus that of the likeliest other one, 2 p - 1 for two classes; a pixel without
         a lead is left out. Of the cross-entropy to (1 - p, p) that is all but a pull towards 1/2
         of weight 2 - 2 p. With ``weight=1`` too, such masks are in the second stream of a batch.
         "sampled" draws the class of each pixel from its predicted probabilities, anew at each
         `transform`. The expected gradient of the cross-entropy is then that of soft labels, the
-        probabilities themselves, which [2]_ trains on.
+        probabilities themselves, which [2]_ trains on. "soft" gives these: a mask of
+        probabilities, as a fit of `JointCAMSegmenter` takes them, with the expert's pixels as 0 and
+        1. The last two know neither `threshold` nor `sure`.
     schedule : alseg.query.CEALSchedule, dict of its parameters, or None, default=None
         How many images "ceal" labels, by the number of images with an annotation. None is as
         published: from the fifth round of 35 after 600 on, 20 and then 20 more a round.
@@ -306,7 +309,8 @@ default="histogram"
         -------
         masks : ndarray of shape (n_samples, H, W), int16, or (n_samples,), object
             An object array, with None where there is neither an annotation nor a prediction, if
-            there is a None or the sizes differ. With weight=0, the masks that `fit` was given.
+            there is a None or the sizes differ, and with ``labels="soft"``, where predicted ones
+            are (C, H, W), float32. With weight=0, the masks that `fit` was given.
         mask_weight : ndarray of shape (n_samples,), float, or of pixels
             1, and `weight` for a predicted mask. If an image holds both, or with
             ``labels="weighted"``, a weight for each pixel: shape (n_samples, H, W), or an object
@@ -345,13 +349,17 @@ default="histogram"
                 mixed[i] = np.where(filled, pixels, 1.0).astype(np.float32)
             else:
                 weight[i] = pixels
-            masks[i] = np.where(filled, predicted, masks[i]) if partly else predicted
+            if self.labels == "soft":
+                masks[i] = soft_over(proba, masks[i])
+            else:
+                masks[i] = np.where(filled, predicted, masks[i]) if partly else predicted
         self.selected_ = np.array(selected, dtype=int)
         columns = np.array(rows, dtype=float).reshape(-1, 4).T
         self.report_.update(zip(("coverage", "accuracy", "dice", "agreement"), columns))
         if self._true_masks is None:
             del self.report_["accuracy"], self.report_["dice"]
-        return stack(masks), _weights(weight, mixed, images)
+        found = _each(masks) if self.labels == "soft" else stack(masks)
+        return found, _weights(weight, mixed, images)
 
     def precompute(self, X):
         """Compute the colour histograms of a pool ahead of its first `fit`.
@@ -390,13 +398,15 @@ default="histogram"
 
     def _check_parameters(self):
         check_option("selection", self.selection, ["neighbours", "confidence", "all", "ceal"])
-        check_option("labels", self.labels, ["hard", "weighted", "sampled"])
+        check_option("labels", self.labels, ["hard", "weighted", *_BY_PROBABILITY])
         check_option("refit", self.refit, REFITS)
         as_schedule(self.schedule)
         check_number("n_draws", self.n_draws, 2, integer=True)
-        if self.labels == "sampled" and self.sure is not None:
-            remedy = "Take one of the two."
-            raise ValueError(message("sure", "None with labels='sampled'", self.sure, remedy))
+        for name in ("sure", "threshold"):
+            value = getattr(self, name)
+            if self.labels in _BY_PROBABILITY and value is not None:
+                rule = f"None with labels={self.labels!r}"
+                raise ValueError(message(name, rule, value, "Take one of the two."))
         if isinstance(self.agreement, str):
             check_option("agreement", self.agreement, ["weight"])
         elif self.agreement is not None:
@@ -564,6 +574,8 @@ default="histogram"
             steps = np.cumsum(proba, axis=0, dtype=float)
             u = self._labelling.random(proba.shape[1:]) * steps[-1]
             predicted = (u >= steps[:-1]).sum(axis=0).astype(np.int16)
+        elif self.labels == "soft":
+            predicted = proba.argmax(axis=0).astype(np.int16)
         elif self.sure is None:
             if len(proba) == 2 and self.threshold_ is None:
                 self.threshold_ = self._resolve_threshold()
@@ -663,6 +675,14 @@ def _fingerprints(images):
         found = [(os.path.abspath(path), os.stat(path)) for path in paths]
         return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
     return [fingerprint(images[i]) for i in range(len(images))]
+
+
+def _each(masks):
+    """Masks as an object array, whatever their shapes: those of probabilities are no stack."""
+    held = np.empty(len(masks), dtype=object)
+    for i, mask in enumerate(masks):
+        held[i] = mask
+    return held
 
 
 def _weights(weight, mixed, images):

@@ -109,6 +109,79 @@ def test_sure_pixels_only():
             assert weight[0] == 0.1 and augmenter.selected_.tolist() == [0]
 
 
+@given(seed=st.integers(0, 10**6), n_classes=st.integers(2, 4))
+@settings(deadline=None, max_examples=30)
+def test_soft_labels_are_the_probabilities_and_the_oracles_pixels(seed, n_classes):
+    rng = np.random.default_rng(seed)
+    pool = rng.random((5, 3, 4, 3)).astype(np.float32)
+    estimator = Segmenter(n_classes)
+    proba = estimator.predict_mask_proba(pool)
+    partly = rng.integers(-1, n_classes, (3, 4))
+    partly[0, :2] = MISSING, 0
+    whole = rng.integers(0, n_classes, (3, 4))
+    augmenter = PseudoLabelAugmenter("all", labels="soft", weight=0.3)
+    masks, weight = augment(augmenter, pool, [whole, partly, None, None, None], None, estimator)
+    assert masks.dtype == object and masks[0].shape == (3, 4) and augmenter.threshold_ is None
+    np.testing.assert_array_equal(masks[0], whole)
+    for i in (2, 3, 4):
+        np.testing.assert_array_equal(masks[i], proba[i])
+        assert (np.asarray(weight[i]) == np.float32(0.3)).all()
+    for r, c in np.ndindex(3, 4):
+        known = partly[r, c] != MISSING
+        expected = np.eye(n_classes)[partly[r, c]] if known else proba[1, :, r, c]
+        np.testing.assert_array_equal(masks[1][:, r, c], expected.astype(np.float32))
+        assert weight[1][r, c] == (1 if known else np.float32(0.3))
+    assert augmenter.selected_.tolist() == [1, 2, 3, 4]
+    assert augmenter.report_.coverage.tolist() == [1, 1, 1, 1]
+
+
+def test_soft_labels_where_every_image_is_annotated_in_part():
+    """No stack of probabilities: an oracle's next mask is put in the place of one of them."""
+    partly = np.array([[0, MISSING], [1, MISSING]])
+    masks, _ = augment(PseudoLabelAugmenter("all", labels="soft"), X, [partly] * 3)
+    assert masks.shape == (3,) and masks[0].shape == (2, 2, 2) and masks[0].dtype == np.float32
+    ids = np.array([[0, 5], [MISSING, 9]])  # of objects, which are foreground
+    masks, _ = augment(PseudoLabelAugmenter("all", labels="soft"), X, [ids, None, None])
+    np.testing.assert_array_equal(masks[0][1], np.float32([[0, 1], [X[0, 1, 0, 0], 1]]))
+
+
+@pytest.mark.parametrize("labels", ["soft", "sampled"])
+@pytest.mark.parametrize("option", [{"sure": 0.9}, {"threshold": 0.4}])
+def test_probabilities_know_no_class_of_a_pixel(labels, option):
+    (name,) = option
+    with pytest.raises(ValueError, match=f"{name} must be None with labels='{labels}'"):
+        augment(PseudoLabelAugmenter("all", labels=labels, **option), X, [TRUTH, None, None])
+
+
+def test_a_soft_label_that_disagrees_is_left_out():
+    cams = {i: np.array([[1.0, 1.0], [0.0, 0.0]]) for i in range(3)}
+    cams[2] = 1 - cams[0]
+    augmenter = PseudoLabelAugmenter("all", labels="soft", agreement=0.9, evidence=("cam",))
+    pool = numbered(images_of(*[[0.9, 0.8, 0.1, 0.2]] * 3))
+    masks, _ = augment(augmenter, pool, [TRUTH, None, None], estimator=Joint(cams))
+    assert augmenter.selected_.tolist() == [1] and masks[2] is None and masks[1].shape == (2, 2, 2)
+
+
+@pytest.mark.parametrize("refit", ["scratch", "published", "once"])
+def test_a_learner_learns_from_soft_labels(refit, rng):
+    from alseg.learner import ActiveLearner
+    from alseg.segmenter import JointCAMSegmenter
+
+    pool = rng.integers(0, 256, (6, 16, 24, 3), dtype=np.uint8)
+    truth = (pool[..., 0] > 127).astype(int)
+    partly = np.where(np.arange(24) < 12, truth[1], MISSING)
+    learner = ActiveLearner(
+        JointCAMSegmenter(encoder="tiny", max_epochs=1, random_state=0),
+        augmenter=PseudoLabelAugmenter("all", labels="soft", weight=0.5, refit=refit),
+        images=pool,
+        labels=list("aabbab"),
+        random_state=0,
+    )
+    learner.annotate([0, 1], [truth[0], partly]).annotate([2], truth[2:3])
+    assert learner.augmenter.selected_.tolist() == [1, 3, 4, 5]
+    assert np.isfinite(learner.estimator.predict_mask_proba(pool)).all()
+
+
 def test_more_mask_classes():
     pool = images_of([0.9, 0.2, 0.5, 0.3])
     estimator = Segmenter(n_classes=3)

@@ -416,7 +416,7 @@ def test_bad_settings():
     with pytest.raises(TypeError, match="schedule must be None, a CEALSchedule or a dict"):
         fit(schedule=3)
     with pytest.raises(ValueError, match="labels must be one of"):
-        fit(labels="soft")
+        fit(labels="softened")
     with pytest.raises(ValueError, match="sure must be None with labels='sampled'"):
         fit(labels="sampled", sure=0.9)
     with pytest.raises(ValueError, match="n_draws must be >= 2"):
