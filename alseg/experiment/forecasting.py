@@ -154,7 +154,7 @@ def forecast_gain(n_masks, scores, at, confidence=0.9):
     --------
     >>> result = forecast_gain([8, 10, 12, 14], [0.67, 0.70, 0.72, 0.73], at=20)
     >>> print(f"{result.mean:.2f} [{result.low:.2f}, {result.high:.2f}]")
-    0.02 [0.01, 0.04]
+    0.02 [0.00, 0.04]
     """
     n_masks, scores = _checked_rounds(n_masks, scores)
     check_number("at", at, n_masks[-1])

@@ -228,9 +228,9 @@ def measure_learn(place, repeats):
     """From the tenth new mark to what a model that knows it proposes, where one is trained."""
     masks = write_images(place / "learn", 10 * repeats + 10, (192, 288))
     oracle = StrokeOracle(masks, 1, 2, width=5, length=40, random_state=0)
-    known, proposed = [], []
+    known, proposed, worked = [], [], []
     with (
-        served(place / "learn", place / "learn-state", "--quiet") as (address, _),
+        served(place / "learn", place / "learn-state", "--quiet") as (address, server),
         browser() as window,
     ):
         robot = Robot(window, address)
@@ -239,7 +239,7 @@ def measure_learn(place, repeats):
                 image = robot.image()
                 robot.draw(image, oracle.draw(number_of(image)).strokes)
                 robot.answer("marks", image)
-            began = time.perf_counter()
+            began, before = time.perf_counter(), _cpu_seconds_below(server.pid)
             told = _standing(robot, "training")
             if told["state"] == "off":
                 return [row("learn", [], note="this page trains nothing")]
@@ -255,7 +255,25 @@ def measure_learn(place, repeats):
             while (_following(robot)["version"] or 0) < told["version"]:
                 time.sleep(0.1)
             proposed.append(1000 * (time.perf_counter() - began))
-    return [row("learn, model", known), row("learn", proposed, LIMITS["learn"], said=told)]
+            worked.append(1000 * (_cpu_seconds_below(server.pid) - before))
+    return [
+        row("learn, model", known),
+        row("learn", proposed, LIMITS["learn"], said=told),
+        row("learn, CPU time of the process behind the page", worked),
+    ]
+
+
+def _cpu_seconds_below(pid):
+    """What the processes that another one has started have worked so far."""
+    total = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if int(fields[1]) == pid:
+            total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def _standing(robot, what):
