@@ -115,7 +115,8 @@ class Marks:
         self.labels = [str(label) for label in self.classes]
         self._unknown = missing_labels(labels) if self.classes else None
         self._in_folder = project.in_folder()
-        self.headers, self._drawing = Headers(self.images), Drawing()
+        self.headers = Headers(self.images, self.names, project.files)
+        self._drawing = Drawing()
         self._lock = threading.RLock()
         self.checks = Checks(project, self._lock)
         self.changed = self.scores = None

@@ -338,8 +338,10 @@ class Trainer:
         """Say that the pixels of an image cannot be read, if that is what is wrong with it."""
         try:
             self._images[i]
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             self.send({"kind": "unreadable", "id": i, "error": str(error)})
+        except OSError:  # gone, or not to be had now
+            return
 
     def _predict_wanted(self):
         self._propose(self.wanted.pop(0))

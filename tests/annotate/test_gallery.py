@@ -10,6 +10,7 @@ from made_slides import write_slides
 from PIL import Image
 from requests_by_hand import Client
 
+from alseg.annotate.headers import Headers
 from alseg.annotate.listing import Listing
 from alseg.annotate.marks import Marks
 from alseg.annotate.overlays import agreement, of_difference, of_mask
@@ -168,6 +169,27 @@ def test_what_a_question_finds_undecodable_is_known_in_the_gallery(ask, marks):
     found = ask.get("/api/gallery?state=unreadable").json
     assert found["total"] and all(".png" in image["error"] for image in found["images"])
     assert found["counts"]["unreadable"] == found["total"]
+    marks.close()
+    again = Marks(marks.project)  # of another process: nothing is decoded for it
+    kept = Listing(again).page(state="unreadable")["images"]
+    assert [(one["id"], one["error"]) for one in kept] == [
+        (one["id"], one["error"]) for one in found["images"]
+    ]
+    first = Path(marks.images.paths[found["images"][0]["id"]])
+    first.write_bytes(first.read_bytes() + b"more")
+    assert Listing(again).page()["counts"]["unreadable"] == found["total"] - 1
+    (marks.project.folder / "unreadable.json").write_text('{"a1": 7}')
+    assert Headers(marks.images, marks.names, marks.project.files).broken() == {}
+    again.close()
+
+
+def test_an_error_of_the_file_system_is_tried_again_by_the_next_process(marks):
+    for i, error in ((0, OSError("no such device")), (1, ValueError("its end is missing"))):
+        marks.headers.note_broken(i, error)
+    assert set(marks.headers.broken()) == {0, 1}
+    notes = json.loads((marks.project.folder / "unreadable.json").read_text())
+    assert set(notes) == {marks.names[1]}
+    marks.headers.note_broken(1, ValueError("its end is missing"))  # no news
 
 
 @pytest.mark.parametrize(
