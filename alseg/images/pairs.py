@@ -137,7 +137,8 @@ def _read_pair(images, masks, i, n_mask_classes, read):
             remedy = (
                 " For 0/255 masks or instance ids map what is above 0 to 1: "
                 "MaskFiles(paths, mapping='nonzero'), mask_mapping='nonzero' or "
-                "--mask-mapping nonzero."
+                "--mask-mapping nonzero. Or say that ids are objects: "
+                "objects=Objects(mask_kind='instances'), --mask-kind instances."
             )
         raise ValueError(
             f"{masks.where(i)} holds the value {bad.max()}, which is no class: with "

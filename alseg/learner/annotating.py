@@ -35,6 +35,10 @@ from alseg.rows import retrieve_rows
 from alseg.strategies import check_needs
 from alseg.validation import EmptyPool, check_n_instances, check_number, message
 
+_NO_CLASSES = (
+    "Map 0/255 masks and instance ids to classes; or say that ids are objects (mask_kind="
+    '"instances" of Objects, --mask-kind instances of alseg query).'
+)
 # What is said of the pool to strategies that name it.
 POOL_EXTRAS = ("y_pool", "masks_pool", "groups_pool")
 
@@ -362,7 +366,7 @@ def _merged(masks, ids, given, images, n_classes, skip=False):
         high = np.iinfo(new.dtype).max if n_classes is None else n_classes - 1
         bad = np.unique(new[(new < MISSING) | (new > high)])
         if len(bad):
-            remedy = "Map 0/255 masks and instance ids to classes." if n_classes == 2 else ""
+            remedy = _NO_CLASSES if n_classes == 2 else ""
             rule = f"of classes in [0, {high}], or {MISSING} where not annotated"
             raise ValueError(message(name, rule, bad.tolist(), remedy))
         old = masks[i]
