@@ -3,6 +3,7 @@
     python -m benchmarks.studies.recipe --dry-run          # the rows, and what a fit of each takes
     python -m benchmarks.studies.recipe                    # all rows; resumable, fold by fold
     python -m benchmarks.studies.recipe --only lite2 fast  # some rows, and their control
+    python -m benchmarks.studies.recipe --only minute --out benchmarks/results/recipe-views  # turns
     python -m benchmarks.studies.recipe --table-only
 
 The defaults have to answer within a minute of the masks on two cores, so rows are compared that
@@ -42,7 +43,7 @@ from benchmarks.core.runner import run_missing
 
 N_FOLDS, N_MASKS, N_PHOTOGRAPHS = 5, 8, 170
 SMALL, LARGE = 128 * 192, 192 * 288
-FLIPS = ("none", "horizontal", "both")
+FLIPS = ("none", "horizontal", "both", "dihedral")
 BOTH = "both together"
 
 
@@ -248,10 +249,13 @@ def table(records):
     )
     lines += ["", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for data in (*DATA, BOTH):
-        own = [r for r in records if r["row"] == "minute" and data in (r["data"], BOTH)]
-        for flips in FLIPS if own else ():
+        first = [r for r in records if r["row"] == "minute" and data in (r["data"], BOTH)]
+        for flips in FLIPS:
+            own = [r for r in first if flips in r["dice"]]  # turns came later
+            if not own:
+                continue
             seconds = np.mean([r["seconds"]["predict_an_image"][flips] for r in own])
-            better = None if flips == "none" else gain(records, data, "minute", flips, base="none")
+            better = None if flips == "none" else gain(own, data, "minute", flips, base="none")
             cells = [data, flips, *_gain_cells(better), f"{seconds:.3f}"]
             lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
@@ -268,7 +272,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="+", choices=[name for name in ROWS if name != "minute"])
+    parser.add_argument("--only", nargs="+", choices=list(ROWS))
     parser.add_argument("--folds", type=int, nargs="+", default=list(range(N_FOLDS)))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=RESULTS / "recipe")
