@@ -24,9 +24,9 @@ def some_records():
         for fit in range(3):
             scores = {"1 x 1": value + 0.01 * fit, "1 x 4": value + 0.02, "1 x 8": value + 0.03}
             if fit:
-                scores[f"{fit + 1} x 8"] = value + 0.03 + 0.01 * fit
+                scores |= {f"{fit + 1} x {n}": value + 0.03 + 0.01 * fit for n in (4, 8)}
             found.append(record("300", fold, fit, **scores))
-        taught = {"1 x 1": value + 0.03, "1 x 4": 0.9, "1 x 8": value + 0.06 + 0.01 * fold}
+        taught = {"1 x 1": value + 0.03, "1 x 8": 0.9, "1 x 4": value + 0.06 + 0.01 * fold}
         found.append(record("taught", fold, 0, **taught))
     return found
 
@@ -40,11 +40,11 @@ def test_a_row_is_compared_with_the_masks_alone_by_folds():
     assert taught[4] == pytest.approx(85) and taught[5] == "+2.00" and taught[7] == 2
     three = lines["the first row, mean of fits and views", 3, 8]
     assert three[4] == pytest.approx(87) and three[5] == "+4.00" and three[-1] == 60.0
-    # with its views against the first row with its views: 86 and 91, less 83 and 87
-    views = lines[ceiling.ROWS["taught"].what + ", its views", 1, 8]
-    assert views[4] == pytest.approx(88.5) and views[5] == "+3.50"
+    # with four views against the first row with four views: 86 and 91, less 82 and 86
+    views = lines[ceiling.ROWS["taught"].what + ", four views", 1, 4]
+    assert views[4] == pytest.approx(88.5) and views[5] == "+4.50"
     # and against its teacher: 86 and 91, less 85 and 89
-    less = lines["the taught one less its teacher", 1, 8]
+    less = lines["the taught one less its teacher", 1, 4]
     assert less[5] == "+1.50" and less[-1] is None
     text = ceiling.table(some_records())
     assert text.count("\n") == 2 + len(list(ceiling.lines_of(some_records())))
