@@ -8,11 +8,11 @@
 GlaS' 85 training images in five folds that tear no patient apart, 8 masks, class-balanced at
 random, EfficientNet-Lite0 in batches of 4 at 96 x 144: all rows of a fold get the same masks. The
 mean of fits and views is taken from the same fits: three seeds of the first row, four views (flips)
-or eight (and quarter turns). Rows that learn from images without a mask see 4 of them in a batch beside the 4
-with one; at equal steps they are compared with the masks alone, with the teacher itself, and with
-the true masks in the place of what is predicted. One row starts from 300 steps on 240 masks of
-EBHI-Seg, other photographs of glands. A pair is a fold; nothing is a gain whose interval includes
-0.
+or eight (and quarter turns). Rows that learn from images without a mask see 4 of them in a batch
+beside the 4 with one; at equal steps they are compared with the masks alone, with the teacher
+itself, and with the true masks in the place of what is predicted. One row starts from 300 steps on
+240 masks of EBHI-Seg, other photographs of glands. A pair is a fold; nothing is a gain whose
+interval includes 0.
 
 With ``--test``: the 67 training images of the published fold 0 at 192 x 288, 600 steps, borders of
 objects learned beside classes, three fits, one, four and eight views. That was fixed before the 80
