@@ -612,7 +612,7 @@ def test_our_recipe_is_the_defaults():
     for n in (200, 100_000):  # images; the budget of steps does not grow with them
         assert steps_of_fit(JointCAMSegmenter(), 8, n) == 125
         assert steps_of_fit(JointCAMSegmenter.from_preset("alseg-fast"), 8, n) == 30
-        assert steps_of_fit(JointCAMSegmenter.from_preset("alseg-best"), 8, n) == 300
+        assert steps_of_fit(JointCAMSegmenter.from_preset("alseg-best"), 8, n) == 600
 
 
 def test_the_fast_recipe_leaves_the_encoder_as_it_is(tmp_path):
