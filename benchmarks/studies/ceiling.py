@@ -26,6 +26,7 @@ made of them; they may be deleted at the end.
 import argparse
 import functools
 import itertools
+import json
 import sys
 import time
 from dataclasses import dataclass, field
@@ -138,6 +139,18 @@ def place_of(out, row, key, fit):
     return out / "members" / f"{row}-{key}-{fit}"
 
 
+def kept(place, model, taught):
+    """The model fitted, or as it was kept, and the CPU seconds of its fit."""
+    seconds = place.with_name(f"{place.name}.json")
+    if not seconds.exists():
+        began = time.process_time()
+        model.fit(*taught)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        model.save(place)
+        seconds.write_text(json.dumps(time.process_time() - began))
+    return JointCAMSegmenter.load(place), json.loads(seconds.read_text())
+
+
 def source_of(out):
     """A folder with a fit to masks of EBHI-Seg, made once."""
     place = out / "members" / "ebhi_seg"
@@ -169,12 +182,8 @@ def run_folds(tasks, folder, out):
     model = model_of(row, fit, FOLD_CANVAS, teacher)
     if row == SOURCE:
         model.set_params(schedule__start_from=source_of(out))
-    began = time.process_time()
-    model.fit([images[i] for i in train], data.labels[train], masks, weights)
-    seconds = time.process_time() - began
-    place = place_of(out, row, fold, fit)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    model.save(place)
+    taught = [images[i] for i in train], data.labels[train], masks, weights
+    model, seconds = kept(place_of(out, row, fold, fit), model, taught)
     seen, expected = [images[i] for i in test], [truth[i] for i in test]
     scores = {f"1 x {VIEWS[v]}": dice_of(mean_of([model], v), seen, expected) for v in VIEWS}
     if fit:
@@ -198,13 +207,9 @@ def run_test(tasks, folder, out):
     model = model_of("600", fit, TEST_CANVAS).set_params(
         objects=Objects("border", mask_kind="instances"), steps_per_epoch=TEST_STEPS
     )
-    began = time.process_time()
-    model.fit(images, data.labels, [ids[i] if i in chosen else None for i in among])
-    seconds = time.process_time() - began
     key, scores = f"{n_masks}-{seed}", {}
-    place = place_of(out, "test", key, fit)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    model.save(place)
+    taught = images, data.labels, [ids[i] if i in chosen else None for i in among]
+    model, seconds = kept(place_of(out, "test", key, fit), model, taught)
     test, seen, true_ids = parts["test"]
     if not fit:
         for views in VIEWS:
