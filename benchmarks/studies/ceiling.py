@@ -34,6 +34,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from alseg import Consistency, JointCAMSegmenter, Objects, Schedule
 from alseg.datasets import class_folds, load_folder
@@ -308,6 +309,27 @@ def table(records, tested=()):
     return "\n".join(text) + "\n"
 
 
+def curve(records, path):
+    """Gain over the first row on the same folds, against CPU seconds of all fits."""
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    control = of_fold(records, CONTROL, "1 x 1")
+    for row, how in (*itertools.product(ROWS, ("1 x 1", "1 x 4")), (CONTROL, "3 x 4")):
+        mine = of_fold(records, row, how)
+        if not mine:
+            continue
+        seconds = [r["seconds"]["fit"] for r in records if r["row"] == row]
+        at = int(how[0]) * np.mean(seconds), np.mean([mine[f] - control[f] for f in mine])
+        axes.plot(*at, "o" if how.endswith("1") else "s", color=f"C{list(ROWS).index(row)}")
+        text = f"{row}, {how}, {len(mine)} folds"
+        axes.annotate(text, at, (6, -2), textcoords="offset points", size=7)
+    axes.axhline(0, color="0.8", zorder=0)
+    axes.margins(x=0.25)
+    axes.set(xscale="log", xlabel="CPU seconds of all fits", ylabel="Dice over the first row")
+    axes.set_title("8 masks of GlaS at 96 x 144: row, fits x views", size=9)
+    figure.savefig(path, dpi=110)
+
+
 HEADS = {"Dice": "dice", "object F1": "f1", "object Dice": "object_dice"}
 SUBSETS = {"": "both", "testA": "testA", "testB": "testB"}
 
@@ -357,6 +379,8 @@ def main(argv=None):
     text = table(read_records(out), read_records(tests) if tests.is_dir() else ())
     print(text)
     write_text(out / "table.md", text)
+    if records := read_records(out):
+        curve(records, out / "curve.png")
     return 0
 
 
