@@ -16,8 +16,9 @@ interval includes 0.
 
 With ``--test``: the 67 training images of the published fold 0 at 192 x 288, 600 steps, borders of
 objects learned beside classes, three fits, one, four and eight views. That was fixed before the 80
-test images were opened, and they choose nothing. A seed is another set of 8 masks; ``--masks 0`` is
-all of them.
+test images were opened, and they choose nothing. The 18 validation images of the fold, which
+nothing else looks at, say what borders add to the same foreground. A seed is another set of 8
+masks; ``--masks 0`` is all of them.
 
 Fits are kept in ``members`` beside the records while a study runs, since means and teachers are
 made of them; they may be deleted at the end.
@@ -42,8 +43,14 @@ from alseg.experiment import environment, read_records
 from alseg.experiment.statistics import paired_t
 from alseg.files import write_text
 from alseg.learner import DeepEnsemble
-from alseg.metrics import dice_per_image
+from alseg.metrics import (
+    dice_per_image,
+    object_dice_from_overlaps,
+    object_f1_from_overlaps,
+    object_overlaps,
+)
 from alseg.query import class_balanced_top_n
+from alseg.segmenter import separate_objects
 from benchmarks.core.data import find_data
 from benchmarks.core.parts import foreground_arrays
 from benchmarks.core.results import RESULTS
@@ -223,7 +230,27 @@ def run_test(tasks, folder, out):
             named = f"{N_FITS} x {VIEWS[views]}"
             scores[named] = measured(mean, seen, true_ids, test.subsets)
     n = n_masks or len(data)
-    return [record_of("test", "600", n, seed, fit, scores, seconds, model)]
+    record = record_of("test", "600", n, seed, fit, scores, seconds, model)
+    return [{**record, "separation": separation(mean_of([model], "both"), parts["valid"])}]
+
+
+def separation(model, part):
+    """Objects of the 18 validation images: by the borders learned, and as connected parts."""
+    _, images, ids = part
+    found = {"borders": list(model.predict_objects(images)), "parts": []}
+    for mask in model.predict_masks(images):
+        foreground = np.asarray(mask) > 0
+        least = model.min_object_size_ * foreground.size / np.prod(model.canvas_)
+        alone = separate_objects(foreground, np.ones(foreground.shape), min_size=least)
+        found["parts"].append(alone)
+    scores = {}
+    for name, objects in found.items():
+        overlaps = object_overlaps(objects, ids)
+        scores[name] = {
+            "f1": float(object_f1_from_overlaps(overlaps)),
+            "object_dice": float(object_dice_from_overlaps(overlaps)),
+        }
+    return scores
 
 
 def record_of(kind, row, n_masks, fold, fit, scores, seconds, model):
@@ -306,6 +333,17 @@ def table(records, tested=()):
                 cells = [SUBSETS[subset], record["n_masks"], record["seed"], how]
                 cells += [f"{100 * scores[subset][name]:.1f}" for name in HEADS.values()]
                 text.append(_line([*cells, f"{record['seconds']['fit']:.0f}"]))
+    apart = [record for record in tested if "separation" in record]
+    if apart:
+        heads = ["validation images", "masks", "set", "fit", "object F1", "object Dice"]
+        text += ["", *_head(heads)]
+        for record in sorted(apart, key=lambda r: (r["n_masks"], r["seed"], r["fit"])):
+            for name, scores in record["separation"].items():
+                values = [f"{100 * scores[key]:.1f}" for key in ("f1", "object_dice")]
+                what = {"borders": "borders learned", "parts": "connected parts"}[name]
+                text.append(
+                    _line([what, *(record[k] for k in ("n_masks", "seed", "fit")), *values])
+                )
     return "\n".join(text) + "\n"
 
 

@@ -62,7 +62,7 @@ def read(folder, fold):
     """Parts of the data, with images that are held decoded."""
     parts = load_glas(folder, fold=fold)
     held = {}
-    for name in ("train", "test") if fold is not None else ("train",):
+    for name in ("train", "valid", "test") if fold is not None else ("train",):
         data = parts[name]
         images = [np.asarray(data.images[i]) for i in range(len(data))]
         ids = [np.asarray(data.instances[i]) for i in range(len(data))]
