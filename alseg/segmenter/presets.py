@@ -56,7 +56,8 @@ def alseg_best():
     """The defaults with patience: 600 steps at up to 192 x 288, borders of objects, four views.
 
     Ten to fifteen CPU minutes a fit. What each of these is worth from the same masks stands with
-    ``benchmarks/studies/ceiling.py`` and ``benchmarks/studies/objects.py``. The border of what is
+    ``benchmarks/studies/ceiling.py`` and ``benchmarks/studies/objects.py``; of images that have no
+    upright, ``test_flips="dihedral"`` may add a point. The border of what is
     connected in a mask is learned beside its classes, so that `predict_objects` tells touching
     objects apart; of masks that hold the ids of objects, say
     ``objects=Objects("border", mask_kind="instances")``. Predictions are means over four flips.
