@@ -217,8 +217,8 @@ def _check_second_stream(model, consistency):
     if sampling != "streams":
         rule = "'streams' with consistency"
         raise ValueError(message("schedule.sampling", rule, sampling, "Or set consistency=None."))
-    n_weak, least = model.weak_batch_size, 0 if consistency.within else 1
-    if n_weak < (least := 2 if consistency.cutmix else least):
+    n_weak, least = model.weak_batch_size, 2 if consistency.cutmix else int(not consistency.within)
+    if n_weak < least:
         what = "consistency.cutmix" if consistency.cutmix else "consistency"
         rule = f"at least {least} with {what}, the images without a mask in a batch"
         raise ValueError(message("weak_batch_size", rule, n_weak))

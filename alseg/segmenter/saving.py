@@ -227,13 +227,14 @@ def with_own_heads(state, own, same_classes):
     dict of str -> tensor
     """
 
-    def stays(name):
-        begins = (name.startswith("class_head.") and not same_classes) or (
-            name in own and name in state and own[name].shape != state[name].shape
-        )
-        return name.startswith(_HEADS) and (begins or (name in own) != (name in state))
+    def shapes(weights, head):
+        return {name: part.shape for name, part in weights.items() if name.startswith(head)}
 
-    anew = tuple({f"{name.partition('.')[0]}." for name in {**own, **state} if stays(name)})
+    anew = tuple(
+        head
+        for head in _HEADS
+        if shapes(own, head) != shapes(state, head) or (head == _HEADS[0] and not same_classes)
+    )
     kept = {name: part for name, part in state.items() if not name.startswith(anew)}
     return {**kept, **{name: part for name, part in own.items() if name.startswith(anew)}}
 

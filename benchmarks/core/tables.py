@@ -1,4 +1,4 @@
-"""Cells of the tables."""
+"""Cells of the tables, and their lines."""
 
 import numpy as np
 
@@ -30,3 +30,25 @@ def spread(values, scale=100, digits=1, none="–"):
         return none
     found = f"{values.mean():.{digits}f}"
     return found + (f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else "")
+
+
+def head(columns):
+    """The first two lines of a table in Markdown.
+
+    Examples
+    --------
+    >>> head(["masks", "Dice"])
+    ['| masks | Dice |', '|---|---|']
+    """
+    return [line(columns), "|---" * len(columns) + "|"]
+
+
+def line(cells):
+    """A line of a table in Markdown.
+
+    Examples
+    --------
+    >>> line([8, "81.1"])
+    '| 8 | 81.1 |'
+    """
+    return "| " + " | ".join(map(str, cells)) + " |"

@@ -45,6 +45,7 @@ from alseg.files import write_text
 from alseg.learner import DeepEnsemble
 from alseg.metrics import (
     dice_per_image,
+    mask_from_proba,
     object_dice_from_overlaps,
     object_f1_from_overlaps,
     object_overlaps,
@@ -55,6 +56,7 @@ from benchmarks.core.data import find_data
 from benchmarks.core.parts import foreground_arrays
 from benchmarks.core.results import RESULTS
 from benchmarks.core.runner import run_missing
+from benchmarks.core.tables import head, line
 from benchmarks.studies.objects import measured, read
 
 N_FOLDS, N_MASKS, ALL, N_FITS = 5, 8, 0, 3
@@ -238,10 +240,9 @@ def separation(model, part):
     """Objects of the 18 validation images: by the borders learned, and as connected parts."""
     _, images, ids = part
     found = {"borders": list(model.predict_objects(images)), "parts": []}
-    for mask in model.predict_masks(images):
-        foreground = np.asarray(mask) > 0
-        least = model.min_object_size_ * foreground.size / np.prod(model.canvas_)
-        alone = separate_objects(foreground, np.ones(foreground.shape), min_size=least)
+    for maps in model.iter_object_maps(images):
+        foreground = mask_from_proba(maps.mask_proba, model.threshold_) > 0
+        alone = separate_objects(foreground, np.ones(foreground.shape), min_size=maps.min_size)
         found["parts"].append(alone)
     scores = {}
     for name, objects in found.items():
@@ -322,28 +323,26 @@ def lines_of(records):
 def table(records, tested=()):
     """Markdown of the folds, then of the test images."""
     heads = ["how", "steps", "fits", "views", "Dice", "gain", "95 % interval", "folds", "CPU s"]
-    text = _head(heads)
+    text = head(heads)
     for what, steps, fits, views, mean, gain, interval, n, seconds in lines_of(records):
         shown = "" if seconds is None else f"{seconds:.0f}"
-        text.append(_line([what, steps, fits, views, f"{mean:.1f}", gain, interval, n, shown]))
+        text.append(line([what, steps, fits, views, f"{mean:.1f}", gain, interval, n, shown]))
     if tested:
-        text += ["", *_head(["test images", "masks", "set", "fits x views", *HEADS, "CPU s a fit"])]
+        text += ["", *head(["test images", "masks", "set", "fits x views", *HEADS, "CPU s a fit"])]
         for record in sorted(tested, key=lambda r: (r["n_masks"], r["seed"], r["fit"])):
             for (how, scores), subset in itertools.product(record["scores"].items(), SUBSETS):
                 cells = [SUBSETS[subset], record["n_masks"], record["seed"], how]
                 cells += [f"{100 * scores[subset][name]:.1f}" for name in HEADS.values()]
-                text.append(_line([*cells, f"{record['seconds']['fit']:.0f}"]))
+                text.append(line([*cells, f"{record['seconds']['fit']:.0f}"]))
     apart = [record for record in tested if "separation" in record]
     if apart:
         heads = ["validation images", "masks", "set", "fit", "object F1", "object Dice"]
-        text += ["", *_head(heads)]
+        text += ["", *head(heads)]
         for record in sorted(apart, key=lambda r: (r["n_masks"], r["seed"], r["fit"])):
             for name, scores in record["separation"].items():
                 values = [f"{100 * scores[key]:.1f}" for key in ("f1", "object_dice")]
                 what = {"borders": "borders learned", "parts": "connected parts"}[name]
-                text.append(
-                    _line([what, *(record[k] for k in ("n_masks", "seed", "fit")), *values])
-                )
+                text.append(line([what, *(record[k] for k in ("n_masks", "seed", "fit")), *values]))
     return "\n".join(text) + "\n"
 
 
@@ -370,14 +369,6 @@ def curve(records, path):
 
 HEADS = {"Dice": "dice", "object F1": "f1", "object Dice": "object_dice"}
 SUBSETS = {"": "both", "testA": "testA", "testB": "testB"}
-
-
-def _head(columns):
-    return [_line(columns), "|---" * len(columns) + "|"]
-
-
-def _line(cells):
-    return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def main(argv=None):

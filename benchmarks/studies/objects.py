@@ -42,6 +42,7 @@ from alseg.training import ObjectReader, mask_tensor, object_ids
 from benchmarks.core.data import find_data, find_weights
 from benchmarks.core.results import RESULTS
 from benchmarks.core.runner import run_missing
+from benchmarks.core.tables import head, line
 
 N_FOLDS, ALL = 5, 0
 # What a row is, what of objects it learns, and what its masks hold.
@@ -201,7 +202,7 @@ def table(records, tested=()):
     columns = ["masks", "learned", "seeds x folds"]
     for name in MEASURES.values():
         columns += [name, "gain", "95 % interval"]
-    lines = _head([*columns, "CPU seconds"])
+    lines = head([*columns, "CPU seconds"])
     for n_masks in sorted({r["n_masks"] for r in records}, key=lambda n: n or 10**6):
         for name, (what, *_) in ROWS.items():
             own = [r for r in records if (r["row"], r["n_masks"]) == (name, n_masks)]
@@ -214,30 +215,22 @@ def table(records, tested=()):
                 found = None if name == "none" else gain(records, name, n_masks, measure)
                 cells += ["", ""] if found is None else _gain_cells(*found)
             cells.append(f"{np.mean([r['seconds']['fit'] for r in own]):.0f}")
-            lines.append(_line(cells))
+            lines.append(line(cells))
     if not tested:
         return "\n".join(lines) + "\n"
-    lines += ["", *_head(["test images", "masks", "learned", "seeds", *MEASURES.values()])]
+    lines += ["", *head(["test images", "masks", "learned", "seeds", *MEASURES.values()])]
     for subset, n_masks, name in itertools.product(PARTS, (8, ALL), ROWS):
         own = [r for r in tested if (r["row"], r["n_masks"]) == (name, n_masks)]
         if own:
             values = [[100 * r["scores"][subset][m] for r in own] for m in MEASURES]
             shown = [", ".join(f"{v:.1f}" for v in of_seeds) for of_seeds in values]
             cells = [PARTS[subset], n_masks or own[0]["n_train"], ROWS[name][0], len(own), *shown]
-            lines.append(_line(cells))
+            lines.append(line(cells))
     return "\n".join(lines) + "\n"
 
 
 def _gain_cells(mean, low, high):
     return [f"{mean:+.1f}", f"{low:+.1f} to {high:+.1f}"]
-
-
-def _head(columns):
-    return [_line(columns), "|---" * len(columns) + "|"]
-
-
-def _line(cells):
-    return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def main(argv=None):
