@@ -182,31 +182,19 @@ def _check_model_options(args, options):
 
 
 def _project_options(args):
-    options = {"estimator": estimator_options(args)}
-    for name in (
-        "strategy",
-        "first",
-        "class_balanced",
-        "pseudo_labels",
-        "seed",
-        "part",
-        "mask_kind",
-        *MASK_OPTIONS,
-    ):
-        if getattr(args, name, None) is not None:
-            options[name] = getattr(args, name)
-    if getattr(args, "mask_classes", None) is not None:
-        options["mask_classes"] = [name.strip() for name in args.mask_classes.split(",")]
-    return options
+    from alseg.project import OPTIONS
 
-
-MASK_OPTIONS = ("mask_mapping", "missing_value", "mask_suffix", "resize_masks")
+    given = {name: getattr(args, name, None) for name in OPTIONS}
+    options = {name: value for name, value in given.items() if value is not None}
+    if "mask_classes" in options:
+        options["mask_classes"] = [name.strip() for name in options["mask_classes"].split(",")]
+    return {"estimator": estimator_options(args), **options}
 
 
 def add(args):
     """Take in masks that were drawn."""
+    from alseg.project import MASK_OPTIONS, open_project
     from alseg.project import add as add_masks
-    from alseg.project import open_project
     from alseg.validation import counted
 
     given = {name: getattr(args, name) for name in MASK_OPTIONS}

@@ -16,6 +16,7 @@ from alseg.project.state import (
     open_project,
     read_state,
 )
+from alseg.project.state_file import MASK_OPTIONS, OPTIONS
 from alseg.project.undoing import undo
 
 __all__ = [

@@ -328,7 +328,7 @@ def _predict_some(model, work, names):
     """Yield name, mask, label, probabilities of classes, and ids or None."""
     images = ImageFiles([work.files[name] for name in names])
     try:
-        joint = model.predict_joint(images)
+        joint = model.predict_joint(images, objects=work.min_area is not None)
     except (ValueError, FileNotFoundError) as error:
         if len(names) == 1:
             work.bad[names[0]] = str(error)
@@ -337,9 +337,7 @@ def _predict_some(model, work, names):
             yield from _predict_some(model, work, [name])
         return
     labels, proba = (joint.get(part, [()] * len(names)) for part in ("labels", "proba"))
-    none = [None] * len(names)
-    ids = none if work.min_area is None else model.predict_objects(images)
-    yield from zip(names, joint.masks, labels, proba, ids)
+    yield from zip(names, joint.masks, labels, proba, joint.get("objects", [None] * len(names)))
 
 
 def _labels_csv(model, files, rows, bad):

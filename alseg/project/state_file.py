@@ -7,6 +7,9 @@ from alseg.project.rules import are_colours
 
 FORMAT = "alseg.Project/1"
 
+MASK_OPTIONS = ("mask_mapping", "missing_value", "mask_suffix", "resize_masks")
+"""How masks are read, for each `add` too."""
+
 OPTIONS = (
     "strategy",
     "first",
@@ -14,13 +17,12 @@ OPTIONS = (
     "pseudo_labels",
     "seed",
     "part",
-    "mask_mapping",
-    "missing_value",
-    "mask_suffix",
-    "resize_masks",
+    *MASK_OPTIONS,
     "mask_classes",
     "mask_kind",
 )
+"""What a state holds of the command line, beside the estimator's parameters."""
+
 ESTIMATOR_OPTIONS = (
     "preset",
     "encoder",

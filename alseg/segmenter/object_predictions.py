@@ -9,7 +9,7 @@ from alseg.interfaces import ObjectMaps, meets
 from alseg.metrics import mask_from_proba, object_dice, object_f1, object_hausdorff
 from alseg.segmenter import inference
 from alseg.segmenter.parameters import as_objects
-from alseg.segmenter.predictions import PredictingSegmenter
+from alseg.segmenter.predictions import PredictingSegmenter, join_batches
 from alseg.segmenter.separation import separate_objects
 from alseg.training import DEEPEST, check_crop, enlarged, object_ids
 from alseg.validation import check_option
@@ -101,6 +101,48 @@ class ObjectSegmenter(ObjectsMixin, PredictingSegmenter):
         """Whether objects are learned, and not only connected parts of the foreground."""
         return bool(self._learns_objects and getattr(self, "has_masks_", True))
 
+    def predict_joint(self, X, objects=False):
+        """Everything about each image from one pass.
+
+        Parameters
+        ----------
+        X : images
+        objects : bool, default=False
+            Whether objects are told apart, as `predict_objects` does.
+
+        Returns
+        -------
+        Bunch
+            ``masks`` (n, H, W) and ``mask_proba`` (n, C, H, W); with a class head ``labels`` (n,),
+            ``proba`` (n, K) and ``cams`` (n, K, h, w); with `objects` ``objects`` (n, H, W); as the
+            methods of these names give them. Of a whole network there are no ``cams``.
+        """
+        self._check_fitted()
+        of_images = ("proba", "cam") if self.has_class_head else ()
+        maps = self._parts_of_maps if objects else ("mask_proba",)
+        proba, cams, mask_proba, ids = [], [], [], []
+        for images, positions, out in self._stream(X, (*of_images, *maps)):
+            if of_images:
+                proba.append(out["proba"].cpu().numpy().astype(np.float64))
+            if of_images and out["cam"] is not None:
+                cams.append(out["cam"].cpu().numpy())
+            for k, i in enumerate(positions):
+                mask_proba.append(inference.resize_maps(out["mask_proba"][k], images.size(i)))
+                if objects:
+                    ids.append(self._separated(self._maps_of(mask_proba[-1], out, k)))
+        joint = Bunch(
+            masks=stack([mask_from_proba(p, self.threshold_) for p in mask_proba]),
+            mask_proba=stack(mask_proba),
+        )
+        if of_images:
+            joint.proba = self._exact(np.concatenate(proba))
+            joint.labels = self._labels(joint.proba)
+        if cams:
+            joint.cams = join_batches(cams)
+        if objects:
+            joint.objects = stack(ids)
+        return joint
+
     def iter_object_maps(self, X):
         """What `predict_objects` goes by, image by image: means of it are of several models.
 
@@ -112,20 +154,27 @@ class ObjectSegmenter(ObjectsMixin, PredictingSegmenter):
             ``min_size``, the pixels of the smallest object.
         """
         self._check_fitted()
-        options, learned = as_objects(self.objects), self.has_objects
-        for images, positions, out in self._stream(X, ("mask_proba",) + ("objects",) * learned):
+        for images, positions, out in self._stream(X, self._parts_of_maps):
             for k, i in enumerate(positions):
-                size = images.size(i)
-                proba = inference.resize_maps(out["mask_proba"][k], size)
-                inside = np.ones(proba.shape[1:])
-                if learned:
-                    inside = inference.resize_maps(out["objects"][k][None], size)[0]
-                    border = options.kind == "border"
-                    # Half where a pixel lies as deep as a border is wide.
-                    inside = 1 - proba[0] - inside if border else DEEPEST / 2 * inside
-                smallest = self.min_object_size_ if options.min_size is None else options.min_size
-                smallest = smallest / self._area_at_network(size)
-                yield Bunch(mask_proba=proba, inside=inside, min_size=smallest)
+                proba = inference.resize_maps(out["mask_proba"][k], images.size(i))
+                yield self._maps_of(proba, out, k)
+
+    @property
+    def _parts_of_maps(self):
+        return ("mask_proba",) + ("objects",) * self.has_objects
+
+    def _maps_of(self, proba, out, k):
+        """What is known of the objects of an image, the k-th of a batch of outputs."""
+        options, size = as_objects(self.objects), proba.shape[1:]
+        inside = np.ones(size)
+        if self.has_objects:
+            inside = inference.resize_maps(out["objects"][k][None], size)[0]
+            border = options.kind == "border"
+            # Half where a pixel lies as deep as a border is wide.
+            inside = 1 - proba[0] - inside if border else DEEPEST / 2 * inside
+        smallest = self.min_object_size_ if options.min_size is None else options.min_size
+        smallest = smallest / self._area_at_network(size)
+        return Bunch(mask_proba=proba, inside=inside, min_size=smallest)
 
     def _area_at_network(self, size):
         """Pixels at which the network works, to a pixel of an image of this size."""

@@ -5,7 +5,6 @@ import functools
 import numpy as np
 import torch
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import Bunch
 from sklearn.utils.metaestimators import available_if
 
 from alseg.images import as_images, stack
@@ -150,7 +149,7 @@ class PredictingSegmenter(FittingSegmenter):
             yield images, positions, size.apply(predict, x)
 
     def _concat(self, X, key):
-        return _join([out[key].cpu().numpy() for _, _, out in self._stream(X, (key,))])
+        return join_batches([out[key].cpu().numpy() for _, _, out in self._stream(X, (key,))])
 
     def predict_proba(self, X):
         """Class probabilities: ndarray of shape (n, K), float.
@@ -240,37 +239,6 @@ class PredictingSegmenter(FittingSegmenter):
         ndarray of shape (n, H, W), int16; of n (H, W) arrays where sizes differ
         """
         return stack([mask_from_proba(p, self.threshold_) for p in self._iter_mask_proba(X)])
-
-    def predict_joint(self, X):
-        """Everything about each image from one pass.
-
-        Returns
-        -------
-        Bunch
-            ``masks`` (n, H, W) and ``mask_proba`` (n, C, H, W); with a class head ``labels`` (n,),
-            ``proba`` (n, K) and ``cams`` (n, K, h, w); as the methods of these names give them. Of
-            a whole network there are no ``cams``.
-        """
-        self._check_fitted()
-        of_images = ("proba", "cam") if self.has_class_head else ()
-        proba, cams, mask_proba = [], [], []
-        for images, positions, out in self._stream(X, (*of_images, "mask_proba")):
-            if of_images:
-                proba.append(out["proba"].cpu().numpy().astype(np.float64))
-            if of_images and out["cam"] is not None:
-                cams.append(out["cam"].cpu().numpy())
-            for i, pixels in zip(positions, out["mask_proba"]):
-                mask_proba.append(inference.resize_maps(pixels, images.size(i)))
-        joint = Bunch(
-            masks=stack([mask_from_proba(p, self.threshold_) for p in mask_proba]),
-            mask_proba=stack(mask_proba),
-        )
-        if of_images:
-            joint.proba = self._exact(np.concatenate(proba))
-            joint.labels = self._labels(joint.proba)
-        if cams:
-            joint.cams = _join(cams)
-        return joint
 
     def predict_uncertainty(
         self,
@@ -477,7 +445,7 @@ class PredictingSegmenter(FittingSegmenter):
         )
 
 
-def _join(parts):
+def join_batches(parts):
     """Batches of predictions as one array, or as one of arrays where sizes differ."""
     if len({part.shape[1:] for part in parts}) == 1:
         return np.concatenate(parts)

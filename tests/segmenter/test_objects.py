@@ -215,6 +215,26 @@ def test_what_lies_in_a_hole_of_another_class_stays_of_its_own():
     assert_array_equal(found, np.where(mask == 2, 2, 1))
 
 
+@pytest.mark.parametrize("kind", [None, "border", "distance"])
+def test_one_pass_gives_the_objects_too(kind, monkeypatch):
+    model = fitted(objects=kind, max_epochs=4)
+    images = [DISCS.images[0], DISCS.images[1][:20]]
+    passes, stream = [], JointCAMSegmenter._stream
+
+    def counted(self, X, parts, **options):
+        passes.append(parts)
+        return stream(self, X, parts, **options)
+
+    monkeypatch.setattr(JointCAMSegmenter, "_stream", counted)
+    joint = model.predict_joint(images, objects=True)
+    assert len(passes) == 1
+    for found, expected in zip(joint.objects, model.predict_objects(images), strict=True):
+        assert_array_equal(found, expected)
+    assert set(model.predict_joint(images)) == set(joint) - {"objects"}
+    for found, expected in zip(joint.mask_proba, model.predict_mask_proba(images), strict=True):
+        assert_array_equal(found, expected)
+
+
 # -- of several models -----------------------------------------------------------------------------
 
 
