@@ -54,8 +54,10 @@ def marked_mask(pixels, size, n_classes):
     if len(pixels) != height * width:
         raise ValueError(message("body", f"{height} x {width} bytes", len(pixels)))
     values = np.frombuffer(pixels, np.uint8).reshape(height, width)
-    bad = np.unique(values[(values >= n_classes) & (values != NOBODY)])
-    if len(bad):
+    bad = (values >= n_classes) & (values != NOBODY)
+    if bad.any():
         rule = f"of classes in [0, {n_classes - 1}], or {NOBODY} where nobody said"
-        raise ValueError(message("body", rule, bad[:4].tolist()))
-    return np.where(values == NOBODY, MISSING, values.astype(np.int16))
+        raise ValueError(message("body", rule, np.unique(values[bad])[:4].tolist()))
+    mask = values.astype(np.int16)
+    np.copyto(mask, MISSING, where=values == NOBODY)
+    return mask

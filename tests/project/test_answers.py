@@ -141,3 +141,22 @@ def test_bad_arguments():
     for names in (["a", "b", "c"], [], ["a", "a", "a"]):
         with pytest.raises(ValueError, match="class_names must be 1 different names"):
             look_at_mask(SQUARE, class_names=names)
+
+
+@pytest.mark.parametrize(
+    "kind", [bool, np.uint8, np.int8, np.uint16, np.int32, np.int64, np.uint64]
+)
+def test_the_type_of_whole_numbers_does_not_matter(kind):
+    assert look_at_mask(SQUARE.astype(kind), SQUARE) == look_at_mask(
+        SQUARE.astype(np.int16), SQUARE
+    )
+    if kind is not bool:
+        with pytest.raises(
+            ValueError, match=r"mask must be of classes in \[0, 1\], .* got \[2, 3\]"
+        ):
+            look_at_mask(SQUARE.astype(kind) + np.array([[2]], kind))
+
+
+def test_below_missing_is_no_class():
+    with pytest.raises(ValueError, match=r"got \[-3, -2\]"):
+        look_at_mask(-SQUARE.astype(np.int16) - 2)
