@@ -124,7 +124,7 @@ def query(args):
     _check_model_options(args, options)
     from alseg.project import ask, open_project
     from alseg.report import question_page
-    from alseg.validation import counted
+    from alseg.validation import EmptyPool, counted
 
     with open_project(args.out, args.data, options) as project:
         project.quiet = args.quiet
@@ -133,15 +133,21 @@ def query(args):
             hint(args, line)
         n = 5 if args.n_instances is None else args.n_instances
         seconds = "auto" if args.seconds is None else args.seconds or None
-        found = ask(
-            project,
-            n,
-            new=args.new,
-            propose=args.propose,
-            max_seconds=seconds,
-            show=question_page,
-            say=lambda text: hint(args, text),
-        )
+        try:
+            found = ask(
+                project,
+                n,
+                new=args.new,
+                propose=args.propose,
+                max_seconds=seconds,
+                show=question_page,
+                say=lambda text: hint(args, text),
+            )
+        except EmptyPool as error:
+            if project.pending():
+                raise
+            rest = f"To train and predict: alseg predict {args.out} IMAGES --out DIR"
+            raise EmptyPool(f"{error} {rest}") from error
     _warn_unreadable(found["unreadable"])
     if found["again"]:
         ignored = "" if args.n_instances is None else f" -n {n} is not used."
@@ -260,7 +266,10 @@ def predict(args):
     hint(args, f"{counted(found['n'], 'mask')} and labels.csv in {args.out}")
     if found["n_objects"] is not None:
         n = counted(found["n_objects"], "object")
-        hint(args, f"{n} in objects.csv and counts.csv, their ids in {args.out}/objects")
+        hint(
+            args,
+            f"{n} in objects.csv and counts.csv, their ids in {os.path.join(args.out, 'objects')}",
+        )
     if found["bad"]:
         first = next(iter(found["bad"].values()))
         n = len(found["bad"])

@@ -45,7 +45,7 @@ def open_project(folder, data=None, options=None):
         ``part``, ``mask_classes`` (names of the classes above the background), ``mask_kind``
         ("classes", or "instances": masks hold ids of objects), and of masks ``mask_mapping``,
         ``missing_value``, ``mask_suffix`` and ``resize_masks``, see `load_folder`; those given
-        replace the ones kept.
+        replace the ones kept, as soon as they are found to fit the folder.
 
     Yields
     ------
@@ -163,17 +163,19 @@ class Project:
             self.state = {"format": FORMAT, "data": root, "options": {}, "rounds": [], "masks": {}}
         else:
             self.state = read_state(self.folder / STATE)
-            if data is not None:
-                self._check_data(str(Path(data).expanduser().resolve()))
-        kept = self.state["options"]
+        root, kept = self.state["data"], self.state["options"]
+        if data is not None and not new:
+            self._check_data(str(Path(data).expanduser().resolve()))
         estimator = {**kept.get("estimator", {}), **self.given.get("estimator", {})}
         self.state["options"] = {**kept, **self.given, "estimator": estimator}
         self._check_classes()
         self._check_kind(kept.get("mask_kind") or "classes")
         self._load()
         self.positions = {name: i for i, name in enumerate(self.data.ids.tolist())}
-        if new:
-            self.write()  # from here on the folder is ours, whatever happens
+        said = self.given and {"estimator": {}, **kept} != self.state["options"]
+        if new or said or root != self.state["data"]:
+            # The folder is ours, and what was given is kept, whatever becomes of the command.
+            self.write()
 
     def reread(self):
         """Take up what was kept meanwhile by the process whose folder it is; options stay."""

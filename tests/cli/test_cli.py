@@ -594,7 +594,8 @@ def test_query_add_query_predict(capsys, slides, tmp_path):
     code, out, err = call(capsys, "query", "--out", state, "-n", "5")
     assert (code, out.split()) == (0, final) and "No more than 1 image can be asked for." in err
     call(capsys, "add", state, draw(tmp_path / "final", truth, final))
-    refused(capsys, "query", "--out", state, code=1, match="All 8 images have a mask")
+    rest = f"All 8 images have a mask. To train and predict: alseg predict {state} IMAGES"
+    refused(capsys, "query", "--out", state, code=1, match=rest)
 
 
 def test_add_refuses_and_changes_nothing(capsys, slides, tmp_path):

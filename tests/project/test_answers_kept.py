@@ -128,3 +128,42 @@ def test_a_state_that_says_otherwise_is_refused(state, name, value, what):
     path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
     with pytest.raises(ProjectError, match=what), open_project(state):
         pass
+
+
+def test_options_are_kept_where_nothing_is_asked(state, slides):
+    def options():
+        return json.loads((state / "state.json").read_text())["options"]
+
+    said = {"encoder": "tiny", "objects": "border"}
+    with open_project(state) as project:
+        ask(project, 2)
+    with open_project(state, options={"estimator": said}) as project:
+        assert ask(project, 2)["again"]
+    assert options()["estimator"] == {**FAST, **said}
+    with open_project(state) as project:
+        keep(project, dict.fromkeys(project.data.ids.tolist(), some(0)))
+    more = {"seed": 3, "estimator": {"objects": "distance"}}
+    with (
+        open_project(state, options=more) as project,
+        pytest.raises(EmptyPool, match="All 6 images have a mask"),
+    ):
+        ask(project, 2)
+    assert options() == {"seed": 3, "estimator": {**FAST, "objects": "distance"}}
+    # What does not fit the folder is not kept, and no command without options writes anything.
+    bad = {"seed": 4, "mask_kind": "instances"}
+    with pytest.raises(ProjectError, match="mask_kind"), open_project(state, options=bad):
+        pass
+    before = (state / "state.json").stat().st_mtime_ns
+    with open_project(state, slides, {"estimator": {}}):
+        pass
+    assert options()["seed"] == 3 and (state / "state.json").stat().st_mtime_ns == before
+
+
+def test_a_folder_that_has_moved_is_kept_where_nothing_is_asked(state, slides, tmp_path):
+    with open_project(state) as project:
+        first = ask(project, 2)["ids"]
+    slides.rename(tmp_path / "moved")
+    with open_project(state, tmp_path / "moved") as project:
+        assert ask(project, 2)["ids"] == first
+    with open_project(state) as project:
+        assert project.state["data"] == str(tmp_path / "moved") and project.pending() == first
