@@ -57,9 +57,11 @@ test-slow: setup
 
 # The files in which numbers decide, on two more processors: one without AVX, and one whose
 # convolutions have no AVX.
-NUMERIC = augment batches callbacks cams_study committee compare device feature_memory \
-	gradients hybrid inference learner learning_loss losses memory network pretrain pseudo regions \
-	representative run segmenter semi sklearn_checks small_batches strategies threads uncertainty
+NUMERIC = augment batches callbacks cams_study committee compare decoded device feature_memory \
+	forecast gradients hybrid inference learner learning_loss losses memory mixing network \
+	object_targets objects own_loss pixel_classifier plain_loss pretrain pseudo regions \
+	representative run schedules segmenter semi several_classes sklearn_checks small_batches \
+	soft_fits soft_targets source_set sparse_marks strategies threads uncertainty whole_networks
 NUMERIC_FILES = $(wildcard $(NUMERIC:%=tests/*/test_%.py))
 
 test-isa: setup

@@ -48,6 +48,7 @@ from benchmarks.core.data import decoded, find_data
 from benchmarks.core.page_robot import MISSING_PROGRAMS, Robot, browser, served
 from benchmarks.core.parts import fewer, shrunk
 from benchmarks.core.results import RESULTS, write_record
+from benchmarks.core.tables import head, line
 
 OUT = RESULTS / "annotator"
 SIZES = {"glas": (192, 288), "ebhi_seg": (224, 224), "isic2017": (192, 192), "made": (96, 144)}
@@ -263,20 +264,16 @@ def run(name, way, n_images, n_test, n_marks, every, seed):
 
 def table(records):
     """A line for each point of each curve, the page beside the library."""
-    lines = [
-        "| data | expert | model behind the pen | images | marks | strokes | minutes | Dice, page "
-        "| strokes | minutes | Dice, library | page over library |",
-        "|---" * 12 + "|",
-    ]
+    columns = ("data", "expert", "model behind the pen", "images", "marks")
+    columns += ("strokes", "minutes", "Dice, page", "strokes", "minutes", "Dice, library")
+    lines = head([*columns, "page over library"])
     for record in records:
         for point, other in zip(record["page"], record["library"], strict=False):
-            lines.append(
-                f"| {record['data']} | {record['way']} | {'yes' if record['training'] else 'no'} | "
-                f"{record['n_images']} | {point['marks']} | "
-                f"{point['strokes']} | {point['expert_seconds'] / 60:.1f} | {point['dice']:.1f} | "
-                f"{other['strokes']} | {other['expert_seconds'] / 60:.1f} | {other['dice']:.1f} | "
-                f"{point['dice'] - other['dice']:+.1f} |"
-            )
+            cells = [record["data"], record["way"], "yes" if record["training"] else "no"]
+            cells += [record["n_images"], point["marks"]]
+            for one in (point, other):
+                cells += [one["strokes"], f"{one['expert_seconds'] / 60:.1f}", f"{one['dice']:.1f}"]
+            lines.append(line([*cells, f"{point['dice'] - other['dice']:+.1f}"]))
     return "\n".join(lines) + "\n"
 
 
@@ -291,13 +288,13 @@ def draw_curves(records, path):
     scales.append(("expert_seconds", "minutes of the expert", 60))
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.4), sharey=True, layout="constrained")
     for k, record in enumerate(records):
-        for kind, line in (("page", "-"), ("library", ":")):
+        for kind, dashes in (("page", "-"), ("library", ":")):
             for ax, (what, label, scale) in zip(axes, scales, strict=True):
                 xs = [point[what] / scale for point in record[kind]]
                 ys = [point["dice"] for point in record[kind]]
                 model = "" if record["training"] else ", no model"
                 name = f"{record['data']}, {record['way']}{model}, {kind}"
-                ax.plot(xs, ys, line, marker="o", markersize=3, color=f"C{k}", label=name)
+                ax.plot(xs, ys, dashes, marker="o", markersize=3, color=f"C{k}", label=name)
                 ax.set_xlabel(label)
     axes[0].set_ylabel("Dice (%)")
     axes[-1].legend(fontsize=7)

@@ -39,6 +39,7 @@ from alseg.query import class_balanced_top_n
 from benchmarks.core.data import decoded, find_weights, found_all, weights_name
 from benchmarks.core.results import BATCHES, RESULTS
 from benchmarks.core.runner import run_missing
+from benchmarks.core.tables import head, line
 
 N_FOLDS = 5
 SECONDS_A_STEP = 0.45  # CPU seconds, measured: MobileNetV2, 12 images of 96 x 144, one thread
@@ -422,8 +423,8 @@ def gains(records, name, budget, against):
 
 def table(records):
     """Markdown: a line a row and number of masks."""
-    head = ("masks", "row", "against", "Dice", "gain", "95 % interval", "verdict", "seeds x folds")
-    lines = ["| " + " | ".join((*head, "CPU seconds")) + " |", "|---" * (len(head) + 1) + "|"]
+    columns = ("masks", "row", "against", "Dice", "gain", "95 % interval", "verdict")
+    lines = head([*columns, "seeds x folds", "CPU seconds"])
     for budget in sorted({record["budget"] for record in records}):
         # A row that is compared with two has two lines.
         for name, against in ((row, other) for row in ROWS for other in others(row) or [""]):
@@ -445,7 +446,7 @@ def table(records):
             against = ROWS[against].what if against else ""
             size = f"{len({r['seed'] for r in own})} x {len({r['fold'] for r in own})}"
             cells = (budget, ROWS[name].what, against, f"{dice:.1f}", gain, interval, verdict, size)
-            lines.append("| " + " | ".join(map(str, (*cells, f"{seconds:.1f}"))) + " |")
+            lines.append(line([*cells, f"{seconds:.1f}"]))
     return "\n".join(lines) + "\n"
 
 

@@ -48,7 +48,7 @@ from alseg.segmenter import haematoxylin, pool_batches, saliency
 from benchmarks.core.data import decoded, find_weights, found_all, weights_name
 from benchmarks.core.results import BATCHES, RESULTS
 from benchmarks.core.runner import run_missing
-from benchmarks.core.tables import spread
+from benchmarks.core.tables import head, line, spread
 
 SECONDS_A_STEP = 0.17  # CPU seconds, measured: MobileNetV2, 12 images of 96 x 144, one thread
 SECONDS_A_PASS = 0.006  # of one such image
@@ -361,7 +361,7 @@ HEAD += ("published error", "published Dice", "published background")
 
 def table(records):
     """Markdown: a line a row, in %, mean and standard deviation over seeds."""
-    lines = ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
+    lines = head(HEAD)
     for name, row in ROWS.items():
         own = [record for record in records if record["row"] == name]
         if not own:
@@ -379,7 +379,7 @@ def table(records):
                 values = [r["dice"][way][side] for r in own if way in r["dice"]]
                 cells.append(spread(values, none=""))
         cells += ["" if value is None else f"{value:.2f}" for value in row.published]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
+        lines.append(line(cells))
     return "\n".join(lines) + "\n"
 
 

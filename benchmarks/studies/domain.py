@@ -41,6 +41,7 @@ from benchmarks.core.data import found_all
 from benchmarks.core.parts import foreground_arrays
 from benchmarks.core.results import RESULTS, write_record
 from benchmarks.core.runner import run_missing
+from benchmarks.core.tables import head, line
 
 SIZE, N_POOL, N_TEST = (96, 144), 60, 40
 ROUNDS, N_INSTANCES = 2, 8
@@ -143,9 +144,8 @@ def run_chain(tasks, folders, cache):
 def table(records):
     """A row a strategy and direction: means over the seeds and their spread."""
     counts = [N_INSTANCES * k for k in range(ROUNDS + 1)]
-    heads = " | ".join(f"Dice, {n} masks" for n in counts)
-    lines = [f"| direction | row | seeds | {heads} | less random, {counts[-1]} masks |"]
-    lines.append("|---" * (len(counts) + 4) + "|")
+    heads = [f"Dice, {n} masks" for n in counts]
+    lines = head(["direction", "row", "seeds", *heads, f"less random, {counts[-1]} masks"])
     last = {(r["direction"], r["row"], r["seed"]): 100 * r["dice"][-1] for r in records}
     for direction in DIRECTIONS:
         for row in ROWS:
@@ -159,7 +159,7 @@ def table(records):
             keys = [r["seed"] for r in mine if (direction, "random", r["seed"]) in last]
             gains = [last[direction, row, s] - last[direction, "random", s] for s in keys]
             cells.append("" if row == "random" or not gains else told(gains, "+"))
-            lines.append(f"| {direction} | {row} | {len(mine)} | " + " | ".join(cells) + " |")
+            lines.append(line([direction, row, len(mine), *cells]))
     return "\n".join(lines) + "\n"
 
 

@@ -54,6 +54,7 @@ from benchmarks.core.data import found_all
 from benchmarks.core.parts import foreground_arrays
 from benchmarks.core.results import RESULTS, write_record
 from benchmarks.core.runner import run_missing
+from benchmarks.core.tables import head, line
 
 BUDGETS = {
     "glas": (300, 900, 1800, 3600),
@@ -413,7 +414,7 @@ def table_of(name, records):
     heads += [f"{middle // 60} min less {CONTROL}", f"{last // 60} min less"]
     heads += [f"{middle // 60} min less {last // 60} min of {CONTROL}"]
     heads += ["min to 95 % of full", "at half the time of whole masks, over 95 % of full"]
-    lines = ["| way | seeds | " + " | ".join(heads) + " |", "|---" * (len(heads) + 2) + "|"]
+    lines = head(["way", "seeds", *heads])
     for row in (*ROWS, FULL):
         own, other = curves.get(row, {}), curves.get(BESIDE.get(row, CONTROL), {})
         if not own:
@@ -423,7 +424,7 @@ def table_of(name, records):
             pairs = [own[s][mine] - other[s][theirs] for s in own.keys() & other if row in ROWS]
             cells.append("" if row == CONTROL else difference(pairs))
         cells += at_goal(row, curves, budgets) if row in ROWS else ["", ""]
-        lines.append(f"| {row} | {len(own)} | " + " | ".join(cells) + " |")
+        lines.append(line([row, len(own), *cells]))
     return "\n".join(lines) + "\n"
 
 

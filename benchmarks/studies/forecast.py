@@ -16,6 +16,7 @@ import numpy as np
 from alseg.experiment import backtest
 from benchmarks.core.paper_scores import CURVES, N_MASKS
 from benchmarks.core.results import RESULTS, write_record
+from benchmarks.core.tables import head, line
 
 HORIZONS = (None, 1, 2, 5, 10)
 
@@ -23,8 +24,8 @@ HORIZONS = (None, 1, 2, 5, 10)
 def own_curves(path):
     """(n_masks, curves) of the methods and seeds with four numbers of masks: one row a curve."""
     chains = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        for row in json.loads(line)["rows"]:
+    for text in path.read_text(encoding="utf-8").splitlines():
+        for row in json.loads(text)["rows"]:
             if row["n_masks"]:
                 chain = chains.setdefault((row["method"], row["seed"]), {})
                 chain[row["n_masks"]] = row["metrics"]["none"]["dice"]
@@ -52,17 +53,13 @@ def backtest_all(confidence):
 
 
 def table(rows):
-    lines = [
-        "| curves | rounds ahead | forecasts | interval holds | width | error | error of the last "
-        "score | bias |",
-        "|---" * 8 + "|",
-    ]
+    columns = ["curves", "rounds ahead", "forecasts", "interval holds", "width", "error"]
+    lines = head([*columns, "error of the last score", "bias"])
     for row in rows:
         points = [f"{100 * row[k]:.1f}" for k in ("width", "mean_error", "mean_error_of_last")]
-        lines.append(
-            f"| {row['curves']} ({row['n_curves']}) | {row['horizon'] or 'all'} | {row['n']} | "
-            f"{100 * row['coverage']:.0f} % | {' | '.join(points)} | {100 * row['bias']:+.1f} |"
-        )
+        cells = [f"{row['curves']} ({row['n_curves']})", row["horizon"] or "all", row["n"]]
+        cells += [f"{100 * row['coverage']:.0f} %", *points, f"{100 * row['bias']:+.1f}"]
+        lines.append(line(cells))
     return "\n".join(lines) + "\n"
 
 

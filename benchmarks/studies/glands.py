@@ -22,7 +22,7 @@ from alseg.metrics import mask_metrics
 from alseg.query import class_balanced_top_n
 from alseg.segmenter import haematoxylin_masks
 from benchmarks.core.results import BATCHES, RESULTS, write_record
-from benchmarks.core.tables import spread
+from benchmarks.core.tables import head, line, spread
 
 
 def scores_of_seed(seed, budgets, n_train, epochs):
@@ -59,10 +59,7 @@ def scores_of_seed(seed, budgets, n_train, epochs):
 
 
 def table(rows):
-    lines = [
-        "| method | masks | mean IoU | Dice | object Dice | class accuracy |",
-        "|---" * 6 + "|",
-    ]
+    lines = head(["method", "masks", "mean IoU", "Dice", "object Dice", "class accuracy"])
     groups = {}
     for row in rows:
         groups.setdefault((row["method"], row["n_masks"]), []).append(row)
@@ -70,7 +67,7 @@ def table(rows):
         cells = []
         for key in ("mean_iou", "dice", "object_dice", "class_accuracy"):
             cells.append(spread([r[key] for r in group if key in r], none=""))
-        lines.append(f"| {method} | {n_masks} | " + " | ".join(cells) + " |")
+        lines.append(line([method, n_masks, *cells]))
     return "\n".join(lines) + "\n"
 
 

@@ -33,7 +33,7 @@ from alseg.strategies import class_balanced, entropy_score
 from benchmarks.core.data import find_data, find_weights, weights_name
 from benchmarks.core.results import BATCHES, RESULTS
 from benchmarks.core.runner import run_missing
-from benchmarks.core.tables import spread
+from benchmarks.core.tables import head, line, spread
 
 PROFILES = {
     "cpu": {"image_size": (128, 192), "budgets": (8, 16, 24, 40), "seeds": (0, 1, 2), "steps": 120},
@@ -346,9 +346,8 @@ def grouped(rows):
 
 def write_table(out, profile):
     rows = read_rows(out)
-    head = ["method", "masks", "steps", "seeds", *COLUMNS, "benign", "malignant"]
-    head += ["Dice, 4 flips", "s / fit"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    columns = ["method", "masks", "steps", "seeds", *COLUMNS, "benign", "malignant"]
+    lines = head([*columns, "Dice, 4 flips", "s / fit"])
     for (method, n_masks, steps), group in grouped(rows).items():
         plain = [r["metrics"]["none"] for r in group]
         flips = [r["metrics"]["both"] for r in group if "both" in r["metrics"]]
@@ -360,7 +359,7 @@ def write_table(out, profile):
         ]
         cells += [spread([m["dice"] for m in flips], none="")]
         cells += [spread([r["seconds"]["fit"] for r in group], 1, none="")]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(line(cells))
     (out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (out / "differences.md").write_text(paired_table(rows), encoding="utf-8")
     draw_curve(rows, out / "curve.png")
@@ -371,10 +370,7 @@ def paired_table(rows):
     """Differences to random at equal masks, paired by seed, with the published differences."""
     base = {(r["seed"], r["n_masks"]): r for r in rows if r["method"] == "random"}
     longer = {(r["seed"], r["n_masks"]): r for r in rows if r["method"].endswith("twice the steps")}
-    lines = [
-        "| method | masks | Dice - random | at equal steps | seeds | published |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines = head(["method", "masks", "Dice - random", "at equal steps", "seeds", "published"])
     published = {"entropy": 1, "random + pseudo-labels": 2}
     for (method, n_masks, _steps), group in grouped(rows).items():
         group = [r for r in group if (r["seed"], n_masks) in base]

@@ -35,6 +35,7 @@ from alseg.metrics import dice_per_image
 from alseg.query import class_balanced_top_n
 from benchmarks.core.data import find_data
 from benchmarks.core.results import RESULTS, write_record
+from benchmarks.core.tables import head, line
 
 N_FOLDS = 5
 CLICKED, CLICKS = 8, 20  # masks of which no more is known, and of each how many pixels
@@ -112,10 +113,8 @@ def measure(row, data, images, fold, n_masks, clicks):
 
 def table(rows):
     """A row a model and number of masks: means over the folds, the spread of Dice beside it."""
-    lines = [
-        "| model | masks | folds | Dice | class accuracy | CPU seconds a fit | an image |",
-        "|---" * 7 + "|",
-    ]
+    columns = ("model", "masks", "folds", "Dice", "class accuracy", "CPU seconds a fit", "an image")
+    lines = head(columns)
     groups = {}
     for row in rows:
         known = (row["clicks"] is None, row["n_masks"])
@@ -131,7 +130,7 @@ def table(rows):
         ]
         what = list(ROWS.values())[k][0]
         known = n_masks if whole else f"{group[0]['clicks']} clicks on each of {n_masks}"
-        lines.append(f"| {what} | {known} | {len(group)} | " + " | ".join(means) + " |")
+        lines.append(line([what, known, len(group), *means]))
     return "\n".join(lines) + "\n"
 
 

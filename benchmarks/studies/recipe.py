@@ -40,6 +40,7 @@ from alseg.training import choose_canvas
 from benchmarks.core.data import find_weights, found_all
 from benchmarks.core.results import RESULTS
 from benchmarks.core.runner import run_missing
+from benchmarks.core.tables import head, line
 
 N_FOLDS, N_MASKS, N_PHOTOGRAPHS = 5, 8, 170
 SMALL, LARGE = 128 * 192, 192 * 288
@@ -225,7 +226,7 @@ def table(records):
         "over the first",
         "CPU seconds a fit",
     )
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    lines = head(columns)
     for data in (*DATA, BOTH):
         for name, row in ROWS.items():
             own = [r for r in records if r["row"] == name and data in (r["data"], BOTH)]
@@ -238,8 +239,8 @@ def table(records):
             better = None if name == "minute" else gain(records, data, name, "accuracy")
             cells.append("" if better is None else f"{better[0]:+.1f}")
             cells.append(f"{np.mean([r['seconds']['fit'] for r in own]):.0f}")
-            lines.append("| " + " | ".join(map(str, cells)) + " |")
-    head = (
+            lines.append(line(cells))
+    columns = (
         "data",
         "flips in prediction",
         "over none",
@@ -247,7 +248,7 @@ def table(records):
         "pairs",
         "CPU seconds an image",
     )
-    lines += ["", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    lines += ["", *head(columns)]
     for data in (*DATA, BOTH):
         first = [r for r in records if r["row"] == "minute" and data in (r["data"], BOTH)]
         for flips in FLIPS:
@@ -256,8 +257,7 @@ def table(records):
                 continue
             seconds = np.mean([r["seconds"]["predict_an_image"][flips] for r in own])
             better = None if flips == "none" else gain(own, data, "minute", flips, base="none")
-            cells = [data, flips, *_gain_cells(better), f"{seconds:.3f}"]
-            lines.append("| " + " | ".join(map(str, cells)) + " |")
+            lines.append(line([data, flips, *_gain_cells(better), f"{seconds:.3f}"]))
     return "\n".join(lines) + "\n"
 
 

@@ -57,6 +57,7 @@ from alseg.testing import all_strategies
 from benchmarks.core.data import find_data
 from benchmarks.core.parts import shrunk
 from benchmarks.core.results import RESULTS
+from benchmarks.core.tables import head, line
 
 DATA = ("glands", "glas")
 ROUNDS, INITIAL, PER_ROUND = 3, 8, 4
@@ -269,11 +270,10 @@ def table(rows, starts):
         first = {s["kind"]: f"{100 * s['dice']:.1f}" for s in starts if s["data"] == data}
         said = ", ".join(f"{kind} {dice}" for kind, dice in first.items())
         lines += ["", f"## {data}", "", f"Dice of round 0, which all start from: {said}.", ""]
-        lines.append("| " + " | ".join(title for title, _ in COLUMNS) + " |")
-        lines.append("|---" * len(COLUMNS) + "|")
+        lines += head(title for title, _ in COLUMNS)
         good = [row for row in part if "error" not in row]
         for row in sorted(good, key=lambda r: -np.mean(r["dice"][1:])):
-            lines.append("| " + " | ".join(cell(row) for _, cell in COLUMNS) + " |")
+            lines.append(line(cell(row) for _, cell in COLUMNS))
         bad = [row for row in part if "error" in row]
         lines += [""] * bool(bad) + [f"- {row['strategy']}: {row['error']}" for row in bad]
     return "\n".join(lines) + "\n"

@@ -53,6 +53,7 @@ from benchmarks.core.parts import BadData, Wanted, read_parts
 from benchmarks.core.results import RESULTS
 from benchmarks.core.run_study import OutOfTime, main, time_limit
 from benchmarks.core.study import Study, differences, make_parser, read_options
+from benchmarks.core.tables import head, line
 from benchmarks.core.work import PEAK, SUSTAINED, cost_of_image, duration
 
 SEEDS = (1000, 2000, 3000, 4000, 5000)
@@ -395,7 +396,7 @@ def class_plan(parts, options, estimator, rows, study):
 
 def class_results(out, rows, options, metric, odd):
     """A table of all rows and the verdict, of what is there."""
-    areas, lines = {}, ["| row | seeds | labels | area | final |", "|---|---|---|---|---|"]
+    areas, lines = {}, head(["row", "seeds", "labels", "area", "final"])
     for name in rows:
         curves = {}
         for seed in options["seeds"]:
@@ -415,7 +416,7 @@ def class_results(out, rows, options, metric, odd):
             n = next(iter(whole.values()))[-1]["n_labels"]
             area = 100 * areas[name][np.isfinite(areas[name])]
             spread = [f"{v.mean():.1f} ± {v.std(ddof=len(v) > 1):.1f}" for v in (area, final)]
-            lines.append(f"| {name} | {len(whole)} | {n} | {spread[0]} | {spread[1]} |")
+            lines.append(line([name, len(whole), n, *spread]))
     said = str(verdict(areas, "random", [name for name in rows if name != "random"]))
     text = "\n".join(
         [

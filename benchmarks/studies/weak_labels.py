@@ -28,7 +28,7 @@ from alseg.metrics import mean_iou_per_image, pixel_average_precision
 from alseg.segmenter import haematoxylin, haematoxylin_masks
 from benchmarks.core.data import find_data
 from benchmarks.core.results import BATCHES, RESULTS, write_record
-from benchmarks.core.tables import spread
+from benchmarks.core.tables import head, line, spread
 
 
 def glands(seed, texture="glands"):
@@ -130,8 +130,7 @@ COLUMNS += ("mean_iou", "mean_iou_stain", "mean_iou_all_ones", "class_accuracy")
 
 
 def table(rows):
-    lines = ["| data | pooling | seeds | " + " | ".join(COLUMNS) + " |"]
-    lines.append("|---" * (3 + len(COLUMNS)) + "|")
+    lines = head(["data", "pooling", "seeds", *COLUMNS])
     groups = {}
     for row in rows:
         groups.setdefault((row["data"], row["pooling"]), []).append(row)
@@ -140,7 +139,7 @@ def table(rows):
         for column in COLUMNS:
             values = [r[column] for r in group if column in r]
             cells.append(spread(values, 1, 3, none=""))
-        lines.append(f"| {name} | {pooling} | {len(group)} | " + " | ".join(cells) + " |")
+        lines.append(line([name, pooling, len(group), *cells]))
     return "\n".join(lines) + "\n"
 
 
