@@ -59,6 +59,7 @@ class ObjectsMixin:
                 maps.min_size,
                 SMALLEST_INSIDE * maps.min_size,
                 options.fill_holes,
+                options.seam,
             )
             found[(mask != 0) & (mask != value)] = 0  # what lies in a hole may be of another class
             objects = np.where((found > 0) & (objects == 0), found + objects.max(), objects)

@@ -318,6 +318,9 @@ class Objects(Options):
         objects have in the masks of the fit that are annotated everywhere; 0 with ``kind=None``.
     fill_holes : bool, default=True
         Whether holes in an object are its own.
+    seam : None or float in [0, 1], default=None
+        Two objects that touch are one where the mean chance of being inside, along the seam between
+        them, is larger. None leaves them apart.
 
     References
     ----------
@@ -336,6 +339,7 @@ class Objects(Options):
     inside: float = 0.5
     min_size: float | None = None
     fill_holes: bool = True
+    seam: float | None = None
 
     def check(self):
         """Refuse a field that is out of its range, naming it as ``objects.border_width``."""
@@ -347,6 +351,8 @@ class Objects(Options):
         check_number("objects.inside", self.inside, 0, 1)
         if self.min_size is not None:
             check_number("objects.min_size", self.min_size, 0)
+        if self.seam is not None:
+            check_number("objects.seam", self.seam, 0, 1)
 
     def reader(self):
         """What reads of the masks of a fit what is learned of objects."""

@@ -1,11 +1,14 @@
 """Objects through fits, predictions, files and strategies; what does not go with them."""
 
 import functools
+import itertools
 import pickle
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -26,7 +29,7 @@ from alseg.labels import MISSING
 from alseg.learner import DeepEnsemble
 from alseg.metrics import object_f1
 from alseg.network import PlainUNet
-from alseg.segmenter import ValidationSet, separate_objects
+from alseg.segmenter import ValidationSet, separate_objects, separation
 from alseg.strategies import entropy_score
 from alseg.testing import ToySegmenter
 from alseg.training import DEEPEST, object_targets
@@ -55,6 +58,7 @@ def test_exact_maps_give_exact_objects(kind):
         assert found.dtype == np.int32 and found.max() == ids.max()
         assert object_f1(found, ids) == 1.0
         assert (found > 0).sum() == (ids > 0).sum()
+        assert_array_equal(separate_objects(ids > 0, inside, seam=0.4), found)
 
 
 def test_small_ones_holes_and_parts_without_a_marker():
@@ -74,6 +78,56 @@ def test_small_ones_holes_and_parts_without_a_marker():
     assert separate_objects(np.zeros((4, 4), bool), np.ones((4, 4))).max() == 0
     with pytest.raises(ValueError, match="inside must be of shape"):
         separate_objects(foreground, inside[1:])
+
+
+def test_seams_that_look_like_inside_part_nothing():
+    #         a a | b b | c c, and d below b: a seam with a, b and c of one pixel each
+    ids = np.array([[1, 1, 2, 2, 3, 3], [0, 0, 4, 0, 0, 0]])
+    inside = np.array([[0.9, 0.5, 0.5, 0.9, 0.3, 0.9], [0, 0, 0.1, 0, 0, 0]])
+    # means at the seams: a-b 0.5, b-c 0.6, b-d 0.3
+    for seam, groups in {
+        0.6: [{1}, {2}, {3}, {4}],
+        0.55: [{1}, {2, 3}, {4}],
+        0.45: [{1, 2, 3}, {4}],
+        0.29: [{1, 2, 3, 4}],
+    }.items():
+        found = separation._joined(ids, inside, seam)
+        assert [set(ids[found == k].tolist()) for k in np.unique(found[found > 0])] == groups
+
+
+def test_a_seam_with_one_that_is_made_of_two_is_that_of_both():
+    ids = np.array([[1, 1], [2, 3]])
+    inside = np.array([[1.0, 0.0], [0.8, 0.8]])  # seams 0.9, 0.4 and 0.8; then 0.6
+    assert separation._joined(ids, inside, 0.75).tolist() == [[1, 1], [1, 3]]
+    assert separation._joined(ids, inside, 0.59).tolist() == [[1, 1], [1, 1]]
+    inside[0] = 0.7, 0.0  # 0.75, 0.4 and 0.8; then 0.575
+    assert separation._joined(ids, inside, 0.6).tolist() == [[1, 1], [2, 2]]
+    assert separation._joined(ids, inside, 0.57).tolist() == [[1, 1], [1, 1]]
+
+
+@given(seed=st.integers(0, 2**16), seam=st.floats(0.2, 0.9))
+@settings(max_examples=30, deadline=None)
+def test_objects_are_made_one_as_by_looking_at_all_seams_each_time(seed, seam):
+    rng = np.random.default_rng(seed)
+    ids = np.kron(rng.integers(0, 9, (4, 5)), np.ones((2, 2), int))
+    inside = rng.integers(0, 5, ids.shape) / 4
+    found, expected = separation._joined(ids, inside, seam), ids.copy()
+    while True:
+        means = {}
+        for i, j in itertools.combinations(range(1, 9), 2):
+            at = [
+                (inside[p] + inside[q]) / 2
+                for p in np.ndindex(ids.shape)
+                for q in ((p[0] + 1, p[1]), (p[0], p[1] + 1))
+                if q[0] < ids.shape[0] and q[1] < ids.shape[1]
+                if {expected[p], expected[q]} == {i, j}
+            ]
+            means[i, j] = np.sum(at) / len(at) if at else -1
+        i, j = max(means, key=means.get)
+        if means[i, j] <= seam:
+            break
+        expected[expected == j] = i
+    assert_array_equal(found, expected)
 
 
 # -- a fit -----------------------------------------------------------------------------------------
@@ -389,6 +443,7 @@ def test_a_fit_goes_on_with_the_same_kind_alone():
         ({"objects": Objects(mask_kind="ids")}, "objects.mask_kind must be one of"),
         ({"objects": Objects(inside=2)}, "objects.inside must be"),
         ({"objects": Objects(min_size=-1)}, "objects.min_size must be >= 0"),
+        ({"objects": Objects(seam=2)}, r"objects.seam must be in \[0, 1\]"),
         ({"objects": IDS, "n_mask_classes": 3}, "n_mask_classes must be 2 with ids in masks"),
         (
             {"objects": "border", "augmentation": Augmentation(copy_paste=0.5)},
