@@ -443,7 +443,7 @@ def test_a_fit_goes_on_with_the_same_kind_alone():
         ({"objects": Objects(mask_kind="ids")}, "objects.mask_kind must be one of"),
         ({"objects": Objects(inside=2)}, "objects.inside must be"),
         ({"objects": Objects(min_size=-1)}, "objects.min_size must be >= 0"),
-        ({"objects": Objects(seam=2)}, r"objects.seam must be in \[0, 1\]"),
+        ({"objects": Objects(seam=2)}, "objects.seam must be"),
         ({"objects": IDS, "n_mask_classes": 3}, "n_mask_classes must be 2 with ids in masks"),
         (
             {"objects": "border", "augmentation": Augmentation(copy_paste=0.5)},
