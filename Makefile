@@ -14,6 +14,7 @@ setup: $(VENV)/.done
 
 $(VENV)/.done: setup.cfg constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'alseg needs Python 3.11 or newer: make PYTHON=python3.11')"
+	@echo "Setting up $(VENV), 2 GB: some minutes, in which nothing more is said."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
 	touch $@

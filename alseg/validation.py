@@ -52,6 +52,27 @@ def printable(text: str) -> str:
     )
 
 
+def in_shell(text: object) -> str:
+    """A path or another text as one word of a command that somebody is told to give.
+
+    Parameters
+    ----------
+    text : object
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> in_shell("state"), in_shell("my slides-state")
+    ('state', "'my slides-state'")
+    """
+    import shlex
+
+    return shlex.quote(printable(str(text)))
+
+
 def counted(n: int, one: str, many: str | None = None) -> str:
     """A number and what is counted.
 

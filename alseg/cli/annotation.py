@@ -28,6 +28,7 @@ def annotate(args):
     check_out(state)
     from alseg.annotate import serve
     from alseg.project import open_project
+    from alseg.validation import in_shell
 
     if args.host not in _THIS_COMPUTER:
         print(
@@ -56,7 +57,7 @@ def annotate(args):
                 target=None if args.target is None else args.target / 100,
                 regions=args.regions,
             )
-    hint(args, f"Ended. Train and predict: alseg predict {state} IMAGES --out DIR")
+    hint(args, f"Ended. Train and predict: alseg predict {in_shell(state)} IMAGES --out DIR")
 
 
 def _state_beside(data):
@@ -124,7 +125,7 @@ def query(args):
     _check_model_options(args, options)
     from alseg.project import ask, open_project
     from alseg.report import question_page
-    from alseg.validation import EmptyPool, counted
+    from alseg.validation import EmptyPool, counted, in_shell
 
     with open_project(args.out, args.data, options) as project:
         project.quiet = args.quiet
@@ -146,7 +147,7 @@ def query(args):
         except EmptyPool as error:
             if project.pending():
                 raise
-            rest = f"To train and predict: alseg predict {args.out} IMAGES --out DIR"
+            rest = f"To train and predict: alseg predict {in_shell(args.out)} IMAGES --out DIR"
             raise EmptyPool(f"{error} {rest}") from error
     _warn_unreadable(found["unreadable"])
     if found["again"]:
@@ -166,7 +167,7 @@ def query(args):
     hint(
         args,
         f"Look at {found['folder'] / 'index.html'}, draw the masks, then: "
-        f"alseg add {args.out} FOLDER",
+        f"alseg add {in_shell(args.out)} FOLDER",
     )
 
 
@@ -201,7 +202,7 @@ def add(args):
     """Take in masks that were drawn."""
     from alseg.project import MASK_OPTIONS, open_project
     from alseg.project import add as add_masks
-    from alseg.validation import counted
+    from alseg.validation import counted, in_shell
 
     given = {name: getattr(args, name) for name in MASK_OPTIONS}
     with open_project(args.state) as project:
@@ -211,6 +212,7 @@ def add(args):
         hint(args, found["coding"] + ".")
     if found["skipped"]:
         hint(args, found["skipped"])
+    state = in_shell(args.state)
     for name, look in found["looks"].items():
         print(_name(name) if args.quiet else f"{_name(name)}: {look.line()}")
     for name, look in found["looks"].items():
@@ -221,7 +223,7 @@ def add(args):
     hint(
         args,
         f"{counted(len(found['looks']), 'mask')} added.{same} {todo} "
-        f"Next: alseg query --out {args.state} (or alseg undo {args.state})",
+        f"Next: alseg query --out {state} (or alseg undo {state})",
     )
 
 
@@ -248,6 +250,7 @@ def predict(args):
 
     with open_project(args.state) as project:
         project.quiet = args.quiet
+        hint(args, project.summary() + ".")
         with _Bar(args.quiet) as bar:
             found = predict_folder(
                 project,

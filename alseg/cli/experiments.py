@@ -43,6 +43,7 @@ def run(args):
     from alseg.report import save_panels
 
     estimator = make_estimator(estimator_options(args))
+    estimator.verbose = int(not args.quiet)  # a bar of each fit, below that of rounds
     augmenter = make_augmenter(args.pseudo_labels)
     train, test = train_and_test(args)
     bar = _Bar(args.rounds, args.quiet)
@@ -377,9 +378,7 @@ def _report_run(args):
 
 
 class _Bar:
-    """A progress bar over the stages of all rounds."""
-
-    STAGES = {"refit": 0, "ask": 0, "panels": 1, "fit": 1, "evaluate": 3, "done": 4}
+    """A progress bar over rounds: what is left is told once one was measured in this process."""
 
     def __init__(self, rounds, quiet):
         self.rounds, self.quiet, self.bar = rounds, quiet, None
@@ -387,9 +386,8 @@ class _Bar:
     def __enter__(self):
         from tqdm import tqdm
 
-        total = 4 * (self.rounds + 1)
         self.bar = tqdm(
-            total=total,
+            total=self.rounds + 1,
             disable=self.quiet,
             file=sys.stderr,
             leave=False,
@@ -399,9 +397,10 @@ class _Bar:
         return self
 
     def __call__(self, round_, stage, record):
-        done = 4 * round_ + self.STAGES[stage]
-        if done > self.bar.n:
-            self.bar.update(done - self.bar.n)
+        if stage == "done":
+            self.bar.update(round_ + 1 - self.bar.n)
+        elif round_ > self.bar.n:  # done before an interruption: these took no time now
+            self.bar.n = self.bar.initial = self.bar.last_print_n = round_
         self.bar.set_description_str(f"round {round_}/{self.rounds}, {stage}", refresh=False)
         if record is not None:
             dice = record["metrics"]["dice"]

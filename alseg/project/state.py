@@ -21,7 +21,7 @@ from alseg.project.mask_files import read_stored
 from alseg.project.rules import by_rule, with_rule
 from alseg.project.state_file import FORMAT, ProjectError, read_state
 from alseg.report import ask_folder
-from alseg.validation import check_option, counted, message
+from alseg.validation import check_option, counted, in_shell, message
 
 STATE = "state.json"
 _MARKER = '"format": "alseg.Project'
@@ -66,7 +66,7 @@ def open_project(folder, data=None, options=None):
         if data is None:
             raise FileNotFoundError(
                 f"{folder} is not a state folder. Start one with `alseg query --data DIR "
-                f"--out {folder}`."
+                f"--out {in_shell(folder)}`."
             )
         if folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir()):
             raise ProjectError(
@@ -130,7 +130,9 @@ def check_apart(folder, data):
     ProjectError
     """
     here, there = folder.resolve(), data.resolve()
-    if there.is_dir() and (here == there or there / "images" in (here, *here.parents)):
+    named = (there / "images").is_dir() or (there / "manifest.csv").is_file()
+    images = there / "images" if named else there  # else all that lies there is read
+    if there.is_dir() and (here == there or images in (here, *here.parents)):
         raise ProjectError(
             message("out", "a folder outside the images", str(folder), f"They are in {data}.")
         )
@@ -450,8 +452,8 @@ def check_trusted(project, name, value, sign, what):
         option = name.replace("_", "-")
         raise ProjectError(
             f"{project.folder / STATE} names {what} ({name}: {value!r}), which a folder never "
-            f"loads by itself. If you trust it: alseg query --out {project.folder} "
-            f"--{option} {value}"
+            f"loads by itself. If you trust it: alseg query --out "
+            f"{in_shell(project.folder)} --{option} {in_shell(value)}"
         )
 
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from alseg.report.page import embedded, page
 from alseg.report.pictures import OUTLINE_COLOURS, fit_within, outline, picture_bytes
-from alseg.validation import printable
+from alseg.validation import in_shell, printable
 
 _STYLE = """<style>
 .questions { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr));
@@ -67,7 +67,7 @@ def question_page(number, queries, images, proposals, state, class_names, side=6
     body = (
         f"{_STYLE}<h1>Round {number}: {count} to annotate</h1>"
         f'<p class="soft">{_how(proposed, class_names)} Then:</p>'
-        f"<pre>alseg add {escape(_quoted(state))} FOLDER_OF_MASKS</pre>\n"
+        f"<pre>alseg add {escape(in_shell(state))} FOLDER_OF_MASKS</pre>\n"
         f"{_legend(class_names)}"
         f'<div class="questions">{"".join(cards)}</div>'
     )
@@ -127,9 +127,3 @@ def _link(path, folder):
         target = path
     address = quote(os.fsencode(target.replace(os.sep, "/")))
     return f'<a href="{address}">{escape(printable(path))}</a>'
-
-
-def _quoted(path):
-    import shlex
-
-    return shlex.quote(printable(str(path)))

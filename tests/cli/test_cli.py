@@ -3,6 +3,8 @@
 import ast
 import csv
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -119,6 +121,12 @@ def test_run_then_report(capsys, tmp_path):
     code, printed, err = call(capsys, *RUN, "--out", out, "--report", "--pseudo-labels", "0.1")
     assert code == 0, err
     assert f"report:  {out / 'report.html'}" in printed and "| 1 | 6 |" in printed
+    bars = re.split(r"[\r\n]+", err)
+    assert any(bar.startswith("fit: ") for bar in bars)
+    first = [bar for bar in bars if bar.startswith("round 0/1, ") and "Dice" not in bar]
+    assert first[0].startswith("round 0/1, ask") and "<?]" in first[0]
+    assert all("<?]" in bar for bar in first if " 0 % " in bar)  # no time was measured yet
+    assert any("50 % [" in bar and "<?]" not in bar for bar in bars if "round 1/1, fit" in bar)
     assert [p.name for p in out.rglob("*.jsonl")] == ["records.jsonl"]
     records = read_records(out)
     assert [r["n_masks"] for r in records] == [4, 6]
@@ -596,6 +604,18 @@ def test_query_add_query_predict(capsys, slides, tmp_path):
     call(capsys, "add", state, draw(tmp_path / "final", truth, final))
     rest = f"All 8 images have a mask. To train and predict: alseg predict {state} IMAGES"
     refused(capsys, "query", "--out", state, code=1, match=rest)
+
+
+def test_commands_that_are_named_can_be_given(capsys, slides, tmp_path):
+    root, truth = slides
+    state, drawn = tmp_path / "my état", tmp_path / "drawn"
+    code, names, err = call(capsys, "query", "--data", root, "--out", state, "-n", "1")
+    assert code == 0, err
+    assert shlex.split(err.split("then: ")[-1]) == ["alseg", "add", str(state), "FOLDER"]
+    code, _, err = call(capsys, "add", state, draw(drawn, truth, names.split()))
+    assert code == 0, err
+    following = shlex.split(err.split("Next: ")[-1].replace("(or", "").replace(")", ""))
+    assert following == ["alseg", "query", "--out", str(state), "alseg", "undo", str(state)]
 
 
 def test_add_refuses_and_changes_nothing(capsys, slides, tmp_path):

@@ -510,6 +510,21 @@ def test_predict_takes_the_images_of_a_folder_and_not_its_masks(trained, tmp_pat
         predicted(state, root / "images", root / "images" / "out")
 
 
+def test_a_state_among_the_images_is_refused(slides, tmp_path):
+    root, _ = slides
+    flat = root / "images"  # of folders of classes alone
+    match = "out must be a folder outside the images"
+    for inside in (flat / "state", flat / "a" / "b"):
+        with pytest.raises(ProjectError, match=match), opened(inside, flat):
+            pass
+    assert not (flat / "state").exists()
+    with opened(root / "state", root):  # images lie in images/ alone
+        pass
+    (flat / "manifest.csv").write_text(f"image\n{next(flat.rglob('*.png')).relative_to(flat)}\n")
+    with opened(flat / "state", flat) as project:  # those that it names alone
+        assert len(project.data) == 1
+
+
 def test_masks_beside_images_are_not_predicted(trained, tmp_path):
     root, truth, state = trained
     new = tmp_path / "new"
