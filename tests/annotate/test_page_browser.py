@@ -275,6 +275,29 @@ def points(opened):
     window.run("localStorage.clear()")
 
 
+@pytest.mark.parametrize(
+    "width, height, least", [(800, 600, 0.45), (844, 390, 0.4), (1280, 600, 0.6), (390, 844, 0.35)]
+)
+def test_low_and_narrow_windows_show_the_image_and_all_tools(points, width, height, least):
+    window, _, _ = points
+    window.press("q")
+    wait_for_walk(window, "1 of 20")
+    window.resize(width, height)
+    across, down, lowest, farthest, answer, end = window.run(
+        "const box = (node) => node.getBoundingClientRect();"
+        "const tools = [...document.querySelectorAll('.rail button')].map(box);"
+        "const stage = box(document.querySelector('.stage'));"
+        "const answer = box(document.querySelector('#points-classes button:last-child'));"
+        "return [stage.width, stage.height, Math.max(...tools.map((r) => r.bottom)), "
+        "Math.max(...tools.map((r) => r.right)), answer.bottom, "
+        "box(document.querySelector('.answers')).top]"
+    )
+    window.resize(1400, 900)
+    assert across * down / (width * height) > least
+    assert lowest <= height and farthest <= width
+    assert answer <= end or height < 580  # what is asked is answered without scrolling
+
+
 def test_asked_pixels_are_answered_by_a_key_each(points):
     window, state, item = points
     asked = np.array(item.points(20)["points"])
