@@ -1,7 +1,6 @@
 """`compare_strategies`: many strategies and seeds under one protocol; and its `Plan`."""
 
 import os
-import sys
 import threading
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from sklearn.base import clone
 
 from alseg.calling import name_of, unit_of
+from alseg.comparison.advance import fits_bar
 from alseg.comparison.cluster import active_client, check_sees, check_workers, on_workers
 from alseg.comparison.devices import check_sendable, take_device, visible_devices
 from alseg.comparison.estimate import measure, not_countable, predictions_of_job, steps_of_job
@@ -480,31 +480,16 @@ class Plan:
         only : collection of str or None, default=None
             See `compare`.
         """
-        from tqdm import tqdm
-
         wanted = self.jobs_of(only)
         left = [job for job in wanted if not self._is_done(job, out)]
-        n_fits = sum(job.n_fits for job in wanted)
-        n_done = n_fits - sum(job.n_fits for job in left)
-        bar = tqdm(
-            total=n_fits,
-            initial=n_done,
-            unit="fit",
-            disable=not verbose,
-            file=sys.stderr,
-            desc="comparing",
-            smoothing=0.05,
-            leave=False,
-        )
-        with bar:
+        with fits_bar(wanted, left, self.protocol.rounds, out, verbose) as ended:
             for first in (True, False):  # a chain goes on from its start
                 jobs = [job for job in left if (job.kind == "start") == first]
-                for name, n_fits in self._done(jobs, n_jobs, str(out)):
-                    bar.set_postfix_str(name, refresh=False)
-                    bar.update(n_fits)
+                for folder in self._done(jobs, n_jobs, str(out)):
+                    ended(folder)
 
     def _done(self, jobs, n_jobs, out):
-        """Do jobs at once; their names and fits as they end."""
+        """Do jobs at once; the folders of their records, as they end."""
         from joblib import Parallel, delayed
 
         shared = self.protocol, self.data, out, os.getpid(), visible_devices()
@@ -535,7 +520,7 @@ def _do(job, protocol, data, out, main, devices=()):
         try:
             run_job(job, protocol, data, out)
             release_memory()
-            return f"{job.name} {job.seed}", job.n_fits
+            return job.folder
         except FolderInUse:  # by a worker whose main process was killed just now
             if time.monotonic() > deadline:
                 raise

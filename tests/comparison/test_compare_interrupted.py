@@ -147,7 +147,7 @@ def test_a_chain_that_an_orphan_holds_is_waited_for(monkeypatch):
     monkeypatch.setattr(alseg.comparison.plan, "run_job", held)
     monkeypatch.setattr(alseg.comparison.plan, "_LOOK_EVERY", 0.0)
     job = Job("chain", "random", 3, n_fits=2)
-    assert alseg.comparison.plan._do(job, SMALL, None, "out", os.getpid()) == ("random 3", 2)
+    assert alseg.comparison.plan._do(job, SMALL, None, "out", os.getpid()) == job.folder
     assert found == 3 * [job]
     monkeypatch.setattr(alseg.comparison.plan, "_ORPHANS_END_IN", 0.0)
     found.clear()
