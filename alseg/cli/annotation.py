@@ -120,6 +120,9 @@ def _how_good(quality):
 
 def query(args):
     """Choose the next images to annotate."""
+    if (args.out is None) == (args.state is None):
+        raise BadArgument("the state folder must be given once, as STATE or as --out STATE.")
+    args.out = args.state if args.out is None else args.out
     check_out(args.out)
     options = _project_options(args)
     _check_model_options(args, options)
@@ -223,7 +226,7 @@ def add(args):
     hint(
         args,
         f"{counted(len(found['looks']), 'mask')} added.{same} {todo} "
-        f"Next: alseg query --out {state} (or alseg undo {state})",
+        f"Next: alseg query {state} (or alseg undo {state})",
     )
 
 

@@ -168,10 +168,11 @@ def make_parser():
         "alseg query --data slides/ --out state/ -n 5\n\n"
         "slides/ holds images/<class>/*, or images and a manifest.csv; masks/ if there are some.\n"
         "The first images are named at once. Draw their masks, then: alseg add state/ drawn/ ;\n"
-        "alseg query --out state/ -n 5 trains, looks at images for 10 seconds, and asks again.",
+        "alseg query state/ -n 5 trains, looks at images for 10 seconds, and asks again.",
     )
+    sub.add_argument("state", nargs="?", metavar="STATE", help="the state folder, as --out")
     sub.add_argument("--data", metavar="DIR", help="the folder of images; needed the first time")
-    sub.add_argument("--out", metavar="STATE", required=True, help="the state folder")
+    sub.add_argument("--out", metavar="STATE", help="the state folder, made where it is not there")
     sub.add_argument(
         "-n", "--n-instances", type=_positive, metavar="N", help="images to ask for; default: 5"
     )
@@ -220,7 +221,7 @@ def make_parser():
         "take in masks that were drawn, found by their file names",
         "alseg add state/ drawn/",
     )
-    sub.add_argument("state", metavar="STATE", help="what alseg query --out has made")
+    sub.add_argument("state", metavar="STATE", help="what alseg query or annotate has made")
     sub.add_argument("masks", metavar="MASKS", help="folder of masks, named as their images")
     sub.add_argument("--replace", action="store_true", help="replace masks that are there already")
     _mask_arguments(sub, "that were drawn")
@@ -231,7 +232,7 @@ def make_parser():
         "take back the last add or query; again for the one before",
         "alseg undo state/",
     )
-    sub.add_argument("state", metavar="STATE", help="what alseg query --out has made")
+    sub.add_argument("state", metavar="STATE", help="what alseg query or annotate has made")
 
     sub = command(
         "predict",
@@ -239,7 +240,7 @@ def make_parser():
         "write predicted masks and class labels of images",
         "alseg predict state/ new_images/ --out predicted/",
     )
-    sub.add_argument("state", metavar="STATE", help="what alseg query --out has made")
+    sub.add_argument("state", metavar="STATE", help="what alseg query or annotate has made")
     sub.add_argument("images", metavar="IMAGES", help="a folder of images, or one image")
     sub.add_argument("--out", metavar="DIR", required=True, help="folder for masks and labels.csv")
     sub.add_argument(

@@ -11,7 +11,6 @@ from alseg.files import (
     csv_text,
     digest_of,
     file_digest,
-    file_name,
     file_names,
     jsonable,
 )
@@ -173,8 +172,10 @@ def _targets(names):
     """Where each image's mask goes, by the image's name: paths with ``/`` in the folder."""
     folders = {}
     for name in names:
-        folders.setdefault(PurePosixPath(name).parent, []).append(name)
-    targets = {}
+        parts = PurePosixPath(name).parent.parts
+        place = tuple(part for part in parts if part not in ("/", "."))
+        folders.setdefault(place, []).append(name)
+    places, targets = _safe_folders(folders), {}
     for parent, inside in folders.items():
         stems = [PurePosixPath(name).stem for name in inside]
         seen = {}
@@ -184,10 +185,22 @@ def _targets(names):
                     f"Two images would have one mask: {seen[stem]!r} and {name!r}. Rename one."
                 )
             seen[stem] = name
-        above = [file_name(part) for part in parent.parts if part not in ("/", ".")]
         for name, file in zip(inside, file_names(stems, ".png")):
-            targets[name] = "/".join([*above, file])
+            targets[name] = "/".join([*places[parent], file])
     return targets
+
+
+def _safe_folders(folders):
+    """What each folder is called, by its parts: as it is, but where that is no safe name."""
+    beside = {}
+    known = {parts[: k + 1] for parts in folders for k in range(len(parts))}
+    for *above, part in sorted(known):
+        beside.setdefault(tuple(above), []).append(part)
+    places = {(): ()}
+    for above in sorted(beside):  # what is above comes first
+        for part, name in zip(beside[above], file_names(beside[above])):
+            places[*above, part] = (*places[above], name)
+    return places
 
 
 def _unreadable(files):

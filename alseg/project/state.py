@@ -452,8 +452,8 @@ def check_trusted(project, name, value, sign, what):
         option = name.replace("_", "-")
         raise ProjectError(
             f"{project.folder / STATE} names {what} ({name}: {value!r}), which a folder never "
-            f"loads by itself. If you trust it: alseg query --out "
-            f"{in_shell(project.folder)} --{option} {in_shell(value)}"
+            f"loads by itself. If you trust it: alseg query {in_shell(project.folder)} "
+            f"--{option} {in_shell(value)}"
         )
 
 

@@ -553,9 +553,13 @@ def test_query_add_query_predict(capsys, slides, tmp_path):
     page = (round_ / "index.html").read_text()
     assert page.count("<img") == 2 and "alseg add" in page and "://" not in page
 
-    # Asked again, it says the same, and computes nothing.
+    # Asked again, it says the same, and computes nothing; the state is named once, either way.
     before = state_of(state)
     assert query(capsys, root, state, "-n", "2") == names
+    assert call(capsys, "query", state, "-n", "2")[:2] == (0, "\n".join(names) + "\n")
+    for given in ([], [state, "--out", state]):
+        code, _, err = call(capsys, "query", *given)
+        assert code == 2 and "the state folder must be given once, as STATE or as --out" in err
     assert state_of(state) == before
     others = query(capsys, root, state, "-n", "3", "--new")
     assert len(others) == 3 and not set(others) & set(names)
@@ -615,7 +619,7 @@ def test_commands_that_are_named_can_be_given(capsys, slides, tmp_path):
     code, _, err = call(capsys, "add", state, draw(drawn, truth, names.split()))
     assert code == 0, err
     following = shlex.split(err.split("Next: ")[-1].replace("(or", "").replace(")", ""))
-    assert following == ["alseg", "query", "--out", str(state), "alseg", "undo", str(state)]
+    assert following == ["alseg", "query", str(state), "alseg", "undo", str(state)]
 
 
 def test_add_refuses_and_changes_nothing(capsys, slides, tmp_path):

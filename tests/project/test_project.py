@@ -3,17 +3,20 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from made_slides import write_slides
 from PIL import Image
 
 from alseg.cli import main
 from alseg.datasets import make_glands
-from alseg.project import ProjectError, add, ask, open_project, predict, undo
+from alseg.project import ProjectError, add, ask, open_project, predict, predicting, undo
 from alseg.project.mask_files import mask_bytes, read_proposal, read_stored, stored_bytes
 
 FAST = {"encoder": "tiny", "max_epochs": 1, "image_size": [24, 32], "device": "cpu"}
@@ -534,6 +537,26 @@ def test_masks_beside_images_are_not_predicted(trained, tmp_path):
     assert predicted(state, new, tmp_path / "all")["n"] == 13
     with opened(state, mask_suffix="_mask") as project:
         assert predict(project, new, tmp_path / "images")["n"] == 10
+
+
+def test_subfolders_keep_their_names_where_they_are_safe():
+    names = ["Tag Pfauenauge/A.png", "Tag Pfauenauge/Böse/a.png", "x/Y/b.png", "x/y/b.png", "c.png"]
+    found = predicting._targets([*names, "/abs/Con/d.png"])
+    assert found["Tag Pfauenauge/A.png"] == "Tag Pfauenauge/A.png"
+    assert found["Tag Pfauenauge/Böse/a.png"] == "Tag Pfauenauge/Böse/a.png"
+    assert found["c.png"] == "c.png" and found["x/y/b.png"] == "x/y/b.png"
+    assert re.fullmatch(r"x/y~\w{12}/b\.png", found["x/Y/b.png"])
+    assert re.fullmatch(r"abs/_con~\w{12}/d\.png", found["/abs/Con/d.png"])
+    with pytest.raises(ProjectError, match="Two images would have one mask: '/u/a.png' and 'u/a.b"):
+        predicting._targets(["/u/a.png", "u/a.bmp"])
+
+
+@given(st.lists(st.lists(st.sampled_from(["a", "A", "ä", "..", "b.c", "nul"]), max_size=3)))
+def test_no_two_images_share_a_place_and_none_is_outside(folders):
+    names = sorted({"/".join([*parts, "i.png"]) for parts in folders})
+    places = list(predicting._targets(names).values())
+    assert len({place.casefold() for place in places}) == len(names)
+    assert not any(part in ("", ".", "..") for place in places for part in place.split("/"))
 
 
 def test_names_too_long_are_said_before_the_fit(trained, tmp_path, monkeypatch):
