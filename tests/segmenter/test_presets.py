@@ -615,6 +615,14 @@ def test_our_recipe_is_the_defaults():
         assert steps_of_fit(JointCAMSegmenter.from_preset("alseg-best"), 8, n) == 600
 
 
+def test_the_best_recipe_learns_borders_of_what_masks_hold():
+    best = JointCAMSegmenter.from_preset("alseg-best")
+    ids = JointCAMSegmenter.from_preset("alseg-best", objects__mask_kind="instances")
+    assert (best.objects.kind, best.mask_kind, ids.mask_kind) == ("border", "classes", "instances")
+    assert ids.objects == dataclasses.replace(best.objects, mask_kind="instances")
+    assert JointCAMSegmenter.from_preset("alseg-best", objects=None).objects is None
+
+
 def test_the_fast_recipe_leaves_the_encoder_as_it_is(tmp_path):
     images, labels, masks = discs()
     model = small("alseg-fast", feature_cache=tmp_path).fit(images, labels, masks)
