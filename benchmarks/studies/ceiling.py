@@ -2,6 +2,7 @@
 
     python -m benchmarks.studies.ceiling                       # by folds: 2.5 CPU hours, resumable
     python -m benchmarks.studies.ceiling --only 300 600 --folds 0 1
+    python -m benchmarks.studies.ceiling --wide                # at 192 x 288: 5 CPU minutes a fit
     python -m benchmarks.studies.ceiling --test                # test images: an hour a set of masks
     python -m benchmarks.studies.ceiling --table-only
 
@@ -13,6 +14,10 @@ beside the 4 with one; at equal steps they are compared with the masks alone, wi
 itself, and with the true masks in the place of what is predicted. One row starts from 300 steps on
 240 masks of EBHI-Seg, other photographs of glands. A pair is a fold; nothing is a gain whose
 interval includes 0.
+
+With ``--wide``: the same folds at 192 x 288, 300 steps, borders of objects learned beside classes,
+8 masks and all; one, four and eight views of the same fits, and objects of the same maps told apart
+in several ways.
 
 With ``--test``: the 67 training images of the published fold 0 at 192 x 288, 600 steps, borders of
 objects learned beside classes, three fits, one, four and eight views. That was fixed before the 80
@@ -52,6 +57,7 @@ from alseg.metrics import (
 )
 from alseg.query import class_balanced_top_n
 from alseg.segmenter import separate_objects
+from alseg.segmenter.object_predictions import SMALLEST_INSIDE
 from benchmarks.core.data import find_data
 from benchmarks.core.parts import foreground_arrays
 from benchmarks.core.results import RESULTS
@@ -208,15 +214,41 @@ def dice_of(model, images, truth):
     return float(np.nanmean(dice_per_image(list(model.predict_masks(images)), truth)))
 
 
+def run_wide(tasks, folder, out):
+    ((n_masks, steps, fold, fit),) = tasks
+    data, images, ids = read(folder, None)["train"]
+    held = class_folds(data.labels, fold, data.groups, N_FOLDS)
+    train, test = np.flatnonzero(~held), np.flatnonzero(held)
+    chosen = some_masks(data.labels, train, n_masks or len(train), fold)
+    masks = [ids[i] if j in chosen else None for j, i in enumerate(train)]
+    model = best_of(steps, fit)
+    taught = [images[i] for i in train], data.labels[train], masks
+    place = place_of(out, f"wide-{steps}", f"{n_masks}-{fold}", fit)
+    model, seconds = kept(place, model, taught)
+    seen, expected = [images[i] for i in test], [ids[i] for i in test]
+    scores = {
+        f"1 x {VIEWS[views]}": measured(mean_of([model], views), seen, expected)[""]
+        for views in VIEWS
+    }
+    n = n_masks or len(train)
+    record = record_of("wide", f"{steps}", n, fold, fit, scores, seconds, model)
+    apart = separation(mean_of([model], "both"), (data, seen, expected))
+    return [{**record, "all": not n_masks, "separation": apart}]
+
+
+def best_of(steps, fit):
+    return model_of("600", fit, TEST_CANVAS).set_params(
+        objects=Objects("border", mask_kind="instances"), steps_per_epoch=steps
+    )
+
+
 def run_test(tasks, folder, out):
     ((n_masks, seed, fit),) = tasks
     parts = read(folder, 0)
     data, images, ids = parts["train"]
     among = np.arange(len(data))
     chosen = some_masks(data.labels, among, n_masks or len(data), seed)
-    model = model_of("600", fit, TEST_CANVAS).set_params(
-        objects=Objects("border", mask_kind="instances"), steps_per_epoch=TEST_STEPS
-    )
+    model = best_of(TEST_STEPS, fit)
     key, scores = f"{n_masks}-{seed}", {}
     taught = images, data.labels, [ids[i] if i in chosen else None for i in among]
     model, seconds = kept(place_of(out, "test", key, fit), model, taught)
@@ -236,14 +268,36 @@ def run_test(tasks, folder, out):
     return [{**record, "separation": separation(mean_of([model], "both"), parts["valid"])}]
 
 
+# How objects are told apart: the least inside of a marker, and the mean of a seam from which on
+# what it parts is one.
+APART = {
+    "borders": (0.5, None),
+    "seams": (0.5, 0.4),
+    "sure": (0.7, None),
+    "sure, seams": (0.7, 0.4),
+}
+PARTED = {
+    "borders": "borders learned",
+    "seams": "and seams undone that look like inside",
+    "sure": "markers surely inside",
+    "sure, seams": "markers surely inside, seams undone",
+    "parts": "connected parts",
+}
+
+
 def separation(model, part):
-    """Objects of the 18 validation images: by the borders learned, and as connected parts."""
+    """Objects of images by the borders learned, in several ways, and as connected parts."""
     _, images, ids = part
-    found = {"borders": list(model.predict_objects(images)), "parts": []}
+    found = {name: [] for name in (*APART, "parts")}
     for maps in model.iter_object_maps(images):
         foreground = mask_from_proba(maps.mask_proba, model.threshold_) > 0
         alone = separate_objects(foreground, np.ones(foreground.shape), min_size=maps.min_size)
         found["parts"].append(alone)
+        for name, (least, seam) in APART.items():
+            own = separate_objects(
+                foreground, maps.inside, least, maps.min_size, SMALLEST_INSIDE * maps.min_size
+            )
+            found[name].append(own if seam is None else joined(own, maps.inside, seam))
     scores = {}
     for name, objects in found.items():
         overlaps = object_overlaps(objects, ids)
@@ -254,12 +308,31 @@ def separation(model, part):
     return scores
 
 
+def joined(objects, inside, seam):
+    """Objects with those made one whose seam looks like inside, the least certain seams first."""
+    objects = objects.copy()
+    while True:
+        sums, counts = {}, {}
+        for axis in (0, 1):
+            a, b = (np.moveaxis(objects, axis, 0)[part] for part in (slice(-1), slice(1, None)))
+            c, d = (np.moveaxis(inside, axis, 0)[part] for part in (slice(-1), slice(1, None)))
+            meet = (a != b) & (a > 0) & (b > 0)
+            for i, j, value in zip(a[meet], b[meet], (c[meet] + d[meet]) / 2):
+                pair = min(i, j), max(i, j)
+                sums[pair], counts[pair] = sums.get(pair, 0) + value, counts.get(pair, 0) + 1
+        means = {pair: sums[pair] / counts[pair] for pair in sums}
+        if not means or max(means.values()) <= seam:
+            return objects
+        i, j = max(means, key=means.get)
+        objects[objects == j] = i
+
+
 def record_of(kind, row, n_masks, fold, fit, scores, seconds, model):
     return {
         "kind": kind,
         "row": row,
         "n_masks": n_masks,
-        "fold" if kind == "folds" else "seed": fold,
+        "seed" if kind == "test" else "fold": fold,
         "fit": fit,
         "scores": scores,
         "gradient_steps": model.n_steps_,
@@ -320,13 +393,15 @@ def lines_of(records):
         yield "the taught one less its teacher", 300, 1, 4, mean, *compared(mine, teacher), None
 
 
-def table(records, tested=()):
-    """Markdown of the folds, then of the test images."""
+def table(records, tested=(), at_size=()):
+    """Markdown of the folds, of those at the size of the test images, then of the test images."""
     heads = ["how", "steps", "fits", "views", "Dice", "gain", "95 % interval", "folds", "CPU s"]
-    text = head(heads)
+    text = head(heads) if records else []
     for what, steps, fits, views, mean, gain, interval, n, seconds in lines_of(records):
         shown = "" if seconds is None else f"{seconds:.0f}"
         text.append(line([what, steps, fits, views, f"{mean:.1f}", gain, interval, n, shown]))
+    if at_size:
+        text += ["", *wide_lines(at_size)]
     if tested:
         text += ["", *head(["test images", "masks", "set", "fits x views", *HEADS, "CPU s a fit"])]
         for record in sorted(tested, key=lambda r: (r["n_masks"], r["seed"], r["fit"])):
@@ -341,9 +416,31 @@ def table(records, tested=()):
         for record in sorted(apart, key=lambda r: (r["n_masks"], r["seed"], r["fit"])):
             for name, scores in record["separation"].items():
                 values = [f"{100 * scores[key]:.1f}" for key in ("f1", "object_dice")]
-                what = {"borders": "borders learned", "parts": "connected parts"}[name]
-                text.append(line([what, *(record[k] for k in ("n_masks", "seed", "fit")), *values]))
+                of = (record[k] for k in ("n_masks", "seed", "fit"))
+                text.append(line([PARTED[name], *of, *values]))
     return "\n".join(text) + "\n"
+
+
+def wide_lines(records):
+    """Of the folds at 192 x 288: views and ways of telling objects apart, each against the first."""
+    heads = ["masks", "steps", "what", "measure", "mean", "gain", "95 % interval", "folds"]
+    yield from head(heads)
+    groups = {}
+    for record in records:
+        groups.setdefault((record["all"], int(record["row"])), []).append(record)
+    for (whole, steps), own in sorted(groups.items()):
+        masks = "all" if whole else own[0]["n_masks"]
+        rows = [(f"{k} views", "Dice", "scores", f"1 x {k}", "dice", "1 x 1") for k in (1, 4, 8)]
+        for name, what in PARTED.items():
+            for key, measure in (("f1", "object F1"), ("object_dice", "object Dice")):
+                rows.append((what, measure, "separation", name, key, "borders"))
+        for what, measure, kind, name, key, first in rows:
+            mine, theirs = (
+                {r["fold"]: 100 * r[kind][one][key] for r in own} for one in (name, first)
+            )
+            against = ("", "", len(mine)) if name == first else compared(mine, theirs)
+            mean = f"{np.mean(list(mine.values())):.1f}"
+            yield line([masks, steps, what, measure, mean, *against])
 
 
 def curve(records, path):
@@ -380,6 +477,9 @@ def main(argv=None):
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of --test")
     parser.add_argument("--masks", type=int, nargs="+", default=[N_MASKS], help="of --test")
     parser.add_argument("--out", type=Path, default=RESULTS / "ceiling")
+    parser.add_argument("--fits", type=int, default=N_FITS, help="of --test and --wide")
+    parser.add_argument("--steps", type=int, nargs="+", default=[300], help="of --wide")
+    parser.add_argument("--wide", action="store_true", help="by folds, at 192 x 288")
     parser.add_argument("--test", action="store_true", help="open the test images")
     parser.add_argument("--table-only", action="store_true")
     arguments = parser.parse_args(argv)
@@ -387,14 +487,20 @@ def main(argv=None):
     if folder is None:
         print("skipped: set ALSEG_DATA to the folder that holds glas/")
         return 0
-    tests = out / "test"
+    tests, wide = out / "test", out / "wide"
     if not arguments.table_only:
         torch.set_num_threads(1)
         if arguments.test:
-            work = list(itertools.product(arguments.masks, arguments.seeds, range(N_FITS)))
+            work = list(itertools.product(arguments.masks, arguments.seeds, range(arguments.fits)))
             config = {"canvas": TEST_CANVAS, "steps": TEST_STEPS}
             run = functools.partial(run_test, folder=folder, out=tests)
             run_missing(tests, config, work, key_of_test, run, title="ceiling, test")
+        elif arguments.wide:
+            asked = itertools.product(arguments.folds, arguments.steps, arguments.masks)
+            work = [(n, steps, fold, k) for fold, steps, n in asked for k in range(arguments.fits)]
+            run = functools.partial(run_wide, folder=folder, out=wide)
+            config = {"canvas": TEST_CANVAS}
+            run_missing(wide, config, work, key_of_wide, run, title="ceiling, wide")
         else:
             work = [
                 (row, fold, fit)
@@ -405,16 +511,26 @@ def main(argv=None):
             config = {"canvas": FOLD_CANVAS, "folds": N_FOLDS, "masks": N_MASKS}
             run = functools.partial(run_folds, folder=folder, out=out)
             run_missing(out, config, work, key_of, run, title="ceiling")
-    text = table(read_records(out), read_records(tests) if tests.is_dir() else ())
+    of_folds, tested, at_size = (_records(folder) for folder in (out, tests, wide))
+    text = table(of_folds, tested, at_size)
     print(text)
     write_text(out / "table.md", text)
-    if records := read_records(out):
-        curve(records, out / "curve.png")
+    if of_folds:
+        curve(of_folds, out / "curve.png")
     return 0
+
+
+def _records(folder):
+    return read_records(folder) if (folder / "records.jsonl").is_file() else []
 
 
 def key_of(record):
     return record["row"], record["fold"], record["fit"]
+
+
+def key_of_wide(record):
+    n_masks = ALL if record["all"] else record["n_masks"]
+    return n_masks, int(record["row"]), record["fold"], record["fit"]
 
 
 def key_of_test(record):
