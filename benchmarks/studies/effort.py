@@ -32,7 +32,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from alseg import JointCAMSegmenter
+from alseg import Consistency, JointCAMSegmenter
 from alseg.datasets import class_folds, load_folder, load_glas, load_isic
 from alseg.experiment import read_records
 from alseg.experiment.statistics import paired_t
@@ -225,6 +225,9 @@ def masks_then_points(state, n_masks=8):
 CRF = {"feature_cache": None, "criterion__crf_scale": 0.1}  # as published, arXiv:1906.04651
 
 
+WITHIN = {"feature_cache": None, "consistency": Consistency(within=True)}
+
+
 def of(oracle, **options):
     return functools.partial(asked_of, functools.partial(oracle, **options))
 
@@ -242,6 +245,8 @@ ROWS = {
     "8 masks, then points": (masks_then_points, {}),
     "a ninth of each image": (of(PatchOracle), {}),
     "20 superpixels": (superpixels, {}),
+    "10 superpixels": (functools.partial(superpixels, n=10), {}),
+    "5 superpixels": (functools.partial(superpixels, n=5), {}),
     "20 superpixels, drawn by doubt": (uncertain_superpixels, {}),
     "strokes, middle": (of(StrokeOracle, n_strokes=1, n_borders=0), {}),
     "strokes, middle and border": (of(StrokeOracle, n_strokes=1, n_borders=1), {}),
@@ -253,6 +258,7 @@ ROWS = {
     "corrections, 5 strokes": (functools.partial(corrections, max_strokes=5), {}),
     "20 points, no kept maps": (of(PointOracle, n_points=20), {"feature_cache": None}),
     "20 points, CRF": (of(PointOracle, n_points=20), CRF),
+    "20 points, consistent within": (of(PointOracle, n_points=20), WITHIN),
     "strokes, no kept maps": (
         of(StrokeOracle, n_strokes=1, n_borders=1),
         {"feature_cache": None},
@@ -260,7 +266,11 @@ ROWS = {
     "strokes, CRF": (of(StrokeOracle, n_strokes=1, n_borders=1), CRF),
 }
 # What has another control than `CONTROL` beside it.
-BESIDE = {"20 points, CRF": "20 points, no kept maps", "strokes, CRF": "strokes, no kept maps"}
+BESIDE = {
+    "20 points, CRF": "20 points, no kept maps",
+    "20 points, consistent within": "20 points, no kept maps",
+    "strokes, CRF": "strokes, no kept maps",
+}
 
 
 # -- data ------------------------------------------------------------------------------------------
