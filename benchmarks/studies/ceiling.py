@@ -69,7 +69,7 @@ N_FOLDS, N_MASKS, ALL, N_FITS = 5, 8, 0, 3
 FOLD_CANVAS, TEST_CANVAS, TEST_STEPS = (96, 144), (192, 288), 600
 VIEWS = {"none": 1, "both": 4, "dihedral": 8}
 SEVERAL = ("both", "dihedral")
-TAUGHT, CONTROL, TRUTH, SOURCE = "taught", "300", "truth", "ebhi"
+TAUGHT, CONTROL, TRUTH, SOURCE, SOFT = "taught", "300", "truth", "ebhi", "soft"
 SOURCE_CANVAS, N_SOURCE = (128, 128), 240
 # Less than an expert's mask, so that it is in the second stream of a batch, and by nothing else.
 BELOW_ONE = float(np.nextafter(np.float32(1), np.float32(0)))
@@ -102,6 +102,7 @@ ROWS = {
     ),
     TAUGHT: Row("soft targets of three fits, CutMix", change=unlabelled(targets="soft")),
     TRUTH: Row("control: true masks of all images", change={"weak_batch_size": 4}),
+    SOFT: Row("probabilities of three fits in four views", change={"weak_batch_size": 4}),
     SOURCE: Row("starts from 300 steps on EBHI-Seg"),
     "900": Row("900 steps", 900),
     "lite2": Row("Lite2", change={"encoder": "efficientnet-lite2"}),
@@ -192,6 +193,11 @@ def run_folds(tasks, folder, out):
     if row == TRUTH:
         weights = [1.0 if mask is not None else BELOW_ONE for mask in masks]
         masks = [truth[i] for i in train]
+    if row == SOFT:
+        teacher = mean_of(members_of(out, CONTROL, fold, N_FITS), "both")
+        proba = teacher.predict_mask_proba([images[i] for i in train])
+        weights = [1.0 if mask is not None else BELOW_ONE for mask in masks]
+        masks = [soft if mask is None else mask for soft, mask in zip(proba, masks, strict=True)]
     teacher = None
     if row == TAUGHT:
         teacher = mean_of(members_of(out, CONTROL, fold, N_FITS), "none")
@@ -387,10 +393,11 @@ def lines_of(records):
         if mine and row != CONTROL:
             what, mean = f"{ROWS[row].what}, four views", np.mean(list(mine.values()))
             yield what, ROWS[row].steps, 1, 4, mean, *compared(mine, four), seconds[row]
-    mine = of_fold(records, TAUGHT, "1 x 4")
-    if mine and teacher:
-        mean = np.mean(list(mine.values()))
-        yield "the taught one less its teacher", 300, 1, 4, mean, *compared(mine, teacher), None
+    for row, what in ((TAUGHT, "the taught one"), (SOFT, "the one that learns probabilities")):
+        mine = of_fold(records, row, "1 x 4")
+        if mine and teacher:
+            mean = np.mean(list(mine.values()))
+            yield f"{what} less its teacher", 300, 1, 4, mean, *compared(mine, teacher), None
 
 
 def table(records, tested=(), at_size=()):
@@ -422,7 +429,7 @@ def table(records, tested=(), at_size=()):
 
 
 def wide_lines(records):
-    """Of the folds at 192 x 288: views and ways of telling objects apart, each against the first."""
+    """Of the folds at 192 x 288: views, and ways of telling objects apart."""
     heads = ["masks", "steps", "what", "measure", "mean", "gain", "95 % interval", "folds"]
     yield from head(heads)
     groups = {}
