@@ -279,14 +279,16 @@ def run_test(tasks, folder, out):
 APART = {
     "borders": (0.5, None),
     "seams": (0.5, 0.4),
+    "more seams": (0.5, 0.3),
     "sure": (0.7, None),
     "sure, seams": (0.7, 0.4),
 }
 PARTED = {
     "borders": "borders learned",
-    "seams": "and seams undone that look like inside",
+    "seams": "and seams undone of more than 0.4",
+    "more seams": "and seams undone of more than 0.3",
     "sure": "markers surely inside",
-    "sure, seams": "markers surely inside, seams undone",
+    "sure, seams": "markers surely inside, seams undone of more than 0.4",
     "parts": "connected parts",
 }
 
@@ -300,10 +302,9 @@ def separation(model, part):
         alone = separate_objects(foreground, np.ones(foreground.shape), min_size=maps.min_size)
         found["parts"].append(alone)
         for name, (least, seam) in APART.items():
-            own = separate_objects(
-                foreground, maps.inside, least, maps.min_size, SMALLEST_INSIDE * maps.min_size
-            )
-            found[name].append(own if seam is None else joined(own, maps.inside, seam))
+            smallest = maps.min_size, SMALLEST_INSIDE * maps.min_size
+            own = separate_objects(foreground, maps.inside, least, *smallest, seam=seam)
+            found[name].append(own)
     scores = {}
     for name, objects in found.items():
         overlaps = object_overlaps(objects, ids)
@@ -312,25 +313,6 @@ def separation(model, part):
             "object_dice": float(object_dice_from_overlaps(overlaps)),
         }
     return scores
-
-
-def joined(objects, inside, seam):
-    """Objects with those made one whose seam looks like inside, the least certain seams first."""
-    objects = objects.copy()
-    while True:
-        sums, counts = {}, {}
-        for axis in (0, 1):
-            a, b = (np.moveaxis(objects, axis, 0)[part] for part in (slice(-1), slice(1, None)))
-            c, d = (np.moveaxis(inside, axis, 0)[part] for part in (slice(-1), slice(1, None)))
-            meet = (a != b) & (a > 0) & (b > 0)
-            for i, j, value in zip(a[meet], b[meet], (c[meet] + d[meet]) / 2):
-                pair = min(i, j), max(i, j)
-                sums[pair], counts[pair] = sums.get(pair, 0) + value, counts.get(pair, 0) + 1
-        means = {pair: sums[pair] / counts[pair] for pair in sums}
-        if not means or max(means.values()) <= seam:
-            return objects
-        i, j = max(means, key=means.get)
-        objects[objects == j] = i
 
 
 def record_of(kind, row, n_masks, fold, fit, scores, seconds, model):
