@@ -57,7 +57,6 @@ from alseg.metrics import (
 )
 from alseg.query import class_balanced_top_n
 from alseg.segmenter import separate_objects
-from alseg.segmenter.object_predictions import SMALLEST_INSIDE
 from benchmarks.core.data import find_data
 from benchmarks.core.parts import foreground_arrays
 from benchmarks.core.results import RESULTS
@@ -302,7 +301,7 @@ def separation(model, part):
         alone = separate_objects(foreground, np.ones(foreground.shape), min_size=maps.min_size)
         found["parts"].append(alone)
         for name, (least, seam) in APART.items():
-            smallest = maps.min_size, SMALLEST_INSIDE * maps.min_size
+            smallest = maps.min_size, maps.min_size / 4  # as `predict_objects`
             own = separate_objects(foreground, maps.inside, least, *smallest, seam=seam)
             found[name].append(own)
     scores = {}

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from alseg import JointCAMSegmenter
+from alseg import JointCAMSegmenter, Objects
+from alseg.datasets import make_discs
 from benchmarks.studies import ceiling
 
 
@@ -79,3 +80,41 @@ def test_rows_differ_by_what_they_say():
     assert alone.steps_per_epoch == taught.steps_per_epoch == 300
     assert taught.consistency.targets == "soft" and taught.consistency.cutmix == 0.5
     assert np.float32(ceiling.BELOW_ONE) < 1
+
+
+def wide(fold, whole, dice, f1):
+    scores = {f"1 x {n}": {"dice": dice + 0.01 * n, "f1": 0, "object_dice": 0} for n in (1, 4, 8)}
+    of = {name: {"f1": f1, "object_dice": f1} for name in ceiling.PARTED}
+    of["seams"] = {"f1": f1 + 0.02 * (fold + 1), "object_dice": f1}
+    record = {"row": "300", "n_masks": 60 + fold if whole else 8, "all": whole, "fold": fold}
+    return {**record, "fit": 0, "scores": scores, "separation": of}
+
+
+def test_folds_at_full_size_compare_views_and_ways_of_telling_apart():
+    records = [wide(0, False, 0.8, 0.5), wide(1, False, 0.9, 0.6), wide(0, True, 0.9, 0.7)]
+    rows = [line.strip("| ").split(" | ") for line in ceiling.wide_lines(records)][2:]
+    of = {tuple(cells[:4]): cells[4:] for cells in rows}
+    assert of["8", "300", "1 views", "Dice"] == ["86.0", "", "", "2"]
+    assert of["8", "300", "4 views", "Dice"] == ["89.0", "+3.00", "+3.00 to +3.00", "2"]
+    seams = of["8", "300", ceiling.PARTED["seams"], "object F1"]
+    assert seams[:2] == ["58.0", "+3.00"] and seams[3] == "2"  # 52 and 64, less 50 and 60
+    assert of["all", "300", ceiling.PARTED["seams"], "object F1"] == ["72.0", "", "", "1"]
+    assert [ceiling.key_of_wide(r) for r in records] == [
+        (8, 300, 0, 0),
+        (8, 300, 1, 0),
+        (0, 300, 0, 0),
+    ]
+    assert ceiling.table([], (), records).count("\n") == 1 + 2 + len(rows)
+
+
+def test_ways_of_telling_apart_are_those_of_the_library():
+    discs = make_discs(6, (32, 48), n_discs=5, random_state=0)
+    objects = Objects("border", mask_kind="instances", border_width=1.0)
+    options = {"encoder": "tiny", "max_epochs": 4, "random_state": 0, "device": "cpu"}
+    model = JointCAMSegmenter(objects=objects, **options)
+    model.fit(discs.images, discs.labels, discs.instances)
+    found = ceiling.separation(model, (None, list(discs.images), list(discs.instances)))
+    assert set(found) == set(ceiling.PARTED)
+    for name, (least, seam) in ceiling.APART.items():
+        model.set_params(objects__inside=least, objects__seam=seam)
+        assert found[name]["f1"] == model.score_objects(discs.images, discs.instances)
