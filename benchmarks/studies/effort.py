@@ -10,7 +10,8 @@ near-duplicates apart; a seed is a fold, another order of the images, and anothe
 of GlaS are not opened. Each row is a way of annotating the images of the pool; after some minutes,
 at most an hour, a model learns from what is there. It is the decoder on a frozen encoder
 ("alseg-fast", the same steps for all rows), whose maps are computed once; but not in rows whose
-loss looks at colours ("CRF"), which have a control of their own. Control: whole masks of images
+loss looks at colours ("CRF") or at changed images ("consistent within"), nor in those that train
+the encoder too ("fine-tuned"): these have controls of their own. Control: whole masks of images
 drawn at random, the classes alike, outlined by polygons.
 
 Seconds are counted by the rates of `alseg.oracles`, whose sources stand there: a look 1 s, a
@@ -75,6 +76,7 @@ SIZES = {
 LOOK, CORNER, FIRST = 1.0, 0.9, 2.4
 CONTROL = "whole masks"
 FULL = "all masks"
+TUNED = ", fine-tuned"
 ENOUGH = 0.95  # of full supervision
 
 
@@ -225,6 +227,7 @@ def masks_then_points(state, n_masks=8):
 CRF = {"feature_cache": None, "criterion__crf_scale": 0.1}  # as published, arXiv:1906.04651
 
 
+FINE = {"feature_cache": None, "schedule__encoder_lr_scale": 0.3}
 WITHIN = {"feature_cache": None, "consistency": Consistency(within=True)}
 
 
@@ -264,12 +267,18 @@ ROWS = {
         {"feature_cache": None},
     ),
     "strokes, CRF": (of(StrokeOracle, n_strokes=1, n_borders=1), CRF),
+    FULL: (None, {}),
+    CONTROL + TUNED: (whole, FINE),
+    "20 superpixels" + TUNED: (superpixels, FINE),
+    FULL + TUNED: (None, FINE),
 }
+FULLS = FULL, FULL + TUNED
 # What has another control than `CONTROL` beside it.
 BESIDE = {
     "20 points, CRF": "20 points, no kept maps",
     "20 points, consistent within": "20 points, no kept maps",
     "strokes, CRF": "strokes, no kept maps",
+    "20 superpixels" + TUNED: CONTROL + TUNED,
 }
 
 
@@ -341,7 +350,7 @@ def run_rows(tasks, folders, cache):
         record = {"data": name, "row": row, "seed": seed, "dice": [], "n_images": [], "clicks": []}
         if early:
             record["early"] = True
-        way, options = ROWS.get(row, (None, {}))
+        way, options = ROWS[row]
         if way is None:
             state.masks[:] = state.truth
             answers, budgets = iter(()), BUDGETS[name][-1:]
@@ -425,15 +434,17 @@ def table_of(name, records):
     heads += [f"{middle // 60} min less {last // 60} min of {CONTROL}"]
     heads += ["min to 95 % of full", "at half the time of whole masks, over 95 % of full"]
     lines = head(["way", "seeds", *heads])
-    for row in (*ROWS, FULL):
+    for row in ROWS:
         own, other = curves.get(row, {}), curves.get(BESIDE.get(row, CONTROL), {})
         if not own:
             continue
         cells = [_mean([own[seed].get(budget) for seed in own]) for budget in budgets]
         for mine, theirs in ((middle, middle), (last, last), (middle, last)):
-            pairs = [own[s][mine] - other[s][theirs] for s in own.keys() & other if row in ROWS]
-            cells.append("" if row == CONTROL else difference(pairs))
-        cells += at_goal(row, curves, budgets) if row in ROWS else ["", ""]
+            pairs = [
+                own[s][mine] - other[s][theirs] for s in own.keys() & other if row not in FULLS
+            ]
+            cells.append("" if row in (CONTROL, CONTROL + TUNED) else difference(pairs))
+        cells += ["", ""] if row in FULLS else at_goal(row, curves, budgets)
         lines.append(line([row, len(own), *cells]))
     return "\n".join(lines) + "\n"
 
@@ -447,7 +458,8 @@ def at_goal(row, curves, budgets):
 
     Both times are of curves averaged over the seeds that way, control and full supervision share.
     """
-    own, whole, full = (curves.get(name, {}) for name in (row, CONTROL, FULL))
+    tuned = TUNED if row.endswith(TUNED) else ""
+    own, whole, full = (curves.get(name, {}) for name in (row, CONTROL + tuned, FULL + tuned))
     seeds = sorted(own.keys() & whole.keys() & full.keys())
     if not seeds:
         return ["", ""]
@@ -473,7 +485,7 @@ def main(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rows", nargs="+", choices=[*ROWS, FULL], default=[*ROWS, FULL])
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--data", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--early", action="store_true", help="what the first minutes bring")
     parser.add_argument("--out", type=Path, default=RESULTS / "effort")
@@ -485,7 +497,7 @@ def main(argv=None):
             return 0
         torch.set_num_threads(1)
         config = {"sizes": SIZES, "budgets": BUDGETS, "steps": STEPS, "n": [N_FOLDS, N_SAMPLE]}
-        rows = [row for row in arguments.rows if not (arguments.early and row == FULL)]
+        rows = [row for row in arguments.rows if not (arguments.early and row in FULLS)]
         asked = itertools.product(range(arguments.seeds), arguments.data, rows)  # whole seeds first
         tasks = [(name, row, seed, arguments.early) for seed, name, row in asked]
         with tempfile.TemporaryDirectory() as cache:
@@ -500,7 +512,7 @@ def main(argv=None):
                 title="effort",
                 unit="row",
             )
-    records = [r for r in read_records(arguments.out) if r["row"] in (*ROWS, FULL)]
+    records = [r for r in read_records(arguments.out) if r["row"] in ROWS]
     text = tables(records)
     write_text(arguments.out / "table.md", text)
     print(text)

@@ -118,3 +118,27 @@ def test_the_table_of_made_records():
     half = (15 + 15 * 5 / 8) / 2
     assert cells[10].split()[0] == f"{72 + 9 * (half - 5) / 10 - 76:+.1f}"
     assert full.split("|")[-4].strip() == ""
+
+
+def test_fine_tuned_rows_are_compared_with_their_own():
+    def record(row, *dice):
+        return {"data": "glas", "row": row, "seed": 0, "dice": [d / 100 for d in dice]}
+
+    frozen = [record(effort.CONTROL, 60, 70, 80, 84), record(effort.FULL, 80)]
+    tuned = [
+        record(name + effort.TUNED, *dice)
+        for name, dice in {
+            effort.CONTROL: (60, 70, 80, 90),
+            "20 superpixels": (72, 81, 90, 90),
+            effort.FULL: (90,),
+        }.items()
+    ]
+    lines = effort.table_of("glas", frozen + tuned).splitlines()
+    rows = {
+        cells[0]: cells
+        for cells in ([c.strip() for c in line.strip("|").split("|")] for line in lines)
+    }
+    # 95 % of 90 is 85.5: the control is there at 30 + 30 * 5.5 / 10 minutes
+    assert rows[effort.CONTROL + effort.TUNED][9] == "46.5"
+    assert rows["20 superpixels" + effort.TUNED][9] == f"{15 + 15 * 4.5 / 9:.1f}"
+    assert rows[effort.CONTROL][9] == "24.0"
