@@ -273,6 +273,24 @@ def run_test(tasks, folder, out):
     return [{**record, "separation": separation(mean_of([model], "both"), parts["valid"])}]
 
 
+def run_apart(tasks, folder, out):
+    """Kept fits on the test images, their objects told apart as "alseg-best" does."""
+    ((n_masks, seed, fits),) = tasks
+    key = f"{n_masks}-{seed}"
+    members = members_of(out, "test", key, fits)
+    best = JointCAMSegmenter.from_preset("alseg-best").objects
+    for member in members:
+        member.set_params(objects__inside=best.inside, objects__seam=best.seam)
+    parts = read(folder, 0)
+    test, seen, true_ids = parts["test"]
+    scores = measured(mean_of(members, "both"), seen, true_ids, test.subsets)
+    place = place_of(out, "test", key, fits - 1)
+    seconds = json.loads(place.with_name(f"{place.name}.json").read_text())
+    n = n_masks or len(parts["train"][0])
+    how = {f"{fits} x 4, seams undone": scores}
+    return [record_of("test", "600", n, seed, fits - 1, how, seconds, members[0])]
+
+
 # How objects are told apart: the least inside of a marker, and the mean of a seam from which on
 # what it parts is one.
 APART = {
@@ -469,16 +487,22 @@ def main(argv=None):
     parser.add_argument("--steps", type=int, nargs="+", default=[300], help="of --wide")
     parser.add_argument("--wide", action="store_true", help="by folds, at 192 x 288")
     parser.add_argument("--test", action="store_true", help="open the test images")
+    parser.add_argument("--apart", action="store_true", help="kept fits of --test, seams undone")
     parser.add_argument("--table-only", action="store_true")
     arguments = parser.parse_args(argv)
     folder, out = find_data("glas"), arguments.out
     if folder is None:
         print("skipped: set ALSEG_DATA to the folder that holds glas/")
         return 0
-    tests, wide = out / "test", out / "wide"
+    tests, wide, apart = out / "test", out / "wide", out / "apart"
     if not arguments.table_only:
         torch.set_num_threads(1)
-        if arguments.test:
+        if arguments.apart:
+            work = list(itertools.product(arguments.masks, arguments.seeds, (1, N_FITS)))
+            work = [one for one in work if members_of(tests, "test", f"{one[0]}-{one[1]}", one[2])]
+            run = functools.partial(run_apart, folder=folder, out=tests)
+            run_missing(apart, {"canvas": TEST_CANVAS}, work, key_of_apart, run, title="apart")
+        elif arguments.test:
             work = list(itertools.product(arguments.masks, arguments.seeds, range(arguments.fits)))
             config = {"canvas": TEST_CANVAS, "steps": TEST_STEPS}
             run = functools.partial(run_test, folder=folder, out=tests)
@@ -499,8 +523,8 @@ def main(argv=None):
             config = {"canvas": FOLD_CANVAS, "folds": N_FOLDS, "masks": N_MASKS}
             run = functools.partial(run_folds, folder=folder, out=out)
             run_missing(out, config, work, key_of, run, title="ceiling")
-    of_folds, tested, at_size = (_records(folder) for folder in (out, tests, wide))
-    text = table(of_folds, tested, at_size)
+    of_folds, at_size = _records(out), _records(wide)
+    text = table(of_folds, _records(tests) + _records(apart), at_size)
     print(text)
     write_text(out / "table.md", text)
     if of_folds:
@@ -519,6 +543,11 @@ def key_of(record):
 def key_of_wide(record):
     n_masks = ALL if record["all"] else record["n_masks"]
     return n_masks, int(record["row"]), record["fold"], record["fit"]
+
+
+def key_of_apart(record):
+    n_masks, seed, fit = key_of_test(record)
+    return n_masks, seed, fit + 1
 
 
 def key_of_test(record):
