@@ -296,16 +296,14 @@ def run_apart(tasks, folder, out):
 APART = {
     "borders": (0.5, None),
     "seams": (0.5, 0.4),
-    "more seams": (0.5, 0.3),
     "sure": (0.7, None),
     "sure, seams": (0.7, 0.4),
 }
 PARTED = {
     "borders": "borders learned",
-    "seams": "and seams undone of more than 0.4",
-    "more seams": "and seams undone of more than 0.3",
-    "sure": "markers surely inside",
-    "sure, seams": "markers surely inside, seams undone of more than 0.4",
+    "seams": "seams undone of more than 0.4",
+    "sure": "markers above 0.7",
+    "sure, seams": "markers above 0.7, seams undone of more than 0.4",
     "parts": "connected parts",
 }
 
