@@ -419,6 +419,8 @@ def table(records, tested=(), at_size=()):
         text += ["", *head(heads)]
         for record in sorted(apart, key=lambda r: (r["n_masks"], r["seed"], r["fit"])):
             for name, scores in record["separation"].items():
+                if name not in PARTED:
+                    continue  # of ways that were tried once
                 values = [f"{100 * scores[key]:.1f}" for key in ("f1", "object_dice")]
                 of = (record[k] for k in ("n_masks", "seed", "fit"))
                 text.append(line([PARTED[name], *of, *values]))
