@@ -94,7 +94,7 @@ def test_folds_at_full_size_compare_views_and_ways_of_telling_apart():
     records = [wide(0, False, 0.8, 0.5), wide(1, False, 0.9, 0.6), wide(0, True, 0.9, 0.7)]
     rows = [line.strip("| ").split(" | ") for line in ceiling.wide_lines(records)][2:]
     of = {tuple(cells[:4]): cells[4:] for cells in rows}
-    assert of["8", "300", "1 views", "Dice"] == ["86.0", "", "", "2"]
+    assert of["8", "300", "1 view", "Dice"] == ["86.0", "", "", "2"]
     assert of["8", "300", "4 views", "Dice"] == ["89.0", "+3.00", "+3.00 to +3.00", "2"]
     seams = of["8", "300", ceiling.PARTED["seams"], "object F1"]
     assert seams[:2] == ["58.0", "+3.00"] and seams[3] == "2"  # 52 and 64, less 50 and 60
@@ -118,3 +118,17 @@ def test_ways_of_telling_apart_are_those_of_the_library():
     for name, (least, seam) in ceiling.APART.items():
         model.set_params(objects__inside=least, objects__seam=seam)
         assert found[name]["f1"] == model.score_objects(discs.images, discs.instances)
+
+
+def test_a_line_of_the_test_images_has_both_parts():
+    parts = {"": 0.9, "testA": 0.91, "testB": 0.85}
+    found = {k: {"dice": v, "f1": v - 0.1, "object_dice": v - 0.2} for k, v in parts.items()}
+    made = {"n_masks": 8, "seed": 2, "fit": 0, "seconds": {"fit": 500}, "scores": {"1 x 4": found}}
+    text = list(ceiling.tested_lines([made]))
+    assert text[2] == "| 8 | 2 | 1 x 4 | 90.0 | 91.0 | 85.0 | 81.0 | 75.0 | 71.0 | 65.0 | 500 |"
+    assert text[0].count("|") == text[2].count("|") and len(text) == 6
+    made["separation"] = {
+        "borders": {"f1": 0.5, "object_dice": 0.6},
+        "parts": {"f1": 0, "object_dice": 0},
+    }
+    assert list(ceiling.tested_lines([made]))[-2] == "| borders learned | 8 | 2 | 0 | 50.0 | 60.0 |"
