@@ -73,7 +73,9 @@ def separate_objects(
 def _joined(numbers, inside, seam):
     """Neighbours made one whose seam has a larger mean of `inside`, the largest mean first."""
     seams = _seams(numbers, inside)
-    waiting = [(-total / n, *pair) for pair, (total, n) in _each(seams)]
+    waiting = [
+        (-total / n, i, j) for i, near in seams.items() for j, (total, n) in near.items() if i < j
+    ]
     heapq.heapify(waiting)
     into = np.arange(numbers.max() + 1)
     while waiting:
@@ -86,8 +88,9 @@ def _joined(numbers, inside, seam):
         for k, (total, n) in seams.pop(j).items():
             del seams[k][j]
             if k != i:
-                before = seams[i].get(k, (0.0, 0))
-                seams[i][k] = seams[k][i] = total, n = before[0] + total, before[1] + n
+                total_before, n_before = seams[i].get(k, (0.0, 0))
+                total, n = total_before + total, n_before + n
+                seams[i][k] = seams[k][i] = total, n
                 heapq.heappush(waiting, (-total / n, min(i, k), max(i, k)))
     return into[numbers]
 
@@ -107,10 +110,6 @@ def _seams(numbers, inside):
     for (i, j), total, n in zip(pairs.tolist(), totals.tolist(), counts.tolist(), strict=True):
         found.setdefault(i, {})[j] = found.setdefault(j, {})[i] = (total, n)
     return found
-
-
-def _each(seams):
-    return (((i, j), seams[i][j]) for i in seams for j in seams[i] if i < j)
 
 
 def _without_small(numbers, min_size):

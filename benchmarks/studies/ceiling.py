@@ -4,6 +4,7 @@
     python -m benchmarks.studies.ceiling --only 300 600 --folds 0 1
     python -m benchmarks.studies.ceiling --wide                # at 192 x 288: 5 CPU minutes a fit
     python -m benchmarks.studies.ceiling --test                # test images: an hour a set of masks
+    python -m benchmarks.studies.ceiling --apart               # these fits, seams undone
     python -m benchmarks.studies.ceiling --table-only
 
 GlaS' 85 training images in five folds that tear no patient apart, 8 masks, class-balanced at
@@ -189,13 +190,13 @@ def run_folds(tasks, folder, out):
     truth = [(one > 0).astype(np.int16) for one in ids]
     chosen = some_masks(data.labels, train, N_MASKS, fold)
     masks, weights = [truth[i] if j in chosen else None for j, i in enumerate(train)], None
-    if row == TRUTH:
+    if row in (TRUTH, SOFT):
         weights = [1.0 if mask is not None else BELOW_ONE for mask in masks]
+    if row == TRUTH:
         masks = [truth[i] for i in train]
     if row == SOFT:
         teacher = mean_of(members_of(out, CONTROL, fold, N_FITS), "both")
         proba = teacher.predict_mask_proba([images[i] for i in train])
-        weights = [1.0 if mask is not None else BELOW_ONE for mask in masks]
         masks = [soft if mask is None else mask for soft, mask in zip(proba, masks, strict=True)]
     teacher = None
     if row == TAUGHT:
@@ -512,7 +513,9 @@ def main(argv=None):
         torch.set_num_threads(1)
         if arguments.apart:
             work = list(itertools.product(arguments.masks, arguments.seeds, (1, N_FITS)))
-            work = [one for one in work if members_of(tests, "test", f"{one[0]}-{one[1]}", one[2])]
+            work = [
+                (n, k, m) for n, k, m in work if place_of(tests, "test", f"{n}-{k}", m - 1).exists()
+            ]
             run = functools.partial(run_apart, folder=folder, out=tests)
             run_missing(apart, {"canvas": TEST_CANVAS}, work, key_of_apart, run, title="apart")
         elif arguments.test:
