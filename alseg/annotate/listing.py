@@ -1,7 +1,7 @@
 """The gallery's list: which images there are to see, in which order, and how many of each state."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 
 from alseg.validation import message
 
@@ -21,6 +21,37 @@ def natural(name):
     """
     parts = re.split("([0-9]+)", name.casefold())
     return [(int(part), part) if k % 2 else (0, part) for k, part in enumerate(parts)], name
+
+
+def folders_apart(names):
+    """The folders that tell an image from others with the same last part of the name.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Unique; "/" stands between their parts.
+
+    Returns
+    -------
+    list of str
+        As many of the last folders as are needed, "" where no other name ends alike.
+
+    Examples
+    --------
+    >>> folders_apart(["a/1", "b/1", "b/2", "x/p1/left/7", "x/p2/left/7"])
+    ['a', 'b', '', 'p1/left', 'p2/left']
+    """
+    parts = [name.split("/") for name in names]
+    found, left, n_parts = [""] * len(parts), range(len(parts)), 1
+    while left:
+        alike = defaultdict(list)
+        for i in left:
+            alike["/".join(parts[i][-n_parts:])].append(i)
+            found[i] = "/".join(parts[i][-n_parts:-1])
+        groups = [group for group in alike.values() if len(group) > 1]
+        left = [i for group in groups for i in group if len(parts[i]) > n_parts]
+        n_parts += 1
+    return found
 
 
 class Listing:
@@ -44,6 +75,7 @@ class Listing:
         self._errors = {}  # by position: why an image could not be read when last looked at
         self._by_name = sorted(range(len(marks.names)), key=lambda i: natural(marks.names[i]))
         self._folded = [name.casefold() for name in marks.names]
+        self._folders = folders_apart(marks.names)
 
     def page(self, offset=0, limit=200, sort="name", state=None, label=None, find="", around=None):
         """A part of the list.
@@ -145,6 +177,7 @@ class Listing:
         found = {
             "id": i,
             "name": self.marks.names[i],
+            "folder": self._folders[i],
             "label": self.marks.label(i),
             "width": width,
             "height": height,

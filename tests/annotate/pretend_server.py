@@ -45,6 +45,7 @@ class Item:
         return {
             "id": self.id,
             "name": f"{self.label}/slide-{self.id:03d}.png",
+            "folder": "",
             "label": self.label,
             "width": width,
             "height": height,

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from made_slides import write_slides
 from PIL import Image
 from requests_by_hand import Client
 
 from alseg.annotate.headers import Headers
-from alseg.annotate.listing import Listing
+from alseg.annotate.listing import Listing, folders_apart
 from alseg.annotate.marks import Marks
 from alseg.annotate.overlays import agreement, of_difference, of_mask
 from alseg.annotate.server import allowed_hosts, make_app
@@ -60,6 +62,33 @@ def test_names_stand_in_the_order_of_their_numbers(ask):
     assert names(ask.get("/api/gallery?offset=2&limit=3").json) == NAMES[2:5]
     assert names(ask.get("/api/gallery?offset=9").json) == []
     assert {image["width"] for image in found["images"]} == {32}
+
+
+PARTS = st.lists(st.sampled_from(["a", "b", "1"]), min_size=1, max_size=5).map("/".join)
+
+
+@given(st.lists(PARTS, unique=True))
+def test_folders_tell_names_apart_and_no_more_than_do(names):
+    folders = folders_apart(names)
+    lasts = [name.split("/")[-1] for name in names]
+    assert len({*zip(folders, lasts)}) == len(names)
+    for name, folder, last in zip(names, folders, lasts):
+        shown = f"{folder}/{last}" if folder else last
+        assert f"/{name}".endswith(f"/{shown}")
+        if folder:  # a folder less, and another name would end alike
+            less = shown.partition("/")[2]
+            assert sum(f"/{other}".endswith(f"/{less}") for other in names) > 1
+
+
+def test_names_that_end_alike_come_with_their_folders(tmp_path):
+    for place in ("x/1", "y/1", "y/2"):
+        path = tmp_path / "slides" / "images" / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", SIZE[::-1]).save(path)
+    with open_project(tmp_path / "state", tmp_path / "slides") as project:
+        found = Listing(Marks(project)).page()["images"]
+    told = [(image["name"].split("/")[-1], image["folder"]) for image in found]
+    assert sorted(told) == [("1", "x"), ("1", "y"), ("2", "")]
 
 
 def test_a_state_a_label_and_a_part_of_the_name(ask, marks):

@@ -125,6 +125,27 @@ def test_what_lies_over_the_images(opened):
         assert legend == (choice == "differences")
 
 
+@pytest.mark.parametrize("size", [(1280, 800), (800, 600)])
+def test_a_message_lies_over_no_image_and_no_button(opened, size):
+    window, _ = opened
+    window.resize(*size)
+    window.press("o")
+    window.wait("!document.getElementById('toast').hidden")
+    window.run(  # as long as one gets
+        "document.querySelector('#toast span').textContent = 'It does not answer. '.repeat(12)"
+    )
+    hit = window.run(
+        "const box = (id) => document.getElementById(id).getBoundingClientRect();"
+        "const over = box('toast');"
+        "return ['gallery-scroll', 'predict', 'close-gallery'].filter((id) => {"
+        "  const one = box(id);"
+        "  return one.right > over.left && one.left < over.right"
+        "    && one.bottom > over.top && one.top < over.bottom })"
+    )
+    window.resize(1400, 900)
+    assert hit == []
+
+
 def test_compared_and_opened_to_mark(opened):
     window, state = opened
     window.press(RIGHT)
@@ -204,6 +225,46 @@ def test_of_ten_thousand_images_those_are_asked_for_that_are_looked_at(window):
         assert window.run("return document.querySelectorAll('.cell').length") < 120
         thumbnails = [path for _, path in state.requests if "/thumbnail" in path]
         assert len(thumbnails) < 1000
+        assert window.errors() == []
+        window.open("about:blank")
+
+
+def test_long_names_that_differ_at_their_ends_look_different(window):
+    items = glands(3, SIZE)
+    with serving(items) as (_, address):
+        window.open(address)
+        window.wait("document.getElementById('desk').dataset.image === '0'")
+        window.run(
+            "const fetched = window.fetch;"
+            "window.fetch = async (...asked) => {"
+            "  const answer = await fetched(...asked);"
+            "  if (!String(asked[0]).includes('/api/gallery')) return answer;"
+            "  const found = await answer.json();"
+            "  for (const image of found.images) {"
+            "    image.folder = `${'patient'.repeat(9)}-${image.id}`;"
+            "    image.name = `${image.folder}/${'section'.repeat(9)}-${image.id}.png`;"
+            "  }"
+            "  return new Response(JSON.stringify(found));"
+            "}"
+        )
+        window.press("g")
+        window.wait("document.querySelectorAll('.cell .name').length === 3")
+        seen = window.run(
+            "return [...document.querySelectorAll('.cell')].map((cell) => {"
+            "  const right = cell.getBoundingClientRect().right;"
+            "  return [...cell.querySelectorAll('.cut')].map((cut) => ["
+            "    cut.lastChild.textContent,"
+            "    cut.lastChild.getBoundingClientRect().right <= right,"
+            "    cut.firstChild.getBoundingClientRect().width > 0])"
+            "})"
+        )
+        assert seen == [
+            [[f"atient-{k}", True, True], [f"on-{k}.png", True, True]] for k in range(3)
+        ]
+        titles = window.run(
+            "return [...document.querySelectorAll('.cell .image')].map((one) => one.title)"
+        )
+        assert all(title.startswith("patient" * 9) for title in titles)
         assert window.errors() == []
         window.open("about:blank")
 

@@ -10,6 +10,17 @@ export function made(tag, name, text = "") {
   return element;
 }
 
+/** A text that is cut before its end where it is too long: the end often tells names apart. */
+export function cut(name, text, end = 8) {
+  const element = made("span", `cut ${name}`);
+  const signs = [...text];
+  element.append(
+    made("span", "", signs.slice(0, -end).join("")),
+    made("span", "", signs.slice(-end).join("")),
+  );
+  return element;
+}
+
 /** A button of a class: its colour, its name and its key. */
 export function classButton({ value, name, color }) {
   const button = made("button", "");

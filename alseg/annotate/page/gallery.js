@@ -1,7 +1,7 @@
 /** All images as a grid of which only what is seen exists, so that ten thousand scroll as ten do. */
 
 import { Compare } from "./compare.js";
-import { $, made } from "./dom.js";
+import { $, cut, made } from "./dom.js";
 import { follow } from "./predicting.js";
 
 const PAGE = 100; // images a request
@@ -270,7 +270,9 @@ class Grid {
     const pictures = made("span", "pictures");
     const state = made("small", "state", `${mark} ${word}`);
     state.dataset.state = image.state;
-    button.append(pictures, made("span", "name", image.name.split("/").at(-1)), state);
+    button.append(pictures);
+    if (image.folder) button.append(cut("folder", image.folder)); // another's name ends alike
+    button.append(cut("name", image.name.split("/").at(-1)), state);
     const said = [image.name, word];
     if (image.check) {
       pictures.append(made("small", "check", `${STATES.check[0]} check`));
