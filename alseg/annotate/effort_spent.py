@@ -33,7 +33,8 @@ def spent(folder):
     -------
     found : dict
         ``name``; ``minutes``, ``strokes``, ``clicks`` and ``points``, sums; ``n_images`` that time
-        was spent on; ``kinds`` and ``labels``, rows of what the minutes went to; ``seconds`` per
+        was spent on; ``n_marked``, images with a mask, of the page or added;
+        ``kinds`` and ``labels``, rows of what the minutes went to; ``seconds`` per
         image (``median``, ``longest``: pairs of name and seconds); ``marks``, rows of how many
         images are marked how; ``check_minutes``, when checks were answered; ``checks``, rows;
         ``estimates``, rows; ``quality``, as a page is told it (`alseg.annotate`).
@@ -62,6 +63,7 @@ def spent(folder):
         "minutes": sum(map(minutes_spent, costs)),
         **{name: sum(_whole(line, name) for line in costs) for name in _EFFORTS},
         "n_images": len(seconds),
+        "n_marked": len(state["masks"]),
         "kinds": _rows(costs, lambda line: _KINDS.get(line.get("answer"), "otherwise")),
         "labels": _rows(costs, lambda line: line.get("label") or "not known"),
         "seconds": {

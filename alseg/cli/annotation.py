@@ -2,9 +2,8 @@
 
 import contextlib
 import os
-import sys
 
-from alseg.cli.errors import FAILED, BadArgument, complain
+from alseg.cli.errors import FAILED, BadArgument, begun, complain, tell
 from alseg.cli.options import (
     check_out,
     checked,
@@ -26,17 +25,18 @@ def annotate(args):
         raise BadArgument(f"target must be in (0, 100], got {args.target}.")
     state = _state_beside(args.data) if args.out is None else args.out
     check_out(state)
-    from alseg.annotate import serve
-    from alseg.project import open_project
-    from alseg.validation import in_shell
-
     if args.host not in _THIS_COMPUTER:
-        print(
+        tell(
             f"alseg: warning: with --host {args.host} whoever has the address below can see the "
-            "images and mark them, and the connection is not encrypted.",
-            file=sys.stderr,
+            "images and mark them, and the connection is not encrypted."
         )
-    with open_project(state, args.data, _project_options(args)) as project:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(begun(args, f"Opening {state}"))
+        from alseg.annotate import serve
+        from alseg.project import open_project
+        from alseg.validation import in_shell
+
+        project = stack.enter_context(open_project(state, args.data, _project_options(args)))
         hint(args, project.summary() + ".")
         for line in project.notes():
             hint(args, line)
@@ -93,14 +93,24 @@ def report_state(args):
 
     found = spent(args.folder)
     path = write_annotation_report(output, found)
-    quality, seconds = found["quality"], found["seconds"]
+    quality = found["quality"]
     print(_how_good(quality))
-    each = "" if seconds["median"] is None else f" Median {seconds['median']:.0f} s an image."
-    print(
-        f"{found['minutes']:.1f} active minutes on {found['n_images']} images: {found['strokes']} "
-        f"strokes, {found['clicks']} clicks, {found['points']} points.{each}"
-    )
+    print(_how_much(found))
     print(path)
+
+
+def _how_much(found):
+    """A line about what was spent; where masks came as files alone, nothing of that is known."""
+    from alseg.validation import counted
+
+    if not found["minutes"]:
+        return f"{counted(found['n_marked'], 'image')} with a mask."
+    seconds = found["seconds"]
+    each = "" if seconds["median"] is None else f" Median {seconds['median']:.0f} s an image."
+    return (
+        f"{found['minutes']:.1f} active minutes on {counted(found['n_images'], 'image')}: "
+        f"{found['strokes']} strokes, {found['clicks']} clicks, {found['points']} points.{each}"
+    )
 
 
 def _how_good(quality):
@@ -124,13 +134,15 @@ def query(args):
         raise BadArgument("the state folder must be given once, as STATE or as --out STATE.")
     args.out = args.state if args.out is None else args.out
     check_out(args.out)
-    options = _project_options(args)
-    _check_model_options(args, options)
-    from alseg.project import ask, open_project
-    from alseg.report import question_page
-    from alseg.validation import EmptyPool, counted, in_shell
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(begun(args, f"Opening {args.out}"))
+        options = _project_options(args)
+        _check_model_options(args, options)
+        from alseg.project import ask, open_project
+        from alseg.report import question_page
+        from alseg.validation import EmptyPool, counted, in_shell
 
-    with open_project(args.out, args.data, options) as project:
+        project = stack.enter_context(open_project(args.out, args.data, options))
         project.quiet = args.quiet
         hint(args, project.summary() + ".")
         for line in project.notes():
@@ -220,7 +232,7 @@ def add(args):
         print(_name(name) if args.quiet else f"{_name(name)}: {look.line()}")
     for name, look in found["looks"].items():
         for warning in look.warnings:
-            print(f"alseg: warning: {_name(name)} {warning}", file=sys.stderr)
+            tell(f"alseg: warning: {_name(name)} {warning}")
     todo = f"Still open of those asked for: {len(left)}." if left else "None asked for is open."
     same = f" There already: {len(found['same'])}." if found["same"] else ""
     hint(
@@ -247,11 +259,13 @@ def predict(args):
     """Write predicted masks and labels, and objects."""
     if args.min_area is not None and not args.objects:
         raise BadArgument("min-area must be left out without --objects: it is of them.")
-    from alseg.project import open_project
-    from alseg.project import predict as predict_folder
-    from alseg.validation import counted
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(begun(args, f"Opening {args.state}"))
+        from alseg.project import open_project
+        from alseg.project import predict as predict_folder
+        from alseg.validation import counted
 
-    with open_project(args.state) as project:
+        project = stack.enter_context(open_project(args.state))
         project.quiet = args.quiet
         hint(args, project.summary() + ".")
         with _Bar(args.quiet) as bar:
@@ -309,10 +323,9 @@ class _Bar:
 def _warn_unreadable(unreadable):
     if unreadable:
         first = next(iter(unreadable.values()))
-        print(
+        tell(
             f"alseg: warning: left out, since they cannot be read ({len(unreadable)}): "
-            f"{_listed(unreadable)}. {first}",
-            file=sys.stderr,
+            f"{_listed(unreadable)}. {first}"
         )
 
 

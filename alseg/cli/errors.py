@@ -1,4 +1,4 @@
-"""What goes wrong, in one line on stderr, and the exit codes."""
+"""What is said on stderr: what is begun, what goes wrong, in one line each; the exit codes."""
 
 import contextlib
 import errno
@@ -61,6 +61,49 @@ def show(text):
     print("\n".join(printable(line) for line in str(text).split("\n")))
 
 
+class _Standing:
+    """A line that is on stderr for as long as nothing else is said there."""
+
+    length = 0
+
+    def write(self, text):
+        self.length = len(text)
+        self._show(text)
+
+    def wipe(self):
+        if self.length:
+            self._show(f"\r{' ' * self.length}\r")
+            self.length = 0
+
+    def _show(self, text):
+        with contextlib.suppress(OSError):
+            print(text, end="", file=sys.stderr, flush=True)
+
+
+_standing = _Standing()
+
+
+@contextlib.contextmanager
+def begun(args, text):
+    """Say at once what a command begins with, before imports that take seconds.
+
+    The line goes when the block ends or something else is said, as bars do.
+    """
+    if not args.quiet:
+        # Of a usual name without `one_line`, whose imports take time too.
+        _standing.write(f"{text if text.isprintable() else one_line(text)} ...")
+    try:
+        yield
+    finally:
+        _standing.wipe()
+
+
+def tell(text):
+    """Print a line on stderr."""
+    _standing.wipe()
+    print(text, file=sys.stderr)
+
+
 def complain(error, code):
     """Say in one line what went wrong; `code` again, for the exit."""
     text = one_line(error) or type(error).__name__
@@ -68,14 +111,14 @@ def complain(error, code):
         text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
     # Where nobody reads it, or the disk that it goes to is full, the code says it.
     with contextlib.suppress(OSError):
-        print(f"{PROG}: error: {text}", file=sys.stderr)
+        tell(f"{PROG}: error: {text}")
     return code
 
 
 def show_warning(message, category, filename, lineno, file=None, line=None):
     """A warning as one line, in place of `warnings.showwarning`."""
     with contextlib.suppress(OSError):
-        print(f"{PROG}: warning: {one_line(message)}", file=sys.stderr)
+        tell(f"{PROG}: warning: {one_line(message)}")
 
 
 def explain(error, args):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from alseg.cli.annotation import report_state
 from alseg.cli.data import compared_data, train_and_test
-from alseg.cli.errors import PROG, BadArgument, show
+from alseg.cli.errors import PROG, BadArgument, begun, show
 from alseg.cli.options import (
     check_out,
     estimator_options,
@@ -38,14 +38,15 @@ def run(args):
     from pathlib import Path
 
     check_out(args.out)
-    strategy, name = named_strategy(args)
-    from alseg.experiment import run
-    from alseg.report import save_panels
+    with begun(args, "Loading PyTorch and the images"):
+        strategy, name = named_strategy(args)
+        from alseg.experiment import run
+        from alseg.report import save_panels
 
-    estimator = make_estimator(estimator_options(args))
-    estimator.verbose = int(not args.quiet)  # a bar of each fit, below that of rounds
-    augmenter = make_augmenter(args.pseudo_labels)
-    train, test = train_and_test(args)
+        estimator = make_estimator(estimator_options(args))
+        estimator.verbose = int(not args.quiet)  # a bar of each fit, below that of rounds
+        augmenter = make_augmenter(args.pseudo_labels)
+        train, test = train_and_test(args)
     bar = _Bar(args.rounds, args.quiet)
     with bar:
         records = run(
@@ -85,8 +86,6 @@ def compare(args):
     """Strategies over seeds, under one protocol."""
     from pathlib import Path
 
-    from alseg.report import verdict_text
-
     given = merged_with_file(args)
     for name in ("data", "out", "strategies"):
         if given.get(name) is None:
@@ -95,8 +94,11 @@ def compare(args):
     if given["n_jobs"] == 0:
         raise BadArgument("n_jobs must be >= 1, or negative as joblib counts them, got 0.")
     check_out(given["out"])
-    plan = make_plan(args, given)
-    plan.check()
+    with begun(args, "Loading PyTorch and the images"):
+        from alseg.report import verdict_text
+
+        plan = make_plan(args, given)
+        plan.check()
     if args.dry_run:
         show(plan.describe(given["n_jobs"]))
         return

@@ -1,9 +1,8 @@
 """What options mean: the estimator, the strategy and the augmenter that they name."""
 
 import os
-import sys
 
-from alseg.cli.errors import BadArgument, one_line
+from alseg.cli.errors import BadArgument, one_line, tell
 
 # Option, parameter, type; those not given keep the estimator's own default.
 ESTIMATOR = (
@@ -78,7 +77,7 @@ def make_estimator(options, here=True):
 def hint(args, text):
     """Say what comes next, on stderr, unless asked to be quiet."""
     if not args.quiet:
-        print(one_line(text), file=sys.stderr)
+        tell(one_line(text))
 
 
 def check_out(out):

@@ -459,12 +459,12 @@ def fitted(project, masks, say=None, question=None, callbacks=None):
     key : str
         A digest of all that it was fitted to.
     """
-    from alseg.segmenter import JointCAMSegmenter
-
     say = say or (lambda text: None)
     key = _key(project, masks)
     path = project.folder / f"model-{key}"
     if (path / "model.json").is_file():
+        from alseg.segmenter import JointCAMSegmenter
+
         wanted = estimator_of(project)
         model = JointCAMSegmenter.load(
             path,
@@ -498,19 +498,19 @@ def keep_model(project, path):
 
 
 def _fit(project, masks, say, question, callbacks=None):
+    check_weights(project)
+    positions = question.context()
+    n_masks = sum(masks[i] is not None for i in positions)
+    n_labels = int((~missing_labels(project.data.labels[positions])).sum())
+    labels = f" and the class labels of {counted(n_labels, 'image')}" if n_labels else ""
+    say(f"Training on {counted(n_masks, 'mask')}{labels}.")  # before imports that take seconds
     from alseg.learner import ActiveLearner
 
-    check_weights(project)
     augmenter = None
     if project.option("pseudo_labels") is not None:
         from alseg.pseudo import PseudoLabelAugmenter
 
         augmenter = PseudoLabelAugmenter(weight=project.option("pseudo_labels"))
-    positions = question.context()
-    n_masks = sum(masks[i] is not None for i in positions)
-    n_labels = int((~missing_labels(project.data.labels[positions])).sum())
-    labels = f" and the class labels of {counted(n_labels, 'image')}" if n_labels else ""
-    say(f"Training on {counted(n_masks, 'mask')}{labels}.")
     while True:
         learner = ActiveLearner(
             estimator_of(project).set_params(callbacks=callbacks),

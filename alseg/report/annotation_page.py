@@ -66,8 +66,10 @@ def _time(seconds):
 
 
 def _lead(found):
-    n = found["n_images"]
-    text = f"{found['minutes']:.0f} active minutes on {n} {'image' if n == 1 else 'images'}. "
+    text = f"{counted(found['n_marked'], 'image')} with a mask. "
+    if found["minutes"]:  # none are known of masks that came as files
+        n = counted(found["n_images"], "image")
+        text = f"{found['minutes']:.0f} active minutes on {n}. "
     quality = found["quality"]
     if quality["dice"] is None:
         return text + "No check has been measured yet, so nothing is known of the model."
@@ -94,16 +96,15 @@ def _facts(found):
             ("95 % interval", _interval(quality), ""),
             ("checks", str(quality["n_checks"]), ""),
         ]
-    return facts(
-        [
-            *items,
+    if found["minutes"]:
+        items += [
             ("active minutes", f"{found['minutes']:.0f}", ""),
             ("images", str(found["n_images"]), ""),
             ("strokes", str(found["strokes"]), ""),
             ("clicks", str(found["clicks"]), ""),
             ("points answered", str(found["points"]), ""),
         ]
-    )
+    return facts(items) if items else ""
 
 
 def _curve(found):

@@ -13,7 +13,7 @@ from alseg.annotate.estimates import estimate
 from alseg.annotate.marks import Marks
 from alseg.cli import main
 from alseg.files import NotOurs
-from alseg.project import open_project
+from alseg.project import keep, open_project
 from alseg.report import write_annotation_report
 
 FAST = {"encoder": "tiny", "max_epochs": 1, "image_size": [24, 32], "device": "cpu"}
@@ -119,6 +119,17 @@ def test_a_folder_without_a_check_or_a_line_has_a_report_too(marks, capsys, tmp_
     assert main(["report", str(marks.project.folder), "-o", str(output)]) == 0
     assert "No check has been measured yet." in capsys.readouterr().out
     assert "nothing is known of the model" in output.read_text()
+
+
+def test_of_masks_that_came_as_files_no_minutes_are_told(marks, capsys):
+    keep(marks.project, {name: np.zeros(SIZE, int) for name in marks.names[:3]})
+    assert main(["report", str(marks.project.folder)]) == 0
+    said = capsys.readouterr().out
+    page = (marks.project.folder / "report.html").read_text()
+    assert said.splitlines()[1] == "3 images with a mask." and "3 images with a mask." in page
+    body = re.sub("<style>.*?</style>", "", page, flags=re.DOTALL)
+    for word in ("minute", "click", "0 images"):
+        assert word not in said and word not in body
 
 
 def test_old_and_damaged_lines_are_read(marks):

@@ -1,5 +1,6 @@
 """The command line: exit codes, one-line errors, and the state folder of an annotator."""
 
+import argparse
 import ast
 import csv
 import json
@@ -111,6 +112,65 @@ def test_module_entry_point():
     assert done.stderr == (
         "alseg: error: the following arguments are required: --data (see `alseg run --help`)\n"
     )
+
+
+BEGINS = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Watch(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name in ("numpy", "torch"):
+            print(f"<{name}>", file=sys.stderr)
+            raise SystemExit(3)
+
+sys.meta_path.insert(0, Watch())
+from alseg.cli import main
+
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["annotate", "data", "--out", "state"],
+        ["query", "--data", "data", "--out", "state"],
+        ["predict", "state", "data", "--out", "masks"],
+        ["run", "--data", "data", "--out", "records"],
+        ["compare", "--data", "data", "--out", "records", "--strategy", "entropy"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_command_says_what_it_begins_with_before_what_takes_time_is_imported(command, tmp_path):
+    line = [sys.executable, "-c", BEGINS, *command]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path)
+    said, heavy = done.stderr.splitlines()[0].split(" ...")
+    assert done.returncode == 3 and heavy in ("<numpy>", "<torch>")
+    state = (
+        "Loading PyTorch and the images" if command[0] in ("run", "compare") else "Opening state"
+    )
+    assert said == state and done.stdout == ""
+    quiet = subprocess.run([*line, "--quiet"], capture_output=True, text=True, cwd=tmp_path)
+    assert quiet.stderr == f"{heavy}\n"
+
+
+@pytest.mark.parametrize("say", ["tell", "complain", "show_warning", "nothing"])
+def test_what_a_command_begins_with_goes_when_anything_is_said(say, capsys):
+    from alseg.cli import errors
+
+    with errors.begun(argparse.Namespace(quiet=False), "Opening"):
+        assert capsys.readouterr().err == "Opening ..."
+        if say == "tell":
+            errors.tell("two words")
+        elif say == "complain":
+            errors.complain("two words", 1)
+        elif say == "show_warning":
+            errors.show_warning("two words", UserWarning, "file", 1)
+    wiped = "\r" + " " * len("Opening ...") + "\r"
+    err = capsys.readouterr().err
+    assert err.startswith(wiped) and err.count("\r") == 2
+    assert err[len(wiped) :] == "" if say == "nothing" else err.endswith("two words\n")
 
 
 # -- run, report ----------------------------------------------------------------------------------
