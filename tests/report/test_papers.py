@@ -161,7 +161,7 @@ def test_names_that_have_moved_are_led_to():
     assert all(t.arrow_patch is None for t in ax.texts)
 
 
-def test_a_key_shows_the_lines(tmp_path):
+def test_a_key_shows_the_lines(tmp_path, no_figures):
     text = made_comparison(names=MANY, n_seeds=2).to_html(tmp_path / "page.html").read_text("utf-8")
     key = re.search(r'<ul class="key">(.*?)</ul>', text)[1].split("</li>")
     paths = [re.search(r'<path d="(M0 5[^"]*)"', item)[1] for item in key[:-1]]
