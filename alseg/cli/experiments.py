@@ -40,7 +40,7 @@ def run(args):
     check_out(args.out)
     with begun(args, "Loading PyTorch and the images"):
         strategy, name = named_strategy(args)
-        from alseg.experiment import run
+        from alseg.experiment import RECORDS_FILE, run
         from alseg.report import save_panels
 
         estimator = make_estimator(estimator_options(args))
@@ -67,7 +67,7 @@ def run(args):
         )
     if not args.quiet:
         show(_summary(records))
-    show(f"records: {Path(args.out) / 'records.jsonl'}")
+    show(f"records: {Path(args.out) / RECORDS_FILE}")
     if args.report:
         from alseg.report import write_report
 

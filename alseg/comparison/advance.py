@@ -5,7 +5,8 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
-_RECORDS = "records.jsonl"
+from alseg.experiment import RECORDS_FILE
+
 _SECONDS = 2.0  # between two looks at what was written
 
 
@@ -81,6 +82,7 @@ class _Counted:
     def __init__(self, before, left, rounds, out):
         self.before, self.left, self.rounds, self.out = before, left, rounds, out
         self.ended = set()
+        self.seen = {}  # by folder: bytes of whole lines that were read, and how many lines
 
     def fits(self):
         return self.before + sum(self._of(job) for job in self.left)
@@ -90,8 +92,18 @@ class _Counted:
             return job.n_fits
         if job.kind != "chain" or not self.rounds:
             return 0
+        rounds = max(self._lines(job.folder) - 1, 0)  # the first is that of a start
+        return job.n_fits * min(rounds, self.rounds) // self.rounds
+
+    def _lines(self, folder):
+        """Lines of a job's records, of which only what came since the last look is read."""
+        size, lines = self.seen.get(folder, (0, 0))
         try:
-            lines = (self.out / job.folder / _RECORDS).read_bytes().count(b"\n")
+            with open(self.out / folder / RECORDS_FILE, "rb") as file:
+                file.seek(size)
+                found = file.read()
         except OSError:
-            return 0
-        return job.n_fits * min(max(lines - 1, 0), self.rounds) // self.rounds  # the first: a start
+            return lines
+        lines += found.count(b"\n")
+        self.seen[folder] = size + found.rfind(b"\n") + 1, lines  # what a kill has cut goes again
+        return lines

@@ -17,6 +17,7 @@ from alseg.comparison.jobs import Row, control_rows, make_jobs, read_job, run_jo
 from alseg.comparison.result import FILE_NAME, read_comparison, read_file
 from alseg.experiment import (
     ERRORS,
+    RECORDS_FILE,
     SCORES,
     Protocol,
     annotated_part,
@@ -578,7 +579,7 @@ class _Folder:
             before = {k: v for k, v in there.items() if k in config}
             _check_same(before | {"rows": _current_rows(before.get("rows"))}, config, path)
             seeds = sorted({*there["seeds"], *seeds})  # more seeds are more of the same
-        elif any((self.out / name).exists() for name in ("starts", "rows", "records.jsonl")):
+        elif any((self.out / name).exists() for name in ("starts", "rows", RECORDS_FILE)):
             raise RecordsError(f"{self.out} holds records of something else. Use another folder.")
         now = {"command": self.command, "versions": versions()}
         if now not in ran and not all(self.plan._is_done(job, self.out) for job in self.plan.jobs):

@@ -27,7 +27,7 @@ __all__, __getattr__, __dir__ = attach(
             "told_groups",
             "without_classes",
         ],
-        "records": ["Records", "read_records", "same"],
+        "records": ["RECORDS_FILE", "Records", "read_records", "same"],
         "rounds": [
             "annotated_part",
             "check_data",

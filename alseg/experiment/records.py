@@ -17,7 +17,7 @@ from alseg.files import (
 )
 from alseg.validation import message
 
-FILE_NAME = "records.jsonl"
+RECORDS_FILE = "records.jsonl"
 
 VOLATILE = ("seconds", "memory_mib", "environment")
 """Fields of a record that differ between two runs of the same command."""
@@ -161,7 +161,7 @@ def read_records(path):
     """
     path = Path(path)
     if path.is_dir():
-        path = path / FILE_NAME
+        path = path / RECORDS_FILE
     if not path.is_file():
         raise FileNotFoundError(
             f"no records at {path}. Name a folder that `alseg run --out` has written."
@@ -222,7 +222,7 @@ class Records:
     1
     """
 
-    def __init__(self, folder, config, file_name=FILE_NAME):
+    def __init__(self, folder, config, file_name=RECORDS_FILE):
         self.config = jsonable(config)
         self.path = Path(folder) / file_name
         self._file = self._checksums = None

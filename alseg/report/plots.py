@@ -489,7 +489,7 @@ def _styles(names, given):
 
 def _draw_curves(ax, curves, styles, confidence, seeds, shown=()):
     """Means, bands and seeds; where the means end. The y axis also has the values in `shown`."""
-    ends, limits = [], [np.asarray(shown, dtype=float)]
+    ends, limits, bands = [], [np.asarray(shown, dtype=float)], [np.empty((2, 0))]
     faint = min(0.14, 0.56 / max(len(curves), 1))  # where many overlap, all stay seen
     for name, (colour, marker, line) in _styles(curves, styles).items():
         x, y = curves[name]
@@ -525,18 +525,27 @@ def _draw_curves(ax, curves, styles, confidence, seeds, shown=()):
                 ax.plot(at, low, label="_band", zorder=1, **edge)
                 ax.plot(at, high, label="_band", zorder=1, **edge)
             ax.dataLim.set(before)
+            bands += [np.stack([low, high])]
             if not seeds:
                 limits += [y.ravel()]
         last = np.flatnonzero(np.isfinite(mean))
         if len(last):
             ends.append((mean[last[-1]], at[last[-1]], name, colour))
-    limits = np.concatenate(limits)
-    limits = limits[np.isfinite(limits)]
-    if len(limits):
-        room = 0.08 * (np.ptp(limits) or 1.0)
-        ax.set_ylim(limits.min() - room, limits.max() + room)
+    _limit(ax, np.concatenate(limits), np.concatenate(bands, axis=1))
     ax.margins(x=0.02)
     return ends
+
+
+def _limit(ax, values, bands):
+    """Limits of y that hold the values, and of the bands what does not press the curves flat."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return
+    low, high = values.min(), values.max()
+    near = (bands[0] >= low - (high - low)) & (bands[1] <= high + (high - low))
+    values = np.concatenate([values, *bands[:, near]])
+    room = 0.08 * (np.ptp(values) or 1.0)
+    ax.set_ylim(values.min() - room, values.max() + room)
 
 
 def _some(n, n_rounds):

@@ -5,8 +5,9 @@ import re
 import pytest
 from waiting import wait_until
 
-from alseg.comparison.advance import fits_bar
+from alseg.comparison.advance import _Counted, fits_bar
 from alseg.comparison.jobs import Job
+from alseg.experiment import RECORDS_FILE
 
 START, CHAIN, OTHER = (
     Job("start", "a", 0, n_fits=1),
@@ -17,7 +18,7 @@ START, CHAIN, OTHER = (
 
 def record(out, job, n):
     (out / job.folder).mkdir(parents=True, exist_ok=True)
-    (out / job.folder / "records.jsonl").write_text("{}\n" * n)
+    (out / job.folder / RECORDS_FILE).write_text("{}\n" * n)
 
 
 def shown(err):
@@ -47,6 +48,24 @@ def test_it_moves_while_jobs_run_and_counts_what_ended_whole(tmp_path, capsys):
         ended(OTHER.folder)
     err = "".join(said) + capsys.readouterr().err
     assert shown(err) == ("13", "13") and "entropy 0" in err and "random 0" in err
+
+
+def test_records_are_read_from_where_they_were_read_to(tmp_path):
+    path = tmp_path / CHAIN.folder / RECORDS_FILE
+    path.parent.mkdir(parents=True)
+    counted = _Counted(0, [CHAIN], 4, tmp_path)
+    assert counted.fits() == 0
+    path.write_bytes(b'{"a": 1}\n{"b": 2}\n{"c"')
+    assert counted.fits() == 2  # a start and a round
+    with open(path, "r+b") as file:
+        file.write(b"\n" * 8)  # nobody does so: it shows that this part is not read again
+        file.truncate(18)  # what a kill has cut goes
+        file.seek(18)
+        file.write(b"{}\n{}\n")
+    assert counted.fits() == 6
+    assert counted.fits() == 6
+    path.unlink()
+    assert counted.fits() == 6
 
 
 def test_it_may_be_silent(tmp_path, capsys):

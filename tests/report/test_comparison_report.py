@@ -422,6 +422,21 @@ def test_mean_and_interval_of_a_curve():
     assert len(without.lines) == 1 and not without.collections and not without.texts
 
 
+@pytest.mark.parametrize("seeds", [True, False])
+@pytest.mark.parametrize("n_rows", [1, 5])
+def test_limits_hold_curves_seeds_and_bands(seeds, n_rows):
+    rng = np.random.default_rng(0)
+    curves = {f"row {k}": rng.normal(80 + k, 3, (5, 4)) for k in range(n_rows)}
+    ax = plots.learning_curve(curves, [4, 6, 8, 10], seeds=seeds)
+    bottom, top = ax.get_ylim()
+    for y in curves.values():
+        _, low, high = plots.mean_interval(y)
+        assert bottom < min(low.min(), y.min()) and max(high.max(), y.max()) < top
+    drawn = np.concatenate([band.get_paths()[0].vertices[:, 1] for band in ax.collections])
+    assert bottom < drawn.min() and drawn.max() < top
+    assert top - bottom < 1.2 * (max(drawn.max(), np.max([*curves.values()])) - drawn.min() + 9)
+
+
 def test_references_are_lines_near_the_curves_and_words_far_off():
     references = {"full": [79.0, 81.0], "ones": 5.0, "none": [np.nan]}
     ax = plots.learning_curve({"a": [60.0, 70, 75]}, [4, 6, 8], references=references)
