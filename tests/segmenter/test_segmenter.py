@@ -108,7 +108,7 @@ def write_files(folder, images, masks):
 
 def test_it_learns_masks_and_labels():
     images, labels, masks = squares(24)
-    model = make(max_epochs=25, lr=3e-3).fit(images[:16], labels[:16], masks[:16])
+    model = make(max_epochs=14, lr=5e-3).fit(images[:16], labels[:16], masks[:16])
     assert model.score(images[16:], labels[16:]) == 1
     assert model.score_masks(images[16:], masks[16:]) > 0.9
     losses = model.history[:, "train_loss"]
@@ -118,7 +118,7 @@ def test_it_learns_masks_and_labels():
 def test_it_learns_from_a_few_masks_and_labels_of_all():
     images, labels, masks = squares(24)
     some = [mask if i in (2, 5, 8, 11) else None for i, mask in enumerate(masks[:16])]
-    model = make(max_epochs=25, lr=3e-3).fit(images[:16], labels[:16], some)
+    model = make(max_epochs=18, lr=5e-3).fit(images[:16], labels[:16], some)
     assert model.score(images[16:], labels[16:]) == 1
     assert model.score_masks(images[16:], masks[16:]) > 0.85
 
@@ -831,7 +831,7 @@ def test_parameters_that_do_not_shape_the_network_are_free(tmp_path):
     for one in (model, loaded, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         one.set_params(
             lr=1e-3,
-            max_epochs=2,
+            max_epochs=1,
             augmentation__flips="none",
             augmentation__jitter=0.0,
             device="cpu",
@@ -841,7 +841,7 @@ def test_parameters_that_do_not_shape_the_network_are_free(tmp_path):
             network__normalize=(0.5, 0.5),
             schedule__ema=0.5,
         )
-        assert one.partial_fit(images, labels, masks=masks).n_steps_ == 5
+        assert one.partial_fit(images, labels, masks=masks).n_steps_ == 3
 
 
 def test_the_optimizer_of_a_fitted_model_may_be_another():
