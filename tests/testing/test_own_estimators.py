@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
@@ -148,6 +149,7 @@ class Halved(TransformerMixin, BaseEstimator):
 
 SMALL = {"encoder": "tiny", "encoder_weights": None, "max_epochs": 1, "random_state": 0}
 PIXELS = {"n_pixels": 20, "random_state": 0}
+TREES = RandomForestClassifier(10)
 OURS = {
     "JointCAMSegmenter": (JointCAMSegmenter(**SMALL), set(PARTS) - {"members"}),
     "without class head": (
@@ -179,7 +181,7 @@ OURS = {
         {"masks", "labels", "cams", "draws", "embeddings", "members"},
     ),
     "DeepEnsemble of pixels": (
-        DeepEnsemble(PixelClassifier(**PIXELS), 2, random_state=0),
+        DeepEnsemble(PixelClassifier(TREES, **PIXELS), 2, random_state=0),
         {"masks", "labels", "draws", "embeddings", "members"},
     ),
     "a Pipeline": (make_pipeline(Halved(), Levels()), {"masks"}),
