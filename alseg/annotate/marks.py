@@ -494,7 +494,7 @@ class Marks:
         if answer not in ("marks", "all"):
             raise ValueError(message("answer", "one of ['marks', 'all', 'nothing']", answer))
         mask = marked_mask(pixels, size, self.project.n_mask_classes)
-        n_missing = int((mask == MISSING).sum())
+        n_missing = int(np.count_nonzero(mask == MISSING))
         if answer == "all" and n_missing:
             rule = "without a pixel that nobody said for answer=all"
             raise ValueError(message("body", rule, n_missing))
@@ -510,7 +510,7 @@ class Marks:
     def _check_asked(self, i, mask):
         """Refuse marks elsewhere than in the part of an image that is asked."""
         kept = self._kept_as_asked(i, mask)
-        n = int((kept != mask).sum())
+        n = 0 if kept is mask else int(np.count_nonzero(kept != mask))
         if n:
             rule = f"as it was outside of the part of {self.names[i]} that is asked about"
             remedy = "Mark in that part alone, or start alseg annotate without --regions."

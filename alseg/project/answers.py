@@ -101,39 +101,40 @@ def look_at_mask(
     """
     mask = _checked("mask", mask, n_mask_classes)
     names = _names(class_names, n_mask_classes)
-    seen = mask != MISSING
-    if not seen.any():
+    # A class at a time, and no pixel moved: somebody may wait for it, and there may be millions.
+    counts = np.array([np.count_nonzero(mask == k) for k in range(n_mask_classes)])
+    n_seen = counts.sum()
+    if not n_seen:
         raise ValueError(message("mask", "annotated in at least one pixel", f"only {MISSING}"))
-    values = mask[seen]
-    counts = np.bincount(values, minlength=n_mask_classes)[1:] / len(values)
-    shares = {name: float(share) for name, share in zip(names, counts, strict=True)}
-    foreground = float((values > 0).mean())
-    agreement = guess = None
+    shares = {name: float(n / n_seen) for name, n in zip(names, counts[1:], strict=True)}
+    foreground = float(counts[1:].sum() / n_seen)
+    is_whole = n_seen == mask.size
+    agreement = values = guess = None
     if proposal is not None:
         proposal = _checked("proposal", proposal, n_mask_classes)
         if proposal.shape != mask.shape:
             raise ValueError(
                 message("proposal", f"of the mask's size {mask.shape}", proposal.shape)
             )
-        guess = proposal[seen]
+        seen = mask != MISSING
+        values, guess = mask[seen], proposal[seen]
         agreement = _mean_dice(values, guess, n_mask_classes)
     digest = fingerprint(mask)
     warnings = []
-    if foreground in (0, 1) and seen.all():
+    if foreground in (0, 1) and is_whole:
         empty, full = "is empty: it holds nothing but background", "is full: it holds no background"
         warnings.append(full if foreground else empty)
     else:
-        warnings += _inverted(values > 0, foreground, guess, other_shares)
+        warnings += _inverted(values, foreground, guess, other_shares)
         if others and digest in others:
             warnings.append(f"is the same as that of {others[digest]}")
-    if guess is not None and seen.all() and np.array_equal(values, guess):
+    if guess is not None and is_whole and np.array_equal(values, guess):
         warnings.append("is what was proposed, unchanged")
-    annotated = float(seen.mean())
-    return Answer(shares, foreground, annotated, agreement, digest, tuple(warnings))
+    return Answer(shares, foreground, float(n_seen / mask.size), agreement, digest, tuple(warnings))
 
 
-def _inverted(mine, share, guess, other_shares):
-    correlation = None if guess is None else _correlation(mine, guess > 0)
+def _inverted(values, share, guess, other_shares):
+    correlation = None if guess is None else _correlation(values > 0, guess > 0)
     if correlation is not None and correlation <= _OPPOSED:
         return ["looks inverted: it says the opposite of what was proposed"]
     usual = np.asarray(other_shares, dtype=float)

@@ -1,8 +1,11 @@
 """Objects on disk: ids and tables of predictions, and masks of ids in a project."""
 
 import csv
+import io
 import json
+import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from tifffile import imread
 
 from alseg import Objects
 from alseg.annotate import serve
+from alseg.annotate.bytes_of_masks import as_pixels, marked_mask
 from alseg.cli import main
 from alseg.datasets import make_discs
 from alseg.labels import MISSING
@@ -26,6 +30,7 @@ from alseg.project.object_files import objects_of
 from alseg.project.state import estimator_of
 
 FAST = {"encoder": "tiny", "max_epochs": 1, "image_size": [32, 48], "device": "cpu"}
+SIDES = st.integers(1, 9)
 DISCS = make_discs(6, (32, 48), n_discs=20, random_state=0)
 
 
@@ -318,3 +323,33 @@ def test_what_ids_do_not_go_with(discs, tmp_path):
     rule = "as it was when masks were added"
     with pytest.raises(ProjectError, match=rule), opened(state, mask_kind="classes"):
         pass
+
+
+@given(st.integers(0, 99), st.tuples(SIDES, SIDES), st.sampled_from([1, 200, 254, 255, 30_000]))
+def test_other_programs_read_a_stored_mask_and_so_do_we(seed, size, largest):
+    mask = np.random.default_rng(seed).integers(MISSING, largest, size, endpoint=True)
+    mask = np.asfortranarray(mask.astype(np.int16)) if seed % 2 else mask.astype(np.int16)
+    data = stored_bytes(mask)
+    with Image.open(io.BytesIO(data)) as picture:
+        picture.verify()  # its checksums
+    with Image.open(io.BytesIO(data)) as picture:
+        found = np.asarray(picture)
+    unknown = 255 if mask.max() < 255 else 65_535
+    assert_array_equal(found, np.where(mask == MISSING, unknown, mask.astype(int)))
+    with tempfile.NamedTemporaryFile(suffix=".png") as file:
+        file.write(data)
+        file.flush()
+        assert_array_equal(read_stored(file.name), mask)
+
+
+@given(st.binary(min_size=12, max_size=12), st.sampled_from([2, 3, 130, 254]))
+def test_bytes_of_a_page_are_classes_or_nobody(pixels, n_classes):
+    values = np.frombuffer(pixels, np.uint8).reshape(3, 4)
+    bad = sorted({value for value in pixels if n_classes <= value < 255})
+    if bad:
+        with pytest.raises(ValueError, match=re.escape(str(bad[:4]))):
+            marked_mask(pixels, (3, 4), n_classes)
+    else:
+        mask = marked_mask(pixels, (3, 4), n_classes)
+        assert_array_equal(mask, np.where(values == 255, MISSING, values.astype(int)))
+        assert mask.dtype == np.int16 and as_pixels(mask) == pixels
