@@ -521,7 +521,7 @@ def main(argv=None):
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of --test")
     parser.add_argument("--masks", type=int, nargs="+", default=[N_MASKS], help="of --test")
     parser.add_argument("--out", type=Path, default=RESULTS / "ceiling")
-    parser.add_argument("--fits", type=int, default=N_FITS, help="of --test and --wide")
+    parser.add_argument("--fits", type=int, default=N_FITS, help="at most")
     parser.add_argument("--steps", type=int, nargs="+", default=[300], help="of --wide")
     parser.add_argument("--wide", action="store_true", help="by folds, at 192 x 288")
     parser.add_argument("--test", action="store_true", help="open the test images")
@@ -558,7 +558,7 @@ def main(argv=None):
                 (row, fold, fit)
                 for fold in arguments.folds
                 for row in arguments.only
-                for fit in range(ROWS[row].fits)
+                for fit in range(min(ROWS[row].fits, arguments.fits))
             ]
             config = {"canvas": FOLD_CANVAS, "folds": N_FOLDS, "masks": N_MASKS}
             run = functools.partial(run_folds, folder=folder, out=out)

@@ -174,21 +174,21 @@ def borders(proba):
     return ripu(proba, size=11)
 
 
-def said_of(state, i, picked):
+def said_of(state, i, cells, picked):
     """The answer of an image of which superpixels are clicked, with the commonest class of each."""
-    cells = state.cells(i)
     mask = np.full(cells.shape, MISSING, np.int16)
     for k in picked:
         mask[cells == k] = np.bincount(state.truth[i][cells == k]).argmax()
     return i, mask, FIRST + CORNER * (len(picked) - 1), len(picked)
 
 
-def superpixels(state, n=20):
-    """Superpixels drawn at random: a click on each."""
+def superpixels(state, n=20, size=16):
+    """Superpixels of some `size` (side, in pixels), drawn at random: a click on each."""
     for again in itertools.count():
         for i in state.order:
+            cells = state.cells(i, size)
             rng = np.random.default_rng([state.seed, again, int(i)])
-            yield said_of(state, i, rng.permutation(state.cells(i).max() + 1)[:n])
+            yield said_of(state, i, cells, rng.permutation(cells.max() + 1)[:n])
 
 
 def uncertain_superpixels(state, n=20):
@@ -200,7 +200,8 @@ def uncertain_superpixels(state, n=20):
             scores = superpixel_means(doubt(proba_of(state, i)), cells)
         scores = scores * (superpixel_means(state.masks[i] == MISSING, cells) > 0)
         n_picked = min(n, len(scores))
-        yield said_of(state, i, stochastic_top_n(scores, n_picked, random_state=state.rng))
+        picked = stochastic_top_n(scores, n_picked, random_state=state.rng)
+        yield said_of(state, i, cells, picked)
 
 
 def corrections(state, max_strokes=None):
@@ -250,6 +251,8 @@ ROWS = {
     "20 superpixels": (superpixels, {}),
     "10 superpixels": (functools.partial(superpixels, n=10), {}),
     "5 superpixels": (functools.partial(superpixels, n=5), {}),
+    "10 superpixels of 32": (functools.partial(superpixels, n=10, size=32), {}),
+    "5 superpixels of 32": (functools.partial(superpixels, n=5, size=32), {}),
     "20 superpixels, drawn by doubt": (uncertain_superpixels, {}),
     "strokes, middle": (of(StrokeOracle, n_strokes=1, n_borders=0), {}),
     "strokes, middle and border": (of(StrokeOracle, n_strokes=1, n_borders=1), {}),
@@ -343,7 +346,9 @@ def run_rows(tasks, folders, cache):
             model=None,
             masks=np.full(truth[train].shape, MISSING, np.int16),
         )
-        state.cells = functools.cache(lambda i, state=state: slic_superpixels(state.images[i], 16))
+        state.cells = functools.cache(
+            lambda i, size=16, state=state: slic_superpixels(state.images[i], size)
+        )
         state.order = class_balanced_top_n(
             np.zeros(len(train)), state.labels, len(train), random_state=seed
         )
