@@ -45,10 +45,31 @@ def test_a_row_is_compared_with_the_masks_alone_by_folds():
     views = lines[ceiling.ROWS["taught"].what + ", four views", 1, 4]
     assert views[4] == pytest.approx(88.5) and views[5] == "+4.50"
     # and against its teacher: 86 and 91, less 85 and 89
-    less = lines["the taught one less its teacher", 1, 4]
+    less = lines[ceiling.ROWS["taught"].what + ", less its teacher", 1, 4]
     assert less[5] == "+1.50" and less[-1] is None
     text = ceiling.table(some_records())
     assert text.count("\n") == 2 + len(list(ceiling.lines_of(some_records())))
+
+
+def test_a_student_of_larger_images_is_compared_with_its_teacher():
+    records = [*some_records(), *(record("large", fold, 0, **{"1 x 4": 0.87}) for fold in (0, 1))]
+    teachers = [
+        {"row": "300", "all": every, "fold": fold, "scores": {"1 x 4": {"dice": dice}}}
+        for every, fold, dice in ((False, 0, 0.88), (False, 1, 0.89), (True, 0, 0.99))
+    ]
+    [*_, less] = ceiling.lines_of(records, teachers)
+    assert less[0] == ceiling.ROWS["large"].what + ", less its teacher"
+    assert less[4] == pytest.approx(87) and less[5] == "-1.50"  # 87 twice, less 88 and 89
+
+
+def test_second_sets_of_masks_are_of_the_same_folds():
+    data = make_discs(20, (32, 32), random_state=0)
+    for fold in range(5):
+        train, test = ceiling.split(data, fold)
+        for one, other in zip((train, test), ceiling.split(data, fold + 5), strict=True):
+            np.testing.assert_array_equal(one, other)
+        chosen = [ceiling.some_masks(data.labels, train, 4, k) for k in (fold, fold + 5)]
+        assert chosen[0] != chosen[1]
 
 
 def test_one_pair_has_no_interval():
