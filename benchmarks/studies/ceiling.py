@@ -490,16 +490,16 @@ def curve(records, path):
     places = {}
     for row, how in (*itertools.product(ROWS, ("1 x 1", "1 x 4")), (CONTROL, "3 x 4")):
         mine = of_fold(records, row, how)
-        if mine:
+        if len(mine) > 1:  # one fold says nothing
             seconds = [r["seconds"]["fit"] for r in records if r["row"] == row]
             gain = np.mean([mine[fold] - control[fold] for fold in mine])
             places[row, how, len(mine)] = int(how[0]) * np.mean(seconds), gain
     for (row, how, n), at in places.items():
         axes.plot(*at, "o" if how.endswith("1") else "s", color=f"C{list(ROWS).index(row)}")
         # To the left where another one is close on the right.
-        near = any(at[0] < x < 1.5 * at[0] and abs(y - at[1]) < 0.08 for x, y in places.values())
+        near = any(at[0] < x < 1.5 * at[0] and abs(y - at[1]) < 0.15 for x, y in places.values())
         shift, side = (-6, "right") if near else (6, "left")
-        text, way = f"{row}, {how}, {n} {'fold' if n == 1 else 'folds'}", "offset points"
+        text, way = f"{row}, {how}, {n} folds", "offset points"
         axes.annotate(text, at, (shift, -2), textcoords=way, ha=side, size=7)
     axes.axhline(0, color="0.8", zorder=0)
     axes.margins(x=0.25)
