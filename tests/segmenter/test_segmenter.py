@@ -108,7 +108,7 @@ def write_files(folder, images, masks):
 
 def test_it_learns_masks_and_labels():
     images, labels, masks = squares(24)
-    model = make(max_epochs=14, lr=5e-3).fit(images[:16], labels[:16], masks[:16])
+    model = make(max_epochs=25, lr=3e-3).fit(images[:16], labels[:16], masks[:16])
     assert model.score(images[16:], labels[16:]) == 1
     assert model.score_masks(images[16:], masks[16:]) > 0.9
     losses = model.history[:, "train_loss"]
@@ -118,7 +118,7 @@ def test_it_learns_masks_and_labels():
 def test_it_learns_from_a_few_masks_and_labels_of_all():
     images, labels, masks = squares(24)
     some = [mask if i in (2, 5, 8, 11) else None for i, mask in enumerate(masks[:16])]
-    model = make(max_epochs=18, lr=5e-3).fit(images[:16], labels[:16], some)
+    model = make(max_epochs=25, lr=3e-3).fit(images[:16], labels[:16], some)
     assert model.score(images[16:], labels[16:]) == 1
     assert model.score_masks(images[16:], masks[16:]) > 0.85
 
