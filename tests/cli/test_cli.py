@@ -25,8 +25,7 @@ from alseg.project import open_project
 from alseg.project.mask_files import mask_bytes
 
 COMMANDS = ("run", "compare", "report", "annotate", "query", "add", "undo", "predict")
-TINY = ["--encoder", "tiny", "--max-epochs", "1", "--batch-size", "8"]
-TINY += ["--device", "cpu", "--threads", "1"]
+TINY = ["--encoder", "tiny", "--max-epochs", "1", "--device", "cpu", "--threads", "1"]
 RUN = [
     "run",
     "--data",
@@ -430,7 +429,7 @@ def test_a_dry_run_writes_nothing(capsys, tmp_path):
     lines = dict(line.split(None, 1) for line in printed.splitlines())
     assert lines["rows"] == "random" and lines["seeds"] == "0, 1"
     # A start and a chain of one round a seed, full supervision and weak labels a seed.
-    assert lines["fits"].startswith("8 of 2 steps in 9 jobs")
+    assert lines["fits"].startswith("8 of 3 steps in 9 jobs")
     assert "with 2 at once" in lines["time"] and "MiB a job" in lines["memory"]
 
 

@@ -23,8 +23,7 @@ def data(n_train=14, n_test=6):
 
 
 def estimator(**options):
-    options = {"max_epochs": 1, "batch_size": 8, "device": "cpu", **options}  # two steps a fit
-    return JointCAMSegmenter(encoder="tiny", **with_fields(options))
+    return JointCAMSegmenter(encoder="tiny", max_epochs=1, device="cpu", **with_fields(options))
 
 
 SMALL = Protocol(initial=2, n_instances=2, rounds=2, controls=(), references=("all-ones",))

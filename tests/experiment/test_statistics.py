@@ -344,7 +344,7 @@ def test_power_at_ten_seeds_of_one_standard_deviation():
     rng = np.random.default_rng(0)
     signs = np.array(list(itertools.product([1, -1], repeat=9)))
     signs = np.hstack([np.ones((512, 1)), signs])  # the other half mirrors them
-    samples = rng.normal(1, 1, (8_000, 10))
+    samples = rng.normal(1, 1, (20_000, 10))
     p_values = (np.abs(samples @ signs.T) >= np.abs(samples.sum(1))[:, None] - 1e-9).mean(1)
     for sample, p_value in zip(samples[:20], p_values[:20], strict=True):
         assert sign_flip_test(sample).p_value == p_value
@@ -661,7 +661,7 @@ def test_no_difference_is_called_one_in_at_most_65_of_1000(no_seeds_needed):
 
 def test_a_difference_of_one_standard_deviation_is_found():
     for n_seeds, least in ((10, 0.75), (12, 0.83)):
-        differences = np.random.default_rng(1).normal(1, 1, (1000, n_seeds))
+        differences = np.random.default_rng(1).normal(1, 1, (2000, n_seeds))
         found = np.mean([paired_t(d).p_value < 0.05 for d in differences])
         assert found >= least
         assert found == pytest.approx(power_paired_t(n_seeds, 1.0), abs=0.03)

@@ -55,7 +55,7 @@ def opened(state, root=None, **options):
 def trained(tmp_path_factory):
     """A folder whose masks hold ids, and a state that has learned from it."""
     root, state = write_discs(tmp_path_factory.mktemp("discs")), tmp_path_factory.mktemp("state")
-    steps = {"steps_per_epoch": 20, "lr": 0.01, "objects": "border"}
+    steps = {"steps_per_epoch": 40, "lr": 0.01, "objects": "border"}
     with opened(state, root, estimator=steps, mask_kind="instances") as project:
         fitted(project, project.known_masks())
     return root, state

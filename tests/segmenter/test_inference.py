@@ -285,7 +285,7 @@ def test_without_dropout_draws_are_the_prediction(x):
 def test_draws_are_those_of_the_dropout_modules(x, placement):
     """Statistically: the same mean and the same variance at each pixel."""
     net = network(dropout_placement=placement, dropout=0.3)
-    n = 200
+    n = 400
     torch.manual_seed(0)
     ours = torch.stack(list(inference.mask_draws(net, x[:1], n)))[:, 0, 1]
     copies = x[:1].expand(20, -1, -1, -1)  # dropout is drawn for each by itself

@@ -37,7 +37,7 @@ from alseg.training import DEEPEST, object_targets
 DISCS = make_discs(8, (32, 48), n_discs=5, random_state=0)
 IDS = Objects("border", mask_kind="instances", border_width=1.0)
 TINY = functools.partial(
-    JointCAMSegmenter, encoder="tiny", encoder_weights=None, max_epochs=1, random_state=0
+    JointCAMSegmenter, encoder="tiny", encoder_weights=None, max_epochs=2, random_state=0
 )
 
 

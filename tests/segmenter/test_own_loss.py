@@ -32,7 +32,7 @@ def own(logits, masks, gamma=2.0):
 
 
 def make(**options):
-    defaults = {"encoder": "tiny", "max_epochs": 1, "random_state": 0, "device": "cpu"}
+    defaults = {"encoder": "tiny", "max_epochs": 2, "random_state": 0, "device": "cpu"}
     return JointCAMSegmenter(**with_fields({**defaults, **options}))
 
 

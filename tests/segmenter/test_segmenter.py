@@ -831,7 +831,7 @@ def test_parameters_that_do_not_shape_the_network_are_free(tmp_path):
     for one in (model, loaded, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         one.set_params(
             lr=1e-3,
-            max_epochs=1,
+            max_epochs=2,
             augmentation__flips="none",
             augmentation__jitter=0.0,
             device="cpu",
@@ -841,7 +841,7 @@ def test_parameters_that_do_not_shape_the_network_are_free(tmp_path):
             network__normalize=(0.5, 0.5),
             schedule__ema=0.5,
         )
-        assert one.partial_fit(images, labels, masks=masks).n_steps_ == 3
+        assert one.partial_fit(images, labels, masks=masks).n_steps_ == 5
 
 
 def test_the_optimizer_of_a_fitted_model_may_be_another():
