@@ -205,9 +205,11 @@ def run_folds(tasks, folder, out):
     if row == TRUTH:
         masks = [truth[i] for i in train]
     if row in (SOFT, LARGE):
-        members = members_of(out, CONTROL, fold, N_FITS)
-        if row == LARGE:
-            members = fitted_wide(out / "wide", (data, images, ids), N_MASKS, WIDE_STEPS, fold)[:1]
+        if row == SOFT:
+            members = members_of(out, CONTROL, fold, N_FITS)
+        else:
+            part = data, images, ids
+            members = [fitted_wide(out / "wide", part, N_MASKS, WIDE_STEPS, fold)[0]]
         teacher = mean_of(members, "both")
         proba = teacher.predict_mask_proba([images[i] for i in train])
         masks = [soft if mask is None else mask for soft, mask in zip(proba, masks, strict=True)]
@@ -519,10 +521,10 @@ def main(argv=None):
     folds = list(range(N_FOLDS))
     parser.add_argument("--folds", type=int, nargs="+", default=folds, help="5 to 9: other masks")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of --test")
-    parser.add_argument("--masks", type=int, nargs="+", default=[N_MASKS], help="of --test")
+    parser.add_argument("--masks", type=int, nargs="+", default=[N_MASKS], help="not of folds")
     parser.add_argument("--out", type=Path, default=RESULTS / "ceiling")
     parser.add_argument("--fits", type=int, default=N_FITS, help="at most")
-    parser.add_argument("--steps", type=int, nargs="+", default=[300], help="of --wide")
+    parser.add_argument("--steps", type=int, nargs="+", default=[WIDE_STEPS], help="of --wide")
     parser.add_argument("--wide", action="store_true", help="by folds, at 192 x 288")
     parser.add_argument("--test", action="store_true", help="open the test images")
     parser.add_argument("--apart", action="store_true", help="kept fits of --test, seams undone")
