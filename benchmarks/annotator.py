@@ -106,6 +106,38 @@ def said(way, oracle, number, proposal):
     return found, "all" if found.confirmed else "marks"
 
 
+def drawn(robot, way, oracle, image):
+    """Draw what the expert says of what the page shows, and go on where it shows more meanwhile.
+
+    A proposal may come until the first stroke; who corrects has to look at it then.
+
+    Returns
+    -------
+    shown : ndarray of shape (H, W) or None
+        As it was at last.
+    drawing, kind : Drawing or Correction, str
+        What the expert said, with the cost of both looks where there were two.
+    mask : ndarray of shape (H, W)
+        What the pointer drew.
+    """
+    number = int(Path(image["name"]).name.split(".")[0])
+    shown, empty = robot.proposal(image), np.zeros((image["height"], image["width"]), np.int16)
+    drawing, kind = said(way, oracle, number, empty if shown is None else shown)
+    mask = robot.draw(image, drawing.strokes)
+    late = robot.proposal(image)
+    if shown is None and late is not None and way == "corrections":
+        first = drawing
+        drawing, kind = said(way, oracle, number, np.where(mask == MISSING, late, mask))
+        again = robot.draw(image, drawing.strokes)
+        mask = np.where(again == MISSING, mask, again)
+        cost = drawing.cost._replace(
+            clicks=drawing.cost.clicks + len(first.strokes),
+            seconds=drawing.cost.seconds + first.cost.seconds,
+        )
+        drawing = drawing._replace(strokes=first.strokes + drawing.strokes, cost=cost)
+    return late, drawing, kind, mask
+
+
 def annotate(way, pool, state, root, n_marks, every, seed=0, look=None):
     """Drive the page until so many images have marks; a row an answer, and copies of the state.
 
@@ -124,17 +156,15 @@ def annotate(way, pool, state, root, n_marks, every, seed=0, look=None):
             window.press("q")
         while len(rows) < n_marks and (image := robot.image()) is not None:
             number = int(Path(image["name"]).name.split(".")[0])
-            shown = robot.proposal(image)
-            proposal = shown
-            if shown is None:
-                proposal = np.zeros((image["height"], image["width"]), np.int16)
-            drawing, kind = said(way, oracle, number, proposal)
             started = time.perf_counter()
             if way == "points":  # those that the page asks about
+                shown = robot.proposal(image)
+                drawing, kind = said(way, oracle, number, None)
                 mask, waited = robot.say(image, oracle.truth(number))
                 drawing = drawing._replace(mask=mask)
             else:
-                mask = robot.draw(image, drawing.strokes)
+                shown, drawing, kind, mask = drawn(robot, way, oracle, image)
+            proposal = 0 if shown is None else shown
             drew = time.perf_counter() - started
             row = {
                 "image": number,

@@ -67,10 +67,32 @@ def test_a_proposal_that_comes_late_is_shown_where_nothing_was_drawn(opened):
     assert not legend(window)
     items[0].proposal, state.training = late, LEARNING
     wait_until(lambda: legend(window))
-    window.click("[data-answer=all]")
-    wait_until(lambda: items[0].state == "done")
+    answers_again(window, items[0])
     proposed = np.frombuffer(late, np.uint8) >= 128
     np.testing.assert_array_equal(np.frombuffer(items[0].marks, np.uint8), proposed)
+
+
+def answers_again(window, item):
+    """Say "all of it" until it is taken."""
+
+    def taken():
+        window.click("[data-answer=all]")
+        return item.state == "done"
+
+    wait_until(taken)
+
+
+def test_a_proposal_that_nobody_can_have_seen_is_not_confirmed(opened):
+    window, state, items, late = opened
+    window.run(
+        "const answer = document.querySelector('[data-answer=all]');"
+        "const seen = new MutationObserver(() => (seen.disconnect(), answer.click()));"
+        "seen.observe(document.getElementById('desk'), { attributeFilter: ['data-version'] })"
+    )
+    items[0].proposal, state.training = late, LEARNING
+    wait_until(lambda: text(window, "toast").startswith("A proposal has just come"))
+    assert items[0].state != "done"
+    answers_again(window, items[0])
 
 
 def test_what_is_drawn_on_is_not_changed_under_the_pen(opened):

@@ -28,6 +28,40 @@ def test_the_table_says_what_the_page_gained():
     assert line in annotator.table([record])
 
 
+class LatePage:
+    """Of the robot, what draws: a proposal comes while the first stroke is drawn."""
+
+    def __init__(self, late):
+        self.shown, self.late = None, late
+
+    def proposal(self, image):
+        return self.shown
+
+    def draw(self, image, strokes):
+        self.shown = self.late
+        mask = np.full(self.late.shape, MISSING, np.int16)
+        for stroke in strokes:
+            paint(mask, stroke)
+        return mask
+
+
+def test_who_corrects_looks_at_a_proposal_that_came_late():
+    truth, late = np.zeros((2, 40, 40), np.int16)
+    truth[10:30, 10:20] = late[5:15, 25:39] = 1
+    image = {"name": "images/0/0000.png", "height": 40, "width": 40}
+    oracle = annotator.expert("corrections", [truth], 0)
+    shown, drawing, kind, mask = annotator.drawn(LatePage(late), "corrections", oracle, image)
+    assert shown is late and kind == "all"
+    kept = np.where(mask == MISSING, late, mask)
+    np.testing.assert_array_equal(drawing.mask, kept)
+    assert np.count_nonzero(kept != truth) < 40  # of 340; corners are within the tolerance
+    blank = oracle.correct(0, np.zeros_like(truth))
+    again = oracle.correct(0, np.where(blank.corrected, blank.mask, late))
+    assert len(drawing.strokes) == len(blank.strokes) + len(again.strokes)
+    assert drawing.cost.clicks == len(drawing.strokes) + 1
+    assert drawing.cost.seconds == pytest.approx(blank.cost.seconds + again.cost.seconds)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(bool(MISSING_PROGRAMS), reason=f"not installed: {MISSING_PROGRAMS}")
 @pytest.mark.parametrize("way", annotator.WAYS)

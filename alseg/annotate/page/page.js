@@ -20,6 +20,7 @@ import { View, palette } from "./view.js";
 import { attach as attachWindow } from "./window.js";
 
 const PROPOSED = 1; // the class that proposals are of
+const GLANCE = 700; // milliseconds below which nobody has looked at what has just come
 const KEEPALIVE = 60_000; // bytes that a browser still sends from a page that closes
 
 // Files come as they are stored: what is in them beside pixels is not for the page to apply.
@@ -222,7 +223,7 @@ class Page {
 
   /** Shows a proposal that came after its image. */
   #propose({ proposal, kinds, version }) {
-    Object.assign(this.#now, { proposal, kinds });
+    Object.assign(this.#now, { proposal, kinds, came: performance.now() });
     $("desk").dataset.version = version ?? "";
     this.#now.image.proposal = true;
     this.#describeProposal();
@@ -271,6 +272,10 @@ class Page {
       return;
     }
     if (kind === "nothing" && editor.holdsMore && !(await confirmed())) return;
+    if (kind === "all" && performance.now() - this.#now.came < GLANCE) {
+      this.#say("A proposal has just come. Look at it, then answer again.");
+      return;
+    }
     await this.#work(() => this.#give(kind));
   }
 
