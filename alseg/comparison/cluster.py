@@ -441,7 +441,7 @@ def on_workers(client, function, jobs, *shared):
         once = client.submit(_by_value(_unpickled), cloudpickle.dumps(shared), pure=False)
         left = {
             client.submit(
-                _by_value(_called), cloudpickle.dumps((function, job)), once, pure=False
+                _by_value(_called, _unpickled), cloudpickle.dumps((function, job)), once, pure=False
             ): job
             for job in jobs
         }
@@ -489,7 +489,5 @@ def _unpickled(data):
 
 
 def _called(data, shared):
-    import cloudpickle
-
-    function, job = cloudpickle.loads(data)
+    function, job = _unpickled(data)
     return function(job, *shared)

@@ -12,6 +12,7 @@ _OPPOSED = -0.3  # from this correlation with the proposal down, the mask says t
 _AGREED = 0.3  # from here up it is not inverted, whatever the others look like
 _FEW = 3  # masks that say what is usual
 _FAR = 0.3  # share of foreground from the others' median
+_MANY = 8  # classes above which looking for each by itself takes longer
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,7 @@ def look_at_mask(
     """
     mask = _checked("mask", mask, n_mask_classes)
     names = _names(class_names, n_mask_classes)
-    # A class at a time, and no pixel moved: somebody may wait for it, and there may be millions.
-    counts = np.array([np.count_nonzero(mask == k) for k in range(n_mask_classes)])
+    counts = _counts(mask, n_mask_classes)
     n_seen = counts.sum()
     if not n_seen:
         raise ValueError(message("mask", "annotated in at least one pixel", f"only {MISSING}"))
@@ -154,13 +154,19 @@ def _correlation(a, b):
     return float(np.corrcoef(a, b)[0, 1])
 
 
+def _counts(values, n_mask_classes):
+    """Pixels of each class."""
+    if n_mask_classes > _MANY:
+        return np.bincount(values[values != MISSING], minlength=n_mask_classes)
+    # No pixel is moved: somebody may wait for it, and there may be millions.
+    return np.array([np.count_nonzero(values == k) for k in range(n_mask_classes)])
+
+
 def _mean_dice(a, b, n_mask_classes):
-    found = []
-    for label in range(1, n_mask_classes):
-        size = int((a == label).sum() + (b == label).sum())
-        if size:
-            found.append(2 * int(((a == label) & (b == label)).sum()) / size)
-    return float(np.mean(found)) if found else 1.0
+    sizes = (_counts(a, n_mask_classes) + _counts(b, n_mask_classes))[1:]
+    both = _counts(a[a == b], n_mask_classes)[1:]
+    there = sizes > 0
+    return float(np.mean(2 * both[there] / sizes[there])) if there.any() else 1.0
 
 
 def _checked(name, mask, n_mask_classes):

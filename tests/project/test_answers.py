@@ -1,5 +1,7 @@
 """alseg.project.answers: shares, agreement and warnings of masks, worked by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -36,6 +38,14 @@ def test_several_classes_and_their_names():
     assert list(look_at_mask(given, n_mask_classes=3).shares) == ["class 1", "class 2"]
     with_background = look_at_mask(SQUARE, class_names=["background", "gland"])
     assert list(with_background.shares) == ["gland"]
+
+
+def test_many_classes_are_counted_as_few_are(rng):
+    given, proposal = rng.integers(-1, 4, (2, 30, 40))
+    proposal = np.maximum(proposal, 0)
+    few, many = (look_at_mask(given, proposal, n_mask_classes=n) for n in (4, 40))
+    assert list(many.shares.values()) == [*few.shares.values(), *[0.0] * 36]
+    assert dataclasses.replace(many, shares=few.shares) == few
 
 
 def test_what_is_not_annotated_does_not_count():
