@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from alseg.experiment import environment
+from alseg.experiment import RECORDS_FILE, environment, read_records
 from alseg.files import write_text
 from alseg.report import as_markdown
 
@@ -23,6 +23,11 @@ def script_command():
     """
     script = Path(sys.argv[0])
     return ["python", "-m", f"benchmarks.{script.parent.name}.{script.stem}"]
+
+
+def records_so_far(folder):
+    """The records of a folder; none where no run has begun in it."""
+    return read_records(folder) if (folder / RECORDS_FILE).is_file() else []
 
 
 def write_curves(result, path):

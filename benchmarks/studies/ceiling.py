@@ -49,7 +49,7 @@ from matplotlib.figure import Figure
 
 from alseg import Consistency, JointCAMSegmenter, Objects, Schedule
 from alseg.datasets import class_folds, load_folder
-from alseg.experiment import environment, read_records
+from alseg.experiment import environment
 from alseg.experiment.statistics import paired_t
 from alseg.files import write_text
 from alseg.learner import DeepEnsemble
@@ -64,7 +64,7 @@ from alseg.query import class_balanced_top_n
 from alseg.segmenter import separate_objects
 from benchmarks.core.data import find_data
 from benchmarks.core.parts import foreground_arrays
-from benchmarks.core.results import RESULTS
+from benchmarks.core.results import RESULTS, records_so_far
 from benchmarks.core.runner import run_missing
 from benchmarks.core.tables import head, line
 from benchmarks.studies.objects import measured, read
@@ -593,17 +593,15 @@ def main(argv=None):
             config = {"canvas": FOLD_CANVAS, "folds": N_FOLDS, "masks": N_MASKS}
             run = functools.partial(run_folds, folder=folder, out=out)
             run_missing(out, config, work, key_of, run, title="ceiling")
-    of_folds, at_size = _records(out), _records(wide)
-    text = table(of_folds, _records(tests) + _records(apart) + _records(best), at_size)
+    of_folds, at_size = records_so_far(out), records_so_far(wide)
+    text = table(
+        of_folds, records_so_far(tests) + records_so_far(apart) + records_so_far(best), at_size
+    )
     print(text)
     write_text(out / "table.md", text)
     if of_folds:
         curve(of_folds, out / "curve.png")
     return 0
-
-
-def _records(folder):
-    return read_records(folder) if (folder / "records.jsonl").is_file() else []
 
 
 def key_of(record):

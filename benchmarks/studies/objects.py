@@ -29,7 +29,7 @@ import torch
 
 from alseg import JointCAMSegmenter, Objects
 from alseg.datasets import class_folds, load_glas
-from alseg.experiment import environment, read_records
+from alseg.experiment import environment
 from alseg.experiment.statistics import paired_t
 from alseg.files import write_text
 from alseg.metrics import (
@@ -41,7 +41,7 @@ from alseg.metrics import (
 from alseg.query import class_balanced_top_n
 from alseg.training import ObjectReader, mask_tensor, object_ids
 from benchmarks.core.data import find_data, find_weights
-from benchmarks.core.results import RESULTS
+from benchmarks.core.results import RESULTS, records_so_far
 from benchmarks.core.runner import run_missing
 from benchmarks.core.tables import head, line
 
@@ -251,7 +251,7 @@ def main(argv=None):
             run_all(arguments, tests, run_test, arguments.only, [0])
         else:
             run_all(arguments, arguments.out, run_folds, arguments.only, arguments.folds)
-    text = table(read_records(arguments.out), read_records(tests) if tests.is_dir() else ())
+    text = table(records_so_far(arguments.out), records_so_far(tests))
     print(text)
     write_text(arguments.out / "table.md", text)
     return 0
