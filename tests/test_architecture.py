@@ -1,6 +1,7 @@
 """What the source may look like: read, not run, so that a rule holds for code no test reaches."""
 
 import ast
+import functools
 import importlib
 import inspect
 import re
@@ -68,19 +69,28 @@ MODULES = sorted(name for name in SOURCES if name)  # without the package itself
 every_module = pytest.mark.parametrize("name", MODULES)
 
 
+@functools.cache  # some ten questions walk the tree of each module
+def nodes(name):
+    return tuple(ast.walk(TREES[name]))
+
+
+@functools.cache
 def imports(name):
     """Every (imported dotted name, line, inside a function) of a module, wherever it stands."""
-    path, tree = SOURCES[name], TREES[name]
+    return tuple(_imports(SOURCES[name], name))
+
+
+def _imports(path, name):
     late = {
         id(node)
-        for function in ast.walk(tree)
+        for function in nodes(name)
         if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
         for node in ast.walk(function)
     }
     package = ("alseg." + name).split(".")
     if path.name != "__init__.py":
         package = package[:-1]
-    for node in ast.walk(tree):
+    for node in nodes(name):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, node.lineno, id(node) in late
@@ -118,8 +128,8 @@ def test_no_file_is_too_long():
 def test_no_class_is_too_large():
     classes = {
         f"{name}.{node.name}": node.end_lineno - node.lineno + 1
-        for name, tree in TREES.items()
-        for node in ast.walk(tree)
+        for name in TREES
+        for node in nodes(name)
         if isinstance(node, ast.ClassDef)
     }
     assert not {name: n for name, n in classes.items() if n > LONGEST}
@@ -170,9 +180,9 @@ def test_outsiders_import_a_package_and_not_its_modules(name):
 def private_uses():
     """Names with an underscore that one package defines and another one uses."""
     defined, used = defaultdict(set), []
-    for module, tree in TREES.items():
+    for module in TREES:
         own = module.split(".")[0]
-        for node in ast.walk(tree):
+        for node in nodes(module):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 defined[node.name].add(own)
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -295,11 +305,11 @@ def test_no_global_random_state(name):
     }
     borrowed = {
         id(node)
-        for block in ast.walk(TREES[name])
+        for block in nodes(name)
         if isinstance(block, ast.With) and any("fork_rng" in ast.dump(i) for i in block.items)
         for node in ast.walk(block)
     }
-    for node in ast.walk(TREES[name]):
+    for node in nodes(name):
         called = dotted(node) if isinstance(node, ast.Attribute) else ""
         if re.match(r"(np|numpy)\.random\.\w+$", called):
             assert called.rsplit(".", 1)[1] in allowed, f"{name}:{node.lineno} uses {called}"
@@ -313,7 +323,7 @@ def test_no_global_random_state(name):
 @every_module
 def test_no_trap_in_the_code(name):
     """No assert for checks, no bare except, no mutable default, no loading that runs code."""
-    for node in ast.walk(TREES[name]):
+    for node in nodes(name):
         where = f"{name}:{getattr(node, 'lineno', 0)}"
         assert not isinstance(node, ast.Assert), f"{where}: assert goes with python -O"
         if isinstance(node, ast.ExceptHandler):
@@ -399,7 +409,7 @@ _OWN_SAVE = {
 
 def writes(name):
     """Calls of a module that change files by another way than `files`."""
-    for node in ast.walk(TREES[name]):
+    for node in nodes(name):
         if not isinstance(node, ast.Call):
             continue
         called = dotted(node.func)
