@@ -97,7 +97,9 @@ def make_parser():
     )
     sub.add_argument(
         "-o",
+        "--out",
         "--output",
+        dest="output",
         metavar="FILE",
         help="default: report.html in D; one that ends "
         "in .csv has the scores, in .tex the table, in .pdf, .svg or .png the learning curves",

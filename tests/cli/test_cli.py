@@ -199,7 +199,7 @@ def test_run_then_report(capsys, tmp_path):
     assert (code, printed) == (0, f"{tmp_path / 'page.html'}\n")
     assert (tmp_path / "page.html").read_bytes() == (out / "report.html").read_bytes()
     for name, start in (("scores.csv", b"row,seed,"), ("curve.pdf", b"%PDF"), ("c.SVG", b"<?xml")):
-        code, printed, err = call(capsys, "report", out, "-o", tmp_path / name)
+        code, printed, err = call(capsys, "report", out, "--out", tmp_path / name)
         assert (code, printed, err) == (0, f"{tmp_path / name}\n", "")
         assert (tmp_path / name).read_bytes().startswith(start)
     refused(capsys, "report", out, "-o", "a.tex", code=2, match="must be .html, .csv, .pdf, .svg")
