@@ -84,11 +84,15 @@ def tissue_network():
         if name in known and known[name].ndim == 3
     ]
     called = []
-    for name, module in network.named_modules():
-        if isinstance(module, nn.GroupNorm):
-            module.register_forward_hook(lambda *_, name=name: called.append(name))
+    hooks = [
+        module.register_forward_hook(lambda *_, name=name: called.append(name))
+        for name, module in network.named_modules()
+        if isinstance(module, nn.GroupNorm)
+    ]
     image = torch.rand((1, 3, 64, 128), generator=torch.Generator().manual_seed(0))
     network.eval()(image)
+    for hook in hooks:
+        hook.remove()
     names = [f"{name}.{part}" for name in called for part in ("weight", "bias")]
     state |= dict(zip(names, unnamed, strict=True))
     network.load_state_dict(state)
