@@ -67,13 +67,14 @@ from benchmarks.core.parts import foreground_arrays
 from benchmarks.core.results import RESULTS, records_so_far
 from benchmarks.core.runner import run_missing
 from benchmarks.core.tables import head, line
+from benchmarks.studies.histology import MEAN, STD, TissueEncoder
 from benchmarks.studies.objects import measured, read
 
 N_FOLDS, N_MASKS, ALL, N_FITS = 5, 8, 0, 3
 FOLD_CANVAS, TEST_CANVAS, TEST_STEPS = (96, 144), (192, 288), 600
 VIEWS = {"none": 1, "both": 4, "dihedral": 8}
 SEVERAL = ("both", "dihedral")
-TAUGHT, CONTROL, TRUTH, SOURCE = "taught", "300", "truth", "ebhi"
+TAUGHT, CONTROL, TRUTH, SOURCE, TISSUE = "taught", "300", "truth", "ebhi", "tissue"
 SOFT, LARGE = "soft", "large"
 WIDE_STEPS = 300
 SOURCE_CANVAS, N_SOURCE = (128, 128), 240
@@ -111,6 +112,7 @@ ROWS = {
     SOFT: Row("probabilities of three fits in four views", change={"weak_batch_size": 4}),
     LARGE: Row("probabilities of a fit at 192 x 288 in four views", change={"weak_batch_size": 4}),
     SOURCE: Row("starts from 300 steps on EBHI-Seg"),
+    TISSUE: Row("beside frozen maps of a network of tissue"),
     "900": Row("900 steps", 900),
     "lite2": Row("Lite2", change={"encoder": "efficientnet-lite2"}),
     "class-wise": Row(
@@ -172,7 +174,8 @@ def kept(place, model, taught):
         place.parent.mkdir(parents=True, exist_ok=True)
         model.save(place)
         seconds.write_text(json.dumps(time.process_time() - began))
-    return JointCAMSegmenter.load(place), json.loads(seconds.read_text())
+    code = {} if isinstance(model.encoder, str) else {"encoder": model.encoder}  # in no file
+    return JointCAMSegmenter.load(place, **code), json.loads(seconds.read_text())
 
 
 def source_of(out):
@@ -221,6 +224,8 @@ def run_folds(tasks, folder, out):
     model = model_of(row, fit, FOLD_CANVAS, teacher)
     if row == SOURCE:
         model.set_params(schedule__start_from=source_of(out))
+    if row == TISSUE:
+        model.set_params(encoder=TissueEncoder(True), network__normalize=(MEAN, STD))
     taught = [images[i] for i in train], data.labels[train], masks, weights
     model, seconds = kept(place_of(out, row, fold, fit), model, taught)
     seen, expected = [images[i] for i in test], [truth[i] for i in test]
