@@ -13,9 +13,10 @@ into MONAI's network of that name, and must give what the wheel's own file gives
 First without a mask: its glands on GlaS' 85 training images, at 1 micron a pixel and at the 1.7 of
 192 x 288, against a mask that is full. Then as features: a mask decoder on kept maps of encoders
 that are not trained ("alseg-fast", 60 steps at 192 x 288, 8 masks, class-balanced at random), of
-EfficientNet-Lite0, of the SegResNet's last 64 channels at stride 4 beside them, and of these alone.
-GlaS' training images in five folds that tear no patient apart, two sets of masks each; test images
-are not opened. Sets of a fold are averaged: a pair is a fold.
+EfficientNet-Lite0, of the SegResNet's last 64 channels at stride 4 beside them, of as many of the
+same network with the weights that it is made with (the control: more channels, and stains taken
+apart), and of these 64 alone. GlaS' training images in five folds that tear no patient apart, two
+sets of masks each; test images are not opened. Sets of a fold are averaged: a pair is a fold.
 """
 
 import argparse
@@ -53,6 +54,7 @@ MEAN, STD = 0.5, 0.5  # of the images as the network sees them
 ROWS = {
     "lite0": "EfficientNet-Lite0",
     "both": "and the SegResNet at stride 4",
+    "random": "and the SegResNet as it is before training",
     "tissue": "the SegResNet alone",
 }
 ALONE = "alone"
@@ -61,17 +63,25 @@ ALONE = "alone"
 # -- the network ----------------------------------------------------------------------------------
 
 
+def untrained():
+    """MONAI's SegResNet of the wheel's size, with random weights, the same each time."""
+    from monai.networks.nets import SegResNet
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return SegResNet(2, 16, 3, 3, act="MISH", blocks_down=(1, 2, 2, 4), blocks_up=(1, 1, 1))
+
+
 @functools.cache
 def tissue_network():
-    """MONAI's SegResNet with the wheel's weights, which gives what its file gives."""
+    """It with the wheel's weights, which gives what the wheel's file gives."""
     import onnx
     import onnxruntime
-    from monai.networks.nets import SegResNet
     from onnx import numpy_helper
 
     package = importlib.util.find_spec("shell")
     path = Path(package.origin).parent / "weights" / "model_v1.onnx"
-    network = SegResNet(2, 16, 3, 3, act="MISH", blocks_down=(1, 2, 2, 4), blocks_up=(1, 1, 1))
+    network = untrained()
     graph = onnx.load(path).graph
     known = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
     state = {name: torch.tensor(known[name]) for name in network.state_dict() if name in known}
@@ -131,9 +141,9 @@ def tissue_input(images, size):
 class TissueEncoder(nn.Module):
     """Frozen maps: of the SegResNet at stride 4, with those of EfficientNet-Lite0 or without."""
 
-    def __init__(self, beside):
+    def __init__(self, beside, trained=True):
         super().__init__()
-        self.tissue = tissue_network()
+        self.tissue = tissue_network() if trained else untrained().requires_grad_(False)
         self.beside = build_encoder("efficientnet-lite0") if beside else None
         widths = list(self.beside.out_channels) if beside else [8, 64, 32, 32, 32]
         self.strides = list(self.beside.strides) if beside else [2, 4, 8, 16, 32]
@@ -198,6 +208,12 @@ def run_rows(tasks, folder, cache):
     return [{**record, "environment": environment("cpu")}]
 
 
+def encoder_of(row):
+    if row == "lite0":
+        return "efficientnet-lite0"
+    return TissueEncoder(beside=row != "tissue", trained=row != "random")
+
+
 def decoded(row, fold, chosen, part, cache):
     """Dice on a fold's images of a decoder that learned from 8 masks of the others."""
     data, images, ids = part
@@ -208,7 +224,7 @@ def decoded(row, fold, chosen, part, cache):
     truth = [(np.asarray(one) > 0).astype(np.int16) for one in ids]
     model = JointCAMSegmenter.from_preset(
         "alseg-fast",
-        encoder="efficientnet-lite0" if row == "lite0" else TissueEncoder(row == "both"),
+        encoder=encoder_of(row),
         network__normalize=(MEAN, STD),
         network__pooling=None,
         image_size=CANVAS,
