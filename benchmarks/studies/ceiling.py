@@ -520,10 +520,11 @@ def curve(records, path):
     places = {}
     for row, how in (*itertools.product(ROWS, ("1 x 1", "1 x 4")), (CONTROL, "3 x 4")):
         mine = of_fold(records, row, how)
-        if len(mine) > 1:  # one fold says nothing
+        shared = mine.keys() & control.keys()
+        if len(shared) > 1:  # one fold says nothing
             seconds = [r["seconds"]["fit"] for r in records if r["row"] == row]
-            gain = np.mean([mine[fold] - control[fold] for fold in mine])
-            places[row, how, len(mine)] = int(how[0]) * np.mean(seconds), gain
+            gain = np.mean([mine[fold] - control[fold] for fold in shared])
+            places[row, how, len(shared)] = int(how[0]) * np.mean(seconds), gain
     for (row, how, n), at in places.items():
         axes.plot(*at, "o" if how.endswith("1") else "s", color=f"C{list(ROWS).index(row)}")
         # To the left where another one is close on the right.
