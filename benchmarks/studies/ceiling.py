@@ -3,6 +3,7 @@
     python -m benchmarks.studies.ceiling                       # by folds: 2.5 CPU hours, resumable
     python -m benchmarks.studies.ceiling --only 300 600 --folds 0 1
     python -m benchmarks.studies.ceiling --wide                # at 192 x 288: 5 CPU minutes a fit
+    python -m benchmarks.studies.ceiling --wide --canvas 256 384
     python -m benchmarks.studies.ceiling --test                # test images: an hour a set of masks
     python -m benchmarks.studies.ceiling --apart               # these fits, seams undone
     python -m benchmarks.studies.ceiling --best                # the preset: ten minutes a fit
@@ -13,15 +14,15 @@ random, EfficientNet-Lite0 in batches of 4 at 96 x 144: all rows of a fold get t
 mean of fits and views is taken from the same fits: three seeds of the first row, four views (flips)
 or eight (and quarter turns). Rows that learn from images without a mask see 4 of them in a batch
 beside the 4 with one; at equal steps they are compared with the masks alone, with the teacher
-itself, and with the true masks in the place of what is predicted. One teacher saw larger images
-than its student (``--wide``, 5 CPU minutes where it is not kept). One row starts from 300 steps on
-240 masks of EBHI-Seg, other photographs of glands. A pair is a fold, and from the sixth on the same
-folds with other sets of 8 masks (``--folds 5 6 7 8 9``); nothing is a gain whose interval includes
-0.
+itself, and with the true masks in the place of what is predicted. One teacher is the mean of two
+encoders, and one saw larger images than its student (``--wide``, 5 CPU minutes where it is not
+kept), which learns for 300 steps and for 600. One row starts from 300 steps on 240 masks of
+EBHI-Seg, other photographs of glands. A pair is a fold, and from the sixth on the same folds with
+other sets of 8 masks (``--folds 5 6 7 8 9``); nothing is a gain whose interval includes 0.
 
 With ``--wide``: the same folds at 192 x 288, 300 steps, borders of objects learned beside classes,
 8 masks and all; one, four and eight views of the same fits, and objects of the same maps told apart
-in several ways.
+in several ways. ``--canvas`` asks for another size, which is compared with that one.
 
 With ``--test``: the 67 training images of the published fold 0 at 192 x 288, 600 steps, borders of
 objects learned beside classes, three fits, one, four and eight views. That was fixed before the 80
@@ -75,7 +76,8 @@ FOLD_CANVAS, TEST_CANVAS, TEST_STEPS = (96, 144), (192, 288), 600
 VIEWS = {"none": 1, "both": 4, "dihedral": 8}
 SEVERAL = ("both", "dihedral")
 TAUGHT, CONTROL, TRUTH, SOURCE, TISSUE = "taught", "300", "truth", "ebhi", "tissue"
-SOFT, LARGE = "soft", "large"
+SOFT, LARGE, LARGE_600, TWO, LITE2 = "soft", "large", "large-600", "two", "lite2"
+SHOWN = SOFT, LARGE, LARGE_600, TWO  # rows to which probabilities are shown as if they were masks
 WIDE_STEPS = 300
 SOURCE_CANVAS, N_SOURCE = (128, 128), 240
 # Less than an expert's mask, so that it is in the second stream of a batch, and by nothing else.
@@ -88,12 +90,14 @@ class Row:
 
     steps : gradient steps
     fits : how many seeds of it are fitted, of which a mean is taken
+    against : the row that it is compared with
     """
 
     what: str
     steps: int = 300
     fits: int = 1
     change: dict = field(default_factory=dict)
+    against: str = CONTROL
 
 
 def unlabelled(**options):
@@ -111,10 +115,17 @@ ROWS = {
     TRUTH: Row("control: true masks of all images", change={"weak_batch_size": 4}),
     SOFT: Row("probabilities of three fits in four views", change={"weak_batch_size": 4}),
     LARGE: Row("probabilities of a fit at 192 x 288 in four views", change={"weak_batch_size": 4}),
+    LARGE_600: Row(
+        "probabilities of a fit at 192 x 288 in four views, 600 steps",
+        600,
+        change={"weak_batch_size": 4},
+        against="600",
+    ),
+    TWO: Row("probabilities of Lite0 and Lite2 in four views", change={"weak_batch_size": 4}),
     SOURCE: Row("starts from 300 steps on EBHI-Seg"),
     TISSUE: Row("beside frozen maps of a network of tissue"),
     "900": Row("900 steps", 900),
-    "lite2": Row("Lite2", change={"encoder": "efficientnet-lite2"}),
+    LITE2: Row("Lite2", change={"encoder": "efficientnet-lite2"}),
     "class-wise": Row(
         "mean teacher, threshold of each class, pasted objects",
         change={**unlabelled(threshold="adaptive", copy_paste=0.5), **AVERAGE},
@@ -205,13 +216,15 @@ def run_folds(tasks, folder, out):
     truth = [(one > 0).astype(np.int16) for one in ids]
     chosen = some_masks(data.labels, train, N_MASKS, fold)
     masks, weights = [truth[i] if j in chosen else None for j, i in enumerate(train)], None
-    if row in (TRUTH, SOFT, LARGE):
+    if row in (TRUTH, *SHOWN):
         weights = [1.0 if mask is not None else BELOW_ONE for mask in masks]
     if row == TRUTH:
         masks = [truth[i] for i in train]
-    if row in (SOFT, LARGE):
+    if row in SHOWN:
         if row == SOFT:
             members = members_of(out, CONTROL, fold, N_FITS)
+        elif row == TWO:
+            members = [members_of(out, one, fold, 1)[0] for one in (CONTROL, LITE2)]
         else:
             part = data, images, ids
             members = [fitted_wide(out / "wide", part, N_MASKS, WIDE_STEPS, fold)[0]]
@@ -230,6 +243,8 @@ def run_folds(tasks, folder, out):
     model, seconds = kept(place_of(out, row, fold, fit), model, taught)
     seen, expected = [images[i] for i in test], [truth[i] for i in test]
     scores = {f"1 x {VIEWS[v]}": dice_of(mean_of([model], v), seen, expected) for v in VIEWS}
+    if row == TWO:
+        scores["its teacher"] = dice_of(teacher, seen, expected)
     if fit:
         members = members_of(out, row, fold, fit + 1)
         for views in SEVERAL:
@@ -242,11 +257,11 @@ def dice_of(model, images, truth):
     return float(np.nanmean(dice_per_image(list(model.predict_masks(images)), truth)))
 
 
-def run_wide(tasks, folder, out):
+def run_wide(tasks, folder, out, canvas=TEST_CANVAS):
     ((n_masks, steps, fold, fit),) = tasks
     data, images, ids = read(folder, None)["train"]
     train, test = split(data, fold)
-    model, seconds = fitted_wide(out, (data, images, ids), n_masks, steps, fold, fit)
+    model, seconds = fitted_wide(out, (data, images, ids), n_masks, steps, fold, fit, canvas)
     seen, expected = [images[i] for i in test], [ids[i] for i in test]
     scores = {
         f"1 x {VIEWS[views]}": measured(mean_of([model], views), seen, expected)[""]
@@ -255,33 +270,33 @@ def run_wide(tasks, folder, out):
     n = n_masks or len(train)
     record = record_of("wide", f"{steps}", n, fold, fit, scores, seconds, model)
     apart = separation(mean_of([model], "both"), (data, seen, expected))
-    return [{**record, "all": not n_masks, "separation": apart}]
+    return [{**record, "all": not n_masks, "separation": apart, "canvas": canvas}]
 
 
-def fitted_wide(out, part, n_masks, steps, fold, fit=0):
-    """A fit at 192 x 288 to some masks of a fold, or to all, and its CPU seconds."""
+def fitted_wide(out, part, n_masks, steps, fold, fit=0, canvas=TEST_CANVAS):
+    """A fit at 192 x 288, or larger, to some masks of a fold, or to all, and its CPU seconds."""
     data, images, ids = part
     train, _ = split(data, fold)
     chosen = some_masks(data.labels, train, n_masks or len(train), fold)
     masks = [ids[i] if j in chosen else None for j, i in enumerate(train)]
     taught = [images[i] for i in train], data.labels[train], masks
     place = place_of(out, f"wide-{steps}", f"{n_masks}-{fold}", fit)
-    return kept(place, best_of(steps, fit), taught)
+    return kept(place, best_of(steps, fit, canvas), taught)
 
 
-def best_of(steps, fit):
-    return model_of("600", fit, TEST_CANVAS).set_params(
+def best_of(steps, fit, canvas):
+    return model_of("600", fit, canvas).set_params(
         objects=Objects("border", mask_kind="instances"), steps_per_epoch=steps
     )
 
 
-def run_test(tasks, folder, out):
+def run_test(tasks, folder, out, canvas=TEST_CANVAS):
     ((n_masks, seed, fit),) = tasks
     parts = read(folder, 0)
     data, images, ids = parts["train"]
     among = np.arange(len(data))
     chosen = some_masks(data.labels, among, n_masks or len(data), seed)
-    model = best_of(TEST_STEPS, fit)
+    model = best_of(TEST_STEPS, fit, canvas)
     key, scores = f"{n_masks}-{seed}", {}
     taught = images, data.labels, [ids[i] if i in chosen else None for i in among]
     model, seconds = kept(place_of(out, "test", key, fit), model, taught)
@@ -298,7 +313,8 @@ def run_test(tasks, folder, out):
             scores[named] = measured(mean, seen, true_ids, test.subsets)
     n = n_masks or len(data)
     record = record_of("test", "600", n, seed, fit, scores, seconds, model)
-    return [{**record, "separation": separation(mean_of([model], "both"), parts["valid"])}]
+    apart = separation(mean_of([model], "both"), parts["valid"])
+    return [{**record, "separation": apart, "canvas": canvas}]
 
 
 def run_apart(tasks, folder, out):
@@ -417,7 +433,7 @@ def compared(mine, theirs):
 
 def lines_of(records, at_size=()):
     """Rows of the table: of fits as they are, then of means over fits and views."""
-    control, four = (of_fold(records, CONTROL, f"1 x {n}") for n in (1, 4))
+    control = of_fold(records, CONTROL, "1 x 1")
     seconds = {
         row: np.mean([r["seconds"]["fit"] for r in records if r["row"] == row] or [np.nan])
         for row in ROWS
@@ -425,7 +441,8 @@ def lines_of(records, at_size=()):
     for row, one in ROWS.items():
         mine = of_fold(records, row, "1 x 1")
         if mine:
-            against = ("", "", len(mine)) if row == CONTROL else compared(mine, control)
+            theirs = of_fold(records, one.against, "1 x 1")
+            against = ("", "", len(mine)) if row == CONTROL else compared(mine, theirs)
             yield one.what, one.steps, 1, 1, np.mean(list(mine.values())), *against, seconds[row]
     for n_fits, n_views in ((1, 4), (1, 8), (2, 4), (3, 4), (3, 8)):
         mine = of_fold(records, CONTROL, f"{n_fits} x {n_views}")
@@ -434,21 +451,29 @@ def lines_of(records, at_size=()):
             mean, total = np.mean(list(mine.values())), n_fits * seconds[CONTROL]
             yield what, 300, n_fits, n_views, mean, *compared(mine, control), total
     several = of_fold(records, CONTROL, f"{N_FITS} x 4")
-    for row in ROWS:
+    for row, one in ROWS.items():
         mine = of_fold(records, row, "1 x 4")
         if mine and row != CONTROL:
-            what, mean = f"{ROWS[row].what}, four views", np.mean(list(mine.values()))
-            yield what, ROWS[row].steps, 1, 4, mean, *compared(mine, four), seconds[row]
+            what, mean = f"{one.what}, four views", np.mean(list(mine.values()))
+            against = compared(mine, of_fold(records, one.against, "1 x 4"))
+            yield what, one.steps, 1, 4, mean, *against, seconds[row]
     large = {
         r["fold"]: 100 * r["scores"]["1 x 4"]["dice"]
         for r in at_size
-        if (r["all"], r["row"]) == (False, f"{WIDE_STEPS}")
+        if (r["all"], r["row"]) == (False, f"{WIDE_STEPS}") and canvas_of(r) == TEST_CANVAS
     }
-    for row, teacher in ((TAUGHT, several), (SOFT, several), (LARGE, large)):
+    two = of_fold(records, TWO, "its teacher")
+    teachers = {TAUGHT: several, SOFT: several, LARGE: large, LARGE_600: large, TWO: two}
+    for row, teacher in teachers.items():
         mine = of_fold(records, row, "1 x 4")
         if mine and teacher:
             what, mean = f"{ROWS[row].what}, less its teacher", np.mean(list(mine.values()))
-            yield what, 300, 1, 4, mean, *compared(mine, teacher), None
+            yield what, ROWS[row].steps, 1, 4, mean, *compared(mine, teacher), None
+
+
+def canvas_of(record):
+    """Rows and columns of the images that a record's model saw; the first ones do not say it."""
+    return tuple(record.get("canvas", TEST_CANVAS))
 
 
 def table(records, tested=(), at_size=()):
@@ -472,8 +497,15 @@ def tested_lines(records):
     heads = [f"{what}, {part}" for what, part in scores]
     yield from head(["masks", "set", "fits x views", "Dice", *heads, "CPU s a fit"])
     for record in records:
+        canvas = canvas_of(record)
+        size = "" if canvas == TEST_CANVAS else f", {canvas[0]} x {canvas[1]}"
         for how, found in record["scores"].items():
-            cells = [record["n_masks"], record["seed"], how, f"{100 * found['']['dice']:.1f}"]
+            cells = [
+                record["n_masks"],
+                record["seed"],
+                how + size,
+                f"{100 * found['']['dice']:.1f}",
+            ]
             cells += [f"{100 * found[part][HEADS[what]]:.1f}" for what, part in scores]
             yield line([*cells, f"{record['seconds']['fit']:.0f}"])
     yield ""
@@ -484,32 +516,54 @@ def tested_lines(records):
                 f"{100 * record['separation'][name][key]:.1f}" for key in ("f1", "object_dice")
             ]
             of = (record[key] for key in ("n_masks", "seed", "fit"))
-            yield line([PARTED[name], *of, *values])
+            size = "" if canvas_of(record) == TEST_CANVAS else f", {canvas_of(record)[0]} rows"
+            yield line([PARTED[name] + size, *of, *values])
 
 
 def wide_lines(records):
-    """Of the folds at 192 x 288: views, and ways of telling objects apart."""
+    """Of the folds at 192 x 288: views, and ways of telling objects apart; then of other sizes."""
     heads = ["masks", "steps", "what", "measure", "mean", "gain", "95 % interval", "folds"]
     yield from head(heads)
     groups = {}
     for record in records:
-        groups.setdefault((record["all"], int(record["row"])), []).append(record)
-    for (whole, steps), own in sorted(groups.items()):
-        masks = "all" if whole else own[0]["n_masks"]
-        rows = [
-            (f"{k} view" + "s" * (k > 1), "Dice", "scores", f"1 x {k}", "dice", "1 x 1")
-            for k in (1, 4, 8)
-        ]
-        for name, what in PARTED.items():
-            for key, measure in (("f1", "object F1"), ("object_dice", "object Dice")):
-                rows.append((what, measure, "separation", name, key, "borders"))
-        for what, measure, kind, name, key, first in rows:
-            mine, theirs = (
-                {r["fold"]: 100 * r[kind][one][key] for r in own} for one in (name, first)
-            )
+        key = canvas_of(record), record["all"], int(record["row"])
+        groups.setdefault(key, []).append(record)
+    for (canvas, whole, steps), own in sorted(groups.items()):
+        if canvas != TEST_CANVAS:
+            continue
+        said = "all" if whole else own[0]["n_masks"], steps
+        for what, measure, kind, name, key, first in rows_at_size():
+            mine, theirs = (of_folds(own, kind, one, key) for one in (name, first))
             against = ("", "", len(mine)) if name == first else compared(mine, theirs)
-            mean = f"{np.mean(list(mine.values())):.1f}"
-            yield line([masks, steps, what, measure, mean, *against])
+            yield line([*said, what, measure, mean_cell(mine), *against])
+    for (canvas, whole, steps), own in sorted(groups.items()):
+        other = groups.get((TEST_CANVAS, whole, steps), [])
+        if canvas == TEST_CANVAS or not other:
+            continue
+        said = "all" if whole else own[0]["n_masks"], steps
+        for what, measure, kind, name, key, _ in rows_at_size():
+            if name in (*(f"1 x {n}" for n in VIEWS.values()), "borders", "seams"):
+                mine, theirs = (of_folds(of, kind, name, key) for of in (own, other))
+                size = f"{what}, {canvas[0]} x {canvas[1]} less {TEST_CANVAS[0]} x {TEST_CANVAS[1]}"
+                yield line([*said, size, measure, mean_cell(mine), *compared(mine, theirs)])
+
+
+def rows_at_size():
+    """What a line of `wide_lines` says, its measure, where records have it, what it is less."""
+    for k in VIEWS.values():
+        yield f"{k} view" + "s" * (k > 1), "Dice", "scores", f"1 x {k}", "dice", "1 x 1"
+    for name, what in PARTED.items():
+        for key, measure in (("f1", "object F1"), ("object_dice", "object Dice")):
+            yield what, measure, "separation", name, key, "borders"
+
+
+def of_folds(records, kind, name, key):
+    """A measure of each fold, in per cent."""
+    return {r["fold"]: 100 * r[kind][name][key] for r in records}
+
+
+def mean_cell(values):
+    return f"{np.mean(list(values.values())):.1f}"
 
 
 def curve(records, path):
@@ -558,6 +612,9 @@ def main(argv=None):
     parser.add_argument("--test", action="store_true", help="open the test images")
     parser.add_argument("--apart", action="store_true", help="kept fits of --test, seams undone")
     parser.add_argument("--best", action="store_true", help="the preset, on the test images")
+    parser.add_argument(
+        "--canvas", type=int, nargs=2, default=TEST_CANVAS, help="of --wide, --test"
+    )
     parser.add_argument("--table-only", action="store_true")
     arguments = parser.parse_args(argv)
     folder, out = find_data("glas"), arguments.out
@@ -565,6 +622,12 @@ def main(argv=None):
         print("skipped: set ALSEG_DATA to the folder that holds glas/")
         return 0
     tests, wide, apart, best = (out / name for name in ("test", "wide", "apart", "best"))
+    canvas = tuple(arguments.canvas)
+    if canvas != TEST_CANVAS:
+        if not (arguments.wide or arguments.test):
+            parser.error("--canvas is for --wide and --test")
+        own = f"{canvas[0]}x{canvas[1]}"
+        tests, wide = (place.with_name(f"{place.name}-{own}") for place in (tests, wide))
     if not arguments.table_only:
         torch.set_num_threads(1)
         if arguments.apart:
@@ -580,14 +643,14 @@ def main(argv=None):
             run_missing(best, {"preset": "alseg-best"}, work, key_of_test, run, title="best")
         elif arguments.test:
             work = list(itertools.product(arguments.masks, arguments.seeds, range(arguments.fits)))
-            config = {"canvas": TEST_CANVAS, "steps": TEST_STEPS}
-            run = functools.partial(run_test, folder=folder, out=tests)
+            config = {"canvas": canvas, "steps": TEST_STEPS}
+            run = functools.partial(run_test, folder=folder, out=tests, canvas=canvas)
             run_missing(tests, config, work, key_of_test, run, title="ceiling, test")
         elif arguments.wide:
             asked = itertools.product(arguments.folds, arguments.steps, arguments.masks)
             work = [(n, steps, fold, k) for fold, steps, n in asked for k in range(arguments.fits)]
-            run = functools.partial(run_wide, folder=folder, out=wide)
-            config = {"canvas": TEST_CANVAS}
+            run = functools.partial(run_wide, folder=folder, out=wide, canvas=canvas)
+            config = {"canvas": canvas}
             run_missing(wide, config, work, key_of_wide, run, title="ceiling, wide")
         else:
             work = [
@@ -599,14 +662,14 @@ def main(argv=None):
             config = {"canvas": FOLD_CANVAS, "folds": N_FOLDS, "masks": N_MASKS}
             run = functools.partial(run_folds, folder=folder, out=out)
             run_missing(out, config, work, key_of, run, title="ceiling")
-    of_folds, at_size = records_so_far(out), records_so_far(wide)
-    text = table(
-        of_folds, records_so_far(tests) + records_so_far(apart) + records_so_far(best), at_size
-    )
+    by_folds = records_so_far(out)
+    at_size = [r for place in sorted(out.glob("wide*")) for r in records_so_far(place)]
+    tested = [r for place in sorted(out.glob("test*")) for r in records_so_far(place)]
+    text = table(by_folds, tested + records_so_far(apart) + records_so_far(best), at_size)
     print(text)
     write_text(out / "table.md", text)
-    if of_folds:
-        curve(of_folds, out / "curve.png")
+    if by_folds:
+        curve(by_folds, out / "curve.png")
     return 0
 
 

@@ -62,6 +62,28 @@ def test_a_student_of_larger_images_is_compared_with_its_teacher():
     assert less[4] == pytest.approx(87) and less[5] == "-1.50"  # 87 twice, less 88 and 89
 
 
+def test_a_student_of_more_steps_is_compared_with_as_many_of_the_masks_alone():
+    records = [
+        *(record("600", fold, 0, **{"1 x 1": 0.80, "1 x 4": 0.82}) for fold in (0, 1)),
+        *(record("300", fold, 0, **{"1 x 1": 0.70, "1 x 4": 0.70}) for fold in (0, 1)),
+        record("large-600", 0, 0, **{"1 x 1": 0.81, "1 x 4": 0.85}),
+        record("large-600", 1, 0, **{"1 x 1": 0.84, "1 x 4": 0.84}),
+    ]
+    lines = {(line[0], line[3]): line[5] for line in ceiling.lines_of(records)}
+    what = ceiling.ROWS["large-600"].what
+    assert lines[what, 1] == "+2.50" and lines[what + ", four views", 4] == "+2.50"
+    assert lines["600 steps", 1] == "+10.00"
+
+
+def test_a_student_of_two_encoders_has_the_score_of_its_teacher():
+    records = [
+        record("two", fold, 0, **{"1 x 1": 0.8, "1 x 4": 0.84, "its teacher": 0.86 - 0.01 * fold})
+        for fold in (0, 1)
+    ]
+    [*_, less] = ceiling.lines_of(records)
+    assert less[0] == ceiling.ROWS["two"].what + ", less its teacher" and less[5] == "-1.50"
+
+
 def test_second_sets_of_masks_are_of_the_same_folds():
     data = make_discs(20, (32, 32), random_state=0)
     for fold in range(5):
@@ -126,6 +148,29 @@ def test_folds_at_full_size_compare_views_and_ways_of_telling_apart():
         (0, 300, 0, 0),
     ]
     assert ceiling.table([], (), records).count("\n") == 1 + 2 + len(rows)
+
+
+def test_another_size_is_compared_with_the_first_on_the_same_folds():
+    small = [wide(fold, False, 0.8, 0.5) for fold in (0, 1, 2)]
+    large = [{**wide(k, False, 0.82 + 0.02 * k, 0.6), "canvas": [256, 384]} for k in (0, 1)]
+    rows = [line.strip("| ").split(" | ") for line in ceiling.wide_lines(small + large)][2:]
+    of = {tuple(cells[2:4]): cells[4:] for cells in rows}
+    assert of["4 views", "Dice"][3] == "3"  # the first size alone
+    larger = ", 256 x 384 less 192 x 288"
+    assert of["4 views" + larger, "Dice"][:2] == ["87.0", "+3.00"]  # 86 and 88, less 84 twice
+    assert of[ceiling.PARTED["borders"] + larger, "object F1"] == [
+        "60.0",
+        "+10.00",
+        "+10.00 to +10.00",
+        "2",
+    ]
+    assert ("connected parts" + larger, "object F1") not in of
+
+
+def test_other_sizes_are_for_fits_at_a_size(capsys):
+    with pytest.raises(SystemExit):
+        ceiling.main(["--canvas", "256", "384"])
+    assert "--canvas is for --wide and --test" in capsys.readouterr().err
 
 
 def test_ways_of_telling_apart_are_those_of_the_library():
