@@ -39,6 +39,7 @@ import argparse
 import functools
 import itertools
 import json
+import string
 import sys
 import time
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from alseg import Consistency, JointCAMSegmenter, Objects, Schedule
@@ -568,28 +570,33 @@ def mean_cell(values):
 
 def curve(records, path):
     """Gain over the first row on the same folds, against CPU seconds of all fits."""
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
     axes = figure.subplots()
     control = of_fold(records, CONTROL, "1 x 1")
-    places = {}
-    for row, how in (*itertools.product(ROWS, ("1 x 1", "1 x 4")), (CONTROL, "3 x 4")):
-        mine = of_fold(records, row, how)
-        shared = mine.keys() & control.keys()
-        if len(shared) > 1:  # one fold says nothing
-            seconds = [r["seconds"]["fit"] for r in records if r["row"] == row]
-            gain = np.mean([mine[fold] - control[fold] for fold in shared])
-            places[row, how, len(shared)] = int(how[0]) * np.mean(seconds), gain
-    for (row, how, n), at in places.items():
-        axes.plot(*at, "o" if how.endswith("1") else "s", color=f"C{list(ROWS).index(row)}")
-        # To the left where another one is close on the right.
-        near = any(at[0] < x < 1.5 * at[0] and abs(y - at[1]) < 0.15 for x, y in places.values())
-        shift, side = (-6, "right") if near else (6, "left")
-        text, way = f"{row}, {how}, {n} folds", "offset points"
-        axes.annotate(text, at, (shift, -2), textcoords=way, ha=side, size=7)
+    letters = dict(zip(ROWS, string.ascii_lowercase))
+    colors = dict(zip(ROWS, colormaps["tab20"].colors))
+    for row, letter in letters.items():
+        for how in ("1 x 1", "1 x 4", *(("3 x 4",) if row == CONTROL else ())):
+            mine = of_fold(records, row, how)
+            shared = mine.keys() & control.keys()
+            if len(shared) < 2:  # one fold says nothing
+                continue
+            fits, seconds = int(how[0]), [r["seconds"]["fit"] for r in records if r["row"] == row]
+            at = fits * np.mean(seconds), np.mean([mine[fold] - control[fold] for fold in shared])
+            marker = {"1 x 1": "o", "1 x 4": "s", "3 x 4": "D"}[how]
+            said = f"{letter}  {ROWS[row].what} ({len(shared)} folds)" if how == "1 x 1" else None
+            axes.plot(*at, marker, ms=11, mec="0.3", mew=0.6, color=colors[row], label=said)
+            axes.annotate(letter, at, ha="center", va="center_baseline", size=7)
     axes.axhline(0, color="0.8", zorder=0)
-    axes.margins(x=0.25)
+    axes.margins(x=0.1)
     axes.set(xscale="log", xlabel="CPU seconds of all fits", ylabel="Dice over the first row")
-    axes.set_title("8 masks of GlaS at 96 x 144: row, fits x views", size=9)
+    for side in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        side("{x:.0f}")
+    axes.set_title(
+        "8 masks of GlaS at 96 x 144: circles one view, squares four, diamond three fits"
+    )
+    axes.title.set_size(9)
+    figure.legend(loc="outside right center", fontsize=7, frameon=False)
     figure.savefig(path, dpi=110)
 
 

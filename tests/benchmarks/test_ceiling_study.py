@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from alseg import JointCAMSegmenter, Objects
 from alseg.datasets import make_discs
@@ -184,6 +185,20 @@ def test_ways_of_telling_apart_are_those_of_the_library():
     for name, (least, seam) in ceiling.APART.items():
         model.set_params(objects__inside=least, objects__seam=seam)
         assert found[name]["f1"] == model.score_objects(discs.images, discs.instances)
+
+
+def test_the_curve_is_drawn_of_what_two_folds_have(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **how: drawn.append(figure))
+    ceiling.curve([*some_records(), record("600", 0, 0, **{"1 x 1": 0.9})], tmp_path / "c.png")
+    [figure] = drawn
+    [axes], [legend] = figure.axes, figure.legends
+    said = [text.get_text() for text in legend.get_texts()]
+    taught = ceiling.ROWS["taught"].what
+    assert said == ["a  masks alone, 300 steps (2 folds)", f"d  {taught} (2 folds)"]
+    at = [line.get_xydata()[0] for line in axes.lines if line.get_marker() in "os"]
+    # Of three fits 81 and 85, with four views 82 and 86; the taught one 83 and 87, then 86 and 91.
+    np.testing.assert_allclose(at, [(20, 0), (20, 1), (10, 2), (10, 5.5)])
 
 
 def test_a_line_of_the_test_images_has_both_parts():
