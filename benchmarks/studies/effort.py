@@ -50,7 +50,8 @@ from alseg.query import (
     stochastic_top_n,
     superpixel_means,
 )
-from alseg.query.diversity import distinct_images
+from alseg.query.diversity import distinct_images, facility_location
+from alseg.strategies import pretrained_embedding
 from benchmarks.core.data import found_all
 from benchmarks.core.parts import foreground_arrays
 from benchmarks.core.results import RESULTS, write_record
@@ -225,6 +226,18 @@ def masks_then_points(state, n_masks=8):
     yield from asked_of(functools.partial(PointOracle, n_points=20), rest)
 
 
+def typical_first(way, state):
+    """A way, with the images in the order in which they represent all of the pool best [1]_.
+
+    That is known before anything is asked; the classes are not balanced.
+
+    .. [1] Yang et al. 2017, Suggestive annotation, arXiv:1706.04737, Section 2.3.
+    """
+    embedded = pretrained_embedding()(state.images)
+    order = facility_location(embedded, len(embedded))
+    yield from way(SimpleNamespace(**{**vars(state), "order": order}))
+
+
 CRF = {"feature_cache": None, "criterion__crf_scale": 0.1}  # as published, arXiv:1906.04651
 
 
@@ -253,6 +266,12 @@ ROWS = {
     "5 superpixels": (functools.partial(superpixels, n=5), {}),
     "10 superpixels of 32": (functools.partial(superpixels, n=10, size=32), {}),
     "5 superpixels of 32": (functools.partial(superpixels, n=5, size=32), {}),
+    "20 superpixels, typical first": (functools.partial(typical_first, superpixels), {}),
+    "10 superpixels of 32, typical first": (
+        functools.partial(typical_first, functools.partial(superpixels, n=10, size=32)),
+        {},
+    ),
+    "whole masks, typical first": (functools.partial(typical_first, whole), {}),
     "20 superpixels, drawn by doubt": (uncertain_superpixels, {}),
     "strokes, middle": (of(StrokeOracle, n_strokes=1, n_borders=0), {}),
     "strokes, middle and border": (of(StrokeOracle, n_strokes=1, n_borders=1), {}),

@@ -67,6 +67,19 @@ def test_without_a_model_all_of_the_image_is_asked():
         assert np.array(known)[:, :, :16].any()
 
 
+def test_typical_images_come_first(monkeypatch):
+    state = state_of(n=6)
+    state.images[:4, ..., 0], state.images[4:, ..., 2] = 200, 200
+    state.images[1, :2] = 0  # two of the four alike are a little off
+    state.images[3, :4] = 0
+    means = lambda images: np.mean(images, axis=(1, 2), dtype=np.float64)  # noqa: E731
+    monkeypatch.setattr(effort, "pretrained_embedding", lambda: means)
+    asked = [answer[0] for answer in effort.typical_first(effort.whole, state)]
+    assert sorted(asked) == [0, 1, 2, 3, 4, 5]
+    assert asked[0] < 4 <= asked[1]  # the larger group first, then the other one
+    assert [answer[0] for answer in effort.whole(state)] == [5, 4, 3, 2, 1, 0]
+
+
 def test_half_of_the_points_may_stay_fair():
     state = state_of(Halves())
     way = effort.uncertain_points(state, n=20, n_fair=10)
