@@ -233,10 +233,10 @@ def run_folds(tasks, folder, out):
         teacher = mean_of(members, "both")
         proba = teacher.predict_mask_proba([images[i] for i in train])
         masks = [soft if mask is None else mask for soft, mask in zip(proba, masks, strict=True)]
-    teacher = None
+    beside = None
     if row == TAUGHT:
-        teacher = mean_of(members_of(out, CONTROL, fold, N_FITS), "none")
-    model = model_of(row, fit, FOLD_CANVAS, teacher)
+        beside = mean_of(members_of(out, CONTROL, fold, N_FITS), "none")
+    model = model_of(row, fit, FOLD_CANVAS, beside)
     if row == SOURCE:
         model.set_params(schedule__start_from=source_of(out))
     if row == TISSUE:
