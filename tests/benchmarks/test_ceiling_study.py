@@ -1,5 +1,7 @@
 """The study of what fits, views and teachers buy: what is compared with what, and means of fits."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -213,3 +215,53 @@ def test_a_line_of_the_test_images_has_both_parts():
         "parts": {"f1": 0, "object_dice": 0},
     }
     assert list(ceiling.tested_lines([made]))[-2] == "| borders learned | 8 | 2 | 0 | 50.0 | 60.0 |"
+
+
+@pytest.fixture(scope="module")
+def small_study(tmp_path_factory):
+    """Twenty made images in place of GlaS', with a network that is fitted at once."""
+    discs = make_discs(20, (32, 48), n_discs=4, random_state=0)
+    images, ids = list(discs.images), list(discs.instances)
+    true_model = ceiling.model_of
+
+    def model_of(row, seed, canvas, teacher=None):
+        model = true_model(row, seed, (32, 48), teacher)
+        return model.set_params(encoder="tiny", steps_per_epoch=1)
+
+    out = tmp_path_factory.mktemp("ceiling")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ceiling, "read", lambda folder, fold: {"train": (discs, images, ids)})
+        patch.setattr(ceiling, "model_of", model_of)
+        patch.setattr(ceiling, "WIDE_STEPS", 1)
+        patch.setattr(ceiling, "N_SOURCE", 8)
+        patch.setattr(ceiling, "find_data", lambda name: "a folder")
+        patch.setattr(ceiling, "load_folder", lambda folder: SimpleNamespace(all=discs))
+        patch.setattr(
+            ceiling,
+            "foreground_arrays",
+            lambda data, idx, size: (discs.images[idx], discs.masks[idx]),
+        )
+        for row in (ceiling.CONTROL, ceiling.LITE2):
+            for fit in range(ceiling.ROWS[row].fits):
+                ceiling.run_folds([(row, 0, fit)], None, out)
+        yield out
+
+
+@pytest.mark.parametrize("row", [row for row in ceiling.ROWS if row != ceiling.TISSUE])
+def test_each_row_gives_a_record(row, small_study):
+    fit = ceiling.ROWS[row].fits - 1
+    [found] = ceiling.run_folds([(row, 0, fit)], None, small_study)
+    assert ceiling.key_of(found) == (row, 0, fit)
+    wanted = {f"1 x {n}" for n in ceiling.VIEWS.values()}
+    wanted |= {f"{fit + 1} x {n}" for n in (4, 8)} if fit else set()
+    wanted |= {"its teacher"} if row == ceiling.TWO else set()
+    assert found["scores"].keys() == wanted
+    assert all(0 <= score <= 1 for score in found["scores"].values())
+    assert found["gradient_steps"] == 1 and found["n_masks"] == 8
+
+
+def test_a_fit_at_a_size_gives_a_record(small_study):
+    [found] = ceiling.run_wide([(8, 1, 0, 0)], None, small_study / "wide-64x96", (64, 96))
+    assert found["canvas"] == (64, 96) and not found["all"]
+    assert ceiling.key_of_wide(found) == (8, 1, 0, 0)
+    assert found["separation"].keys() == set(ceiling.PARTED)
