@@ -125,7 +125,7 @@ def test_what_lies_over_the_images(opened):
         assert legend == (choice == "differences")
 
 
-@pytest.mark.parametrize("size", [(1280, 800), (800, 600)])
+@pytest.mark.parametrize("size", [(1280, 800), (800, 600), (390, 844)])
 def test_a_message_lies_over_no_image_and_no_button(opened, size):
     window, _ = opened
     window.resize(*size)
