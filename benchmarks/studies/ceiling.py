@@ -319,7 +319,7 @@ def run_test(tasks, folder, out, canvas=TEST_CANVAS):
     return [{**record, "separation": apart, "canvas": canvas}]
 
 
-def run_apart(tasks, folder, out):
+def run_apart(tasks, folder, out, canvas=TEST_CANVAS):
     """Kept fits on the test images, their objects told apart as "alseg-best" does."""
     ((n_masks, seed, fits),) = tasks
     key = f"{n_masks}-{seed}"
@@ -334,7 +334,8 @@ def run_apart(tasks, folder, out):
     seconds = json.loads(place.with_name(f"{place.name}.json").read_text())
     n = n_masks or len(parts["train"][0])
     how = {f"{fits} x 4, seams undone": scores}
-    return [record_of("test", "600", n, seed, fits - 1, how, seconds, members[0])]
+    record = record_of("test", "600", n, seed, fits - 1, how, seconds, members[0])
+    return [{**record, "canvas": canvas}]
 
 
 def run_best(tasks, folder, out):
@@ -631,10 +632,10 @@ def main(argv=None):
     tests, wide, apart, best = (out / name for name in ("test", "wide", "apart", "best"))
     canvas = tuple(arguments.canvas)
     if canvas != TEST_CANVAS:
-        if not (arguments.wide or arguments.test):
-            parser.error("--canvas is for --wide and --test")
-        own = f"{canvas[0]}x{canvas[1]}"
-        tests, wide = (place.with_name(f"{place.name}-{own}") for place in (tests, wide))
+        if not (arguments.wide or arguments.test or arguments.apart):
+            parser.error("--canvas is for --wide, --test and --apart")
+        size = f"{canvas[0]}x{canvas[1]}"
+        tests, wide, apart = (out / f"{kind}-{size}" for kind in ("test", "wide", "apart"))
     if not arguments.table_only:
         torch.set_num_threads(1)
         if arguments.apart:
@@ -642,8 +643,8 @@ def main(argv=None):
             work = [
                 (n, k, m) for n, k, m in work if place_of(tests, "test", f"{n}-{k}", m - 1).exists()
             ]
-            run = functools.partial(run_apart, folder=folder, out=tests)
-            run_missing(apart, {"canvas": TEST_CANVAS}, work, key_of_apart, run, title="apart")
+            run = functools.partial(run_apart, folder=folder, out=tests, canvas=canvas)
+            run_missing(apart, {"canvas": canvas}, work, key_of_apart, run, title="apart")
         elif arguments.best:
             work = list(itertools.product(arguments.masks, arguments.seeds, [0]))
             run = functools.partial(run_best, folder=folder, out=best)
@@ -670,9 +671,16 @@ def main(argv=None):
             run = functools.partial(run_folds, folder=folder, out=out)
             run_missing(out, config, work, key_of, run, title="ceiling")
     by_folds = records_so_far(out)
-    at_size = [r for place in sorted(out.glob("wide*")) for r in records_so_far(place)]
-    tested = [r for place in sorted(out.glob("test*")) for r in records_so_far(place)]
-    text = table(by_folds, tested + records_so_far(apart) + records_so_far(best), at_size)
+    at_size, tested = (
+        [
+            r
+            for pattern in kinds
+            for place in sorted(out.glob(pattern))
+            for r in records_so_far(place)
+        ]
+        for kinds in (["wide*"], ["test*", "apart*", "best"])
+    )
+    text = table(by_folds, tested, at_size)
     print(text)
     write_text(out / "table.md", text)
     if by_folds:

@@ -173,7 +173,7 @@ def test_another_size_is_compared_with_the_first_on_the_same_folds():
 def test_other_sizes_are_for_fits_at_a_size(capsys):
     with pytest.raises(SystemExit):
         ceiling.main(["--canvas", "256", "384"])
-    assert "--canvas is for --wide and --test" in capsys.readouterr().err
+    assert "--canvas is for --wide, --test and --apart" in capsys.readouterr().err
 
 
 def test_ways_of_telling_apart_are_those_of_the_library():
