@@ -314,6 +314,7 @@ def test_an_augmenter_has_no_map_of_the_class():
         learner.fit()
 
 
+@pytest.mark.slow
 def test_a_comparison(tmp_path):
     found = compare_strategies(
         PixelClassifier(n_pixels=20, random_state=0),

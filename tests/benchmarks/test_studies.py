@@ -202,6 +202,7 @@ def test_operations_of_a_convolutional_network_are_those_counted_by_hand():
     assert training == pytest.approx(3 * hand - 2 * 9 * 32 * pixels)
 
 
+@pytest.mark.slow
 def test_published_glas_takes_about_as_many_operations_as_was_estimated():
     options = paper("belharbi_glas")
     study = script("belharbi_glas").STUDY
@@ -580,6 +581,7 @@ def survey(monkeypatch):
     return survey
 
 
+@pytest.mark.slow
 def test_the_survey_asks_for_classes_and_goes_on_after_a_stop(survey, tmp_path, capsys):
     rng = np.random.default_rng(0)
     for part, n in (("NCT-CRC-HE-100K", 6), ("CRC-VAL-HE-7K", 3)):

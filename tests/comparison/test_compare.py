@@ -367,6 +367,7 @@ def test_a_strategy_may_be_an_object_and_ask_for_masks(tmp_path, balanced):
 # -- nothing but the seed decides --
 
 
+@pytest.mark.slow
 def test_more_seeds_add_to_what_is_there(one_seed, whole):
     chain = one_seed / "rows" / "entropy" / "0" / "records.jsonl"
     before = chain.read_bytes()
@@ -659,6 +660,7 @@ def test_a_plan_counts_jobs_as_joblib_does(monkeypatch):
     assert "fits        27 of 1 to 3 steps" in plan.describe(-1)
 
 
+@pytest.mark.slow
 def test_counted_steps_are_those_that_are_taken(tmp_path):
     rows = {
         "random": random_sampling,

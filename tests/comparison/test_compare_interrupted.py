@@ -21,6 +21,7 @@ from alseg.files import FolderInUse, RecordsError
 # -- in threads and processes --
 
 
+@pytest.mark.slow
 def test_two_jobs_give_the_same_records(whole, tmp_path):
     assert numbers(compared(tmp_path, n_jobs=2)) == numbers(whole)
 
@@ -84,6 +85,7 @@ def killed_and_continued(folder, n_kills, rng, seconds, n_jobs=1):
     return read_comparison(folder)
 
 
+@pytest.mark.slow
 def test_killed_twice_it_ends_with_the_same_numbers(whole, tmp_path):
     result = killed_and_continued(tmp_path, 2, random.Random(0), 3.0)
     assert numbers(result) == numbers(whole)

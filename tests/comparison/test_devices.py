@@ -37,6 +37,7 @@ def test_with_fewer_than_two_nothing_is_changed(monkeypatch, devices):
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
+@pytest.mark.slow
 def test_jobs_in_processes_see_one_each(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
     asked = str(tmp_path / "asked")

@@ -257,6 +257,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_ends_the_same(tmp_path):
     reference = small_run(tmp_path / "whole", augmenter=PseudoLabelAugmenter(k=2))
     assert reference[0]["gradient_steps"] == 6  # an augmenter makes a round two fits

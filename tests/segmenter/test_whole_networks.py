@@ -482,6 +482,7 @@ def test_a_single_image_of_which_batchnorm_learns_nothing():
     assert model.predict_masks(IMAGES[:1]).shape == (1, H, W)
 
 
+@pytest.mark.slow
 def test_compiled():
     model = segmenter(compile=True, compile__backend="eager").fit(IMAGES, None, MASKS)
     plain = segmenter().fit(IMAGES, None, MASKS)

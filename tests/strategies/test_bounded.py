@@ -315,6 +315,7 @@ def test_scores_that_compare_images_are_asked_about_one_part():
         assert len(set(picked.tolist())) == 3 and picked.max() < 500
 
 
+@pytest.mark.slow
 def test_which_scores_see_each_image_alone():
     """The list is right: of these alone an image's score is the same in any part of a pool."""
     with_training, X_pool, y_pool = pool(12)

@@ -184,6 +184,7 @@ def test_check_strategy_finds(strategy, says):
         check_strategy(strategy)
 
 
+@pytest.mark.slow
 def test_the_first_strategy_of_a_process_to_import_torch_is_not_blamed():
     script = """
 import sys

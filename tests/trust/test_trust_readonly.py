@@ -75,6 +75,7 @@ def run_read_only(commands, folders, tmp_path, env):
     return json.loads(done.stdout.splitlines()[-1]), done.stderr
 
 
+@pytest.mark.slow
 def test_read_only_folders_home_and_tmp(tmp_path):
     data, state, out = (
         with_split(make(tmp_path / "data", 8, masks=4)),
