@@ -8,8 +8,6 @@ import pytest
 import sklearn
 import sklearn.metrics
 import torch
-import torchmetrics.classification
-import torchmetrics.functional.segmentation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.metrics import DiceMetric
@@ -139,8 +137,17 @@ def test_equal_monai(rng, n_classes):
     np.testing.assert_allclose(mean_iou(pred, true, n_classes), iou.mean(), rtol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def torchmetrics():
+    """Imported here, since it takes seconds, which each process that collects tests would wait."""
+    import torchmetrics.classification
+    import torchmetrics.functional.segmentation
+
+    return torchmetrics
+
+
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_equal_torchmetrics(rng, n_classes):
+def test_equal_torchmetrics(torchmetrics, rng, n_classes):
     pred, true = random_pair(rng, n_classes=n_classes)
     tensors = torch.as_tensor(pred), torch.as_tensor(true)
     expected = torchmetrics.functional.segmentation.mean_iou(
@@ -353,7 +360,7 @@ def test_errors_of_average_precision():
 
 
 @pytest.mark.parametrize("n_bins", [1, 10, 15])
-def test_calibration_equals_torchmetrics(rng, n_bins):
+def test_calibration_equals_torchmetrics(torchmetrics, rng, n_bins):
     proba = rng.dirichlet([0.5] * 3, size=(4, 6, 7)).transpose(0, 3, 1, 2).astype(np.float32)
     true = rng.integers(-1, 3, (4, 6, 7))
     reference = torchmetrics.classification.MulticlassCalibrationError(
