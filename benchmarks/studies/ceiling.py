@@ -460,11 +460,9 @@ def lines_of(records, at_size=()):
             what, mean = f"{one.what}, four views", np.mean(list(mine.values()))
             against = compared(mine, of_fold(records, one.against, "1 x 4"))
             yield what, one.steps, 1, 4, mean, *against, seconds[row]
-    large = {
-        r["fold"]: 100 * r["scores"]["1 x 4"]["dice"]
-        for r in at_size
-        if (r["all"], r["row"]) == (False, f"{WIDE_STEPS}") and canvas_of(r) == TEST_CANVAS
-    }
+    wide = (False, f"{WIDE_STEPS}", TEST_CANVAS)
+    wide = [r for r in at_size if (r["all"], r["row"], canvas_of(r)) == wide]
+    large = by_fold(wide, "scores", "1 x 4", "dice")
     two = of_fold(records, TWO, "its teacher")
     teachers = {TAUGHT: several, SOFT: several, LARGE: large, LARGE_600: large, TWO: two}
     for row, teacher in teachers.items():
@@ -477,6 +475,12 @@ def lines_of(records, at_size=()):
 def canvas_of(record):
     """Rows and columns of the images that a record's model saw; the first ones do not say it."""
     return tuple(record.get("canvas", TEST_CANVAS))
+
+
+def size_said(record):
+    """What is added to a line of images that are not of the first size."""
+    canvas = canvas_of(record)
+    return "" if canvas == TEST_CANVAS else f", {canvas[0]} x {canvas[1]}"
 
 
 def table(records, tested=(), at_size=()):
@@ -500,8 +504,7 @@ def tested_lines(records):
     heads = [f"{what}, {part}" for what, part in scores]
     yield from head(["masks", "set", "fits x views", "Dice", *heads, "CPU s a fit"])
     for record in records:
-        canvas = canvas_of(record)
-        size = "" if canvas == TEST_CANVAS else f", {canvas[0]} x {canvas[1]}"
+        size = size_said(record)
         for how, found in record["scores"].items():
             cells = [
                 record["n_masks"],
@@ -519,8 +522,7 @@ def tested_lines(records):
                 f"{100 * record['separation'][name][key]:.1f}" for key in ("f1", "object_dice")
             ]
             of = (record[key] for key in ("n_masks", "seed", "fit"))
-            size = "" if canvas_of(record) == TEST_CANVAS else f", {canvas_of(record)[0]} rows"
-            yield line([PARTED[name] + size, *of, *values])
+            yield line([PARTED[name] + size_said(record), *of, *values])
 
 
 def wide_lines(records):
@@ -532,23 +534,18 @@ def wide_lines(records):
         key = canvas_of(record), record["all"], int(record["row"])
         groups.setdefault(key, []).append(record)
     for (canvas, whole, steps), own in sorted(groups.items()):
-        if canvas != TEST_CANVAS:
-            continue
         said = "all" if whole else own[0]["n_masks"], steps
-        for what, measure, kind, name, key, first in rows_at_size():
-            mine, theirs = (of_folds(own, kind, one, key) for one in (name, first))
-            against = ("", "", len(mine)) if name == first else compared(mine, theirs)
-            yield line([*said, what, measure, mean_cell(mine), *against])
-    for (canvas, whole, steps), own in sorted(groups.items()):
         other = groups.get((TEST_CANVAS, whole, steps), [])
-        if canvas == TEST_CANVAS or not other:
-            continue
-        said = "all" if whole else own[0]["n_masks"], steps
-        for what, measure, kind, name, key, _ in rows_at_size():
-            if name in (*(f"1 x {n}" for n in VIEWS.values()), "borders", "seams"):
-                mine, theirs = (of_folds(of, kind, name, key) for of in (own, other))
-                size = f"{what}, {canvas[0]} x {canvas[1]} less {TEST_CANVAS[0]} x {TEST_CANVAS[1]}"
-                yield line([*said, size, measure, mean_cell(mine), *compared(mine, theirs)])
+        less = f"{size_said(own[0])} less {TEST_CANVAS[0]} x {TEST_CANVAS[1]}"
+        for what, measure, kind, name, key, first in rows_at_size():
+            mine = by_fold(own, kind, name, key)
+            if canvas == TEST_CANVAS:
+                theirs = by_fold(own, kind, first, key)
+                against = ("", "", len(mine)) if name == first else compared(mine, theirs)
+                yield line([*said, what, measure, mean_cell(mine), *against])
+            elif other and (kind == "scores" or name in ("borders", "seams")):
+                theirs = by_fold(other, kind, name, key)
+                yield line([*said, what + less, measure, mean_cell(mine), *compared(mine, theirs)])
 
 
 def rows_at_size():
@@ -560,7 +557,7 @@ def rows_at_size():
             yield what, measure, "separation", name, key, "borders"
 
 
-def of_folds(records, kind, name, key):
+def by_fold(records, kind, name, key):
     """A measure of each fold, in per cent."""
     return {r["fold"]: 100 * r[kind][name][key] for r in records}
 
@@ -671,21 +668,19 @@ def main(argv=None):
             run = functools.partial(run_folds, folder=folder, out=out)
             run_missing(out, config, work, key_of, run, title="ceiling")
     by_folds = records_so_far(out)
-    at_size, tested = (
-        [
-            r
-            for pattern in kinds
-            for place in sorted(out.glob(pattern))
-            for r in records_so_far(place)
-        ]
-        for kinds in (["wide*"], ["test*", "apart*", "best"])
-    )
+    at_size = records_below(out, "wide*")
+    tested = records_below(out, "test*") + records_below(out, "apart*") + records_below(out, "best")
     text = table(by_folds, tested, at_size)
     print(text)
     write_text(out / "table.md", text)
     if by_folds:
         curve(by_folds, out / "curve.png")
     return 0
+
+
+def records_below(out, pattern):
+    """The records of all sizes."""
+    return [r for place in sorted(out.glob(pattern)) for r in records_so_far(place)]
 
 
 def key_of(record):
