@@ -77,6 +77,15 @@ class Browser:
     def open(self, url):
         self._ask("POST", "/url", {"url": url})
 
+    def leave(self):
+        """Away from the page, so that what it says when it is left goes to the server it is of.
+
+        A driver does not wait for an empty page; one that is opened before it is there may never
+        come.
+        """
+        self.open("about:blank")
+        self.wait("location.href === 'about:blank'")
+
     def run(self, script, *args):
         """What a function's body in JavaScript returns; a promise is waited for."""
         return self._ask("POST", "/execute/sync", {"script": script, "args": list(args)})

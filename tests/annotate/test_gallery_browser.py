@@ -38,7 +38,7 @@ def opened(window):
         window.wait(f"{FOCUSED} === '0'")
         yield window, state
         assert window.errors() == []
-        window.open("about:blank")
+        window.leave()
 
 
 def names(window):
@@ -226,7 +226,7 @@ def test_of_ten_thousand_images_those_are_asked_for_that_are_looked_at(window):
         thumbnails = [path for _, path in state.requests if "/thumbnail" in path]
         assert len(thumbnails) < 1000
         assert window.errors() == []
-        window.open("about:blank")
+        window.leave()
 
 
 def test_long_names_that_differ_at_their_ends_look_different(window):
@@ -266,7 +266,7 @@ def test_long_names_that_differ_at_their_ends_look_different(window):
         )
         assert all(title.startswith("patient" * 9) for title in titles)
         assert window.errors() == []
-        window.open("about:blank")
+        window.leave()
 
 
 def test_with_the_server_of_its_own(window, tmp_path):
@@ -292,4 +292,4 @@ def test_with_the_server_of_its_own(window, tmp_path):
         choose(window, "gallery-sort", "newest")
         window.wait("document.querySelector('.cell[data-index=\"0\"] [data-state=done]')")
         assert window.errors() == []
-        window.open("about:blank")
+        window.leave()

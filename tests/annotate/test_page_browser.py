@@ -30,7 +30,7 @@ def opened(window):
         wait_for(window, 0)
         yield window, state, state.items[0]
         assert window.errors() == []
-        window.open("about:blank")  # what it says when it is left belongs to this server
+        window.leave()  # what it says when it is left belongs to this server
         hosts = {path for _, path in state.requests if not path.startswith("/")}
         assert not hosts
 
@@ -136,7 +136,7 @@ def test_a_draft_outlives_the_page(opened):
     wait_until(lambda: item.draft is not None)
     assert item.revision == 0 and (marks(item) == OPEN).all()  # a draft does not count
     address = window.run("return location.href")
-    window.open("about:blank")
+    window.leave()
     window.open(address)
     wait_for(window, 0)
     window.press(ENTER)
@@ -235,7 +235,7 @@ def test_the_page_and_its_own_server(window, tmp_path):
         window.press(ENTER)
         window.wait("document.getElementById('desk').dataset.image !== arguments[0]", first)
         assert window.errors() == []
-        window.open("about:blank")
+        window.leave()
     (saved,) = (tmp_path / "state" / "masks").iterdir()
     with Image.open(saved) as mask:
         np.testing.assert_array_equal(np.asarray(mask), np.where(painted, 1, OPEN))
@@ -490,7 +490,7 @@ def test_a_part_that_is_asked_takes_all_marks_and_the_rest_none(window):
         np.testing.assert_array_equal(marks(items[2]), np.where(inside, 0, OPEN))
         assert [item.state for item in items[:3]] == ["marked"] * 3
         assert window.errors() == []
-        window.open("about:blank")
+        window.leave()
 
 
 def test_a_frame_says_where_to_look_and_marks_are_free(points):

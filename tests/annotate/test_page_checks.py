@@ -85,7 +85,7 @@ def test_a_check_is_said_to_be_one_and_what_its_answers_mean(window):
         wait_until(lambda: len(state.log) == 3)
         assert [line["answer"] for line in state.log] == ["all", "nothing", "marks"]
         assert window.errors() == []
-        window.open("about:blank")
+        window.leave()
 
 
 def test_the_number_the_curve_the_forecast_and_the_advice(window):
@@ -111,7 +111,7 @@ def test_the_number_the_curve_the_forecast_and_the_advice(window):
         )
         assert box[0] > 100 and box[1] > 20
         assert window.errors() == []
-        window.open("about:blank")
+        window.leave()
 
 
 def test_checks_of_a_real_server_by_points_and_whole(window, tmp_path):
@@ -154,7 +154,7 @@ def test_checks_of_a_real_server_by_points_and_whole(window, tmp_path):
         (line,) = [line for line in lines(project) if line["image"] == name]
         assert line["points"] == 20 and line["check"] == "counted" and line["answer"] == "marks"
         assert window.errors() == []
-        window.open("about:blank")
+        window.leave()
 
 
 def lines(project):

@@ -33,11 +33,13 @@ def state_of(folder):
 
 
 def pixel(window, u, v):
-    """Red, green and blue of the picture, at shares of the canvas."""
+    """Red, green and blue of the picture at shares of the canvas, in a frame yet to be drawn."""
     return window.run(
         "const canvas = document.querySelector('canvas.picture');"
         "const at = [canvas.width * arguments[0], canvas.height * arguments[1]].map(Math.round);"
-        "return [...canvas.getContext('2d').getImageData(...at, 1, 1).data].slice(0, 3)",
+        "const seen = () => canvas.getContext('2d').getImageData(...at, 1, 1).data.slice(0, 3);"
+        "const frame = () => new Promise((drawn) => requestAnimationFrame(drawn));"
+        "return frame().then(frame).then(() => [...seen()])",
         u,
         v,
     )
@@ -83,7 +85,7 @@ def test_classes_are_named_at_the_first_start_and_rules_are_said(window, tmp_pat
         window.open(served.url)
         window.wait(SHOWN)
         assert not window.run("return document.getElementById('name-classes').open")
-        window.open("about:blank")
+        window.leave()
 
 
 def test_cannot_tell_is_taken_back_with_what_was_drawn(window, tmp_path):
@@ -103,7 +105,7 @@ def test_cannot_tell_is_taken_back_with_what_was_drawn(window, tmp_path):
         assert state_of(tmp_path / "state")["skipped"] == []
         window.wait("document.querySelector('#classes [data-value=\"1\"] output').textContent")
         assert window.errors() == []
-        window.open("about:blank")
+        window.leave()
 
 
 def test_deep_images_are_seen_and_their_channels_chosen(window, tmp_path):
@@ -128,7 +130,7 @@ def test_deep_images_are_seen_and_their_channels_chosen(window, tmp_path):
         wait_until(lambda: pixel(window, 0.3, 0.3) == [255] * 3)
         assert pixel(window, 0.7, 0.7) == [0] * 3
         slide(window, "brightness", 150)
-        window.open("about:blank")
+        window.leave()
         window.open(served.url)  # the browser remembers it
         window.wait(SHOWN)
         assert pixel(window, 0.3, 0.3) == [255] * 3 and pixel(window, 0.7, 0.7) == [0] * 3
@@ -139,4 +141,4 @@ def test_deep_images_are_seen_and_their_channels_chosen(window, tmp_path):
         wait_until(lambda: pixel(window, 0.7, 0.7) == [255] * 3)
         assert window.run(f"return {style}") == ""
         assert window.errors() == []
-        window.open("about:blank")
+        window.leave()

@@ -27,7 +27,7 @@ def opened(window):
         shown(window, 0)
         yield window, state
         window.run("localStorage.clear()")
-        window.open("about:blank")
+        window.leave()
         window.errors()
 
 

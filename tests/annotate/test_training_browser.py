@@ -39,7 +39,7 @@ def opened(window):
         window.wait("document.getElementById('desk').dataset.image === '0'")
         yield window, state, items, late
         assert window.errors() == []
-        window.open("about:blank")
+        window.leave()
 
 
 def text(window, name):
