@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator
 
 from alseg import (
     ActiveLearner,
@@ -39,6 +40,7 @@ from alseg.strategies import (
     tta_score,
     virtual_adversarial_score,
 )
+from alseg.testing import ToySegmenter
 
 GLANDS = make_glands(10, image_size=(32, 48), random_state=0)
 Y = np.array([[0, 1], [1, 0], [0, 0], [1, 1], [0, 1], [1, 0], [0, 1], [1, 0], [-1, -1], [1, -1]])
@@ -270,17 +272,17 @@ def test_a_deep_ensemble_and_a_committee(tmp_path):
             method(GLANDS.images)
 
 
-@pytest.mark.parametrize(
-    "score",
-    [
-        functools.partial(egl_score, target="label"),
-        functools.partial(badge_sampling, target="label"),
-        functools.partial(virtual_adversarial_score, target="label"),
-        functools.partial(learning_loss_score, target="label"),
-        cam_disagreement_score,
-        functools.partial(foreground_random_sampling, source="cam"),
-    ],
-)
+BY_ONE_CLASS = [
+    functools.partial(egl_score, target="label"),
+    functools.partial(badge_sampling, target="label"),
+    functools.partial(virtual_adversarial_score, target="label"),
+    functools.partial(learning_loss_score, target="label"),
+    cam_disagreement_score,
+    functools.partial(foreground_random_sampling, source="cam"),
+]
+
+
+@pytest.mark.parametrize("score", BY_ONE_CLASS)
 def test_what_goes_by_one_class_says_so(score):
     learner = ActiveLearner(
         TINY(), images=GLANDS.images, labels=Y, masks=[*GLANDS.masks[:4], *[None] * 6]
@@ -288,6 +290,40 @@ def test_what_goes_by_one_class_says_so(score):
     learner.fit()
     with pytest.raises(ValueError, match="labels must be one class an image, for a strategy"):
         score(learner, GLANDS.images[4:])
+
+
+class NeverFitted(ToySegmenter, BaseEstimator):
+    multilabel_ = True
+
+    def fit(self, *args, **kwargs):
+        raise AssertionError("fitted before it was refused")
+
+
+@pytest.mark.parametrize("score", BY_ONE_CLASS)
+@pytest.mark.parametrize("wrapped", [lambda score: score, class_balanced], ids=["", "balanced"])
+def test_it_is_refused_before_anything_is_fitted(score, wrapped, tmp_path):
+    wrong = ".* must be one that does without the one class of an image: these are of several"
+    strategy, model = wrapped(score), NeverFitted()
+    masks = [*GLANDS.masks[:4], *[None] * 6]
+    with pytest.raises(ValueError, match="query_strategy" + wrong):
+        ActiveLearner(model, images=GLANDS.images, labels=Y, masks=masks, query_strategy=strategy)
+    learner = ActiveLearner(model, images=GLANDS.images, labels=Y, masks=masks)
+    learner.query_strategy = strategy
+    with pytest.raises(ValueError, match="query_strategy" + wrong):
+        learner.query()
+    with pytest.raises(ValueError, match="strategy" + wrong):
+        run(model, DATA, DATA, strategy, rounds=1, n_instances=1, initial=2, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ValueError, match=r"strategies\['asked'\]" + wrong):
+        compare_strategies(
+            model,
+            {"asked": strategy},
+            data=DATA,
+            seeds=[0],
+            out=tmp_path / "comparison",
+            protocol=Protocol(initial=2, n_instances=1, rounds=1, n_folds=2, references=()),
+            verbose=0,
+        )
 
 
 def test_a_strategy_of_scikit_activeml_that_asks_no_classifier():
@@ -303,15 +339,15 @@ def test_a_strategy_of_scikit_activeml_that_asks_no_classifier():
 
 
 def test_an_augmenter_has_no_map_of_the_class():
-    learner = ActiveLearner(
-        TINY(),
-        images=GLANDS.images,
-        labels=Y,
-        masks=[*GLANDS.masks[:4], *[None] * 6],
-        augmenter=PseudoLabelAugmenter(agreement="weight"),
-    )
+    told = "augmenter must be one that does without the one class of an image"
+    augmenter = PseudoLabelAugmenter(agreement="weight")
+    masks = [*GLANDS.masks[:4], *[None] * 6]
+    given = {"images": GLANDS.images, "labels": Y, "masks": masks}
+    with pytest.raises(ValueError, match=f"{told}.*evidence=.'colours',."):
+        ActiveLearner(TINY(), augmenter=augmenter, **given)
+    model = TINY().fit(*given.values())
     with pytest.raises(ValueError, match="evidence must be .'colours',. where images are of seve"):
-        learner.fit()
+        augmenter.fit(*given.values(), estimator=model)
 
 
 @pytest.mark.slow

@@ -215,8 +215,9 @@ class Plan:
             self._check_estimator(estimator)
         for job in self.jobs:
             if job.kind == "chain" and job.name in self.rows:
-                check_needs(job.row.strategy, job.row.estimator, f"strategies[{job.name!r}]")
-                check_needs(job.row.augmenter, job.row.estimator, "augmenter")
+                row, labels = job.row, self.parts[self.seeds[0]][0].labels
+                check_needs(row.strategy, row.estimator, f"strategies[{job.name!r}]", labels=labels)
+                check_needs(row.augmenter, row.estimator, "augmenter", labels=labels)
         self._check_added_rows()
         for estimator in estimators:
             if meets(estimator, ChecksParams):

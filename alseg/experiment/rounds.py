@@ -182,7 +182,7 @@ def run(
     ):
         if value != usual:
             config[key] = value
-    check_needs(strategy, estimator, "strategy")
+    check_needs(strategy, estimator, "strategy", labels=labels)
     with Records(out, config) as records:
         _check_rounds(records)
         if start is not None and not records.records:

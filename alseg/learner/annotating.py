@@ -78,7 +78,7 @@ class Annotating(Mode):
                     "Give what is annotated as masks=.",
                 )
             )
-        self._check_fits()
+        self._check_fits(labels)
         n = len(as_images(learner.images))
         labels = as_labels(labels, n).copy()
         if not one_an_image(labels, n):
@@ -88,7 +88,7 @@ class Annotating(Mode):
         learner._n_annotate = 0
         learner.masks = masks
 
-    def _check_fits(self):
+    def _check_fits(self, labels):
         """Whether the estimator has what the fits of a round, and the augmenter, need of it."""
         learner = self.learner
         model, augmenter = learner._estimator, learner.augmenter
@@ -97,7 +97,7 @@ class Annotating(Mode):
             raise TypeError(message("estimator", CAN_GO_ON, model, FROM_NEW))
         if augmenter is None:
             return
-        check_needs(augmenter, model, "augmenter")
+        check_needs(augmenter, model, "augmenter", labels=labels)
         fit = before_and_last(model)[1].fit
         if not (accepts(fit, "mask_weight") or accepts_any(fit)):
             rule = "one whose fit takes mask_weight, which an augmenter gives"
@@ -253,7 +253,7 @@ class Annotating(Mode):
         learner = self.learner
         if X_pool is not None and among is not None:
             raise TypeError(message("among", "None with a pool of its own", among))
-        check_needs(strategy, learner._estimator)
+        check_needs(strategy, learner._estimator, labels=learner.labels)
         learner._asking = True
         try:
             if X_pool is not None:

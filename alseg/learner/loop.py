@@ -174,7 +174,7 @@ class ActiveLearner(Querying, Predicting, Seeded, BaseEstimator):
         self.random_state = random_state
         self.fit_kwargs = fit_kwargs
         if query_strategy is not None:
-            check_needs(query_strategy, estimator, images=images is not None)
+            check_needs(query_strategy, estimator, images=images is not None, labels=labels)
         self._mode.start(X_training, y_training, labels, masks)
         self.groups = groups
         self.source_weight = check_number("source_weight", source_weight, 0)

@@ -4,13 +4,16 @@ import functools
 import inspect
 from typing import Any
 
+import numpy as np
+
 from alseg.calling import name_of
 from alseg.interfaces import PARTS, has_part
 from alseg.query import DRAW_UNCERTAINTIES
 from alseg.strategies import cost_effective as ceal
 from alseg.strategies import disagreement as committee
 from alseg.strategies import expected_change as gradients
-from alseg.strategies import foreground, hybrid, image_parts, representative, stochastic
+from alseg.strategies import expected_error as losses
+from alseg.strategies import foreground, hybrid, image_parts, perturbed, representative, stochastic
 from alseg.strategies import two_views as views
 from alseg.validation import message
 
@@ -42,6 +45,17 @@ _ALSO: dict[Any, tuple[str, ...]] = {
     views.cam_disagreement_score: ("masks", "cams", "labels"),
 }
 _OF_SOURCE = {"cam": ("cams", "labels"), "mask": ("masks",)}
+_WITHOUT_ONE_CLASS = "Some take target='mask', source='mask' or evidence=('colours',) instead."
+# With target="label" they go by the one class of an image, as do all class activation maps.
+_BY_ONE_CLASS = {
+    gradients.badge_sampling,
+    gradients.egl_sampling,
+    gradients.egl_score,
+    losses.learning_loss_sampling,
+    losses.learning_loss_score,
+    perturbed.virtual_adversarial_sampling,
+    perturbed.virtual_adversarial_score,
+}
 
 
 def needs_of(strategy: Any, estimator: Any = None) -> frozenset[str] | None:
@@ -72,20 +86,65 @@ def needs_of(strategy: Any, estimator: Any = None) -> frozenset[str] | None:
     said = getattr(strategy, "needs", None)
     if said is not None:
         return frozenset([said] if isinstance(said, str) else said)
+    strategy, options = _unwrapped(strategy)
+    if hasattr(strategy, "needs"):
+        return needs_of(strategy)
+    if not _is_ours(strategy):
+        return None
+    return frozenset(_by_options(strategy, options, estimator))
+
+
+def _unwrapped(strategy):
+    """The function in a `functools.partial`, and its options, defaults included if it is ours."""
     options: dict[str, Any] = {}
     while isinstance(strategy, functools.partial):
         options = {**strategy.keywords, **options}
         strategy = strategy.func
-        if hasattr(strategy, "needs"):
-            return needs_of(strategy)
-    if not str(getattr(strategy, "__module__", "")).startswith("alseg.strategies"):
-        return None
-    defaults = {
-        p.name: p.default
-        for p in inspect.signature(strategy).parameters.values()
-        if p.default is not p.empty
-    }
-    return frozenset(_by_options(strategy, {**defaults, **options}, estimator))
+    if not _is_ours(strategy):
+        return strategy, options
+    parameters = inspect.signature(strategy).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return strategy, {**defaults, **options}
+
+
+def _is_ours(strategy):
+    return str(getattr(strategy, "__module__", "")).startswith("alseg.strategies")
+
+
+def _inner(options):
+    """The scores and strategies that a wrapper is given."""
+    inner = [options.get("score"), options.get("strategy"), *options.get("strategies", ())]
+    return filter(callable, inner)
+
+
+def needs_one_class(strategy: Any, estimator: Any = None) -> bool:
+    """Whether a strategy, or an augmenter, goes by the one class of an image.
+
+    Images of several classes (`labels` a matrix) it refuses. What is not alseg's does if it needs
+    class activation maps.
+
+    Parameters
+    ----------
+    strategy : callable
+    estimator : object or None, default=None
+        As in `needs_of`.
+
+    Examples
+    --------
+    >>> from alseg.strategies import class_balanced, egl_score, entropy_score
+    >>> needs_one_class(class_balanced(functools.partial(egl_score, target="label")))
+    True
+    >>> needs_one_class(class_balanced(egl_score)), needs_one_class(entropy_score)
+    (False, False)
+    """
+    if "cams" in (needs_of(strategy, estimator) or ()):
+        return True
+    strategy, options = _unwrapped(strategy)
+    if not _is_ours(strategy):
+        return False
+    if strategy in _BY_ONE_CLASS:
+        return _meant(options["target"], estimator) == "label"
+    return any(needs_one_class(one, estimator) for one in _inner(options))
 
 
 def _by_options(strategy, options, estimator):
@@ -105,24 +164,30 @@ def _by_options(strategy, options, estimator):
         named = isinstance(embedding, str) and embedding != "input"
         if embedding is None or named:
             found.add("embeddings")
-    inner = [options.get("score"), options.get("strategy"), *options.get("strategies", ())]
-    for one in filter(callable, inner):
+    for one in _inner(options):
         found |= needs_of(one, estimator) or frozenset()
     return found
 
 
 def _of_target(options, found, estimator):
-    target = options["target"]
-    if target is None:
-        target = "mask" if estimator is None or has_part(estimator, "masks") else "label"
-    if target == "label":
+    if _meant(options["target"], estimator) == "label":
         found.discard("gradients")  # they are of the embedding and the probabilities
         return {"labels"}
     return set() if "gradients" in found else {"masks"}
 
 
+def _meant(target, estimator):
+    if target is not None:
+        return target
+    return "mask" if estimator is None or has_part(estimator, "masks") else "label"
+
+
 def check_needs(
-    strategy: Any, estimator: Any, name: str = "query_strategy", images: bool = True
+    strategy: Any,
+    estimator: Any,
+    name: str = "query_strategy",
+    images: bool = True,
+    labels: Any = None,
 ) -> None:
     """Refuse a strategy that asks for what an estimator does not have, before anything is fitted.
 
@@ -135,11 +200,15 @@ def check_needs(
         What an error calls the strategy.
     images : bool, default=True
         Whether the pool is of images. Of feature vectors no embeddings are needed.
+    labels : array-like or None, default=None
+        Of the images; a matrix says that they are of several classes.
 
     Raises
     ------
     TypeError
         Naming the parts that are missing, their methods, and the page of the documentation.
+    ValueError
+        If images are of several classes, and it goes by the one class of an image.
 
     Examples
     --------
@@ -157,6 +226,9 @@ def check_needs(
         listed = "; ".join(PARTS[part] for part in missing)
         rule = f"one that does without {listed} (which {kind} does not have)"
         raise TypeError(message(name, rule, name_of(strategy), PAGE))
+    if np.ndim(labels) == 2 and needs_one_class(strategy, estimator):
+        rule = "one that does without the one class of an image: these are of several"
+        raise ValueError(message(name, rule, name_of(strategy), _WITHOUT_ONE_CLASS))
 
 
 def missing_parts(strategy: Any, estimator: Any, images: bool = True) -> set[str]:

@@ -1,6 +1,7 @@
 """What strategies say that they need is what they call, and is looked for before any fit."""
 
 import functools
+import inspect
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from alseg.interfaces import PARTS, has_part
 from alseg.learner import DeepEnsemble
 from alseg.query import UNCERTAINTIES
 from alseg.strategies import needs_of
+from alseg.strategies.needing import needs_one_class
 from alseg.testing import ToyLearner, ToySegmenter, all_scores, all_strategies, toy_images
 
 EVERY = {**all_strategies(), **all_scores()}
@@ -93,6 +95,40 @@ def test_what_is_said_to_be_needed_is_what_is_called(name):
     implied = {"labels", "masks"} if "cams" in toy.asked else set()  # of the one call of both
     implied |= {"masks", "labels"} & needed if toy.asked & {"draws", "members"} else set()
     assert toy.asked <= needed <= toy.asked | implied
+
+
+class OfSeveral(ToySegmenter):
+    """A toy whose images are of any number of classes."""
+
+    multilabel_ = True
+
+    @property
+    def estimators_(self):
+        return [OfSeveral(phase=step) for step in (0.3, 0.6, 0.9)]
+
+    def predict(self, X):
+        return (self.predict_proba(X) > 0.5).astype(int)
+
+
+def _with_each_target(name):
+    found = EVERY[name]
+    if "target" not in inspect.signature(found).parameters:
+        return [found]
+    return [found, *(functools.partial(found, target=one) for one in ("mask", "label"))]
+
+
+@pytest.mark.parametrize("name", sorted(EVERY))
+def test_what_goes_by_one_class_is_what_refuses_several(name):
+    learner = ToyLearner(OfSeveral(), toy_images(3, random_state=1), np.eye(3, dtype=int))
+    given = {"n_instances": 3, "random_state": 0, "y_pool": np.eye(7, 3, dtype=int)}
+    for asked in _with_each_target(name):
+        refused = ""
+        try:
+            call(asked, learner, toy_images(7), **given, groups_pool=np.arange(7))
+        except ValueError as error:
+            refused = str(error)
+        is_refused = refused.startswith("labels must be one class an image, for a strategy")
+        assert is_refused == needs_one_class(asked), refused
 
 
 def test_options_decide_what_is_needed():
