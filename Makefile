@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 export MPLBACKEND ?= Agg
+# Else each process that a test starts compiles the whole package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup dev demo check lint format types docs links coverage test test-slow test-isa test-load \
 	test-oldest net dist clean

@@ -43,6 +43,15 @@ def rng():
     return np.random.default_rng(0)
 
 
+@pytest.fixture(scope="session")
+def monai():
+    """Imported here, since it takes seconds, which each process that collects tests would wait."""
+    import monai.losses
+    import monai.metrics
+
+    return monai
+
+
 @pytest.fixture
 def no_figures(monkeypatch):
     """Reports of comparisons come without their curves, which take nearly all of the time."""

@@ -66,7 +66,31 @@ def module_name(path):
 SOURCES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text(), str(path)) for name, path in SOURCES.items()}
 MODULES = sorted(name for name in SOURCES if name)  # without the package itself
-every_module = pytest.mark.parametrize("name", MODULES)
+
+
+def over(names):
+    """One test of a rule, which tells of each of them that breaks it.
+
+    A test for each module would be three thousand, most of whose time is not the rule's.
+    """
+
+    def decorate(rule):
+        def test():
+            broken = []
+            for name in names:
+                try:
+                    rule(name)
+                except AssertionError as error:
+                    broken.append(str(error))
+            assert not broken, "\n".join(broken)
+
+        test.__name__, test.__doc__ = rule.__name__, rule.__doc__
+        return test
+
+    return decorate
+
+
+every_module = over(MODULES)
 
 
 @functools.cache  # some ten questions walk the tree of each module
@@ -249,7 +273,7 @@ def test_imports_point_upward(name):
 @every_module
 def test_no_module_imports_the_package_as_a_whole(name):
     # `from alseg import Learner` inside alseg is a cycle through the list of public names
-    assert not [line for imported, line in own_imports(name) if imported == ""]
+    assert not [f"{name}:{line}" for imported, line in own_imports(name) if imported == ""]
 
 
 def test_no_import_cycle():
@@ -275,7 +299,7 @@ def test_no_import_cycle():
     assert done == set(MODULES)
 
 
-@pytest.mark.parametrize("name", sorted(SOURCES))
+@over(sorted(SOURCES))
 def test_heavy_libraries_are_imported_where_they_are_used(name):
     for imported, line, late in imports(name):
         top = imported.split(".")[0]
@@ -435,10 +459,10 @@ def writes(name):
             yield f"{name}: {ast.unparse(node)}", node.lineno
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] != "files"])
+@over([name for name in MODULES if name.split(".")[0] != "files"])
 def test_all_writing_goes_through_one_module(name):
     for call, line in writes(name):
-        assert call in WRITES_ELSEWHERE, f"line {line} writes beside alseg.files: {call}"
+        assert call in WRITES_ELSEWHERE, f"{name}:{line} writes beside alseg.files: {call}"
 
 
 def test_the_exceptions_are_there():
@@ -446,7 +470,7 @@ def test_the_exceptions_are_there():
     assert set(WRITES_ELSEWHERE) <= there
 
 
-@pytest.mark.parametrize("name", sorted(set(SOURCES) - {"_version"}))
+@over(sorted(set(SOURCES) - {"_version"}))
 def test_every_module_says_what_it_is(name):
     text = ast.get_docstring(TREES[name])
     assert text, f"{name or 'alseg'} has no docstring"

@@ -103,12 +103,14 @@ class ToySegmenter:
             yield grey * np.nan if self.broken else grey
 
     def _label_proba(self, grey):
-        angle = (1 + np.arange(self.n_classes)) * 5 * grey.mean() + self.phase
-        return _softmax(4 * np.cos(angle))
+        """(K,) of (H, W), or (K, n) of (n, H, W)."""
+        angle = np.multiply.outer(1 + np.arange(self.n_classes), 5 * grey.mean(axis=(-2, -1)))
+        return _softmax(4 * np.cos(angle + self.phase))
 
     def _mask_proba(self, grey):
-        steps = np.arange(self.n_mask_classes)[:, None, None]
-        return _softmax(3 * np.cos(steps + (2 + steps) * 2 * grey + self.phase))  # (C, H, W)
+        """(C, H, W) of (H, W), or (C, n, H, W) of (n, H, W)."""
+        steps = np.arange(self.n_mask_classes).reshape(-1, *[1] * grey.ndim)
+        return _softmax(3 * np.cos(steps + (2 + steps) * 2 * grey + self.phase))
 
     def predict_proba(self, X):
         """Class probabilities, (n, K)."""
@@ -191,8 +193,9 @@ class ToySegmenter:
                 content = zlib.crc32(np.ascontiguousarray(grey).tobytes())
                 rng = np.random.default_rng([seed, content])
                 sums = sums_for(method, axis=0)
-                for _ in range(n_draws):
-                    sums.add(predict(np.clip(grey + 0.1 * rng.standard_normal(), 0, 1)))
+                shifts = 0.1 * rng.standard_normal((n_draws, 1, 1))
+                for draw in np.moveaxis(predict(np.clip(grey + shifts, 0, 1)), 1, 0):
+                    sums.add(draw)
                 values = DRAW_UNCERTAINTIES[method](sums)
             maps.append(values)
             if target == "mask":

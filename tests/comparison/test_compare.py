@@ -203,6 +203,7 @@ def test_agreement_ends_a_row_and_its_curve_goes_on(tmp_path):
     assert y.shape[1] == 4 and np.isfinite(y).all()
 
 
+@pytest.mark.slow
 def test_warm_start_continues_and_is_killed_in_the_same_way(tmp_path):
     protocol = Protocol(
         initial=2, n_instances=2, rounds=2, controls=(), references=(), warm_start=True

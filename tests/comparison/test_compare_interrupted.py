@@ -27,7 +27,9 @@ def test_two_jobs_give_the_same_records(whole, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "workers", [None, (1, 2), (2, 1)], ids=["threading", "dask-1x2", "dask-2x1"]
+    "workers",
+    [None, pytest.param((1, 2), marks=pytest.mark.slow), (2, 1)],
+    ids=["threading", "dask-1x2", "dask-2x1"],
 )
 def test_jobs_in_threads_of_one_process_give_the_same_records(whole, tmp_path, workers):
     from distributed import Client

@@ -81,7 +81,7 @@ def test_any_image_size(size):
     assert share.min() > 0.33 and share.max() < 0.57
 
 
-@pytest.mark.parametrize("texture", ["glands", "stroma"])
+@pytest.mark.parametrize("texture", ["glands", pytest.param("stroma", marks=pytest.mark.slow)])
 def test_class_is_not_readable_from_colour(texture):
     glands = make_glands(120, random_state=2, texture=texture)
     pixels = glands.images.reshape(120, -1, 3) / 255.0

@@ -10,8 +10,6 @@ import sklearn.metrics
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from monai.metrics import DiceMetric
-from monai.metrics import MeanIoU as MonaiMeanIoU
 from scipy.spatial.distance import directed_hausdorff
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import GridSearchCV, cross_validate
@@ -124,11 +122,12 @@ def test_dice_and_iou_equal_scikit_learn_image_by_image(case, label):
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_equal_monai(rng, n_classes):
+def test_equal_monai(monai, rng, n_classes):
     pred, true = random_pair(rng, n_classes=n_classes)
     hots = one_hot(pred, n_classes), one_hot(true, n_classes)
-    dice = DiceMetric(include_background=True, reduction="none")(*hots).numpy()
-    iou = MonaiMeanIoU(include_background=True, reduction="none")(*hots).numpy()
+    options = {"include_background": True, "reduction": "none"}
+    dice = monai.metrics.DiceMetric(**options)(*hots).numpy()
+    iou = monai.metrics.MeanIoU(**options)(*hots).numpy()
     for c in range(n_classes):
         np.testing.assert_allclose(dice_per_image(pred, true, c, n_classes), dice[:, c], rtol=1e-5)
         np.testing.assert_allclose(iou_per_image(pred, true, c, n_classes), iou[:, c], rtol=1e-5)
@@ -139,7 +138,7 @@ def test_equal_monai(rng, n_classes):
 
 @pytest.fixture(scope="module")
 def torchmetrics():
-    """Imported here, since it takes seconds, which each process that collects tests would wait."""
+    """Imported here for the reason of `monai`."""
     import torchmetrics.classification
     import torchmetrics.functional.segmentation
 

@@ -65,7 +65,7 @@ def test_they_keep_the_contract(number):
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 def test_what_is_said_is_true_and_made_of_the_strokes(seed):
     truth = blobs(seed)
     for oracle in oracles([truth], seed):

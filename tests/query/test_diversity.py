@@ -470,7 +470,7 @@ def inertia(X, groups):
     return sum(((X[groups == c] - X[groups == c].mean(axis=0)) ** 2).sum() for c in set(groups))
 
 
-@pytest.mark.parametrize("n_groups", [1, 12])
+@pytest.mark.parametrize("n_groups", [pytest.param(1, marks=pytest.mark.slow), 12])
 def test_k_means_is_as_good_as_scikit_learn_s(rng, n_groups, monkeypatch):
     monkeypatch.setattr(clustering, "MIN_SAMPLE", 400)  # a start from a third of the points
     X = clusters(rng, 1200, n_groups=n_groups, shift=100)

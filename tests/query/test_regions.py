@@ -741,6 +741,7 @@ def test_a_whole_mask_is_shrunk_to_its_nearest_pixels(rng):
         assert torch.equal(mask_tensor(mask, canvas).float(), expected)
 
 
+@pytest.mark.slow
 def test_regions_of_few_pixels_raise_dice_over_rounds():
     glands = make_glands(24, (32, 48), random_state=0)
     test = make_glands(12, (32, 48), random_state=1)

@@ -4,7 +4,6 @@ import copy
 import pickle
 from functools import cache
 
-import monai.losses
 import numpy as np
 import pytest
 import torch
@@ -49,9 +48,17 @@ FORMS = {
     "class": {"criterion": nn.CrossEntropyLoss, "criterion__label_smoothing": 0.1},
     "function": {"criterion": own},
     "lambda": {"criterion": lambda z, m: own(z, m)},
-    "monai": {"criterion": monai.losses.DiceCELoss(to_onehot_y=True, softmax=True)},
     "options": {"criterion": own, "criterion__gamma": 1.0, "criterion__class_scale": 0.5},
 }
+
+
+def form(name):
+    """One of them; MONAI takes seconds to import, which only those who ask for it wait."""
+    if name != "monai":
+        return FORMS[name]
+    import monai.losses
+
+    return {"criterion": monai.losses.DiceCELoss(to_onehot_y=True, softmax=True)}
 
 
 WAYS = {
@@ -68,10 +75,10 @@ def by_default(way):
     return weights(fitted(max_epochs=1, **WAYS[way]))
 
 
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", [*FORMS, "monai"])
 @pytest.mark.parametrize("way", WAYS)
 def test_any_form_trains_and_repeats_bit_for_bit(name, way):
-    model = fitted(max_epochs=1, **FORMS[name], **WAYS[way])
+    model = fitted(max_epochs=1, **form(name), **WAYS[way])
     assert np.isfinite(model.history[:, "train_loss"]).all()
     again = clone(model).fit(GLANDS.images, GLANDS.labels, SOME)
     assert torch.equal(weights(model), weights(again))
@@ -175,7 +182,7 @@ def test_a_loss_of_torch_is_saved_by_name(tmp_path):
 
 @pytest.mark.parametrize("name", ["object", "function", "monai", "options"])
 def test_code_is_not_saved_and_asked_for(name, tmp_path):
-    model = fitted(**FORMS[name])
+    model = fitted(**form(name))
     model.save(tmp_path / "model")
     loaded = JointCAMSegmenter.load(tmp_path / "model")
     assert np.array_equal(loaded.predict_masks(GLANDS.images), model.predict_masks(GLANDS.images))
@@ -186,7 +193,7 @@ def test_code_is_not_saved_and_asked_for(name, tmp_path):
     loaded = JointCAMSegmenter.load(tmp_path / "model").set_params(criterion=own)
     assert loaded.partial_fit(GLANDS.images, GLANDS.labels, masks=SOME).criterion_.loss is own
     model.save(tmp_path / "model")
-    given = JointCAMSegmenter.load(tmp_path / "model", criterion=FORMS[name]["criterion"])
+    given = JointCAMSegmenter.load(tmp_path / "model", criterion=form(name)["criterion"])
     if name == "options":
         assert given.criterion_.class_scale == 0.5 and given.criterion__gamma == 1.0
     for one in (given, model):  # nothing of an optimizer is in a file
@@ -208,7 +215,7 @@ def test_it_is_pickled_and_copied():
 @pytest.mark.parametrize("criterion", ["lambda", "function", "monai"])
 def test_a_learner_teaches_it(criterion, warm_start):
     learner = ActiveLearner(
-        make(**FORMS[criterion], max_epochs=1),
+        make(**form(criterion), max_epochs=1),
         query_strategy=random_sampling,
         augmenter=PseudoLabelAugmenter(weight=0.3) if criterion == "function" else None,
         images=GLANDS.images,

@@ -75,7 +75,7 @@ def make():
         module=RowNetwork,
         network=Network(cam_stride=None, class_dropout=0.0),
         augmentation=Augmentation(flips="none", affine=None, jitter=0.0),
-        max_epochs=40,
+        max_epochs=25,
         batch_size=16,
         predict_batch_size=1,  # the last float32 digits depend on the batch; a check wants 1e-9
         lr=0.01,

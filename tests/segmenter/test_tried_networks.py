@@ -5,7 +5,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from monai.networks import nets as monai_nets
 
 from alseg import JointCAMSegmenter, Schedule, WholeNetwork
 from alseg.datasets import make_glands
@@ -23,19 +22,29 @@ UNET = {
 }
 
 
+def monai_net(kind, *args, **options):
+    from monai.networks import nets  # takes seconds, which all who collect tests would wait
+
+    return getattr(nets, kind)(*args, **options)
+
+
+def unet(**options):
+    return monai_net("UNet", **{**UNET, **options})
+
+
 def basic(kind):
-    return getattr(monai_nets, kind)(2, 3, 2, (8, 8, 16, 16, 32, 8))
+    return monai_net(kind, 2, 3, 2, (8, 8, 16, 16, 32, 8))
 
 
 def dynunet():
-    return monai_nets.DynUNet(
-        2, 3, 2, [3, 3, 3], [1, 2, 2], [2, 2], deep_supervision=True, deep_supr_num=1
+    return monai_net(
+        "DynUNet", 2, 3, 2, [3, 3, 3], [1, 2, 2], [2, 2], deep_supervision=True, deep_supr_num=1
     )
 
 
 def unetr():
     sizes = {"feature_size": 4, "hidden_size": 24, "mlp_dim": 24, "num_heads": 2}
-    return monai_nets.UNETR(3, 2, img_size=(32, 32), spatial_dims=2, **sizes)
+    return monai_net("UNETR", 3, 2, img_size=(32, 32), spatial_dims=2, **sizes)
 
 
 def smp(kind, **options):
@@ -80,17 +89,17 @@ def dpt():
 
 # What makes it, its stride, by how much its logits are smaller, and the layer that embeds.
 TRIED = {
-    "monai-unet": (partial(monai_nets.UNet, **UNET), 4, 1, "model.1.submodule.1"),
-    "monai-unet-grey": (partial(monai_nets.UNet, **{**UNET, "in_channels": 1}), 4, 1, "model.1.*"),
-    "monai-unet-sigmoid": (partial(monai_nets.UNet, **{**UNET, "out_channels": 1}), 4, 1, "model*"),
-    "monai-segresnet": (partial(monai_nets.SegResNet, 2, 8, 3, 2), 8, 1, "up_samples.0.0"),
+    "monai-unet": (unet, 4, 1, "model.1.submodule.1"),
+    "monai-unet-grey": (partial(unet, in_channels=1), 4, 1, "model.1.*"),
+    "monai-unet-sigmoid": (partial(unet, out_channels=1), 4, 1, "model*"),
+    "monai-segresnet": (partial(monai_net, "SegResNet", 2, 8, 3, 2), 8, 1, "up_samples.0.0"),
     "monai-basic": (partial(basic, "BasicUNet"), 1, 1, "down_4"),
     "monai-basic++": (partial(basic, "BasicUNetPlusPlus"), 1, 1, "conv_4_0"),
     "monai-attention": (
-        partial(monai_nets.AttentionUnet, 2, 3, 2, (8, 16, 32), (2, 2)), 4, 1, "model.1.*"),
+        partial(monai_net, "AttentionUnet", 2, 3, 2, (8, 16, 32), (2, 2)), 4, 1, "model.1.*"),
     "monai-dynunet": (dynunet, 4, 1, "bottleneck"),
     "monai-swin": (
-        partial(monai_nets.SwinUNETR, in_channels=3, out_channels=2, spatial_dims=2,
+        partial(monai_net, "SwinUNETR", in_channels=3, out_channels=2, spatial_dims=2,
                 feature_size=12, depths=(1,) * 4, num_heads=(2,) * 4), 32, 1, "encoder10"),
     "monai-unetr": (unetr, None, 1, "vit*"),
     "smp-unet": (
@@ -171,8 +180,8 @@ def test_auxiliary_classes_of_segmentation_models_are_a_class_head():
 @pytest.mark.parametrize(
     "network",
     [
-        partial(monai_nets.UNet, **UNET, dropout=0.3),
-        partial(monai_nets.SegResNet, 2, 8, 3, 2, dropout_prob=0.3),
+        partial(unet, dropout=0.3),
+        partial(monai_net, "SegResNet", 2, 8, 3, 2, dropout_prob=0.3),
         segformer,
     ],
 )
@@ -192,7 +201,7 @@ def test_a_unet_of_monai_learns_glands():
     data = make_glands(40, image_size=(64, 96), random_state=1)
     train, test = slice(0, 24), slice(24, 40)
     network = partial(
-        monai_nets.UNet, 2, 3, 2, channels=(16, 32, 64), strides=(2, 2), num_res_units=1
+        monai_net, "UNet", 2, 3, 2, channels=(16, 32, 64), strides=(2, 2), num_res_units=1
     )
     model = JointCAMSegmenter(network=network, random_state=0, device="cpu", schedule=Schedule())
     model.fit(data.images[train], None, data.masks[train])

@@ -149,7 +149,7 @@ class Halved(TransformerMixin, BaseEstimator):
 
 SMALL = {"encoder": "tiny", "encoder_weights": None, "max_epochs": 1, "random_state": 0}
 PIXELS = {"n_pixels": 20, "random_state": 0}
-TREES = RandomForestClassifier(10)
+TREES = RandomForestClassifier(3)
 OURS = {
     "JointCAMSegmenter": (JointCAMSegmenter(**SMALL), set(PARTS) - {"members"}),
     "without class head": (

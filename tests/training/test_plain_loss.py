@@ -2,7 +2,6 @@
 
 import functools
 
-import monai.losses
 import numpy as np
 import pytest
 import torch
@@ -102,7 +101,7 @@ def test_weights_of_pixels_that_are_even_act_as_one():
 
 @pytest.mark.parametrize("one_hot", [True, False])
 @pytest.mark.parametrize("batch_dice", [True, False])
-def test_monais_dice_leaves_out_what_is_not_annotated(one_hot, batch_dice):
+def test_monais_dice_leaves_out_what_is_not_annotated(monai, one_hot, batch_dice):
     prediction, target = batch()
     options = {"include_background": False, "softmax": True, "batch": batch_dice}
     own = build_criterion(
@@ -129,7 +128,7 @@ MONAIS = {
 
 
 @pytest.mark.parametrize("name", MONAIS)
-def test_monais_losses_are_monais_where_all_is_annotated(name):
+def test_monais_losses_are_monais_where_all_is_annotated(monai, name):
     prediction, target = batch(missing=0.0, size=(6, 8))
     loss, masks = getattr(monai.losses, name)(**MONAIS[name]), target["masks"][:, None]
     if not MONAIS[name].get("to_onehot_y", "dist_matrix" in MONAIS[name]):
@@ -140,7 +139,7 @@ def test_monais_losses_are_monais_where_all_is_annotated(name):
 
 
 @pytest.mark.parametrize("name", MONAIS)
-def test_what_is_not_annotated_has_no_gradient(name):
+def test_what_is_not_annotated_has_no_gradient(monai, name):
     prediction, target = batch(size=(6, 8))
     loss = PlainLoss(getattr(monai.losses, name)(**MONAIS[name]), class_scale=0.0)
     loss(prediction, target).backward()
@@ -272,7 +271,7 @@ def test_an_error_says_how_it_was_called():
     assert "`takes_batch = True`" in note
 
 
-def test_options_of_an_object_are_refused():
+def test_options_of_an_object_are_refused(monai):
     with pytest.raises(TypeError, match="criterion__gamma cannot be set on it: give the class"):
         build_criterion(monai.losses.FocalLoss(), {"gamma": 1.0})
 

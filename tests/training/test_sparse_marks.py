@@ -110,6 +110,7 @@ def test_a_prior_that_is_none_is_refused(prior):
         JointLoss(prior=prior)
 
 
+@pytest.mark.slow
 def test_a_fit_on_points_learns_with_both(tmp_path):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 80, (6, 32, 32, 3), dtype=np.uint8)

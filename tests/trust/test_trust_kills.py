@@ -174,7 +174,7 @@ def attack_command(name, folders, launcher, tmp_path, wanted):
     return n
 
 
-@pytest.mark.parametrize("name", ["add", "predict_only"])
+@pytest.mark.parametrize("name", ["add"])
 def test_some_kills(name, folders, launcher, tmp_path):
     assert attack_command(name, folders, launcher, tmp_path, 4) >= 3
 

@@ -151,7 +151,8 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("kind", FILES)
+# A comparison's is long, and read as the others are: its turn comes below.
+@pytest.mark.parametrize("kind", [kind for kind in FILES if kind != "comparison"])
 def test_tampered_states(kind, made, tmp_path):
     folder, name, commands = FILES[kind]
     contents = [*RAW, *tampered(read(made, f"{folder}/{name}"), 97)][:: 4 if kind != "state" else 2]
