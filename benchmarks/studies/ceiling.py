@@ -59,8 +59,6 @@ from alseg.learner import DeepEnsemble
 from alseg.metrics import (
     dice_per_image,
     mask_from_proba,
-    object_dice_from_overlaps,
-    object_f1_from_overlaps,
     object_overlaps,
 )
 from alseg.query import class_balanced_top_n
@@ -71,7 +69,7 @@ from benchmarks.core.results import RESULTS, records_so_far
 from benchmarks.core.runner import run_missing
 from benchmarks.core.tables import head, line
 from benchmarks.studies.histology import MEAN, STD, TissueEncoder
-from benchmarks.studies.objects import measured, read
+from benchmarks.studies.objects import measured, object_scores, read
 
 N_FOLDS, N_MASKS, ALL, N_FITS = 5, 8, 0, 3
 FOLD_CANVAS, TEST_CANVAS, TEST_STEPS = (96, 144), (192, 288), 600
@@ -388,14 +386,7 @@ def separation(model, part):
             smallest = maps.min_size, maps.min_size / 4  # as `predict_objects`
             own = separate_objects(foreground, maps.inside, least, *smallest, seam=seam)
             found[name].append(own)
-    scores = {}
-    for name, objects in found.items():
-        overlaps = object_overlaps(objects, ids)
-        scores[name] = {
-            "f1": float(object_f1_from_overlaps(overlaps)),
-            "object_dice": float(object_dice_from_overlaps(overlaps)),
-        }
-    return scores
+    return {name: object_scores(object_overlaps(each, ids)) for name, each in found.items()}
 
 
 def record_of(kind, row, n_masks, fold, fit, scores, seconds, model):

@@ -109,6 +109,14 @@ def smallest(masks, canvas):
     return reader.smallest()
 
 
+def object_scores(overlaps):
+    """Object F1 and object Dice, pooled over images."""
+    return {
+        "f1": float(object_f1_from_overlaps(overlaps)),
+        "object_dice": float(object_dice_from_overlaps(overlaps)),
+    }
+
+
 def measured(model, images, ids, subsets=None):
     """Dice of the foreground and scores of objects, of all images and of each subset."""
     overlaps = object_overlaps(list(model.predict_objects(images)), ids)
@@ -118,11 +126,7 @@ def measured(model, images, ids, subsets=None):
     for name in ("", *(() if subsets is None else np.unique(subsets))):
         own = np.flatnonzero(subsets == name) if name else np.arange(len(images))
         some = [overlaps[i] for i in own]
-        found[str(name)] = {
-            "dice": float(np.nanmean(dice[own])),
-            "f1": float(object_f1_from_overlaps(some)),
-            "object_dice": float(object_dice_from_overlaps(some)),
-        }
+        found[str(name)] = {"dice": float(np.nanmean(dice[own])), **object_scores(some)}
     return found
 
 

@@ -25,7 +25,7 @@ from skimage.morphology import isotropic_closing, isotropic_opening
 
 from alseg.experiment import environment
 from alseg.files import write_text
-from alseg.metrics import object_dice_from_overlaps, object_f1_from_overlaps, object_overlaps
+from alseg.metrics import object_overlaps
 from alseg.segmenter import separate_objects
 from benchmarks.core.data import find_data
 from benchmarks.core.results import RESULTS, records_so_far
@@ -41,7 +41,7 @@ from benchmarks.studies.ceiling import (
     mean_of,
     split,
 )
-from benchmarks.studies.objects import read
+from benchmarks.studies.objects import object_scores, read
 
 TASKS = [(N_MASKS, fold) for fold in range(2 * N_FOLDS)] + [(ALL, fold) for fold in range(N_FOLDS)]
 MEASURES = {"f1": "object F1", "object_dice": "object Dice"}
@@ -103,7 +103,8 @@ def objects_of(way, maps, threshold):
     smallest, there = way.smallest * maps.min_size, foreground >= threshold + way.more
     if way.closed:
         change = isotropic_closing if way.closed > 0 else isotropic_opening
-        there = change(there, abs(way.closed))
+        room = 2 * abs(way.closed) + 1  # or what is near the edge would be closed up to it
+        there = change(np.pad(there, room), abs(way.closed))[room:-room, room:-room]
     found = separate_objects(
         there,
         inside,
@@ -145,13 +146,8 @@ def run_ways(tasks, folder, members):
     for maps in model.iter_object_maps([images[i] for i in test]):
         for name, way in WAYS.items():
             found[name].append(objects_of(way, maps, model.threshold_))
-    scores = {}
-    for name, objects in found.items():
-        overlaps = object_overlaps(objects, [ids[i] for i in test])
-        scores[name] = {
-            "f1": float(object_f1_from_overlaps(overlaps)),
-            "object_dice": float(object_dice_from_overlaps(overlaps)),
-        }
+    expected = [ids[i] for i in test]
+    scores = {name: object_scores(object_overlaps(each, expected)) for name, each in found.items()}
     record = {"n_masks": n_masks or len(train), "all": not n_masks, "fold": fold, "scores": scores}
     told = time.process_time() - began
     cpu = {"fit": round(seconds, 1), "ways": round(told, 1)}
