@@ -33,6 +33,7 @@ from alseg.strategies import (
     egl_score,
     entropy_score,
     foreground_random_sampling,
+    from_skactiveml,
     learning_loss_score,
     least_confidence_score,
     margin_score,
@@ -333,9 +334,15 @@ def test_a_strategy_of_scikit_activeml_that_asks_no_classifier():
     )
     learner.query_strategy = pool.CoreSet(random_state=0)
     assert set(learner.query(n_instances=2)[0]) <= set(range(4, 10))
-    learner.query_strategy = pool.UncertaintySampling(random_state=0)
-    with pytest.raises(ValueError, match="labels must be one class an image, for a strategy"):
+    asks_one = pool.UncertaintySampling(random_state=0)
+    learner.query_strategy = asks_one
+    told = "must be one that does without the one class of an image.* scikit-activeml a clf= of"
+    with pytest.raises(ValueError, match=f"query_strategy {told}"):
         learner.query(n_instances=2)
+    with pytest.raises(ValueError, match=f"query_strategy {told}"):
+        ActiveLearner(NeverFitted(), query_strategy=asks_one, images=GLANDS.images, labels=Y)
+    with pytest.raises(ValueError, match="labels must be one class an image, for a strategy"):
+        from_skactiveml(asks_one)(learner, GLANDS.images[4:], 2)
 
 
 def test_an_augmenter_has_no_map_of_the_class():

@@ -81,6 +81,7 @@ def from_skactiveml(strategy, *, embedding=None, **options):
     # Of an estimator; without embeddings it is pixels.
     asked = {name: part for name, part in _PARTS.items() if name not in options}
     found.needs = sorted({part for name, part in asked.items() if _names(strategy, name)})
+    found.one_class = bool(found.needs)  # its classifiers know no images of several, see `_known`
     return found
 
 

@@ -15,6 +15,7 @@ from alseg.strategies import expected_change as gradients
 from alseg.strategies import expected_error as losses
 from alseg.strategies import foreground, hybrid, image_parts, perturbed, representative, stochastic
 from alseg.strategies import two_views as views
+from alseg.strategies.feature_queries import as_function
 from alseg.validation import message
 
 PAGE = "docs/user/own_estimator.md says what to add."
@@ -45,7 +46,10 @@ _ALSO: dict[Any, tuple[str, ...]] = {
     views.cam_disagreement_score: ("masks", "cams", "labels"),
 }
 _OF_SOURCE = {"cam": ("cams", "labels"), "mask": ("masks",)}
-_WITHOUT_ONE_CLASS = "Some take target='mask', source='mask' or evidence=('colours',) instead."
+_WITHOUT_ONE_CLASS = (
+    "Some take target='mask', source='mask' or evidence=('colours',) instead, and those of "
+    "scikit-activeml a clf= of your own."
+)
 # With target="label" they go by the one class of an image, as do all class activation maps.
 _BY_ONE_CLASS = {
     gradients.badge_sampling,
@@ -120,8 +124,8 @@ def _inner(options):
 def needs_one_class(strategy: Any, estimator: Any = None) -> bool:
     """Whether a strategy, or an augmenter, goes by the one class of an image.
 
-    Images of several classes (`labels` a matrix) it refuses. What is not alseg's does if it needs
-    class activation maps.
+    Images of several classes (`labels` a matrix) it refuses. One of your own says so by an
+    attribute ``one_class``; without, it does if it needs class activation maps.
 
     Parameters
     ----------
@@ -137,6 +141,10 @@ def needs_one_class(strategy: Any, estimator: Any = None) -> bool:
     >>> needs_one_class(class_balanced(egl_score)), needs_one_class(entropy_score)
     (False, False)
     """
+    strategy = as_function(strategy)
+    said = getattr(strategy, "one_class", None)
+    if said is not None:
+        return bool(said)
     if "cams" in (needs_of(strategy, estimator) or ()):
         return True
     strategy, options = _unwrapped(strategy)
