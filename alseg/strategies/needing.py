@@ -142,17 +142,17 @@ def needs_one_class(strategy: Any, estimator: Any = None) -> bool:
     (False, False)
     """
     strategy = as_function(strategy)
-    said = getattr(strategy, "one_class", None)
-    if said is not None:
-        return bool(said)
-    if "cams" in (needs_of(strategy, estimator) or ()):
-        return True
-    strategy, options = _unwrapped(strategy)
-    if not _is_ours(strategy):
-        return False
-    if strategy in _BY_ONE_CLASS:
+    function, options = _unwrapped(strategy)
+    for one in (strategy, function):
+        if hasattr(one, "one_class"):
+            return bool(one.one_class)
+    ours = _is_ours(function)
+    inner = list(_inner(options)) if ours else []
+    if inner:
+        return any(needs_one_class(one, estimator) for one in inner)
+    if ours and function in _BY_ONE_CLASS:
         return _meant(options["target"], estimator) == "label"
-    return any(needs_one_class(one, estimator) for one in _inner(options))
+    return "cams" in (needs_of(strategy, estimator) or ())
 
 
 def _by_options(strategy, options, estimator):

@@ -156,9 +156,15 @@ def test_options_decide_what_is_needed():
     def mine(learner, X_pool, n_instances=1, beta=1):
         return np.arange(n_instances)
 
+    assert not needs_one_class(mine)
     mine.needs = ("cams",)
     assert needs_of(mine) == needs_of(partial(mine, beta=2)) == {"cams"}
     assert needs_of(offered.subsample(mine)) == {"cams"}
+    assert needs_one_class(mine) and needs_one_class(offered.subsample(mine))
+    for said in (False, True):  # and not what it follows from what it needs
+        mine.one_class = said
+        for one in (mine, partial(mine, beta=2), offered.subsample(mine)):
+            assert needs_one_class(one) is said
     mine.needs = ("camps",)
     with pytest.raises(ValueError, match=r"needs must be of \['masks'.*got \['camps'\]"):
         offered.check_needs(mine, ToySegmenter())
